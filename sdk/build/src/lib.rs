@@ -1,0 +1,14 @@
+//! Builds components: finds a Rust toolchain that has the WebAssembly target, compiles a workspace of plugins with
+//! it, wraps each core module as a component, and tells later whether a component is older than its sources.
+//!
+//! It installs nothing. The binary `weir-sdk-build` is this library's face; `make plugins` calls it.
+
+mod component;
+mod dist;
+mod toolchain;
+mod workspace;
+
+pub use component::component;
+pub use dist::{Entry, digest, verify, write};
+pub use toolchain::Toolchain;
+pub use workspace::{Built, Workspace};

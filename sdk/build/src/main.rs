@@ -1,0 +1,101 @@
+//! `weir-sdk-build`: builds the components of this repository, and tells when one is older than its sources.
+
+use std::env;
+use std::fs;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, bail};
+use clap::{Parser, Subcommand};
+use weir_sdk_build::{Built, Toolchain, Workspace, component, verify, write};
+
+/// Builds Weir's components.
+#[derive(Parser)]
+#[command(version)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Builds the built-in plugins, with a manifest
+    Plugins {
+        /// Where to, instead of plugins/dist
+        #[arg(long, value_name = "DIR")]
+        out: Option<PathBuf>,
+    },
+    /// Builds the guests of the tests, to tests/guests/target/dist
+    Guests,
+    /// Fails when a component in plugins/dist is older than its sources
+    Verify,
+    /// Makes a component of a core module
+    Component {
+        /// The module, built with weir-sdk for wasm32-unknown-unknown
+        module: PathBuf,
+        /// Where to
+        #[arg(short, long, value_name = "FILE")]
+        output: PathBuf,
+    },
+}
+
+fn main() -> anyhow::Result<()> {
+    match Arguments::parse().command {
+        Command::Plugins { out } => plugins(out),
+        Command::Guests => guests(),
+        Command::Verify => current(),
+        Command::Component { module, output } => {
+            let core = fs::read(&module).with_context(|| format!("read {}", module.display()))?;
+            let wasm = component(&core)?;
+            fs::write(&output, wasm).with_context(|| format!("write {}", output.display()))
+        }
+    }
+}
+
+fn plugins(out: Option<PathBuf>) -> anyhow::Result<()> {
+    let root = repository()?;
+    let workspace = Workspace::new(&root, "plugins");
+    let toolchain = Toolchain::find()?;
+    let built = workspace.build(&toolchain)?;
+    let dist = out.unwrap_or_else(|| root.join("plugins/dist"));
+    write(&workspace, &toolchain, &built, &dist)?;
+    report(&built, &dist)
+}
+
+fn guests() -> anyhow::Result<()> {
+    let root = repository()?;
+    let workspace = Workspace::new(&root, "tests/guests");
+    let toolchain = Toolchain::find()?;
+    let built = workspace.build(&toolchain)?;
+    let dist = root.join("tests/guests/target/dist");
+    write(&workspace, &toolchain, &built, &dist)?;
+    report(&built, &dist)
+}
+
+fn current() -> anyhow::Result<()> {
+    let root = repository()?;
+    let wrong = verify(&Workspace::new(&root, "plugins"), &root.join("plugins/dist"))?;
+    if !wrong.is_empty() {
+        bail!("plugins/dist: {}; run `make plugins` and commit it", wrong.join("; "));
+    }
+    Ok(())
+}
+
+fn report(built: &[Built], dist: &Path) -> anyhow::Result<()> {
+    let mut out = io::stdout().lock();
+    for Built { name, wasm } in built {
+        let path = dist.join(name).with_extension("wasm");
+        writeln!(out, "{} ({} bytes)", path.display(), wasm.len()).context("write a report")?;
+    }
+    Ok(())
+}
+
+/// The repository that the current folder is in.
+fn repository() -> anyhow::Result<PathBuf> {
+    let folder = env::current_dir().context("find the current folder")?;
+    folder
+        .ancestors()
+        .find(|folder| folder.join("wit/balancer.wit").exists() && folder.join("sdk").exists())
+        .map(Path::to_owned)
+        .context("run this in the repository: no folder above has wit/ and sdk/")
+}

@@ -1,0 +1,9 @@
+//! The host's functions, in a component.
+
+use crate::bindings::weir::plugin::host;
+pub(super) use crate::bindings::weir::plugin::host::{log, now};
+
+pub(super) fn random() -> u64 {
+    // The host answers with as many bytes as were asked for.
+    host::random(8).try_into().map(u64::from_le_bytes).unwrap_or_default()
+}

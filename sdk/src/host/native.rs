@@ -1,0 +1,17 @@
+//! Stand-ins for the host's functions, in unit tests.
+
+use std::hash::{BuildHasher, RandomState};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use super::Level;
+
+pub(super) fn log(_level: Level, _message: &str) {}
+
+pub(super) fn now() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)
+}
+
+pub(super) fn random() -> u64 {
+    RandomState::new().hash_one(())
+}
