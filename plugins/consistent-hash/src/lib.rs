@@ -1,0 +1,211 @@
+//! Consistent hash: requests that are alike in a header, a cookie, the path or the client go to the same endpoint.
+//!
+//! A Maglev table (D. Eisenbud and others, "Maglev: A Fast and Reliable Software Network Load Balancer", 2016) maps
+//! hashes to endpoints in proportion to their weights. It depends on nothing but the endpoints' addresses and weights, so
+//! all workers and nodes agree; and when an endpoint comes or goes, few requests move but its own.
+//! A request without the input (a first visit without the cookie) has no endpoint of its own and goes to the next in
+//! turn. A retry goes to the endpoint that would have come next in the table. An endpoint of weight 0 gets nothing.
+
+mod table;
+
+use serde::Deserialize;
+use table::{Table, hash, mix};
+use weir_sdk::{Balancer, Endpoint, Manifest, Needs, Pick};
+
+/// Its configuration; SCHEMA says the same.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Config {
+    #[serde(default = "client")]
+    key: String,
+}
+
+#[derive(Debug)]
+struct ConsistentHash {
+    input: String,
+    ids: Vec<u32>,
+    table: Table,
+}
+
+impl Balancer for ConsistentHash {
+    type Config = Config;
+
+    fn describe() -> Manifest {
+        weir_sdk::manifest!(SCHEMA)
+    }
+
+    fn new(config: Config) -> Result<Self, String> {
+        Ok(ConsistentHash { input: input(&config.key)?, ids: Vec::new(), table: Table::new(&[]) })
+    }
+
+    fn needs(&self) -> Needs {
+        let inputs = vec![self.input.clone()];
+        Needs { inputs, sequence: true, loads: false, outcomes: false }
+    }
+
+    fn update(&mut self, endpoints: Vec<Endpoint>) {
+        let mut taking: Vec<&Endpoint> =
+            endpoints.iter().filter(|endpoint| endpoint.weight > 0).collect();
+        // Whoever comes first in the table has the first say on a place, so the order must be everybody's.
+        taking.sort_by(|a, b| a.address.cmp(&b.address).then(a.id.cmp(&b.id)));
+        self.ids = taking.iter().map(|endpoint| endpoint.id).collect();
+        let members: Vec<_> =
+            taking.iter().map(|endpoint| (endpoint.address.as_str(), endpoint.weight)).collect();
+        self.table = Table::new(&members);
+    }
+
+    fn pick(&mut self, pick: &Pick<'_>) -> Option<u32> {
+        let key = match pick.input(0) {
+            Some(path) if self.input == PATH => hash(path.split(|byte| *byte == b'?').next()?),
+            Some(value) => hash(value),
+            None => mix(pick.sequence),
+        };
+        let index = self.table.at(key, pick.attempt)?;
+        self.ids.get(index).copied()
+    }
+}
+
+weir_sdk::export_balancer!(ConsistentHash);
+
+/// The host's name for what the user calls it.
+fn input(key: &str) -> Result<String, String> {
+    let is_name = |name: &str| !name.is_empty() && name.bytes().all(is_token);
+    match key.split_once(':') {
+        None if key == "client" => Ok("client.address".to_owned()),
+        None if key == "path" => Ok(PATH.to_owned()),
+        Some(("header", name)) if is_name(name) => {
+            Ok(format!("header:{}", name.to_ascii_lowercase()))
+        }
+        Some(("cookie", name)) if is_name(name) => Ok(format!("cookie:{name}")),
+        _ => Err(format!("key: {key:?} is none of client, path, header:NAME and cookie:NAME")),
+    }
+}
+
+/// What names of headers and cookies are made of (RFC 9110 §5.6.2).
+fn is_token(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
+}
+
+fn client() -> String {
+    "client".to_owned()
+}
+
+/// The path is hashed without its query.
+const PATH: &str = ":path";
+
+const SCHEMA: &str = r##"{
+  "type": "object",
+  "properties": {
+    "key": {
+      "type": "string",
+      "description": "What makes requests alike: client (the address), path (without query), header:NAME or cookie:NAME",
+      "pattern": "^(client|path|(header|cookie):[!#$%&'*+.^_`|~0-9A-Za-z-]+)$",
+      "default": "client"
+    }
+  },
+  "additionalProperties": false
+}"##;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn endpoint(number: u32) -> Endpoint {
+        Endpoint {
+            id: number,
+            address: format!("10.0.0.{number}:80"),
+            weight: 1,
+            zone: String::new(),
+            labels: Vec::new(),
+        }
+    }
+
+    fn balancer(key: &str, endpoints: Vec<Endpoint>) -> ConsistentHash {
+        let mut balancer = ConsistentHash::new(Config { key: key.to_owned() }).unwrap();
+        balancer.update(endpoints);
+        balancer
+    }
+
+    fn pick(balancer: &mut ConsistentHash, value: Option<&str>, attempt: u32) -> Option<u32> {
+        let inputs = [value.map(|value| value.as_bytes().to_vec())];
+        balancer.pick(&Pick { sequence: 5, attempt, inputs: &inputs, ..Pick::default() })
+    }
+
+    #[test]
+    fn the_same_value_goes_to_the_same_endpoint_in_every_instance_and_order() {
+        let mut one = balancer("header:x-user", (0..9).map(endpoint).collect());
+        let mut other = balancer("header:x-user", (0..9).rev().map(endpoint).collect());
+        for user in 0..1000 {
+            let user = user.to_string();
+            let choice = pick(&mut one, Some(&user), 0);
+            assert!(choice.is_some());
+            assert_eq!(choice, pick(&mut one, Some(&user), 0));
+            assert_eq!(choice, pick(&mut other, Some(&user), 0));
+        }
+    }
+
+    #[test]
+    fn requests_without_the_input_are_spread() {
+        let mut balancer = balancer("cookie:session", (0..4).map(endpoint).collect());
+        let mut counts = [0; 4];
+        for sequence in 0..4000 {
+            let pick = Pick { sequence, inputs: &[None], ..Pick::default() };
+            counts[balancer.pick(&pick).unwrap() as usize] += 1;
+        }
+        assert!(counts.iter().all(|count| (800..1200).contains(count)), "{counts:?}");
+    }
+
+    #[test]
+    fn each_attempt_goes_elsewhere() {
+        let mut balancer = balancer("client", (0..4).map(endpoint).collect());
+        for client in ["10.1.1.1", "::1", "192.0.2.7"] {
+            let mut picks: Vec<_> =
+                (0..4).filter_map(|attempt| pick(&mut balancer, Some(client), attempt)).collect();
+            picks.sort_unstable();
+            assert_eq!(picks, [0, 1, 2, 3]);
+            assert!(pick(&mut balancer, Some(client), 4).is_some());
+        }
+    }
+
+    #[test]
+    fn the_query_is_no_part_of_the_path() {
+        let mut balancer = balancer("path", (0..50).map(endpoint).collect());
+        let path = pick(&mut balancer, Some("/a/b"), 0);
+        assert_eq!(pick(&mut balancer, Some("/a/b?c=d"), 0), path);
+        assert!((0..20).any(|n| pick(&mut balancer, Some(&format!("/a/{n}")), 0) != path));
+    }
+
+    #[test]
+    fn weight_zero_gets_nothing_and_no_endpoints_no_choice() {
+        let drained = Endpoint { weight: 0, ..endpoint(0) };
+        let mut one = balancer("client", vec![drained.clone(), endpoint(1)]);
+        assert!((0..100).all(|n| pick(&mut one, Some(&n.to_string()), 0) == Some(1)));
+        assert_eq!(pick(&mut balancer("client", vec![drained]), Some("a"), 0), None);
+        assert_eq!(pick(&mut balancer("client", vec![]), None, 3), None);
+    }
+
+    #[test]
+    fn inputs_are_the_host_s_names() {
+        let needs = |key| balancer(key, vec![]).needs().inputs;
+        assert_eq!(needs("client"), ["client.address"]);
+        assert_eq!(needs("path"), [":path"]);
+        assert_eq!(needs("header:X-User"), ["header:x-user"]);
+        assert_eq!(needs("cookie:Session"), ["cookie:Session"]);
+    }
+
+    #[test]
+    fn what_cannot_be_hashed_on_is_refused() {
+        for key in ["", "user", "header:", "header:x y", "cookie", "query:a", "header:a:b"] {
+            let error = ConsistentHash::new(Config { key: key.to_owned() }).unwrap_err();
+            assert!(error.contains("is none of client, path"), "{error}");
+        }
+    }
+
+    #[test]
+    fn no_configuration_hashes_on_the_client_and_a_misspelt_key_is_refused() {
+        let config = <Config as weir_sdk::Config>::parse("null").unwrap();
+        assert_eq!(config.key, "client");
+        let error = <Config as weir_sdk::Config>::parse(r#"{"header": "x"}"#).unwrap_err();
+        assert_eq!(error, "unknown field `header`, expected `key`");
+    }
+}
