@@ -1,0 +1,164 @@
+//! [`Engine`]: how components are compiled and where their instances live, and the clock that bounds their calls.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::mpsc::{self, RecvTimeoutError, Sender};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use wasmtime::{Config, EngineWeak, InstanceAllocationStrategy, PoolingAllocationConfig};
+
+use crate::error::PluginError;
+
+/// Compiles plugins and holds the memory that their instances live in. Cloning is cheap and shares it.
+///
+/// A process needs one. It runs a thread, the clock, that ends when the last clone, plugin and instance is gone.
+#[derive(Clone)]
+pub struct Engine {
+    shared: Arc<Shared>,
+}
+
+impl Engine {
+    /// Starts an engine.
+    ///
+    /// The address space for instances is reserved at once, about 8 TiB and none of it used; where that is not
+    /// to be had (a limit on address space), instances get their memory one by one, and a little slower.
+    ///
+    /// # Errors
+    ///
+    /// [`PluginError::Engine`] on a machine that the compiler cannot work for, or with no thread to be had.
+    pub fn new() -> Result<Engine, PluginError> {
+        let pooled = wasmtime::Engine::new(config().allocation_strategy(pool()));
+        let engine = pooled.or_else(|error| {
+            tracing::info!(
+                error = format!("{error:#}"),
+                "no address space for a pool of plugin instances; each gets its own memory"
+            );
+            wasmtime::Engine::new(&unpooled())
+        });
+        Engine::start(engine)
+    }
+
+    /// Compiles and links with this.
+    pub(crate) fn wasmtime(&self) -> &wasmtime::Engine {
+        &self.shared.engine
+    }
+
+    fn start(engine: wasmtime::Result<wasmtime::Engine>) -> Result<Engine, PluginError> {
+        let engine = engine.map_err(|error| PluginError::Engine(error.into_boxed_dyn_error()))?;
+        let clock =
+            Clock::start(engine.weak()).map_err(|error| PluginError::Engine(Box::new(error)))?;
+        Ok(Engine { shared: Arc::new(Shared { engine, _clock: clock }) })
+    }
+}
+
+struct Shared {
+    engine: wasmtime::Engine,
+    _clock: Clock,
+}
+
+/// The thread that advances the epoch; joined on drop.
+struct Clock {
+    stop: Option<Sender<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Clock {
+    fn start(engine: EngineWeak) -> io::Result<Clock> {
+        let (stop, stopped) = mpsc::channel::<()>();
+        let tick = move || {
+            while stopped.recv_timeout(TICK) == Err(RecvTimeoutError::Timeout) {
+                let Some(engine) = engine.upgrade() else { return };
+                engine.increment_epoch();
+            }
+        };
+        let thread = thread::Builder::new().name("plugin-clock".into()).spawn(tick)?;
+        Ok(Clock { stop: Some(stop), thread: Some(thread) })
+    }
+}
+
+impl Drop for Clock {
+    fn drop(&mut self) {
+        drop(self.stop.take());
+        if let Some(thread) = self.thread.take() {
+            // The thread cannot panic, and a drop has nobody to tell.
+            let _ = thread.join();
+        }
+    }
+}
+
+fn config() -> Config {
+    let mut config = Config::new();
+    config
+        // Halves the cost of a call against the default: no bookkeeping of concurrent tasks (DESIGN.md §5).
+        .concurrency_support(false)
+        .epoch_interruption(true)
+        .max_wasm_stack(WASM_STACK);
+    config
+}
+
+fn pool() -> InstanceAllocationStrategy {
+    let mut pool = PoolingAllocationConfig::new();
+    pool.total_component_instances(INSTANCES)
+        .total_core_instances(CORE_INSTANCES)
+        .total_memories(INSTANCES)
+        .total_tables(TABLES)
+        .max_core_instances_per_component(256)
+        .max_memories_per_component(64)
+        .max_tables_per_component(128)
+        .max_tables_per_module(16)
+        .table_elements(TABLE_ELEMENTS);
+    InstanceAllocationStrategy::Pooling(pool)
+}
+
+/// Memories of their size and no more: what a limited address space can hold.
+fn unpooled() -> Config {
+    let mut config = config();
+    config
+        .allocation_strategy(InstanceAllocationStrategy::OnDemand)
+        .memory_reservation(0)
+        .memory_reservation_for_growth(1 << 20)
+        .memory_guard_size(1 << 16);
+    config
+}
+
+/// How often running calls are looked at. It is the precision of [`Limits::time`](crate::Limits); a thread that
+/// wakes this often costs less than 1 % of a core.
+pub(crate) const TICK: Duration = Duration::from_millis(1);
+
+/// Instances at once: 64 workers with 15 plugins each, twice over while they are swapped. Each takes 4 GiB of
+/// address space, of which a process has 128 TiB.
+const INSTANCES: u32 = 2_000;
+
+/// A component of an interpreted language has up to 110 core instances, one of a compiled language 4.
+const CORE_INSTANCES: u32 = 40_000;
+
+/// As for core instances, most of which have no table.
+const TABLES: u32 = 8_000;
+
+/// The largest table met in practice has 7,700 elements (Python).
+const TABLE_ELEMENTS: usize = 20_000;
+
+/// Stack of guest code. Workers have 2 MiB, of which this leaves the larger part to the host.
+const WASM_STACK: usize = 512 << 10;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_clock_ends_with_the_last_engine() {
+        let engine = Engine::new().unwrap();
+        let weak = engine.wasmtime().weak();
+        let clone = engine.clone();
+        drop(engine);
+        assert!(weak.upgrade().is_some());
+        drop(clone);
+        assert!(weak.upgrade().is_none());
+    }
+
+    #[test]
+    fn an_engine_starts_without_a_pool() {
+        Engine::start(wasmtime::Engine::new(&unpooled())).unwrap();
+    }
+}

@@ -1,0 +1,121 @@
+//! [`PluginError`]: what can go wrong with a plugin, and how a failed guest call is told apart.
+
+use std::error::Error;
+use std::sync::Arc;
+use std::time::Duration;
+
+use wasmtime::{PoolConcurrencyLimitError, Trap};
+
+use crate::limits::{Limits, MemoryRefused};
+
+/// Why a plugin could not be loaded, configured or called.
+#[derive(Debug, thiserror::Error)]
+pub enum PluginError {
+    /// The runtime itself could not start.
+    #[error("start the plugin engine")]
+    Engine(#[source] Box<dyn Error + Send + Sync>),
+    /// The bytes are no component, or none of the world that was asked for, or what the plugin says of itself
+    /// cannot be used.
+    #[error("plugin {plugin}: {what}")]
+    Invalid {
+        /// The plugin's name in the configuration.
+        plugin: Arc<str>,
+        /// What is wrong.
+        what: String,
+        /// The runtime's words, where there are any.
+        #[source]
+        source: Option<Box<dyn Error + Send + Sync>>,
+    },
+    /// It wanted more memory than its limit, or there is no room for one more instance.
+    #[error("plugin {plugin}: {call} asked for more than {limit} bytes of memory")]
+    Memory {
+        /// The plugin's name in the configuration.
+        plugin: Arc<str>,
+        /// The function that ran.
+        call: &'static str,
+        /// Its limit in bytes.
+        limit: usize,
+        /// The runtime's words.
+        #[source]
+        source: Box<dyn Error + Send + Sync>,
+    },
+    /// It does not accept its configuration.
+    #[error("plugin {plugin} refused its configuration: {message}")]
+    Refused {
+        /// The plugin's name in the configuration.
+        plugin: Arc<str>,
+        /// Its reason, at most 4 KiB.
+        message: String,
+    },
+    /// A call took more CPU time than its limit.
+    #[error("plugin {plugin}: {call} took longer than {limit:?}")]
+    Timeout {
+        /// The plugin's name in the configuration.
+        plugin: Arc<str>,
+        /// The function that ran.
+        call: &'static str,
+        /// Its limit.
+        limit: Duration,
+    },
+    /// It crashed: a trap, too deep a recursion, or a result that is no value of its type.
+    #[error("plugin {plugin}: {call} trapped: {reason}")]
+    Trap {
+        /// The plugin's name in the configuration.
+        plugin: Arc<str>,
+        /// The function that ran.
+        call: &'static str,
+        /// The reason in one line.
+        reason: String,
+        /// The runtime's words, with the guest's stack.
+        #[source]
+        source: Box<dyn Error + Send + Sync>,
+    },
+}
+
+impl PluginError {
+    /// One word for metrics and logs: `engine`, `invalid`, `memory`, `refused`, `timeout` or `trap`.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            PluginError::Engine(_) => "engine",
+            PluginError::Invalid { .. } => "invalid",
+            PluginError::Memory { .. } => "memory",
+            PluginError::Refused { .. } => "refused",
+            PluginError::Timeout { .. } => "timeout",
+            PluginError::Trap { .. } => "trap",
+        }
+    }
+
+    /// A component, or an answer of it, that breaks the interface.
+    pub fn invalid(plugin: &Arc<str>, what: impl Into<String>) -> PluginError {
+        PluginError::Invalid { plugin: Arc::clone(plugin), what: what.into(), source: None }
+    }
+
+    /// What is wrong with a plugin, with the runtime's words.
+    pub(crate) fn unloadable(
+        plugin: &Arc<str>,
+        what: impl Into<String>,
+        error: wasmtime::Error,
+    ) -> PluginError {
+        let source = Some(error.into_boxed_dyn_error());
+        PluginError::Invalid { plugin: Arc::clone(plugin), what: what.into(), source }
+    }
+
+    /// Tells the kinds of failed calls apart; `limits` are those that the call ran under.
+    pub(crate) fn failed(
+        plugin: &Arc<str>,
+        call: &'static str,
+        limits: Limits,
+        error: wasmtime::Error,
+    ) -> PluginError {
+        let plugin = Arc::clone(plugin);
+        if error.is::<MemoryRefused>() || error.is::<PoolConcurrencyLimitError>() {
+            let source = error.into_boxed_dyn_error();
+            return PluginError::Memory { plugin, call, limit: limits.memory, source };
+        }
+        if error.downcast_ref::<Trap>() == Some(&Trap::Interrupt) {
+            return PluginError::Timeout { plugin, call, limit: limits.time };
+        }
+        let reason = error.root_cause().to_string();
+        PluginError::Trap { plugin, call, reason, source: error.into_boxed_dyn_error() }
+    }
+}

@@ -1,0 +1,86 @@
+//! The guest's log: lines go to `tracing` under the target `weir::plugin`, with the plugin's name, cut in length
+//! and bounded in rate so that a guest cannot fill a disk or hide other lines.
+
+use std::time::{Duration, Instant};
+
+use crate::bindings::weir::plugin::host::Level;
+
+/// How many lines an instance may still write in this second.
+#[derive(Debug, Default)]
+pub(crate) struct LogBudget {
+    window: Option<Instant>,
+    lines: u32,
+    dropped: u64,
+}
+
+impl LogBudget {
+    /// Writes a line, or counts it as dropped.
+    pub(crate) fn write(&mut self, plugin: &str, level: Level, message: &str) {
+        if !self.admit(plugin, Instant::now()) {
+            return;
+        }
+        let message = printable(message);
+        match level {
+            Level::Debug => tracing::debug!(target: TARGET, plugin, "{message}"),
+            Level::Info => tracing::info!(target: TARGET, plugin, "{message}"),
+            Level::Warn => tracing::warn!(target: TARGET, plugin, "{message}"),
+            Level::Error => tracing::error!(target: TARGET, plugin, "{message}"),
+        }
+    }
+
+    fn admit(&mut self, plugin: &str, now: Instant) -> bool {
+        let fresh = self.window.is_none_or(|start| now.duration_since(start) >= WINDOW);
+        if fresh {
+            if self.dropped > 0 {
+                tracing::warn!(target: TARGET, plugin, lines = self.dropped, "log lines dropped");
+            }
+            *self = LogBudget { window: Some(now), lines: 0, dropped: 0 };
+        }
+        if self.lines == LINES {
+            self.dropped += 1;
+            return false;
+        }
+        self.lines += 1;
+        true
+    }
+}
+
+/// The message within its bound and on one line: a guest must not be able to forge lines of the log.
+fn printable(message: &str) -> String {
+    let message = message.get(..message.floor_char_boundary(LENGTH)).unwrap_or_default();
+    message.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
+}
+
+const TARGET: &str = "weir::plugin";
+
+/// Lines in a [`WINDOW`]: enough to follow a configuration being refused, too few to matter to a disk.
+const LINES: u32 = 20;
+
+const WINDOW: Duration = Duration::from_secs(1);
+
+/// Bytes of one line.
+const LENGTH: usize = 4096;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_past_the_rate_are_dropped_until_the_next_second() {
+        let mut budget = LogBudget::default();
+        let start = Instant::now();
+        let admitted = (0..100).filter(|_| budget.admit("p", start)).count();
+        assert_eq!(admitted, 20);
+        assert_eq!(budget.dropped, 80);
+        assert!(budget.admit("p", start + WINDOW));
+        assert_eq!(budget.dropped, 0);
+    }
+
+    #[test]
+    fn a_line_stays_one_line_and_is_cut_between_characters() {
+        assert_eq!(printable("a\nb\u{1b}[31m"), "a b [31m");
+        let long = "é".repeat(3000);
+        assert_eq!(printable(&long).len(), LENGTH);
+        assert_eq!(printable(&("a".to_owned() + &long)).len(), LENGTH - 1);
+    }
+}

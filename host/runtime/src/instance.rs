@@ -1,0 +1,100 @@
+//! [`Sandbox`]: a store, its limits, and one guest call under a deadline.
+
+use std::sync::Arc;
+
+use wasmtime::{Store, StoreContextMut};
+
+use crate::engine::Engine;
+use crate::error::PluginError;
+use crate::imports::log::LogBudget;
+use crate::limits::{Deadline, Limits, Memory};
+
+/// The store that one instance of a plugin lives in.
+pub(crate) struct Sandbox {
+    store: Store<State>,
+    limits: Limits,
+    // Keeps the clock running while calls need it.
+    _engine: Engine,
+}
+
+impl Sandbox {
+    pub(crate) fn new(engine: &Engine, plugin: &Arc<str>, limits: Limits) -> Sandbox {
+        let state = State {
+            plugin: Arc::clone(plugin),
+            memory: Memory::new(limits.memory),
+            deadline: Deadline::default(),
+            log: LogBudget::default(),
+        };
+        let mut store = Store::new(engine.wasmtime(), state);
+        store.limiter(|state| &mut state.memory);
+        store.epoch_deadline_callback(|mut store| Ok(store.data_mut().deadline.tick()));
+        store.set_hostcall_fuel(TRANSFER);
+        Sandbox { store, limits, _engine: engine.clone() }
+    }
+
+    /// Runs guest code that sets the instance up, under the longer limit.
+    pub(crate) fn set_up<T>(
+        &mut self,
+        name: &'static str,
+        call: impl FnOnce(StoreContextMut<'_, State>) -> wasmtime::Result<T>,
+    ) -> Result<T, PluginError> {
+        let limits = Limits { time: self.limits.time.max(Limits::SETUP), ..self.limits };
+        self.run(name, limits, call)
+    }
+
+    /// Runs guest code that learns of a change, under a limit between the two others.
+    pub(crate) fn learn<T>(
+        &mut self,
+        name: &'static str,
+        call: impl FnOnce(StoreContextMut<'_, State>) -> wasmtime::Result<T>,
+    ) -> Result<T, PluginError> {
+        let limits = Limits { time: self.limits.time.max(Limits::UPDATE), ..self.limits };
+        self.run(name, limits, call)
+    }
+
+    /// Runs guest code that serves a request.
+    #[inline]
+    pub(crate) fn call<T>(
+        &mut self,
+        name: &'static str,
+        call: impl FnOnce(StoreContextMut<'_, State>) -> wasmtime::Result<T>,
+    ) -> Result<T, PluginError> {
+        self.run(name, self.limits, call)
+    }
+
+    /// Whose it is.
+    pub(crate) fn plugin(&self) -> &Arc<str> {
+        &self.store.data().plugin
+    }
+
+    /// Bytes of linear memory now.
+    pub(crate) fn memory(&self) -> usize {
+        self.store.data().memory.linear()
+    }
+
+    #[inline]
+    fn run<T>(
+        &mut self,
+        name: &'static str,
+        limits: Limits,
+        call: impl FnOnce(StoreContextMut<'_, State>) -> wasmtime::Result<T>,
+    ) -> Result<T, PluginError> {
+        use wasmtime::AsContextMut;
+        self.store.data_mut().deadline.begin(limits.time);
+        self.store.set_epoch_deadline(1);
+        call(self.store.as_context_mut())
+            .map_err(|error| PluginError::failed(self.plugin(), name, limits, error))
+    }
+}
+
+/// What the host keeps for an instance.
+pub(crate) struct State {
+    pub(crate) plugin: Arc<str>,
+    pub(crate) memory: Memory,
+    pub(crate) deadline: Deadline,
+    pub(crate) log: LogBudget,
+}
+
+/// Bytes that one call may make the host copy out of the guest. It is counted before anything is allocated, so
+/// that a list whose elements all point at the same long string cannot exhaust the host.
+const TRANSFER: usize = 256 << 10;

@@ -1,0 +1,256 @@
+//! Guests that misbehave: each failure has its kind, ends in time, leaves the host's memory alone, and the next
+//! instance works.
+
+use std::fs;
+use std::time::{Duration, Instant};
+
+use weir_runtime::{Balancer, BalancerInstance, Limits, Outcome, Pick, PluginError};
+
+use crate::support::{MEMORY, endpoints, engine, guest};
+
+/// An instance that does this in a call, and has endpoints 0 and 1.
+fn instance(act: &str, call: &str) -> BalancerInstance {
+    let balancer = guest("misbehave").unwrap();
+    let mut instance = balancer.instantiate(&config(act, call)).unwrap();
+    instance.update(&endpoints(&[1, 1])).unwrap();
+    instance
+}
+
+fn config(act: &str, call: &str) -> String {
+    format!(r#"{{"do": "{act}", "in": "{call}"}}"#)
+}
+
+fn pick(instance: &mut BalancerInstance) -> Result<Option<u32>, PluginError> {
+    instance.pick(Pick { sequence: 0, attempt: 0, inputs: &[], loads: &[] })
+}
+
+/// What the call fails with; and the same plugin, instantiated afresh, works.
+fn failure(act: &str, call: &str) -> PluginError {
+    let balancer = guest("misbehave").unwrap();
+    let error = fail(&balancer, act, call);
+    let mut fresh = balancer.instantiate("null").unwrap();
+    fresh.update(&endpoints(&[1])).unwrap();
+    assert_eq!(pick(&mut fresh).unwrap(), Some(0));
+    error
+}
+
+fn fail(balancer: &Balancer, act: &str, call: &str) -> PluginError {
+    let mut instance = match balancer.instantiate(&config(act, call)) {
+        Ok(instance) => instance,
+        Err(error) => return error,
+    };
+    let outcome = Outcome { endpoint: 0, status: 200, duration_us: 1 };
+    let result = match call {
+        "update" => instance.update(&endpoints(&[1, 1])),
+        "pick" => pick(&mut instance).map(|_| ()),
+        _ => instance.observe(&[outcome]),
+    };
+    result.unwrap_err()
+}
+
+#[test]
+fn a_spinning_call_times_out_soon() {
+    for call in ["update", "pick", "observe"] {
+        let start = Instant::now();
+        let error = failure("spin", call);
+        assert_eq!(error.kind(), "timeout");
+        assert!(error.to_string().contains(call), "{error}");
+        // Its limit is 5 ms; the rest is compiling, and a busy machine.
+        assert!(start.elapsed() < Duration::from_secs(60));
+    }
+}
+
+#[test]
+fn a_spinning_configure_times_out_later() {
+    let balancer = guest("misbehave").unwrap();
+    let start = Instant::now();
+    let error = fail(&balancer, "spin", "configure");
+    assert_eq!(error.kind(), "timeout");
+    assert!(start.elapsed() >= Limits::SETUP, "an interpreter needs time to start");
+}
+
+#[test]
+fn a_timeout_is_near_its_limit_of_cpu_time() {
+    let mut instance = instance("spin", "pick");
+    let before = cpu_time();
+    assert_eq!(pick(&mut instance).unwrap_err().kind(), "timeout");
+    let took = cpu_time() - before;
+    let range = Duration::from_millis(5)..Duration::from_millis(15);
+    assert!(range.contains(&took), "{took:?}");
+}
+
+#[test]
+fn a_trap_is_a_trap_in_every_call() {
+    for call in ["configure", "update", "pick", "observe"] {
+        let error = failure("trap", call);
+        assert_eq!(error.kind(), "trap");
+        assert!(error.to_string().contains("unreachable"), "{error}");
+    }
+}
+
+#[test]
+fn recursion_without_end_is_a_trap() {
+    let error = failure("recurse", "pick");
+    assert_eq!(error.kind(), "trap");
+    assert!(error.to_string().contains("stack"), "{error}");
+}
+
+#[test]
+fn a_read_outside_its_memory_is_a_trap() {
+    assert_eq!(failure("wander", "pick").kind(), "trap");
+}
+
+#[test]
+fn allocating_without_end_is_refused_in_every_call() {
+    for call in ["configure", "update", "pick", "observe"] {
+        let kind = failure("allocate", call).kind();
+        // A machine that is busy may end it before its memory is full.
+        assert!(kind == "memory" || kind == "timeout", "{call}: {kind}");
+    }
+}
+
+#[test]
+fn a_leak_ends_at_the_limit_and_the_host_gets_its_memory_back() {
+    let balancer = guest("misbehave").unwrap();
+    let leak = || {
+        let mut instance = balancer.instantiate(&config("leak", "pick")).unwrap();
+        let error = loop {
+            if let Err(error) = pick(&mut instance) {
+                break error;
+            }
+            assert!(instance.memory() <= MEMORY);
+        };
+        assert_eq!(error.kind(), "memory");
+        assert!(instance.memory() > MEMORY / 2, "it had {} bytes", instance.memory());
+    };
+    leak();
+    let before = resident();
+    for _ in 0..100 {
+        leak();
+    }
+    let grown = resident().saturating_sub(before);
+    assert!(grown < 2 * MEMORY, "a hundred instances left {grown} bytes behind");
+}
+
+#[test]
+fn an_id_that_no_endpoint_has_is_handed_on_for_the_host_to_refuse() {
+    assert_eq!(pick(&mut instance("unknown-id", "pick")).unwrap(), Some(u32::MAX));
+}
+
+#[test]
+fn none_is_an_answer() {
+    let mut instance = instance("none", "pick");
+    assert!((0..10).all(|_| pick(&mut instance).unwrap().is_none()));
+}
+
+#[test]
+fn a_refusal_has_the_plugin_s_reason_cut_short() {
+    let PluginError::Refused { message, plugin } = failure("refuse", "configure") else {
+        panic!("not refused");
+    };
+    assert!(message.starts_with("no no no") && message.len() == 4096);
+    assert_eq!(&*plugin, "misbehave");
+}
+
+#[test]
+fn a_configuration_that_is_no_json_is_refused() {
+    let error = guest("misbehave").unwrap().instantiate("{").err().unwrap();
+    assert_eq!(error.kind(), "refused");
+}
+
+#[test]
+fn needs_beyond_the_bounds_are_invalid() {
+    let error = failure("greedy", "");
+    assert_eq!(error.kind(), "invalid");
+    assert!(error.to_string().contains("more than 64 inputs"), "{error}");
+}
+
+#[test]
+fn a_result_that_aliases_its_memory_is_not_copied_again_and_again() {
+    let balancer = guest("misbehave").unwrap();
+    let before = resident();
+    assert_eq!(fail(&balancer, "alias", "").kind(), "trap");
+    // Copied out it would be 10 GB.
+    assert!(peak() < before + (256 << 20));
+}
+
+#[test]
+fn logging_without_end_fails_nothing() {
+    assert_eq!(pick(&mut instance("log", "pick")).unwrap_or(None).unwrap_or(0), 0);
+}
+
+#[test]
+fn a_boastful_description_is_invalid() {
+    let error = guest("boast").err().unwrap();
+    assert_eq!(error.kind(), "invalid");
+    assert!(error.to_string().contains("summary has more than 1024 bytes"), "{error}");
+}
+
+#[test]
+fn what_is_no_balancer_is_invalid() {
+    let load = |wasm| {
+        let error = Balancer::load(engine(), "p", wasm, Limits::default()).err().unwrap();
+        assert_eq!(error.kind(), "invalid");
+        error.to_string()
+    };
+    load(b"");
+    load(b"garbage");
+    assert!(load(b"\0asm\x01\0\0\0").contains("core module"));
+    // A component, with nothing in it.
+    assert!(load(b"\0asm\x0d\0\x01\0").contains("not of the world weir:plugin/balancer"));
+}
+
+#[test]
+fn a_component_that_is_cut_short_is_invalid_wherever_it_is_cut() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../plugins/dist/round-robin.wasm");
+    let wasm = fs::read(path).expect("build it with `cargo run -p weir-sdk-build -- plugins`");
+    for length in (0..wasm.len()).step_by(wasm.len() / 40) {
+        let error =
+            Balancer::load(engine(), "p", &wasm[..length], Limits::default()).err().unwrap();
+        assert_eq!(error.kind(), "invalid", "cut at {length}");
+    }
+}
+
+#[test]
+fn hundreds_of_instances_live_at_once() {
+    let balancer = guest("misbehave").unwrap();
+    let mut instances: Vec<_> = (0..500).map(|_| balancer.instantiate("null").unwrap()).collect();
+    for instance in &mut instances {
+        instance.update(&endpoints(&[1])).unwrap();
+        assert_eq!(pick(instance).unwrap(), Some(0));
+    }
+}
+
+#[test]
+fn an_instance_outlives_the_engine_and_the_plugin_it_came_from() {
+    let engine = weir_runtime::Engine::new().unwrap();
+    let path =
+        concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/guests/target/dist/misbehave.wasm");
+    let wasm = fs::read(path).expect("build it with `cargo run -p weir-sdk-build -- guests`");
+    let balancer = Balancer::load(&engine, "p", &wasm, Limits::default()).unwrap();
+    let mut instance = balancer.instantiate(&config("spin", "pick")).unwrap();
+    drop((engine, balancer));
+    assert_eq!(pick(&mut instance).unwrap_err().kind(), "timeout");
+}
+
+/// CPU time of this thread.
+fn cpu_time() -> Duration {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+    Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
+}
+
+/// Bytes of this process in memory.
+fn resident() -> usize {
+    status("VmRSS:")
+}
+
+/// The most it ever had.
+fn peak() -> usize {
+    status("VmHWM:")
+}
+
+fn status(field: &str) -> usize {
+    let status = fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix(field)).unwrap();
+    line.trim().trim_end_matches(" kB").parse::<usize>().unwrap() << 10
+}

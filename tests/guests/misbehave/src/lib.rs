@@ -1,0 +1,150 @@
+//! A balancer that misbehaves as it is configured: `{"in": "pick", "do": "spin"}`.
+//!
+//! `in` is the call: configure, update, pick or observe. `do` is what happens in it. Without a configuration, and
+//! in the other calls, it is a balancer that chooses the first endpoint.
+
+use std::hint::black_box;
+use std::mem::forget;
+
+use serde::Deserialize;
+use weir_sdk::host::{self, Level};
+use weir_sdk::{Balancer, Endpoint, Manifest, Needs, Outcome, Pick};
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Config {
+    #[serde(default, rename = "in")]
+    call: String,
+    #[serde(default, rename = "do")]
+    act: Act,
+}
+
+#[derive(Deserialize, Default, Clone, Copy, PartialEq)]
+#[serde(rename_all = "kebab-case")]
+enum Act {
+    #[default]
+    Nothing,
+    /// Never ends.
+    Spin,
+    /// Panics, which traps.
+    Trap,
+    /// Allocates without end.
+    Allocate,
+    /// Keeps one page more of each call.
+    Leak,
+    /// Calls itself without end.
+    Recurse,
+    /// Logs a long line a thousand times, with line breaks in it.
+    Log,
+    /// Reads outside its memory.
+    Wander,
+    /// Answers with an id that no endpoint has (pick).
+    UnknownId,
+    /// Answers with none (pick).
+    None,
+    /// Refuses its configuration, at length.
+    Refuse,
+    /// Needs more inputs than there are.
+    Greedy,
+    /// Needs inputs whose names are one and the same long text, over and over: little in the guest,
+    /// much in a host that copies without counting.
+    Alias,
+}
+
+struct Misbehave {
+    config: Config,
+    first: Option<u32>,
+}
+
+impl Balancer for Misbehave {
+    type Config = Config;
+
+    fn describe() -> Manifest {
+        weir_sdk::manifest!("")
+    }
+
+    fn new(config: Config) -> Result<Self, String> {
+        if config.call == "configure" {
+            if config.act == Act::Refuse {
+                return Err("no ".repeat(10_000));
+            }
+            act(config.act);
+        }
+        Ok(Misbehave { config, first: None })
+    }
+
+    fn needs(&self) -> Needs {
+        let inputs = match self.config.act {
+            Act::Greedy => (0..1000).map(|n| format!("header:x-{n}")).collect(),
+            Act::Alias => aliases(),
+            _ => Vec::new(),
+        };
+        Needs { inputs, sequence: false, loads: false, outcomes: true }
+    }
+
+    fn update(&mut self, endpoints: Vec<Endpoint>) {
+        self.first = endpoints.first().map(|endpoint| endpoint.id);
+        self.misbehave("update");
+    }
+
+    fn pick(&mut self, _pick: &Pick<'_>) -> Option<u32> {
+        self.misbehave("pick");
+        match (self.config.call.as_str(), self.config.act) {
+            ("pick", Act::UnknownId) => Some(u32::MAX),
+            ("pick", Act::None) => None,
+            _ => self.first,
+        }
+    }
+
+    fn observe(&mut self, _outcomes: Vec<Outcome>) {
+        self.misbehave("observe");
+    }
+}
+
+impl Misbehave {
+    fn misbehave(&self, call: &str) {
+        if self.config.call == call {
+            act(self.config.act);
+        }
+    }
+}
+
+fn act(act: Act) {
+    match act {
+        Act::Spin => loop {
+            black_box(());
+        },
+        Act::Trap => panic!("as configured"),
+        Act::Allocate => loop {
+            forget(black_box(vec![1_u8; 1 << 16]));
+        },
+        Act::Leak => forget(black_box(vec![1_u8; 1 << 16])),
+        Act::Recurse => {
+            recurse(1);
+        }
+        Act::Log => {
+            for _ in 0..1000 {
+                host::log(Level::Info, &"first line\nsecond line\x1b[2J".repeat(1000));
+            }
+        }
+        // In bounds of no memory that this guest may have.
+        Act::Wander => {
+            black_box(unsafe { (0xffff_ff00 as *const u8).read_volatile() });
+        }
+        _ => {}
+    }
+}
+
+#[allow(unconditional_recursion)]
+fn recurse(depth: u64) -> u64 {
+    black_box(recurse(black_box(depth + 1)) + depth)
+}
+
+/// Many strings with the same bytes; they are never freed.
+fn aliases() -> Vec<String> {
+    let text = "x".repeat(1 << 20).leak();
+    let alias = |_| unsafe { String::from_raw_parts(text.as_mut_ptr(), text.len(), text.len()) };
+    (0..10_000).map(alias).collect()
+}
+
+weir_sdk::export_balancer!(Misbehave);
