@@ -1,0 +1,185 @@
+//! The commands: `demo`, `run`, `check`, `schema`.
+
+use std::io::Write as _;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::config::{self, Config, ConfigErrors, Overrides};
+use crate::demo;
+use crate::server::{Server, ServerError};
+use crate::state::State;
+use crate::telemetry::Telemetry;
+use crate::telemetry::metrics::Metrics;
+
+/// A reverse proxy for HTTP/3, HTTP/2 and HTTP/1.1 whose policy is WebAssembly components.
+#[derive(Debug, Parser)]
+#[command(name = "weir", version, about, arg_required_else_help = true)]
+#[command(after_help = "Exit codes: 0 done, 1 failed, 2 wrong usage, 78 configuration error.")]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Serve a demonstration: three small origins, the built-in balancers, https://localhost:8443.
+    Demo(DemoArgs),
+    /// Serve a configuration.
+    Run(Source),
+    /// Read a configuration, compile every plugin, start nothing.
+    Check(Source),
+    /// Print the JSON Schema of the configuration, for editors.
+    Schema {
+        /// Print the reference as Markdown instead.
+        #[arg(long)]
+        reference: bool,
+    },
+}
+
+#[derive(Debug, Args)]
+struct DemoArgs {
+    /// Where to serve HTTP/3, HTTP/2 and HTTP/1.1.
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8443")]
+    listen: SocketAddr,
+    /// Where to serve metrics.
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:9090")]
+    metrics: SocketAddr,
+}
+
+#[derive(Debug, Args)]
+struct Source {
+    /// The configuration file (YAML).
+    #[arg(short, long, value_name = "FILE", required_unless_present = "upstream")]
+    config: Option<PathBuf>,
+    /// Add a plugin or replace one: builtin:NAME, file:PATH, or a path. Repeatable.
+    #[arg(long, value_name = "NAME=SOURCE", value_parser = parse_plugin)]
+    plugin: Vec<(String, String)>,
+    /// Proxy this server (http://HOST:PORT) on https://127.0.0.1:8443 with no file. Repeatable.
+    #[arg(long, value_name = "URL", conflicts_with = "config")]
+    upstream: Vec<String>,
+}
+
+/// Why a command failed.
+#[derive(Debug, thiserror::Error)]
+enum CliError {
+    #[error(transparent)]
+    Config(#[from] ConfigErrors),
+    #[error(transparent)]
+    Server(#[from] ServerError),
+    #[error("start telemetry")]
+    Telemetry(#[from] crate::telemetry::TelemetryError),
+    #[error("write to standard output")]
+    Output(#[from] std::io::Error),
+    #[error("format JSON")]
+    Json(#[from] serde_json::Error),
+}
+
+/// Runs the command that the process was started with.
+pub fn main() -> ExitCode {
+    match execute(Cli::parse().command) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            report(&error);
+            ExitCode::from(error.exit_code())
+        }
+    }
+}
+
+fn execute(command: Command) -> Result<(), CliError> {
+    match command {
+        Command::Demo(args) => {
+            let demo = demo::Demo::bind()?;
+            let config = demo.config(args.listen, args.metrics)?;
+            serve(config, Some(demo))
+        }
+        Command::Run(source) => serve(source.load()?, None),
+        Command::Check(source) => check(&source),
+        Command::Schema { reference } => {
+            let text = if reference {
+                config::reference()
+            } else {
+                serde_json::to_string_pretty(&config::schema())? + "\n"
+            };
+            Ok(std::io::stdout().write_all(text.as_bytes())?)
+        }
+    }
+}
+
+fn serve(config: Config, demo: Option<demo::Demo>) -> Result<(), CliError> {
+    let (telemetry, _flush) = Telemetry::start(&config.telemetry)?;
+    for warning in &config.warnings {
+        tracing::warn!("{warning}");
+    }
+    let metrics = config.telemetry.metrics.as_ref().map(|metrics| metrics.address);
+    let server = Server::bind(config, telemetry)?;
+    if let (Some(_), Some(address)) = (&demo, server.addresses().next()) {
+        std::io::stderr().write_all(demo::welcome(address, metrics).as_bytes())?;
+    }
+    Ok(server.run(|tasks| demo.map_or(Ok(()), |demo| demo.serve(tasks)))?)
+}
+
+fn check(source: &Source) -> Result<(), CliError> {
+    let config = source.load()?;
+    State::build(&config, &Metrics::new()).map_err(ServerError::from)?;
+    for warning in &config.warnings {
+        writeln!(std::io::stderr(), "warning: {warning}")?;
+    }
+    let (routes, upstreams) = (config.routes.len(), config.upstreams.len());
+    let text = format!(
+        "configuration is good: {} listeners, {routes} routes, {upstreams} upstreams, {} plugins\n",
+        config.listeners.len(),
+        config.plugins.len(),
+    );
+    Ok(std::io::stdout().write_all(text.as_bytes())?)
+}
+
+impl Source {
+    fn load(&self) -> Result<Config, ConfigErrors> {
+        let overrides =
+            Overrides { plugins: self.plugin.clone(), upstreams: self.upstream.clone() };
+        match &self.config {
+            Some(path) => config::load(path, &overrides),
+            None => config::from_upstreams(&overrides),
+        }
+    }
+}
+
+impl CliError {
+    fn exit_code(&self) -> u8 {
+        match self {
+            Self::Config(_)
+            | Self::Server(ServerError::State(_) | ServerError::Bind(_) | ServerError::Tls(_)) => {
+                CONFIGURATION_ERROR
+            }
+            _ => 1,
+        }
+    }
+}
+
+/// Prints an error with its causes, one line.
+fn report(error: &CliError) {
+    let mut text = format!("weir: {error}");
+    let mut source = std::error::Error::source(error);
+    while let Some(cause) = source {
+        text.push_str(&format!(": {cause}"));
+        source = cause.source();
+    }
+    text.push('\n');
+    // Nothing is left to tell it to when standard error is closed.
+    let _ = std::io::stderr().write_all(text.as_bytes());
+}
+
+fn parse_plugin(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((name, source)) if !name.is_empty() && !source.is_empty() => {
+            Ok((name.to_owned(), source.to_owned()))
+        }
+        _ => Err("expected NAME=SOURCE, as in mine=file:target/mine.wasm".to_owned()),
+    }
+}
+
+/// EX_CONFIG of sysexits.h.
+const CONFIGURATION_ERROR: u8 = 78;

@@ -1,0 +1,307 @@
+//! File → [`Config`]: names to indices, paths to files that exist, hosts to addresses.
+//!
+//! Shape has been checked. This reports everything that it can in one go; it reads files and asks the resolver, and starts
+//! nothing.
+
+mod files;
+mod routes;
+
+use std::collections::HashMap;
+use std::net::{SocketAddr, ToSocketAddrs};
+use std::num::NonZero;
+use std::path::Path;
+
+pub use files::{CertificateError, certificate};
+
+use super::addresses::HostPort;
+use super::document::{Document, below, item};
+use super::error::{Place, Problem, did_you_mean};
+use super::file::{self, File, Protocol};
+
+use super::text::Kind;
+use super::{BUILTIN, Config, Endpoint, Listener, Plugin, Protocols, Quic, Tls, Upstream};
+
+/// What checking found besides its result.
+pub(super) struct Check<'a> {
+    document: &'a Document,
+    base: &'a Path,
+    /// With the path that each is about.
+    pub(super) problems: Vec<(String, Problem)>,
+    warnings: Vec<Problem>,
+}
+
+impl<'a> Check<'a> {
+    /// Relative paths are below `base`.
+    pub(super) fn new(document: &'a Document, base: &'a Path) -> Self {
+        Self { document, base, problems: Vec::new(), warnings: Vec::new() }
+    }
+
+    /// Resolves `file`. The result is of use only if there are no problems afterwards.
+    pub(super) fn config(&mut self, file: File) -> Config {
+        self.unique("listener address", file.listeners.iter().map(|l| l.address.0), |at| {
+            below(&item("listeners", at), "address")
+        });
+        self.unique("plugin", file.plugins.iter().map(|p| &p.name.0), |at| {
+            below(&item("plugins", at), "name")
+        });
+        self.unique("upstream", file.upstreams.iter().map(|u| &u.name.0), |at| {
+            below(&item("upstreams", at), "name")
+        });
+        let listeners = self.each("listeners", file.listeners, Self::listener);
+        let declared = file.plugins.len();
+        let mut plugins = self.each("plugins", file.plugins, Self::plugin);
+        let upstreams = self.each("upstreams", file.upstreams, |check, path, upstream| {
+            check.upstream(path, upstream, &mut plugins)
+        });
+        let names: Vec<&str> = upstreams.iter().map(|upstream| upstream.name.as_str()).collect();
+        let routes = self.routes(file.routes, &names);
+        self.unused(&plugins, declared, &upstreams, &routes);
+        self.metrics_address(&file.telemetry, &listeners);
+        Problem::sort(&mut self.warnings);
+        Config {
+            listeners,
+            plugins,
+            upstreams,
+            routes,
+            telemetry: file.telemetry,
+            grace: file.shutdown.grace,
+            workers: workers(file.workers),
+            warnings: std::mem::take(&mut self.warnings),
+        }
+    }
+
+    fn listener(&mut self, path: &str, listener: file::Listener) -> Listener {
+        let secure = listener.tls.is_some();
+        let protocols = self.protocols(path, listener.protocols, secure);
+        self.quic(&below(path, "quic"), &listener.quic);
+        Listener {
+            address: listener.address.0,
+            protocols,
+            tls: listener.tls.map(|tls| self.tls(&below(path, "tls"), tls)),
+            quic: listener.quic,
+            limits: listener.limits,
+        }
+    }
+
+    fn protocols(&mut self, path: &str, listed: Option<Vec<Protocol>>, secure: bool) -> Protocols {
+        let path = below(path, "protocols");
+        let Some(listed) = listed else {
+            return Protocols { h3: secure, h2: secure, h1: true };
+        };
+        for (at, protocol) in listed.iter().enumerate() {
+            let path = item(&path, at);
+            if listed.iter().take(at).any(|earlier| earlier == protocol) {
+                self.problem(&path, format!("{path}: is listed twice"));
+            }
+            let name = match protocol {
+                Protocol::H3 => "h3",
+                Protocol::H2 => "h2",
+                Protocol::H1 => continue,
+            };
+            if !secure {
+                self.problem(
+                    &path,
+                    format!("{path}: {name} needs tls; without it only h1 is served"),
+                );
+            }
+        }
+        let serves = |protocol| listed.contains(&protocol);
+        Protocols { h3: serves(Protocol::H3), h2: serves(Protocol::H2), h1: serves(Protocol::H1) }
+    }
+
+    fn quic(&mut self, path: &str, quic: &Quic) {
+        if quic.keep_alive.is_some_and(|keep_alive| keep_alive >= quic.idle_timeout) {
+            let at = below(path, "keep_alive");
+            self.problem(
+                &at,
+                format!("{at}: must be below idle_timeout, or connections end between two pings"),
+            );
+        }
+        if quic.stream_window > quic.connection_window {
+            let at = below(path, "stream_window");
+            self.problem(&at, format!("{at}: is larger than connection_window, which bounds it"));
+        }
+    }
+
+    fn tls(&mut self, path: &str, tls: file::Tls) -> Tls {
+        match (tls.certificates, tls.self_signed) {
+            (Some(certificates), None) => {
+                let path = below(path, "certificates");
+                Tls::Certificates(self.each(&path, certificates, Self::certificate))
+            }
+            (None, Some(own)) => {
+                Tls::SelfSigned { names: own.names.into_iter().map(|name| name.0).collect() }
+            }
+            (both, _) => {
+                let count = if both.is_some() { "both" } else { "neither" };
+                self.problem(
+                    path,
+                    format!(
+                        "{path}: needs exactly one of certificates and self_signed, has {count}"
+                    ),
+                );
+                Tls::Certificates(Vec::new())
+            }
+        }
+    }
+
+    fn upstream(
+        &mut self,
+        path: &str,
+        upstream: file::Upstream,
+        plugins: &mut Vec<Plugin>,
+    ) -> Upstream {
+        let endpoints_path = below(path, "endpoints");
+        self.unique(
+            "endpoint",
+            upstream.endpoints.iter().map(|e| HostPort::print(&e.address.0)),
+            |at| below(&item(&endpoints_path, at), "address"),
+        );
+        if !upstream.endpoints.is_empty() && upstream.endpoints.iter().all(|e| e.weight == 0) {
+            self.problem(&endpoints_path, format!("{endpoints_path}: every weight is 0"));
+        }
+        Upstream {
+            balancer: self.balancer(&below(path, "balancer"), &upstream.balancer, plugins),
+            name: upstream.name.0,
+            balancer_config: upstream.balancer_config,
+            endpoints: self.each(&endpoints_path, upstream.endpoints, Self::endpoint),
+            health: upstream.health,
+            timeouts: upstream.timeouts,
+            limits: upstream.limits,
+        }
+    }
+
+    /// A plugin of the file, or a built-in one, which gets an entry when it is first named.
+    fn balancer(&mut self, path: &str, name: &str, plugins: &mut Vec<Plugin>) -> usize {
+        if let Some(at) = plugins.iter().position(|plugin| plugin.name == name) {
+            return at;
+        }
+        if BUILTIN.contains(&name) {
+            plugins.push(Plugin::builtin(name));
+            return plugins.len() - 1;
+        }
+        let mut names: Vec<&str> = plugins.iter().map(|plugin| plugin.name.as_str()).collect();
+        names.extend(BUILTIN.iter().filter(|builtin| !plugins.iter().any(|p| p.name == **builtin)));
+        self.problem(path, format!("unknown balancer \"{name}\"{}", did_you_mean(name, &names)));
+        0
+    }
+
+    fn endpoint(&mut self, path: &str, endpoint: file::Endpoint) -> Endpoint {
+        let (host, port) = &endpoint.address.0;
+        let name = HostPort::print(&endpoint.address.0);
+        let address = match (host.as_str(), *port).to_socket_addrs().map(preferred) {
+            Ok(Some(address)) => address,
+            failed => {
+                let path = below(path, "address");
+                let why =
+                    failed.err().map_or("it has no address".to_owned(), |error| error.to_string());
+                self.problem(&path, format!("{path}: cannot resolve \"{host}\": {why}"));
+                SocketAddr::from(([0; 4], 0))
+            }
+        };
+        Endpoint {
+            name,
+            address,
+            weight: endpoint.weight,
+            zone: endpoint.zone,
+            labels: endpoint.labels,
+        }
+    }
+
+    fn metrics_address(&mut self, telemetry: &super::Telemetry, listeners: &[Listener]) {
+        let Some(metrics) = &telemetry.metrics else { return };
+        let taken = |listener: &&Listener| {
+            (listener.protocols.h2 || listener.protocols.h1)
+                && listener.address == metrics.address
+                && metrics.address.port() != 0
+        };
+        if let Some(listener) = listeners.iter().find(taken) {
+            let path = "telemetry.metrics.address";
+            self.problem(path, format!("{path}: {} is a listener's address", listener.address));
+        }
+    }
+
+    fn unused(
+        &mut self,
+        plugins: &[Plugin],
+        declared: usize,
+        upstreams: &[Upstream],
+        routes: &[super::Route],
+    ) {
+        for (at, plugin) in plugins.iter().enumerate().take(declared) {
+            if !upstreams.iter().any(|upstream| upstream.balancer == at) {
+                let path = below(&item("plugins", at), "name");
+                self.warn(&path, format!("plugin \"{}\" is not used", plugin.name));
+            }
+        }
+        for (at, upstream) in upstreams.iter().enumerate() {
+            let leads = |route: &super::Route| matches!(route.action, super::Action::Upstream(to) if to == at);
+            if !routes.iter().any(leads) {
+                let path = below(&item("upstreams", at), "name");
+                self.warn(&path, format!("no route leads to upstream \"{}\"", upstream.name));
+            }
+        }
+    }
+
+    fn each<T, U>(
+        &mut self,
+        path: &str,
+        items: Vec<T>,
+        mut resolve: impl FnMut(&mut Self, &str, T) -> U,
+    ) -> Vec<U> {
+        let items = items.into_iter().enumerate();
+        items.map(|(at, value)| resolve(self, &item(path, at), value)).collect()
+    }
+
+    fn unique<T: std::hash::Hash + Eq + std::fmt::Display>(
+        &mut self,
+        what: &str,
+        names: impl Iterator<Item = T>,
+        path: impl Fn(usize) -> String,
+    ) {
+        let mut seen = HashMap::new();
+        for (at, name) in names.enumerate() {
+            // Port 0 is another free port each time.
+            if name.to_string().ends_with(":0") {
+                continue;
+            }
+            if let Some(first) = seen.get(&name) {
+                let first = match self.document.value(&path(*first)) {
+                    Place::At(_, line, _) => format!("; the first is on line {line}"),
+                    _ => String::new(),
+                };
+                self.problem(&path(at), format!("duplicate {what} \"{name}\"{first}"));
+            } else {
+                seen.insert(name, at);
+            }
+        }
+    }
+
+    fn problem(&mut self, path: &str, message: String) {
+        self.problems.push((path.to_owned(), Problem::new(self.document.value(path), message)));
+    }
+
+    fn problem_at_key(&mut self, path: &str, message: String) {
+        self.problems.push((path.to_owned(), Problem::new(self.document.key(path), message)));
+    }
+
+    fn warn(&mut self, path: &str, message: String) {
+        self.warnings.push(Problem::new(self.document.value(path), message));
+    }
+}
+
+/// An IPv4 address if there is one: `localhost` resolves to `::1` as well, where many servers do not listen.
+fn preferred(addresses: impl Iterator<Item = SocketAddr>) -> Option<SocketAddr> {
+    let addresses: Vec<SocketAddr> = addresses.collect();
+    addresses.iter().find(|address| address.is_ipv4()).or(addresses.first()).copied()
+}
+
+fn workers(asked: usize) -> usize {
+    match asked {
+        0 => std::thread::available_parallelism().map_or(1, NonZero::get).min(MAX_WORKERS),
+        asked => asked,
+    }
+}
+
+/// The bound of `workers` in the file.
+const MAX_WORKERS: usize = 256;

@@ -1,0 +1,143 @@
+//! The files that a configuration names: components, certificates and keys.
+
+use std::error::Error as _;
+use std::fs;
+use std::io;
+use std::path::Path;
+
+use rustls::crypto::ring::sign::any_supported_type;
+use rustls::sign::CertifiedKey;
+use rustls_pki_types::pem::{self, PemObject};
+use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+use sha2::Digest as _;
+
+use super::Check;
+use crate::config::document::below;
+use crate::config::names::Digest;
+use crate::config::text::Kind;
+use crate::config::{Certificate, Plugin, Source, file};
+
+/// Why a certificate cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum CertificateError {
+    /// The chain cannot be read.
+    #[error("cannot read certificates from \"{path}\"")]
+    Chain {
+        /// The file as it was written.
+        path: String,
+        /// What reading it said.
+        source: pem::Error,
+    },
+    /// The key cannot be read.
+    #[error("cannot read a private key from \"{path}\"")]
+    Key {
+        /// The file as it was written.
+        path: String,
+        /// What reading it said.
+        source: pem::Error,
+    },
+    /// The chain's file has no certificate.
+    #[error("no certificate in \"{0}\"")]
+    Empty(String),
+    /// Neither RSA, ECDSA (P-256, P-384) nor Ed25519, or damaged.
+    #[error("cannot use the private key in \"{path}\"")]
+    Unsupported {
+        /// The file as it was written.
+        path: String,
+        /// What rustls said.
+        source: rustls::Error,
+    },
+    /// The leaf is damaged.
+    #[error("cannot use the certificate in \"{path}\"")]
+    Invalid {
+        /// The file as it was written.
+        path: String,
+        /// What rustls said.
+        source: rustls::Error,
+    },
+    /// Two halves of different pairs.
+    #[error("the certificate in \"{cert}\" does not match the key in \"{key}\"")]
+    Mismatch {
+        /// The chain's file as it was written.
+        cert: String,
+        /// The key's file as it was written.
+        key: String,
+    },
+}
+
+/// Whether the files are a certificate chain and the key of its leaf.
+///
+/// # Errors
+/// If one cannot be read or they are not of one pair.
+pub fn certificate(files: &Certificate) -> Result<(), CertificateError> {
+    let cert = || files.cert.display().to_string();
+    let key = || files.key.display().to_string();
+    let chain = CertificateDer::pem_file_iter(&files.cert)
+        .and_then(Iterator::collect::<Result<Vec<_>, _>>)
+        .map_err(|source| CertificateError::Chain { path: cert(), source })?;
+    if chain.is_empty() {
+        return Err(CertificateError::Empty(cert()));
+    }
+    let private = PrivateKeyDer::from_pem_file(&files.key)
+        .map_err(|source| CertificateError::Key { path: key(), source })?;
+    let private = any_supported_type(&private)
+        .map_err(|source| CertificateError::Unsupported { path: key(), source })?;
+    match CertifiedKey::new(chain, private).keys_match() {
+        Ok(()) => Ok(()),
+        Err(rustls::Error::InconsistentKeys(_)) => {
+            Err(CertificateError::Mismatch { cert: cert(), key: key() })
+        }
+        Err(source) => Err(CertificateError::Invalid { path: cert(), source }),
+    }
+}
+
+impl Check<'_> {
+    pub(super) fn certificate(&mut self, path: &str, files: file::Certificate) -> Certificate {
+        let files =
+            Certificate { cert: self.base.join(files.cert), key: self.base.join(files.key) };
+        if let Err(error) = certificate(&files) {
+            let part = match error {
+                CertificateError::Key { .. } | CertificateError::Unsupported { .. } => "key",
+                _ => "cert",
+            };
+            let path = below(path, part);
+            let cause = error.source().map_or(String::new(), |source| format!(": {source}"));
+            self.problem(&path, format!("{path}: {error}{cause}"));
+        }
+        files
+    }
+
+    pub(super) fn plugin(&mut self, path: &str, plugin: file::Plugin) -> Plugin {
+        let source = match plugin.source.0 {
+            Source::File(file) => Source::File(self.base.join(file)),
+            builtin @ Source::Builtin(_) => builtin,
+        };
+        let sha256 = plugin.sha256.map(|digest| digest.0);
+        if let Source::File(file) = &source {
+            self.component(path, file, sha256);
+        }
+        Plugin { name: plugin.name.0, source, sha256, config: plugin.config, limits: plugin.limits }
+    }
+
+    fn component(&mut self, path: &str, file: &Path, sha256: Option<[u8; 32]>) {
+        let shown = file.display();
+        let bytes = match read(file) {
+            Ok(bytes) => bytes,
+            Err(error) => {
+                let path = below(path, "source");
+                return self.problem(&path, format!("{path}: cannot read \"{shown}\": {error}"));
+            }
+        };
+        let actual: [u8; 32] = sha2::Sha256::digest(&bytes).into();
+        if sha256.is_some_and(|expected| expected != actual) {
+            let path = below(path, "sha256");
+            let actual = Digest::print(&actual);
+            self.problem(&path, format!("{path}: \"{shown}\" has another one, {actual}"));
+        }
+    }
+}
+
+/// A device or a pipe could be read for ever.
+fn read(file: &Path) -> io::Result<Vec<u8>> {
+    if fs::metadata(file)?.is_file() { fs::read(file) } else { Err(io::Error::other("not a file")) }
+}

@@ -1,0 +1,173 @@
+//! Routes: names to upstreams, and which of them can never match.
+
+use std::collections::BTreeMap;
+
+use http::{HeaderName, HeaderValue, StatusCode, header};
+
+use super::Check;
+use crate::config::document::{below, item};
+use crate::config::error::did_you_mean;
+use crate::config::file;
+use crate::config::{Action, Match, Respond, Route};
+
+impl Check<'_> {
+    pub(super) fn routes(&mut self, routes: Vec<file::Route>, upstreams: &[&str]) -> Vec<Route> {
+        let given = routes.iter().map(|route| route.name.as_ref().map(|name| name.0.as_str()));
+        let given: Vec<(usize, &str)> =
+            given.enumerate().filter_map(|(at, name)| Some((at, name?))).collect();
+        self.unique("route", given.iter().map(|(_, name)| *name), |at| {
+            let at = given.get(at).map_or(0, |(at, _)| *at);
+            below(&item("routes", at), "name")
+        });
+        let routes =
+            self.each("routes", routes, |check, path, route| check.route(path, route, upstreams));
+        for (at, route) in routes.iter().enumerate() {
+            let mut earlier = routes.iter().take(at);
+            if let Some(by) = earlier.position(|earlier| covers(&earlier.matcher, &route.matcher)) {
+                let message = format!(
+                    "routes[{at}] never matches: routes[{by}] before it takes all its requests"
+                );
+                self.warn(&item("routes", at), message);
+            }
+        }
+        routes
+    }
+
+    fn route(&mut self, path: &str, route: file::Route, upstreams: &[&str]) -> Route {
+        let matcher = self.matcher(&below(path, "match"), route.matcher);
+        let name = route.name.map_or_else(|| label(&matcher), |name| name.0);
+        let action = match (route.upstream, route.respond) {
+            (Some(name), None) => {
+                let at = upstreams.iter().position(|upstream| *upstream == name.0);
+                if at.is_none() {
+                    let mut names = upstreams.to_vec();
+                    names.dedup();
+                    let hint = did_you_mean(&name.0, &names);
+                    let message = format!("unknown upstream \"{}\"{hint}", name.0);
+                    self.problem(&below(path, "upstream"), message);
+                }
+                Action::Upstream(at.unwrap_or_default())
+            }
+            (None, Some(respond)) => {
+                Action::Respond(self.respond(&below(path, "respond"), respond))
+            }
+            (both, _) => {
+                let count = if both.is_some() { "both" } else { "neither" };
+                let message =
+                    format!("{path}: needs exactly one of upstream and respond, has {count}");
+                self.problem(path, message);
+                Action::Respond(Respond::default())
+            }
+        };
+        Route { name, matcher, action }
+    }
+
+    fn matcher(&mut self, path: &str, matcher: file::Match) -> Match {
+        let at = below(path, "headers");
+        let headers = self.headers(&at, matcher.headers);
+        if let Some((host, _)) = headers.iter().find(|(name, _)| name == header::HOST) {
+            let at = below(&at, host.as_str());
+            self.problem_at_key(&at, format!("{at}: compare the host by match.host"));
+        }
+        Match {
+            host: matcher.host.map(|host| host.0),
+            path: matcher.path.map(|path| path.0),
+            methods: matcher.methods.into_iter().map(|method| method.0).collect(),
+            headers,
+        }
+    }
+
+    fn respond(&mut self, path: &str, respond: file::Respond) -> Respond {
+        // `shape` has seen that it is one.
+        let status = StatusCode::from_u16(respond.status).unwrap_or_default();
+        let bodiless = matches!(
+            status,
+            StatusCode::NO_CONTENT | StatusCode::RESET_CONTENT | StatusCode::NOT_MODIFIED
+        );
+        if bodiless && !respond.body.is_empty() {
+            let path = below(path, "body");
+            self.problem(
+                &path,
+                format!("{path}: a response with status {} has none", status.as_u16()),
+            );
+        }
+        let at = below(path, "headers");
+        let headers = self.headers(&at, respond.headers);
+        for (name, _) in headers.iter().filter(|(name, _)| FRAMING.contains(name)) {
+            let path = below(&at, name.as_str());
+            self.problem_at_key(&path, format!("{path}: is set by weir itself"));
+        }
+        Respond { status, body: respond.body, headers }
+    }
+
+    fn headers(
+        &mut self,
+        path: &str,
+        fields: BTreeMap<String, String>,
+    ) -> Vec<(HeaderName, HeaderValue)> {
+        let mut headers: Vec<(HeaderName, HeaderValue)> = Vec::with_capacity(fields.len());
+        for (key, value) in fields {
+            let path = below(path, &key);
+            let Ok(name) = key.parse::<HeaderName>() else {
+                self.problem_at_key(&path, format!("\"{key}\" is not a header field's name"));
+                continue;
+            };
+            if headers.iter().any(|(earlier, _)| *earlier == name) {
+                self.problem_at_key(
+                    &path,
+                    format!("duplicate header field \"{key}\": case does not matter"),
+                );
+            }
+            // What leading or trailing space would be is taken away in transit (RFC 9110 §5.5).
+            match value.parse::<HeaderValue>() {
+                Ok(parsed) if value.trim() == value => headers.push((name, parsed)),
+                _ => {
+                    self.problem(&path, format!("{path}: {value:?} is not a header field's value"));
+                }
+            }
+        }
+        headers
+    }
+}
+
+/// Whether every request that `later` matches is matched by `earlier`.
+fn covers(earlier: &Match, later: &Match) -> bool {
+    let host = match (&earlier.host, &later.host) {
+        (None, _) => true,
+        (Some(_), None) => false,
+        (Some(earlier), Some(later)) => {
+            earlier == later
+                || earlier.strip_prefix('*').is_some_and(|domain| later.ends_with(domain))
+        }
+    };
+    let path = match (&earlier.path, &later.path) {
+        (None, _) => true,
+        (Some(earlier), None) => earlier == "/*",
+        (Some(earlier), Some(later)) => {
+            let below = |prefix: &str| {
+                let rest = later.strip_prefix(prefix);
+                rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+            };
+            earlier == later || earlier.strip_suffix("/*").is_some_and(below)
+        }
+    };
+    let methods = earlier.methods.is_empty()
+        || (!later.methods.is_empty() && later.methods.iter().all(|m| earlier.methods.contains(m)));
+    host && path && methods && earlier.headers.iter().all(|field| later.headers.contains(field))
+}
+
+fn label(matcher: &Match) -> String {
+    let host = matcher.host.as_deref().unwrap_or_default();
+    format!("{host}{}", matcher.path.as_deref().unwrap_or("/*"))
+}
+
+/// Fields that say how a message is framed or that concern one connection (RFC 9110 §7.6.1).
+const FRAMING: [HeaderName; 7] = [
+    header::CONNECTION,
+    header::CONTENT_LENGTH,
+    header::TE,
+    header::TRAILER,
+    header::TRANSFER_ENCODING,
+    header::UPGRADE,
+    HeaderName::from_static("keep-alive"),
+];

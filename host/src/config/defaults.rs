@@ -1,0 +1,222 @@
+//! What a key is worth when it is left out, and why.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::time::Duration;
+
+use super::{
+    Endpoint, ListenerLimits, Log, LogFormat, MetricsEndpoint, Plugin, PluginLimits, Quic, Respond,
+    Retry, Source, Timeouts, UpstreamLimits,
+};
+
+/// Browsers open a page's whole set of requests at once; RFC 9114 §6.1 asks for at least 100.
+pub const MAX_CONCURRENT_STREAMS: u32 = 128;
+
+/// Long enough to survive a reader's pause, short enough that lost clients do not pile up.
+pub const QUIC_IDLE_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// A third of the idle timeout, so that two lost pings end no connection. Most NATs forget UDP after 30 s.
+pub const QUIC_KEEP_ALIVE: Duration = Duration::from_secs(10);
+
+/// One upload fills 80 Mbit/s over 100 ms with it.
+pub const STREAM_WINDOW: u64 = 1 << 20;
+
+/// Eight uploads at full speed on one connection; what a client that sends and is not read from may cost.
+pub const CONNECTION_WINDOW: u64 = 8 << 20;
+
+/// One file descriptor each on TCP; common limits of open files are at or above it.
+pub const CONNECTIONS: usize = 65_536;
+
+/// Twice what nginx takes (4 × 8 KiB), so that moving here breaks no large cookie.
+pub const HEADER_BYTES: usize = 64 << 10;
+
+/// Real requests have ten to forty fields; nothing legitimate was seen near it.
+pub const HEADER_COUNT: usize = 128;
+
+/// Large enough for uploads of media; bodies stream, so that it bounds time and traffic, not memory.
+pub const BODY: u64 = 1 << 30;
+
+/// Three round trips and a lost packet on the slowest mobile link fit in it.
+pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// A slow client finishes its fields in it, and a connection between two page views is kept.
+pub const HEADER_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Room for a JavaScript or Python runtime; the built-in balancers use 1 MiB.
+pub const PLUGIN_MEMORY: usize = 16 << 20;
+
+/// A thousand times what a call usually takes, and what one bad call may hold up its worker's other requests.
+pub const PLUGIN_TIME: Duration = Duration::from_millis(5);
+
+/// One lost SYN (1 s until it is sent again) does not fail a request.
+pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// As long as people wait for a page.
+pub const FIRST_BYTE_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Longer than the pauses of event streams that send a comment every 15 or 30 s.
+pub const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// One endpoint rarely serves more at once from one worker; it keeps a flood from taking every file descriptor.
+pub const UPSTREAM_CONNECTIONS: usize = 1024;
+
+/// A quarter of the open ones: bursts reuse connections, a quiet endpoint is not held open by thousands.
+pub const IDLE_CONNECTIONS: usize = 256;
+
+/// Below the 65 to 75 s after which common servers close idle connections themselves.
+pub const IDLE_CONNECTION_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// Loopback: what metrics tell is nobody else's business until somebody decides so.
+pub const METRICS_ADDRESS: SocketAddr =
+    SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 9090);
+
+/// Where Prometheus looks by itself.
+pub const METRICS_PATH: &str = "/metrics";
+
+/// Enough to see what is slow, at a tenth of the collector's cost.
+pub const SAMPLE: f64 = 0.1;
+
+/// Of an upstream's `balancer`: fair without knowing anything of the endpoints.
+pub const BALANCER: &str = "round-robin";
+
+/// Ends before orchestrators kill: Kubernetes and systemd wait 30 s or longer.
+pub const GRACE: Duration = Duration::from_secs(30);
+
+impl Default for Quic {
+    fn default() -> Self {
+        Self {
+            max_concurrent_streams: MAX_CONCURRENT_STREAMS,
+            idle_timeout: QUIC_IDLE_TIMEOUT,
+            keep_alive: Some(QUIC_KEEP_ALIVE),
+            stream_window: STREAM_WINDOW,
+            connection_window: CONNECTION_WINDOW,
+            mtu_discovery: true,
+            retry: Retry::UnderLoad,
+            migration: true,
+        }
+    }
+}
+
+impl Default for ListenerLimits {
+    fn default() -> Self {
+        Self {
+            connections: CONNECTIONS,
+            header_bytes: HEADER_BYTES,
+            header_count: HEADER_COUNT,
+            body: BODY,
+            handshake_timeout: HANDSHAKE_TIMEOUT,
+            header_timeout: HEADER_TIMEOUT,
+        }
+    }
+}
+
+impl Default for PluginLimits {
+    fn default() -> Self {
+        Self { memory: PLUGIN_MEMORY, time: PLUGIN_TIME }
+    }
+}
+
+impl Default for Timeouts {
+    fn default() -> Self {
+        Self {
+            connect: CONNECT_TIMEOUT,
+            first_byte: Some(FIRST_BYTE_TIMEOUT),
+            idle: Some(IDLE_TIMEOUT),
+            total: None,
+        }
+    }
+}
+
+impl Default for UpstreamLimits {
+    fn default() -> Self {
+        Self {
+            connections: UPSTREAM_CONNECTIONS,
+            idle_connections: IDLE_CONNECTIONS,
+            idle_timeout: IDLE_CONNECTION_TIMEOUT,
+        }
+    }
+}
+
+impl Default for MetricsEndpoint {
+    fn default() -> Self {
+        Self { address: METRICS_ADDRESS, path: METRICS_PATH.to_owned() }
+    }
+}
+
+impl Default for Log {
+    fn default() -> Self {
+        Self { level: "info".to_owned(), format: LogFormat::Json, access: true }
+    }
+}
+
+impl Default for Respond {
+    fn default() -> Self {
+        Self { status: http::StatusCode::OK, body: String::new(), headers: Vec::new() }
+    }
+}
+
+impl Plugin {
+    /// The built-in plugin of this name, with default limits and no configuration.
+    pub fn builtin(name: &str) -> Self {
+        Self {
+            name: name.to_owned(),
+            source: Source::Builtin(name.to_owned()),
+            sha256: None,
+            config: serde_json::Value::Null,
+            limits: PluginLimits::default(),
+        }
+    }
+}
+
+impl Endpoint {
+    /// An endpoint of weight 1 at an address that is known.
+    pub fn at(address: SocketAddr) -> Self {
+        Self {
+            name: address.to_string(),
+            address,
+            weight: 1,
+            zone: String::new(),
+            labels: std::collections::BTreeMap::new(),
+        }
+    }
+}
+
+// `#[serde(default = …)]` takes functions only. They serve types with a required key, which have no `Default`.
+
+pub(super) fn health_interval() -> Duration {
+    // Three failures take an endpoint out in 15 s, and a probe costs an origin nothing at this rate.
+    Duration::from_secs(5)
+}
+
+pub(super) fn health_timeout() -> Duration {
+    Duration::from_secs(1)
+}
+
+pub(super) fn health_expect() -> Vec<(u16, u16)> {
+    vec![(200, 299)]
+}
+
+/// One success may be luck.
+pub(super) fn healthy_after() -> u32 {
+    2
+}
+
+/// One failure may be a lost packet, two a restart of something on the way.
+pub(super) fn unhealthy_after() -> u32 {
+    3
+}
+
+pub(super) fn sample() -> f64 {
+    SAMPLE
+}
+
+pub(super) fn service() -> String {
+    "weir".to_owned()
+}
+
+pub(super) fn balancer() -> String {
+    BALANCER.to_owned()
+}
+
+pub(super) fn weight() -> u32 {
+    1
+}

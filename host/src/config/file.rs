@@ -1,0 +1,233 @@
+//! The file as it is written: what `serde` reads, what the JSON Schema describes, what [`super::check`] resolves.
+//!
+//! Only types that are written differently from what they mean are here; the others are in `types`. Every comment on a
+//! field is the documentation of its key.
+
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::addresses::{CertificateName, HostPattern, HostPort, SocketAddress};
+use super::defaults;
+use super::names::{Digest, Method, Name, PathPattern, PluginSource};
+use super::text::{As, Text};
+use super::units;
+use super::{Health, ListenerLimits, PluginLimits, Quic, Telemetry, Timeouts, UpstreamLimits};
+
+/// The configuration of Weir.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(title = "Weir")]
+pub(super) struct File {
+    /// Where clients connect.
+    #[schemars(length(min = 1))]
+    pub(super) listeners: Vec<Listener>,
+    /// WebAssembly components that choose endpoints. The built-in balancers need no entry.
+    #[serde(default)]
+    #[schemars(length(min = 1))]
+    pub(super) plugins: Vec<Plugin>,
+    /// Groups of endpoints that serve the same thing.
+    #[serde(default)]
+    #[schemars(length(min = 1))]
+    pub(super) upstreams: Vec<Upstream>,
+    /// Which requests go where: the first route that matches. Without one the answer is 404.
+    #[schemars(length(min = 1))]
+    pub(super) routes: Vec<Route>,
+    /// Metrics, traces and logs.
+    #[serde(default)]
+    pub(super) telemetry: Telemetry,
+    /// What happens on SIGTERM and SIGINT.
+    #[serde(default)]
+    pub(super) shutdown: Shutdown,
+    /// Threads that serve, each with its own connections; 0: one a core.
+    #[serde(default)]
+    #[schemars(range(min = 0, max = 256))]
+    pub(super) workers: usize,
+}
+
+/// One address: UDP for HTTP/3, TCP for HTTP/2 and HTTP/1.1.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Listener {
+    /// Address and port, the same for UDP and TCP.
+    pub(super) address: Text<SocketAddress>,
+    /// Which protocols are served. Left out: `[h3, h2, h1]` with `tls`, `[h1]` without.
+    #[schemars(length(min = 1))]
+    pub(super) protocols: Option<Vec<Protocol>>,
+    /// Certificates: exactly one of `certificates` and `self_signed`. Left out: plain text, HTTP/1.1 only.
+    pub(super) tls: Option<Tls>,
+    /// Settings of QUIC connections (RFC 9000 §18.2).
+    #[serde(default)]
+    pub(super) quic: Quic,
+    /// What the clients of this listener may take.
+    #[serde(default)]
+    pub(super) limits: ListenerLimits,
+}
+
+/// A protocol of a listener.
+#[derive(Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum Protocol {
+    /// HTTP/3 over QUIC.
+    H3,
+    /// HTTP/2 over TLS.
+    H2,
+    /// HTTP/1.1.
+    H1,
+}
+
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Tls {
+    /// PEM files. The client's server name chooses among them; the first is for clients that send none or an unknown one.
+    #[schemars(length(min = 1))]
+    pub(super) certificates: Option<Vec<Certificate>>,
+    /// A certificate made in memory at start, for trying things out. `self_signed: {}` takes the defaults.
+    pub(super) self_signed: Option<SelfSigned>,
+}
+
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Certificate {
+    /// The certificate chain, leaf first; PEM, relative to the configuration.
+    pub(super) cert: String,
+    /// The private key (PKCS#8, PKCS#1 or SEC1); PEM, relative to the configuration.
+    pub(super) key: String,
+}
+
+#[derive(Deserialize, Serialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct SelfSigned {
+    /// DNS names and IP addresses of the certificate.
+    #[schemars(length(min = 1))]
+    pub(super) names: Vec<Text<CertificateName>>,
+}
+
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Plugin {
+    /// What `balancer` refers to; unique. The name of a built-in balancer replaces that.
+    pub(super) name: Text<Name>,
+    /// Where the component is.
+    pub(super) source: Text<PluginSource>,
+    /// When given, the component must have this SHA-256.
+    pub(super) sha256: Option<Text<Digest>>,
+    /// Handed to the plugin as JSON. What it may hold is the plugin's own affair.
+    #[serde(default)]
+    pub(super) config: Value,
+    /// What one instance may take; a call that exceeds it fails and its instance is replaced.
+    #[serde(default)]
+    pub(super) limits: PluginLimits,
+}
+
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Upstream {
+    /// What `upstream` of a route refers to; unique.
+    pub(super) name: Text<Name>,
+    /// Who chooses the endpoint of a request: `round-robin`, `least-connections`, `weighted`, `random-two-choices`,
+    /// `consistent-hash`, or a plugin's name.
+    #[serde(default = "defaults::balancer", with = "As::<Name>")]
+    pub(super) balancer: String,
+    /// Replaces the plugin's `config` for this upstream.
+    #[serde(default)]
+    pub(super) balancer_config: Value,
+    /// The servers.
+    #[schemars(length(min = 1))]
+    pub(super) endpoints: Vec<Endpoint>,
+    /// Active HTTP probes. Left out: every endpoint counts as healthy.
+    pub(super) health: Option<Health>,
+    /// Bounds on waiting for an endpoint.
+    #[serde(default)]
+    pub(super) timeouts: Timeouts,
+    /// Bounds on connections to one endpoint, for each worker.
+    #[serde(default)]
+    pub(super) limits: UpstreamLimits,
+}
+
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Endpoint {
+    /// Host and port. A name is resolved once, when the configuration is loaded; an IPv4 address is preferred.
+    pub(super) address: Text<HostPort>,
+    /// Share of requests relative to the others, for balancers that weigh; 0 takes none.
+    #[serde(default = "defaults::weight")]
+    #[schemars(range(min = 0, max = 65_536))]
+    pub(super) weight: u32,
+    /// Where it is; free text for balancers.
+    #[serde(default)]
+    pub(super) zone: String,
+    /// Free text for balancers.
+    #[serde(default)]
+    pub(super) labels: BTreeMap<String, String>,
+}
+
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Route {
+    /// The `route` label of metrics and records; unique. Left out: the host and path that match.
+    pub(super) name: Option<Text<Name>>,
+    /// Conditions; all that are given must hold. Left out: every request.
+    #[serde(default, rename = "match")]
+    pub(super) matcher: Match,
+    /// Sends the request to the upstream of this name. A route has exactly one of `upstream` and `respond`.
+    pub(super) upstream: Option<Text<Name>>,
+    /// Answers by itself.
+    pub(super) respond: Option<Respond>,
+}
+
+#[derive(Default, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct Match {
+    /// The host that the request is for.
+    pub(super) host: Option<Text<HostPattern>>,
+    /// The path of the request, without its query.
+    pub(super) path: Option<Text<PathPattern>>,
+    /// The methods. Left out: any.
+    #[schemars(length(min = 1))]
+    pub(super) methods: Vec<Text<Method>>,
+    /// Header fields that must have exactly this value.
+    pub(super) headers: BTreeMap<String, String>,
+}
+
+#[derive(Deserialize, Serialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct Respond {
+    /// The status code.
+    #[schemars(range(min = 200, max = 599))]
+    pub(super) status: u16,
+    /// The body.
+    pub(super) body: String,
+    /// Header fields.
+    pub(super) headers: BTreeMap<String, String>,
+}
+
+#[derive(Deserialize, Serialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct Shutdown {
+    /// How long requests in flight may take before their connections are closed.
+    #[serde(with = "As::<units::Duration>")]
+    #[schemars(extend("x-minimum" = "0s", "x-maximum" = "24h"))]
+    pub(super) grace: std::time::Duration,
+}
+
+impl Default for Respond {
+    fn default() -> Self {
+        Self { status: 200, body: String::new(), headers: BTreeMap::new() }
+    }
+}
+
+impl Default for Shutdown {
+    fn default() -> Self {
+        Self { grace: defaults::GRACE }
+    }
+}
+
+impl Default for SelfSigned {
+    fn default() -> Self {
+        let names = ["localhost", "127.0.0.1", "::1"];
+        Self { names: names.map(|name| Text(name.to_owned())).into() }
+    }
+}

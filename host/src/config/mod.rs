@@ -1,0 +1,99 @@
+//! The configuration: a file becomes a [`Config`] in which nothing is left to check.
+//!
+//! `document` reads the text and notes where everything is written, `shape` holds it against the JSON Schema, `file` mirrors
+//! the YAML as it is written, `check` resolves it. Past [`load`] no key is unknown, no name dangles, no unit is implicit. It
+//! starts nothing and opens no socket; `run`, `check` and `schema` all call it.
+
+mod addresses;
+pub mod check;
+pub mod defaults;
+mod document;
+mod error;
+mod file;
+mod names;
+mod reference;
+mod shape;
+mod shortcut;
+mod telemetry;
+mod text;
+mod types;
+mod units;
+
+use std::fs;
+use std::io::Read;
+use std::path::Path;
+use std::sync::LazyLock;
+
+use file::File;
+use serde_json::Value;
+
+pub use error::{ConfigErrors, Problem};
+pub use reference::{reference, schema};
+pub use shortcut::{Overrides, from_upstreams};
+pub use telemetry::{Log, LogFormat, MetricsEndpoint, Telemetry, Tracing};
+pub use types::*;
+
+use self::check::Check;
+use self::document::Document;
+use self::error::Place;
+use self::shape::Shape;
+
+/// The balancers that are embedded in the binary.
+pub const BUILTIN: &[&str] =
+    &["round-robin", "least-connections", "weighted", "random-two-choices", "consistent-hash"];
+
+/// Reads, checks and resolves a configuration file. Relative paths in it are below its folder.
+///
+/// # Errors
+/// With everything that is wrong with it, as far as one fault does not hide another.
+pub fn load(path: &Path, overrides: &Overrides) -> Result<Config, ConfigErrors> {
+    let name = path.display().to_string();
+    let mut text = String::new();
+    let opened = fs::File::open(path).and_then(|file| {
+        // One byte more than `document` takes: a larger file, or an endless one, is refused there.
+        file.take(document::MAX_BYTES as u64 + 1).read_to_string(&mut text)
+    });
+    if let Err(error) = opened {
+        return Err(Problem::new(Place::File(name), format!("cannot read: {error}")).into());
+    }
+    let base = path.parent().unwrap_or(Path::new(""));
+    from_text(&name, &text, base, overrides)
+}
+
+/// Checks and resolves a configuration's text. `name` stands for it in errors; relative paths are below `base`.
+///
+/// # Errors
+/// As [`load`].
+pub fn from_text(
+    name: &str,
+    text: &str,
+    base: &Path,
+    overrides: &Overrides,
+) -> Result<Config, ConfigErrors> {
+    let (mut document, mut value) = document::read(name, text).map_err(ConfigErrors::new)?;
+    overrides.apply(&mut document, &mut value).map_err(ConfigErrors::new)?;
+    from_value(&document, value, base)
+}
+
+fn from_value(document: &Document, mut value: Value, base: &Path) -> Result<Config, ConfigErrors> {
+    let shape = Shape::of(document, &SCHEMA, &mut value);
+    let file = match serde_json::from_value::<File>(value) {
+        Ok(file) => file,
+        // What is missing or misshapen has been reported with its place.
+        Err(_) if shape.has_problems() => return Err(ConfigErrors::new(shape.into_problems())),
+        Err(error) => return Err(Problem::new(document.value(""), error.to_string()).into()),
+    };
+    let mut check = Check::new(document, base);
+    let config = check.config(file);
+    let mut problems = check.problems;
+    problems.retain(|(path, _)| !shape.is_faulty_at(path));
+    let mut problems: Vec<Problem> = problems.into_iter().map(|(_, problem)| problem).collect();
+    problems.extend(shape.into_problems());
+    if problems.is_empty() { Ok(config) } else { Err(ConfigErrors::new(problems)) }
+}
+
+/// Made once: it is the same for every file.
+static SCHEMA: LazyLock<Value> = LazyLock::new(schema);
+
+#[cfg(test)]
+mod tests;

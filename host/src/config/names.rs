@@ -1,0 +1,257 @@
+//! Names, sources, paths and codes as they are written in the file.
+
+use std::path::PathBuf;
+
+use super::error::{did_you_mean, nearest};
+use super::text::Kind;
+use super::{BUILTIN, Source};
+
+/// A name that other keys refer to and that labels metrics.
+pub(super) struct Name;
+
+/// Where a plugin's component is.
+pub(super) struct PluginSource;
+
+/// A SHA-256 in hexadecimal.
+pub(super) struct Digest;
+
+/// A path of requests.
+pub(super) struct PathPattern;
+
+/// A path to ask for.
+pub(super) struct RequestPath;
+
+/// A request method.
+pub(super) struct Method;
+
+/// A status code or a range of them.
+pub(super) struct StatusRange;
+
+/// What the log lets through.
+pub(super) struct LogLevel;
+
+impl Kind for Name {
+    type Value = String;
+    const FORMAT: &'static str = "name";
+    const MEANING: &'static str =
+        "up to 64 letters, digits, `-`, `_` and `.`, beginning with a letter or digit";
+    const PATTERN: &'static str = "^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$";
+    const EXAMPLES: &'static [&'static str] = &["app", "canary-by-cookie"];
+
+    fn parse(text: &str) -> Result<String, String> {
+        let valid = text.len() <= 64
+            && text.starts_with(|c: char| c.is_ascii_alphanumeric())
+            && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b));
+        if valid {
+            Ok(text.to_owned())
+        } else {
+            Err(format!("\"{text}\" is not a name: {}", Self::MEANING.replace('`', "\"")))
+        }
+    }
+
+    fn print(value: &String) -> String {
+        value.clone()
+    }
+}
+
+impl Kind for PluginSource {
+    type Value = Source;
+    const FORMAT: &'static str = "source";
+    const MEANING: &'static str = "`builtin:NAME`, or `file:PATH` relative to the configuration";
+    const PATTERN: &'static str = "^(builtin|file):.+$";
+    const EXAMPLES: &'static [&'static str] = &["file:plugins/canary.wasm", "builtin:round-robin"];
+
+    fn parse(text: &str) -> Result<Source, String> {
+        match text.split_once(':') {
+            Some(("builtin", name)) if BUILTIN.contains(&name) => {
+                Ok(Source::Builtin(name.to_owned()))
+            }
+            Some(("builtin", name)) => {
+                Err(format!("no built-in plugin \"{name}\"{}", did_you_mean(name, BUILTIN)))
+            }
+            Some(("file", "")) => Err("\"file:\" names no file".to_owned()),
+            Some(("file", path)) => Ok(Source::File(PathBuf::from(path))),
+            Some((scheme, _)) if !scheme.contains(['/', '.', '\\']) => Err(format!(
+                "\"{text}\" has the unknown scheme \"{scheme}\"; sources are builtin:NAME and file:PATH"
+            )),
+            _ if BUILTIN.contains(&text) => {
+                Err(format!("\"{text}\" has no scheme; write \"builtin:{text}\""))
+            }
+            _ => Err(format!("\"{text}\" has no scheme; write \"file:{text}\"")),
+        }
+    }
+
+    fn print(value: &Source) -> String {
+        match value {
+            Source::Builtin(name) => format!("builtin:{name}"),
+            Source::File(path) => format!("file:{}", path.display()),
+        }
+    }
+}
+
+impl Kind for Digest {
+    type Value = [u8; 32];
+    const FORMAT: &'static str = "sha256";
+    const MEANING: &'static str = "64 hexadecimal digits";
+    const PATTERN: &'static str = "^[0-9A-Fa-f]{64}$";
+    const EXAMPLES: &'static [&'static str] =
+        &["e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"];
+
+    fn parse(text: &str) -> Result<[u8; 32], String> {
+        let mut digest = [0; 32];
+        let valid = text.len() == 64 && text.bytes().all(|b| b.is_ascii_hexdigit());
+        if !valid {
+            return Err(format!("\"{text}\" is not a SHA-256: {}", Self::MEANING));
+        }
+        for (at, byte) in digest.iter_mut().enumerate() {
+            let pair = text.get(2 * at..2 * at + 2).unwrap_or_default();
+            *byte = u8::from_str_radix(pair, 16).unwrap_or_default();
+        }
+        Ok(digest)
+    }
+
+    fn print(value: &[u8; 32]) -> String {
+        value.iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+}
+
+impl Kind for PathPattern {
+    type Value = String;
+    const FORMAT: &'static str = "path-pattern";
+    const MEANING: &'static str = "`/exact`, or `/prefix/*` for the prefix and everything below it";
+    const PATTERN: &'static str = r"^/([^*?# ]*|([^*?# ]*/)?\*)$";
+    const EXAMPLES: &'static [&'static str] = &["/api/*", "/healthz", "/*"];
+
+    fn parse(text: &str) -> Result<String, String> {
+        if !text.starts_with('/') {
+            return Err(format!("\"{text}\" does not begin with \"/\"; write \"/{text}\""));
+        }
+        let path = text.strip_suffix("/*").unwrap_or(text);
+        if path.contains('*') {
+            return Err(format!(
+                "\"{text}\" has a \"*\" that is not its last segment, as in \"/api/*\""
+            ));
+        }
+        if path.contains('?') {
+            return Err(format!("\"{text}\" has a query; only paths are compared"));
+        }
+        request_path(if path.is_empty() { "/" } else { path })?;
+        Ok(text.to_owned())
+    }
+
+    fn print(value: &String) -> String {
+        value.clone()
+    }
+}
+
+impl Kind for RequestPath {
+    type Value = String;
+    const FORMAT: &'static str = "path";
+    const MEANING: &'static str = "a path that begins with `/`, percent-encoded";
+    const PATTERN: &'static str = "^/[^# ]*$";
+    const EXAMPLES: &'static [&'static str] = &["/healthz", "/metrics"];
+
+    fn parse(text: &str) -> Result<String, String> {
+        request_path(text)?;
+        Ok(text.to_owned())
+    }
+
+    fn print(value: &String) -> String {
+        value.clone()
+    }
+}
+
+impl Kind for Method {
+    type Value = http::Method;
+    const FORMAT: &'static str = "method";
+    const MEANING: &'static str = "a request method in capitals";
+    const PATTERN: &'static str = "^[A-Z][A-Z-]*$";
+    const EXAMPLES: &'static [&'static str] = &["GET", "POST"];
+
+    fn parse(text: &str) -> Result<http::Method, String> {
+        // Methods are case-sensitive (RFC 9110 §9.1): `get` would never match.
+        if text.bytes().any(|b| b.is_ascii_lowercase()) {
+            return Err(format!(
+                "\"{text}\" is not in capitals; write \"{}\"",
+                text.to_ascii_uppercase()
+            ));
+        }
+        text.parse().map_err(|_| format!("\"{text}\" is not a request method, as in \"GET\""))
+    }
+
+    fn print(value: &http::Method) -> String {
+        value.to_string()
+    }
+}
+
+impl Kind for StatusRange {
+    type Value = (u16, u16);
+    const FORMAT: &'static str = "status-range";
+    const MEANING: &'static str = "a status code, or the first and the last of a range";
+    const PATTERN: &'static str = "^[1-5][0-9]{2}(-[1-5][0-9]{2})?$";
+    const EXAMPLES: &'static [&'static str] = &["200-299", "404"];
+    const INTEGERS: bool = true;
+
+    fn parse(text: &str) -> Result<(u16, u16), String> {
+        let (first, last) = text.split_once('-').unwrap_or((text, text));
+        let status = |text: &str| text.parse().ok().filter(|status| (100..600).contains(status));
+        match (status(first), status(last)) {
+            (Some(first), Some(last)) if first <= last => Ok((first, last)),
+            (Some(first), Some(last)) => {
+                Err(format!("\"{text}\" is backwards; write \"{last}-{first}\""))
+            }
+            _ => Err(format!("\"{text}\" is not a status code or a range, as in \"200-299\"")),
+        }
+    }
+
+    fn print((first, last): &Self::Value) -> String {
+        if first == last { first.to_string() } else { format!("{first}-{last}") }
+    }
+}
+
+impl Kind for LogLevel {
+    type Value = String;
+    const FORMAT: &'static str = "log-level";
+    const MEANING: &'static str = "`error`, `warn`, `info`, `debug`, `trace` or `off`, and after commas `TARGET=LEVEL` for \
+         parts of the program";
+    const PATTERN: &'static str = "^[a-z0-9_:=,]+$";
+    const EXAMPLES: &'static [&'static str] = &["info", "warn", "info,weir::upstream=debug"];
+
+    fn parse(text: &str) -> Result<String, String> {
+        for directive in text.split(',') {
+            let (target, level) = directive.split_once('=').unwrap_or(("weir", directive));
+            let valid = |b: u8| b.is_ascii_alphanumeric() || b == b'_' || b == b':';
+            if target.is_empty() || !target.bytes().all(valid) {
+                return Err(format!(
+                    "\"{target}\" is not a target, as in \"weir::upstream=debug\""
+                ));
+            }
+            if !LEVELS.contains(&level) {
+                let hint = match nearest(level, LEVELS) {
+                    Some(near) => format!("; did you mean \"{near}\"?"),
+                    None => format!("; levels are {}", LEVELS.join(", ")),
+                };
+                return Err(format!("unknown level \"{level}\"{hint}"));
+            }
+        }
+        Ok(text.to_owned())
+    }
+
+    fn print(value: &String) -> String {
+        value.clone()
+    }
+}
+
+fn request_path(text: &str) -> Result<(), String> {
+    if !text.starts_with('/') {
+        return Err(format!("\"{text}\" does not begin with \"/\"; write \"/{text}\""));
+    }
+    match text.parse::<http::uri::PathAndQuery>() {
+        Ok(parsed) if parsed.as_str() == text => Ok(()),
+        _ => Err(format!(
+            "\"{text}\" is not a path: characters outside RFC 3986 must be percent-encoded"
+        )),
+    }
+}
+
+const LEVELS: &[&str] = &["info", "warn", "error", "debug", "trace", "off"];

@@ -1,0 +1,177 @@
+//! The JSON Schema of the configuration, and the reference page made from it.
+//!
+//! Both come from the types that read the file, whose comments are the descriptions: neither can drift from the program.
+
+use std::fmt::Write as _;
+
+use schemars::Schema;
+use schemars::generate::SchemaSettings;
+use schemars::transform::{RecursiveTransform, Transform as _};
+use serde_json::{Map, Value};
+
+use super::file::File;
+use super::shape::choices;
+use super::text::FORMATS;
+
+/// The JSON Schema (draft 2020-12) of a configuration file.
+///
+/// `x-minimum` and `x-maximum` bound values with a unit, which the standard has no word for.
+pub fn schema() -> Value {
+    let settings =
+        SchemaSettings::draft2020_12().with(|settings| settings.inline_subschemas = true);
+    let mut schema = settings.into_generator().into_root_schema_for::<File>();
+    RecursiveTransform(tidy).transform(&mut schema);
+    schema.to_value()
+}
+
+/// The page docs/configuration.md.
+pub fn reference() -> String {
+    let schema = schema();
+    let mut page = INTRODUCTION.to_owned();
+    section(&mut page, "", &schema);
+    page.push_str(
+        "\n## How values are written\n\n| type | written as | examples |\n|---|---|---|\n",
+    );
+    let mut seen = Vec::new();
+    for format in FORMATS.iter() {
+        if !seen.contains(&format.name) {
+            seen.push(format.name);
+            let examples: Vec<String> = format.examples.iter().map(|e| format!("`{e}`")).collect();
+            line(&mut page, &[format.name, format.meaning, &examples.join(", ")]);
+        }
+    }
+    page
+}
+
+/// Takes out what `serde` accepts and a file must not say (null), what the reference would repeat (defaults of whole
+/// mappings), and the names of Rust's types.
+fn tidy(schema: &mut Schema) {
+    let Some(object) = schema.as_object_mut() else { return };
+    if let Some(Value::Array(kinds)) = object.get_mut("type") {
+        kinds.retain(|kind| kind != "null");
+        if let [kind] = kinds.as_slice() {
+            let kind = kind.clone();
+            object.insert("type".to_owned(), kind);
+        }
+    }
+    if object.get("default").is_some_and(|value| value.is_null() || value.is_object()) {
+        object.remove("default");
+    }
+    let rust = |format: &str| format.starts_with("uint") || format == "double";
+    if object.get("format").and_then(Value::as_str).is_some_and(rust) {
+        object.remove("format");
+    }
+    // Lists may be left out and not be empty.
+    if object.contains_key("minItems")
+        && object.get("default").is_some_and(|value| value.as_array().is_some_and(Vec::is_empty))
+    {
+        object.remove("default");
+    }
+}
+
+/// A table of the keys of the mapping at `path`, and after it those of the mappings inside.
+fn section(page: &mut String, path: &str, schema: &Value) {
+    let none = Map::new();
+    let keys = schema.get("properties").and_then(Value::as_object).unwrap_or(&none);
+    let required = |key: &str| {
+        let required = schema.get("required").and_then(Value::as_array);
+        required.is_some_and(|required| required.iter().any(|name| name == key))
+    };
+    let title = if path.is_empty() { "The file".to_owned() } else { format!("`{path}`") };
+    let _ = write!(page, "\n## {title}\n\n");
+    if !path.is_empty()
+        && let Some(text) = description(schema)
+    {
+        let _ = write!(page, "{text}\n\n");
+    }
+    page.push_str("| key | type | default | meaning |\n|---|---|---|---|\n");
+    let mut ordered: Vec<_> = keys.iter().collect();
+    ordered.sort_by_key(|(key, _)| !required(key));
+    for (key, schema) in &ordered {
+        let default = if required(key) { "required".to_owned() } else { default(schema) };
+        line(page, &[&format!("`{key}`"), &kind(schema), &default, &meaning(schema)]);
+    }
+    for (key, schema) in ordered {
+        let path = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
+        match schema.get("items") {
+            Some(items) if has_keys(items) => section(page, &format!("{path}[]"), items),
+            _ if has_keys(schema) => section(page, &path, schema),
+            _ => {}
+        }
+    }
+}
+
+fn has_keys(schema: &Value) -> bool {
+    schema.get("properties").is_some()
+}
+
+fn kind(schema: &Value) -> String {
+    let object = schema.as_object();
+    if let Some(format) = schema.get("format").and_then(Value::as_str) {
+        return format.to_owned();
+    }
+    if let Some(choices) = object.and_then(choices) {
+        let choices: Vec<String> = choices.iter().map(|choice| format!("`{choice}`")).collect();
+        return choices.join(", ");
+    }
+    match schema.get("type").and_then(Value::as_str) {
+        Some("array") => format!("list of {}", schema.get("items").map(kind).unwrap_or_default()),
+        Some("object") => "mapping".to_owned(),
+        Some("string") => "text".to_owned(),
+        Some("boolean") => "`true`, `false`".to_owned(),
+        Some("integer") => "integer".to_owned(),
+        _ => "anything".to_owned(),
+    }
+}
+
+fn default(schema: &Value) -> String {
+    match schema.get("default") {
+        Some(Value::String(text)) if text.is_empty() => "empty".to_owned(),
+        Some(Value::String(text)) => format!("`{text}`"),
+        Some(Value::Array(items)) => {
+            let items: Vec<&str> = items.iter().filter_map(Value::as_str).collect();
+            format!("`[{}]`", items.join(", "))
+        }
+        Some(value) => format!("`{value}`"),
+        None => "–".to_owned(),
+    }
+}
+
+/// The description, the bounds, and what each value of an enumeration means.
+fn meaning(schema: &Value) -> String {
+    let mut text = description(schema).unwrap_or_default();
+    let bound = |name| {
+        schema.get(name).map(|bound| bound.as_str().map_or(bound.to_string(), str::to_owned))
+    };
+    let least = bound("x-minimum").or_else(|| bound("minimum"));
+    let most = bound("x-maximum").or_else(|| bound("maximum"));
+    if let (Some(least), Some(most)) = (least, most) {
+        let _ = write!(text, " From `{least}` to `{most}`.");
+    }
+    let variants = schema.get("items").unwrap_or(schema).get("oneOf").and_then(Value::as_array);
+    for variant in variants.into_iter().flatten() {
+        let name = variant.get("const").and_then(Value::as_str).unwrap_or_default();
+        let _ = write!(text, " `{name}`: {}", description(variant).unwrap_or_default());
+    }
+    text
+}
+
+fn description(schema: &Value) -> Option<String> {
+    let text = schema.get("description")?.as_str()?;
+    Some(text.split_whitespace().collect::<Vec<_>>().join(" "))
+}
+
+fn line(page: &mut String, cells: &[&str]) {
+    let cells: Vec<String> = cells.iter().map(|cell| cell.replace('|', "\\|")).collect();
+    let _ = writeln!(page, "| {} |", cells.join(" | "));
+}
+
+const INTRODUCTION: &str = "# Configuration
+
+<!-- Made by `weir schema --reference > docs/configuration.md`; a test fails when it is out of date. -->
+
+A configuration is one YAML document. It is strict: an unknown key, a number without its unit or a name that nothing has is
+an error with file, line and column, and `weir check -c FILE` shows all of them at once. Paths are relative to the file. A key
+without a value is an error too: leave the key out, or write `{}` for a mapping's defaults. `weir schema` prints the JSON
+Schema for editors; the files in configs/ are examples.
+";

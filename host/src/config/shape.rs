@@ -1,0 +1,246 @@
+//! The shape of a configuration: whether each key, type and scalar is what the JSON Schema says.
+//!
+//! `serde` would stop at the first fault and forget its place. This walks the value and the schema of the same types side by
+//! side, reports everything, and takes out what is wrong so that `check` can look at the rest.
+
+use serde_json::{Map, Value};
+
+use super::document::{Document, below, item};
+use super::error::{Problem, did_you_mean, nearest};
+use super::text::{Format, format};
+
+/// Faults of shape.
+pub(super) struct Shape<'a> {
+    document: &'a Document,
+    problems: Vec<Problem>,
+    paths: Vec<String>,
+}
+
+impl<'a> Shape<'a> {
+    /// Holds `value` against `schema`; keys that are unknown or have a wrong value are gone from it afterwards.
+    pub(super) fn of(document: &'a Document, schema: &Value, value: &mut Value) -> Self {
+        let mut shape = Self { document, problems: Vec::new(), paths: Vec::new() };
+        shape.walk("", schema, value);
+        shape
+    }
+
+    /// Whether what `check` finds at `path` may only follow from a fault that is known already.
+    pub(super) fn is_faulty_at(&self, path: &str) -> bool {
+        self.paths.iter().any(|faulty| {
+            let rest = faulty.strip_prefix(path);
+            rest.is_some_and(|rest| {
+                path.is_empty() || rest.is_empty() || rest.starts_with(['.', '['])
+            })
+        })
+    }
+
+    /// Whether there are faults.
+    pub(super) fn has_problems(&self) -> bool {
+        !self.problems.is_empty()
+    }
+
+    /// The faults.
+    pub(super) fn into_problems(self) -> Vec<Problem> {
+        self.problems
+    }
+
+    /// Answers whether `value` can be used.
+    fn walk(&mut self, path: &str, schema: &Value, value: &mut Value) -> bool {
+        let Some(schema) = schema.as_object().filter(|schema| !schema.is_empty()) else {
+            return true;
+        };
+        if let Some(format) = schema.get("format").and_then(Value::as_str).and_then(format) {
+            return self.text(path, schema, format, value);
+        }
+        if let Some(choices) = choices(schema) {
+            return self.choice(path, &choices, value);
+        }
+        let Some(expected) = schema.get("type").and_then(Value::as_str) else { return true };
+        match (expected, value) {
+            ("object", Value::Object(object)) => self.object(path, schema, object),
+            ("array", Value::Array(items)) => self.array(path, schema, items),
+            ("integer", Value::Number(number)) if !number.is_f64() => {
+                self.integer(path, schema, number)
+            }
+            ("string", Value::String(_))
+            | ("boolean", Value::Bool(_))
+            | ("number", Value::Number(_)) => true,
+            (_, value) => self.mismatch(path, expected, value),
+        }
+    }
+
+    fn object(
+        &mut self,
+        path: &str,
+        schema: &Map<String, Value>,
+        object: &mut Map<String, Value>,
+    ) -> bool {
+        let none = Map::new();
+        let known = schema.get("properties").and_then(Value::as_object).unwrap_or(&none);
+        let others = schema.get("additionalProperties").filter(|schema| !schema.is_boolean());
+        let mut meant = Vec::new();
+        object.retain(|key, value| {
+            let place = below(path, key);
+            match known.get(key).or(others) {
+                Some(schema) => self.walk(&place, schema, value),
+                None => {
+                    let keys: Vec<&str> = known.keys().map(String::as_str).collect();
+                    let message = format!(
+                        "unknown key \"{key}\"{}{}",
+                        inside(path),
+                        did_you_mean(key, &keys)
+                    );
+                    meant.extend(nearest(key, &keys));
+                    self.problems.push(Problem::new(self.document.key(&place), message));
+                    self.paths.push(place);
+                    false
+                }
+            }
+        });
+        for key in schema.get("required").and_then(Value::as_array).into_iter().flatten() {
+            let key = key.as_str().unwrap_or_default();
+            let place = below(path, key);
+            // A required key that is misspelt or has a wrong value was reported already.
+            if !object.contains_key(key) && !meant.contains(&key) && !self.is_faulty_at(&place) {
+                self.problems.push(Problem::new(
+                    self.document.value(path),
+                    format!("missing key \"{key}\"{}", inside(path)),
+                ));
+                self.paths.push(place);
+            }
+        }
+        true
+    }
+
+    fn array(&mut self, path: &str, schema: &Map<String, Value>, items: &mut [Value]) -> bool {
+        if items.is_empty() && schema.get("minItems").is_some_and(|least| *least != 0) {
+            return self.refuse(path, "is an empty list; give it an item or leave the key out");
+        }
+        let Some(schema) = schema.get("items") else { return true };
+        let mut usable = true;
+        for (at, value) in items.iter_mut().enumerate() {
+            usable &= self.walk(&item(path, at), schema, value);
+        }
+        usable
+    }
+
+    fn text(
+        &mut self,
+        path: &str,
+        schema: &Map<String, Value>,
+        format: &Format,
+        value: &Value,
+    ) -> bool {
+        let text = match value {
+            Value::String(text) => text.clone(),
+            Value::Number(number) => number.to_string(),
+            _ => return self.mismatch(path, "string", value),
+        };
+        let size = match (format.measure)(&text) {
+            Ok(size) => size,
+            Err(message) => return self.refuse(path, &message),
+        };
+        let integers = schema.get("type").is_some_and(|kind| kind.as_array().is_some());
+        if value.is_number() && !integers {
+            return self.mismatch(path, "string", value);
+        }
+        let bound = |name| schema.get(name).and_then(Value::as_str);
+        let limit = |name| bound(name).and_then(|text| (format.measure)(text).ok().flatten());
+        let (least, most) = (limit("x-minimum"), limit("x-maximum"));
+        if size.is_some_and(|size| {
+            least.is_some_and(|least| size < least) || most.is_some_and(|most| size > most)
+        }) {
+            let message = range(&text, bound("x-minimum"), bound("x-maximum"));
+            return self.refuse(path, &message);
+        }
+        true
+    }
+
+    fn integer(
+        &mut self,
+        path: &str,
+        schema: &Map<String, Value>,
+        number: &serde_json::Number,
+    ) -> bool {
+        let bound = |name| schema.get(name).and_then(Value::as_i64);
+        let (least, most) = (bound("minimum"), bound("maximum"));
+        let value = number.as_i64().unwrap_or(i64::MAX);
+        if least.is_some_and(|least| value < least) || most.is_some_and(|most| value > most) {
+            let text = |bound: Option<i64>| bound.map(|bound| bound.to_string());
+            let message = range(&number.to_string(), text(least).as_deref(), text(most).as_deref());
+            return self.refuse(path, &message);
+        }
+        true
+    }
+
+    fn choice(&mut self, path: &str, choices: &[&str], value: &Value) -> bool {
+        match value {
+            Value::String(text) if choices.contains(&text.as_str()) => true,
+            Value::String(text) => self
+                .refuse(path, &format!("unknown value \"{text}\"{}", did_you_mean(text, choices))),
+            other => {
+                let message = format!("{} is none of {}", found(other), choices.join(", "));
+                self.refuse(path, &message)
+            }
+        }
+    }
+
+    fn mismatch(&mut self, path: &str, expected: &str, value: &Value) -> bool {
+        let wanted = match expected {
+            "object" => "a mapping",
+            "array" => "a list",
+            "integer" => "a whole number",
+            "boolean" => "true or false",
+            "string" => "text",
+            other => other,
+        };
+        let message = match value {
+            Value::Null => "has no value; give it one or leave the key out".to_owned(),
+            Value::Number(_) | Value::Bool(_) if expected == "string" => {
+                format!("expected text; write \"{value}\" in quotes")
+            }
+            value => format!("expected {wanted}, found {}", found(value)),
+        };
+        self.refuse(path, &message)
+    }
+
+    fn refuse(&mut self, path: &str, message: &str) -> bool {
+        let message =
+            if path.is_empty() { message.to_owned() } else { format!("{path}: {message}") };
+        self.problems.push(Problem::new(self.document.value(path), message));
+        self.paths.push(path.to_owned());
+        false
+    }
+}
+
+/// The values of an enumeration: `enum`, or `oneOf` with a `const` in each when the variants are documented.
+pub(super) fn choices(schema: &Map<String, Value>) -> Option<Vec<&str>> {
+    if let Some(values) = schema.get("enum").and_then(Value::as_array) {
+        return Some(values.iter().filter_map(Value::as_str).collect());
+    }
+    let variants = schema.get("oneOf").and_then(Value::as_array)?;
+    Some(variants.iter().filter_map(|variant| variant.get("const")?.as_str()).collect())
+}
+
+fn inside(path: &str) -> String {
+    if path.is_empty() { " at the top level".to_owned() } else { format!(" in {path}") }
+}
+
+fn found(value: &Value) -> String {
+    match value {
+        Value::Null => "nothing".to_owned(),
+        Value::Object(_) => "a mapping".to_owned(),
+        Value::Array(_) => "a list".to_owned(),
+        Value::String(text) => format!("\"{text}\""),
+        other => other.to_string(),
+    }
+}
+
+fn range(value: &str, least: Option<&str>, most: Option<&str>) -> String {
+    match (least, most) {
+        (Some(least), Some(most)) => format!("{value} is not between {least} and {most}"),
+        (Some(least), None) => format!("{value} is less than {least}"),
+        (None, Some(most)) => format!("{value} is more than {most}"),
+        (None, None) => format!("{value} is out of range"),
+    }
+}

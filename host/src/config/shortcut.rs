@@ -1,0 +1,132 @@
+//! What the command line adds to a configuration, or says in place of one.
+
+use std::path::Path;
+
+use serde_json::{Value, json};
+
+use super::addresses::HostPort;
+use super::document::{Document, below, item};
+use super::error::{ConfigErrors, Place, Problem};
+use super::names::{Name, PluginSource};
+use super::text::Kind;
+use super::{Config, Source, defaults, from_value};
+
+/// Arguments of `weir run` that change a configuration.
+#[derive(Debug, Clone, Default)]
+pub struct Overrides {
+    /// `--plugin NAME=SOURCE`: the source is `file:PATH`, `builtin:NAME` or a path, relative to the working directory.
+    pub plugins: Vec<(String, String)>,
+    /// `--upstream URL`: with no file only.
+    pub upstreams: Vec<String>,
+}
+
+impl Overrides {
+    /// Adds plugins, or gives the plugins of these names another source. The digest of the old one goes with it.
+    pub(super) fn apply(
+        &self,
+        document: &mut Document,
+        file: &mut Value,
+    ) -> Result<(), Vec<Problem>> {
+        let mut problems = Vec::new();
+        if let Some(url) = self.upstreams.first() {
+            let place = Place::Argument(format!("--upstream {url}"));
+            problems.push(Problem::new(place, "is for running without a configuration file"));
+        }
+        let Some(file) = file.as_object_mut().filter(|_| !self.plugins.is_empty()) else {
+            return if problems.is_empty() { Ok(()) } else { Err(problems) };
+        };
+        let plugins = file.entry("plugins").or_insert_with(|| json!([]));
+        for (name, from) in &self.plugins {
+            let argument = format!("--plugin {name}={from}");
+            let (Ok(from), Ok(_)) = (plugin_source(from), Name::parse(name)) else {
+                let why = plugin_source(from).err().or(Name::parse(name).err()).unwrap_or_default();
+                problems.push(Problem::new(Place::Argument(argument), why));
+                continue;
+            };
+            // A list of another type is reported by `shape`.
+            let Some(plugins) = plugins.as_array_mut() else { break };
+            let named = |plugin: &Value| plugin.get("name").and_then(Value::as_str) == Some(name);
+            let at = plugins.iter().position(named).unwrap_or(plugins.len());
+            match plugins.get_mut(at).and_then(Value::as_object_mut) {
+                Some(plugin) => {
+                    plugin.remove("sha256");
+                    plugin.insert("source".to_owned(), from.into());
+                    document.set_argument(below(&item("plugins", at), "source"), argument);
+                }
+                None => {
+                    plugins.push(json!({ "name": name, "source": from }));
+                    document.set_argument(item("plugins", at), argument);
+                }
+            }
+        }
+        if problems.is_empty() { Ok(()) } else { Err(problems) }
+    }
+}
+
+/// The configuration that proxies to `overrides.upstreams`: a self-signed listener on 127.0.0.1:8443 with every protocol,
+/// one upstream of all these endpoints, one route. The last of `overrides.plugins` is the balancer, round robin without any.
+///
+/// # Errors
+/// If a URL is not `http://HOST[:PORT]`, its host is unknown, or a plugin is unusable.
+pub fn from_upstreams(overrides: &Overrides) -> Result<Config, ConfigErrors> {
+    let mut document = Document::argument("--upstream");
+    let mut problems = Vec::new();
+    let mut endpoints = Vec::new();
+    for (at, url) in overrides.upstreams.iter().enumerate() {
+        let argument = format!("--upstream {url}");
+        match endpoint(url) {
+            Ok(address) => endpoints.push(json!({ "address": address })),
+            Err(why) => problems.push(Problem::new(Place::Argument(argument.clone()), why)),
+        }
+        document.set_argument(item("upstreams[0].endpoints", at), argument);
+    }
+    if !problems.is_empty() {
+        return Err(ConfigErrors::new(problems));
+    }
+    let balancer = overrides.plugins.last().map_or(defaults::BALANCER, |(name, _)| name);
+    let mut file = json!({
+        "listeners": [{ "address": LISTENER, "tls": { "self_signed": {} } }],
+        "upstreams": [{ "name": "default", "balancer": balancer, "endpoints": endpoints }],
+        "routes": [{ "name": "default", "upstream": "default" }],
+    });
+    let plugins = Overrides { plugins: overrides.plugins.clone(), upstreams: Vec::new() };
+    plugins.apply(&mut document, &mut file).map_err(ConfigErrors::new)?;
+    from_value(&document, file, Path::new(""))
+}
+
+/// `http://HOST[:PORT]` as an endpoint's address.
+fn endpoint(url: &str) -> Result<String, String> {
+    let Some(rest) = url.strip_prefix("http://") else {
+        return Err(match url.split_once("://") {
+            Some((scheme, _)) => format!("{scheme}:// is not spoken to upstreams; use http://"),
+            None => format!("is not a URL; write \"http://{url}\""),
+        });
+    };
+    let address = rest.strip_suffix('/').unwrap_or(rest);
+    if address.contains(['/', '?', '#']) {
+        return Err("has a path; requests keep the path that the client asked for".to_owned());
+    }
+    let with_port = format!("{address}:{HTTP_PORT}");
+    let parsed =
+        HostPort::parse(address).or_else(|error| HostPort::parse(&with_port).map_err(|_| error))?;
+    Ok(HostPort::print(&parsed))
+}
+
+/// The `source` of a plugin, paths made absolute: they are relative to the working directory, not to the file.
+fn plugin_source(text: &str) -> Result<String, String> {
+    let named = PluginSource::parse(text);
+    let parsed = match named {
+        Err(_) if !text.contains(':') && !text.is_empty() => Source::File(text.into()),
+        named => named?,
+    };
+    let Source::File(path) = parsed else { return Ok(PluginSource::print(&parsed)) };
+    let path =
+        std::path::absolute(&path).map_err(|error| format!("cannot find \"{text}\": {error}"))?;
+    Ok(PluginSource::print(&Source::File(path)))
+}
+
+/// Loopback, and a port that needs no privilege.
+const LISTENER: &str = "127.0.0.1:8443";
+
+/// RFC 9110 §4.2.1.
+const HTTP_PORT: u16 = 80;

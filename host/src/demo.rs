@@ -1,0 +1,165 @@
+//! `weir demo`: three small origins in this process and a configuration that shows the built-in balancers.
+
+use std::convert::Infallible;
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::path::Path;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderName, HeaderValue};
+use http::{Request, Response, StatusCode};
+use http_body_util::Full;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+
+use crate::config::{self, Config, ConfigErrors, Overrides};
+use crate::task::Tasks;
+
+/// The demonstration's origins, bound to free ports of the loopback.
+pub struct Demo {
+    origins: Vec<TcpListener>,
+    addresses: Vec<SocketAddr>,
+}
+
+impl Demo {
+    /// Binds the origins.
+    ///
+    /// # Errors
+    /// When the loopback has no free port.
+    pub fn bind() -> io::Result<Self> {
+        let bind = |_| TcpListener::bind("127.0.0.1:0");
+        let origins = NAMES.iter().map(bind).collect::<io::Result<Vec<_>>>()?;
+        let addresses = origins.iter().map(TcpListener::local_addr).collect::<io::Result<_>>()?;
+        Ok(Self { origins, addresses })
+    }
+
+    /// The configuration: each built-in balancer under a path of its own, round robin for all else.
+    ///
+    /// # Errors
+    /// When an address is in the way of another.
+    pub fn config(&self, listen: SocketAddr, metrics: SocketAddr) -> Result<Config, ConfigErrors> {
+        let mut text = format!(
+            "listeners: [{{ address: \"{listen}\", tls: {{ self_signed: {{ names: [localhost, 127.0.0.1, \"::1\"] }} }} }}]\n\
+             telemetry: {{ metrics: {{ address: \"{metrics}\" }}, log: {{ format: text, access: false }} }}\n\
+             shutdown: {{ grace: 5s }}\n"
+        );
+        let mut routes = String::from("routes:\n");
+        text.push_str("upstreams:\n");
+        for (name, balancer, extra) in BALANCERS {
+            text.push_str(&format!(
+                "  - name: {name}\n    balancer: {balancer}\n{extra}    endpoints:\n"
+            ));
+            for (address, weight) in self.addresses.iter().zip([5, 3, 1]) {
+                text.push_str(&format!("      - {{ address: \"{address}\", weight: {weight} }}\n"));
+            }
+            text.push_str("    health: { path: /health, interval: 2s }\n");
+            if name != "round-robin" {
+                routes.push_str(&format!(
+                    "  - {{ match: {{ path: \"/{name}/*\" }}, upstream: {name} }}\n"
+                ));
+            }
+        }
+        routes.push_str("  - { upstream: round-robin }\n");
+        text.push_str(&routes);
+        config::from_text("demo", &text, Path::new("."), &Overrides::default())
+    }
+
+    /// Serves the origins until the drain ends.
+    ///
+    /// # Errors
+    /// When a socket cannot be used.
+    pub fn serve(self, tasks: &Tasks) -> io::Result<()> {
+        for (listener, name) in self.origins.into_iter().zip(NAMES) {
+            listener.set_nonblocking(true)?;
+            let listener = tokio::net::TcpListener::from_std(listener)?;
+            let owner = tasks.clone();
+            tasks.spawn(async move { accept(listener, name, &owner).await });
+        }
+        Ok(())
+    }
+}
+
+/// What the demonstration prints: where it is and what to try.
+pub fn welcome(address: SocketAddr, metrics: Option<SocketAddr>) -> String {
+    let port = address.port();
+    let metrics = metrics.map_or(String::new(), |m| {
+        format!("  http://{m}/metrics                 metrics for Prometheus\n")
+    });
+    format!(
+        "\nWeir's demonstration serves HTTP/3, HTTP/2 and HTTP/1.1 on https://localhost:{port}\n\
+         with a certificate made for this run (a browser will warn; curl wants -k). Try:\n\n\
+         \x20 https://localhost:{port}/                         a page that shows the balancers at work\n\
+         \x20 curl -k --http3-only https://localhost:{port}/whoami   round robin, over HTTP/3\n\
+         \x20 curl -k https://localhost:{port}/weighted/whoami       smooth weighted: 5, 3, 1\n\
+         {metrics}\
+         \nCtrl-C drains and stops.\n\n"
+    )
+}
+
+async fn accept(listener: tokio::net::TcpListener, name: &'static str, tasks: &Tasks) {
+    loop {
+        let Ok((stream, _)) = listener.accept().await else {
+            // Out of descriptors: the proxy's own limit is the one to raise; the demonstration waits.
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            continue;
+        };
+        let service =
+            service_fn(move |request| async move { Ok::<_, Infallible>(answer(name, &request)) });
+        let connection = http1::Builder::new()
+            .timer(TokioTimer::new())
+            .serve_connection(TokioIo::new(stream), service);
+        tasks.spawn(async move {
+            // The proxy closes connections as it likes.
+            let _ = connection.await;
+        });
+    }
+}
+
+fn answer(name: &'static str, request: &Request<Incoming>) -> Response<Full<Bytes>> {
+    let path = request.uri().path();
+    let (kind, body) = if path == "/" {
+        ("text/html; charset=utf-8", Bytes::from_static(PAGE))
+    } else if path == "/health" {
+        ("text/plain", Bytes::from_static(b"ok\n"))
+    } else if path.ends_with("/whoami") {
+        ("application/json", whoami(name, request))
+    } else {
+        let mut response = Response::new(Full::new(Bytes::from_static(b"not found\n")));
+        *response.status_mut() = StatusCode::NOT_FOUND;
+        return response;
+    };
+    let mut response = Response::new(Full::new(body));
+    let fields = response.headers_mut();
+    fields.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
+    fields.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    fields.insert(HeaderName::from_static("x-origin"), HeaderValue::from_static(name));
+    response
+}
+
+fn whoami(name: &str, request: &Request<Incoming>) -> Bytes {
+    let text = |value: &HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
+    let fields: serde_json::Map<String, serde_json::Value> = request
+        .headers()
+        .iter()
+        .map(|(name, value)| (name.to_string(), text(value).into()))
+        .collect();
+    let path = request.uri().path();
+    let body = serde_json::json!({ "origin": name, "path": path, "fields": fields });
+    Bytes::from(format!("{body:#}\n"))
+}
+
+const NAMES: [&str; 3] = ["amber", "birch", "cobalt"];
+
+/// Upstream, balancer and its further keys.
+const BALANCERS: [(&str, &str, &str); 5] = [
+    ("round-robin", "round-robin", ""),
+    ("weighted", "weighted", ""),
+    ("least", "least-connections", ""),
+    ("two-choices", "random-two-choices", ""),
+    ("hash", "consistent-hash", "    balancer_config: { key: client }\n"),
+];
+
+const PAGE: &[u8] = include_bytes!("demo.html");

@@ -1,0 +1,19 @@
+//! Weir, a reverse proxy for HTTP/3, HTTP/2 and HTTP/1.1 whose policy is WebAssembly components.
+//!
+//! The life of a request, downward: [`listen`] makes it a `Request<Body>`, [`proxy`] checks it, [`route`] finds where it
+//! goes, [`upstream`] picks an endpoint by a plugin and sends it; the response comes back the same way. [`server`] starts
+//! all that and takes it down, [`state`] is what a configuration became, [`config`] how it was read.
+
+pub mod cli;
+pub mod config;
+pub mod demo;
+pub mod listen;
+pub mod plugins;
+pub mod proxy;
+pub mod route;
+pub mod server;
+pub mod state;
+pub mod task;
+pub mod telemetry;
+pub mod tls;
+pub mod upstream;

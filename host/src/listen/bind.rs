@@ -1,0 +1,242 @@
+//! Binding: for each worker a TCP listener and a UDP socket, all on one port.
+//!
+//! Runs on the control thread before the workers start; the sockets then move to their workers.
+
+use std::io;
+use std::net::{SocketAddr, TcpListener, UdpSocket};
+use std::sync::Arc;
+
+use socket2::{Domain, Protocol, Socket, Type};
+
+use super::handover::Group;
+use super::steer::MAX_WORKERS;
+use super::{Sockets, kernel};
+use crate::config;
+
+/// Connections that the kernel completes before they are accepted. The system's `net.core.somaxconn` caps it.
+const BACKLOG: i32 = 4096;
+
+/// Bytes that the kernel buffers each way for a UDP socket; measured: more has no effect. The system's
+/// `net.core.rmem_max` and `wmem_max` cap it.
+const UDP_BUFFER: usize = 4 << 20;
+
+/// How many free TCP ports are tried, with port 0, for one that is free for UDP too.
+const ATTEMPTS: usize = 32;
+
+/// Binds `listener` once per worker; the result has one entry for each, in the order of the workers.
+///
+/// # Errors
+///
+/// Says which address and transport failed and what would help, above all when another process has the port.
+pub fn bind(listener: &config::Listener, workers: usize) -> Result<Vec<Sockets>, BindError> {
+    let workers = workers.clamp(1, MAX_WORKERS);
+    let kinds =
+        Kinds { tcp: listener.protocols.h1 || listener.protocols.h2, udp: listener.protocols.h3 };
+    let mut attempts = if listener.address.port() == 0 { ATTEMPTS } else { 1 };
+    loop {
+        attempts -= 1;
+        match try_bind(listener.address, kinds, workers) {
+            Err(BindError::InUse { .. }) if attempts > 0 => {}
+            result => return result,
+        }
+    }
+}
+
+#[derive(Clone, Copy)]
+struct Kinds {
+    tcp: bool,
+    udp: bool,
+}
+
+fn try_bind(wanted: SocketAddr, kinds: Kinds, workers: usize) -> Result<Vec<Sockets>, BindError> {
+    // Sockets that share a port hide that another process shares it too: first each is bound alone.
+    let mut address = wanted;
+    if kinds.tcp {
+        let probe = tcp(address, Sharing::Alone).map_err(failed(address, "TCP"))?;
+        address = probe.local_addr().map_err(failed(address, "TCP"))?;
+    }
+    if kinds.udp {
+        let probe = udp(address, Sharing::Alone).map_err(failed(address, "UDP"))?;
+        address = probe.local_addr().map_err(failed(address, "UDP"))?;
+    }
+
+    let group = Arc::new(Group::new(workers));
+    let mut sockets = Vec::with_capacity(workers);
+    for worker in 0..workers {
+        let tcp = if kinds.tcp {
+            Some(tcp(address, Sharing::Workers).map_err(failed(address, "TCP"))?)
+        } else {
+            None
+        };
+        let udp = if kinds.udp {
+            Some(udp(address, Sharing::Workers).map_err(failed(address, "UDP"))?)
+        } else {
+            None
+        };
+        sockets.push(Sockets { address, worker, tcp, udp, group: Arc::clone(&group) });
+    }
+    if workers > 1 {
+        steer(&sockets);
+    }
+    Ok(sockets)
+}
+
+/// Has the kernel steer, which spares the workers to hand packets over.
+fn steer(sockets: &[Sockets]) {
+    let Some(first) = sockets.first() else { return };
+    let Some(udp) = &first.udp else { return };
+    if let Err(error) = kernel::attach(udp, &first.group.steering) {
+        tracing::warn!(
+            address = %first.address,
+            error = &error as &dyn std::error::Error,
+            "the system does not steer QUIC packets; workers hand them over among themselves"
+        );
+    }
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum Sharing {
+    Alone,
+    Workers,
+}
+
+fn tcp(address: SocketAddr, sharing: Sharing) -> io::Result<TcpListener> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    // Connections in TIME_WAIT of an earlier run do not block the port.
+    socket.set_reuse_address(true)?;
+    prepare(&socket, address, sharing)?;
+    socket.listen(BACKLOG)?;
+    Ok(socket.into())
+}
+
+fn udp(address: SocketAddr, sharing: Sharing) -> io::Result<UdpSocket> {
+    let socket = Socket::new(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP))?;
+    prepare(&socket, address, sharing)?;
+    if sharing == Sharing::Workers {
+        for set in [Socket::set_recv_buffer_size, Socket::set_send_buffer_size] {
+            if let Err(error) = set(&socket, UDP_BUFFER) {
+                tracing::debug!(%address, %error, "enlarge UDP buffer");
+            }
+        }
+    }
+    Ok(socket.into())
+}
+
+fn prepare(socket: &Socket, address: SocketAddr, sharing: Sharing) -> io::Result<()> {
+    if sharing == Sharing::Workers {
+        socket.set_reuse_port(true)?;
+    }
+    if address.is_ipv6() && address.ip().is_unspecified() {
+        // `[::]` is IPv4 as well, whatever the system's default; one without IPv4 refuses, and then there is none.
+        let _ = socket.set_only_v6(false);
+    }
+    socket.set_nonblocking(true)?;
+    socket.bind(&address.into())
+}
+
+fn failed(address: SocketAddr, transport: &'static str) -> impl Fn(io::Error) -> BindError {
+    move |source| match source.kind() {
+        io::ErrorKind::AddrInUse => BindError::InUse { address, transport },
+        io::ErrorKind::PermissionDenied => BindError::Denied { address, transport },
+        io::ErrorKind::AddrNotAvailable => BindError::NotHere { address, transport },
+        _ => BindError::System { address, transport, source },
+    }
+}
+
+/// Why a listener cannot be bound.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum BindError {
+    /// Another socket has the port.
+    #[error(
+        "bind {address} ({transport}): the port is in use; stop the process that has it, or give the listener another \
+         port"
+    )]
+    InUse {
+        /// The address.
+        address: SocketAddr,
+        /// TCP or UDP.
+        transport: &'static str,
+    },
+    /// The process may not bind it.
+    #[error(
+        "bind {address} ({transport}): not permitted; ports below 1024 need CAP_NET_BIND_SERVICE or a lower \
+         net.ipv4.ip_unprivileged_port_start"
+    )]
+    Denied {
+        /// The address.
+        address: SocketAddr,
+        /// TCP or UDP.
+        transport: &'static str,
+    },
+    /// No interface has the address.
+    #[error(
+        "bind {address} ({transport}): this machine does not have the address; 0.0.0.0 or [::] stands for all that it \
+         has"
+    )]
+    NotHere {
+        /// The address.
+        address: SocketAddr,
+        /// TCP or UDP.
+        transport: &'static str,
+    },
+    /// Something else.
+    #[error("bind {address} ({transport})")]
+    System {
+        /// The address.
+        address: SocketAddr,
+        /// TCP or UDP.
+        transport: &'static str,
+        /// What the system said.
+        source: io::Error,
+    },
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{Listener, ListenerLimits, Protocols};
+    use crate::listen::tests::listener;
+
+    #[test]
+    fn all_sockets_of_port_zero_share_one_port() {
+        let sockets = bind(&listener(), 3).unwrap();
+        assert_eq!(sockets.len(), 3);
+        for (worker, sockets) in sockets.iter().enumerate() {
+            assert_eq!(sockets.worker, worker);
+            assert_eq!(sockets.tcp.as_ref().unwrap().local_addr().unwrap(), sockets.address());
+            assert_eq!(sockets.udp.as_ref().unwrap().local_addr().unwrap(), sockets.address());
+        }
+    }
+
+    #[test]
+    fn only_what_is_served_is_bound() {
+        let h3 = Protocols { h3: true, h2: false, h1: false };
+        let sockets = bind(&Listener { protocols: h3, ..listener() }, 1).unwrap();
+        assert!(sockets[0].tcp.is_none() && sockets[0].udp.is_some());
+        let h1 = Protocols { h3: false, h2: false, h1: true };
+        let sockets = bind(&Listener { protocols: h1, ..listener() }, 1).unwrap();
+        assert!(sockets[0].tcp.is_some() && sockets[0].udp.is_none());
+    }
+
+    #[test]
+    fn a_port_that_others_share_is_in_use() {
+        let taken = bind(&listener(), 2).unwrap();
+        let again = Listener { address: taken[0].address(), ..listener() };
+        let error = bind(&again, 2).err().unwrap();
+        assert!(matches!(error, BindError::InUse { transport: "TCP", .. }), "{error}");
+
+        let udp_only = Sockets { tcp: None, ..taken.into_iter().next().unwrap() };
+        let error = bind(&again, 1).err().unwrap();
+        assert!(matches!(error, BindError::InUse { transport: "UDP", .. }), "{error}");
+        drop(udp_only);
+        let _: ListenerLimits = bind(&again, 1).map(|_| again.limits).unwrap();
+    }
+
+    #[test]
+    fn an_address_of_another_machine_is_told() {
+        let elsewhere = Listener { address: "192.0.2.1:0".parse().unwrap(), ..listener() };
+        let error = bind(&elsewhere, 1).err().unwrap();
+        assert!(matches!(error, BindError::NotHere { .. }), "{error}");
+    }
+}

@@ -1,0 +1,129 @@
+//! The one body type: whatever protocol a message came by, its body is a [`Body`] from here on.
+
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http_body::{Frame, SizeHint};
+
+use crate::upstream::h1::framing::FramingError;
+
+/// A body that streams under back-pressure. Stays on the thread it was made on.
+#[derive(Default)]
+pub struct Body(Kind);
+
+#[derive(Default)]
+enum Kind {
+    #[default]
+    Empty,
+    Full(Option<Bytes>),
+    Incoming(hyper::body::Incoming),
+    Stream(Pin<Box<dyn http_body::Body<Data = Bytes, Error = BodyError>>>),
+}
+
+/// Why a body ended before its end.
+#[derive(Debug, thiserror::Error)]
+pub enum BodyError {
+    /// The peer that sends it reset the stream or closed the connection.
+    #[error("the sender ended the body early")]
+    Aborted,
+    /// More bytes than the configuration allows.
+    #[error("body is larger than {limit} bytes")]
+    TooLarge {
+        /// The limit, in bytes.
+        limit: u64,
+    },
+    /// Fewer or more bytes than its content-length (RFC 9110 §8.6).
+    #[error("body does not match its content-length of {declared} bytes")]
+    Length {
+        /// What content-length said.
+        declared: u64,
+    },
+    /// Trailer fields that break a rule or a limit.
+    #[error("trailer section refused: {0}")]
+    Trailers(&'static str),
+    /// No byte for too long.
+    #[error("no byte of the body in time")]
+    Timeout,
+    /// Framing of HTTP/1.1 or HTTP/2.
+    #[error("read body")]
+    Hyper(#[from] hyper::Error),
+    /// Framing of an origin's response.
+    #[error("read response body")]
+    Origin(#[from] FramingError),
+    /// Framing of HTTP/3 or QUIC.
+    #[error("read HTTP/3 body")]
+    H3(#[source] Box<dyn std::error::Error + Send + Sync>),
+}
+
+impl Body {
+    /// A body without bytes.
+    pub fn empty() -> Self {
+        Self(Kind::Empty)
+    }
+
+    /// A body of known bytes.
+    pub fn full(bytes: impl Into<Bytes>) -> Self {
+        let bytes = bytes.into();
+        Self(if bytes.is_empty() { Kind::Empty } else { Kind::Full(Some(bytes)) })
+    }
+
+    /// A body that something else produces.
+    pub fn stream(body: impl http_body::Body<Data = Bytes, Error = BodyError> + 'static) -> Self {
+        Self(Kind::Stream(Box::pin(body)))
+    }
+}
+
+impl From<hyper::body::Incoming> for Body {
+    fn from(body: hyper::body::Incoming) -> Self {
+        Self(if http_body::Body::is_end_stream(&body) { Kind::Empty } else { Kind::Incoming(body) })
+    }
+}
+
+impl std::fmt::Debug for Body {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self.0 {
+            Kind::Empty => "Body::Empty",
+            Kind::Full(_) => "Body::Full",
+            Kind::Incoming(_) => "Body::Incoming",
+            Kind::Stream(_) => "Body::Stream",
+        })
+    }
+}
+
+impl http_body::Body for Body {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        match &mut self.0 {
+            Kind::Empty => Poll::Ready(None),
+            Kind::Full(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
+            Kind::Incoming(body) => {
+                Pin::new(body).poll_frame(cx).map(|frame| frame.map(|f| f.map_err(BodyError::from)))
+            }
+            Kind::Stream(body) => body.as_mut().poll_frame(cx),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match &self.0 {
+            Kind::Empty => true,
+            Kind::Full(bytes) => bytes.is_none(),
+            Kind::Incoming(body) => body.is_end_stream(),
+            Kind::Stream(body) => body.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.0 {
+            Kind::Empty => SizeHint::with_exact(0),
+            Kind::Full(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, |b| b.len() as u64)),
+            Kind::Incoming(body) => body.size_hint(),
+            Kind::Stream(body) => body.size_hint(),
+        }
+    }
+}

@@ -1,0 +1,164 @@
+//! TCP: accepts connections, encrypts them, and hands them to HTTP/2 or HTTP/1.1 by ALPN.
+
+use std::io;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::{TcpListener, TcpStream};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
+use tokio_rustls::TlsAcceptor;
+
+use super::h2h1::{Service, serve_h1, serve_h2};
+use super::{Edge, Handler, Throttle, kernel};
+use crate::proxy::{Peer, Protocol};
+use crate::task::Tasks;
+
+/// Waits after a failed accept, doubled with each further one. Running out of file descriptors passes only when
+/// connections end.
+const BACKOFF: (Duration, Duration) = (Duration::from_millis(5), Duration::from_secs(1));
+
+/// Time for handshakes that had begun when the drain did: a round trip around the globe.
+const LAST_HANDSHAKES: Duration = Duration::from_millis(250);
+
+/// Starts accepting on a worker's listening socket.
+pub(super) fn serve<H: Handler>(
+    listener: std::net::TcpListener,
+    edge: &Arc<Edge>,
+    handler: Rc<H>,
+    tasks: &Tasks,
+) -> io::Result<()> {
+    let listener = TcpListener::from_std(listener)?;
+    let acceptor = Acceptor {
+        tls: edge.tls.clone().map(TlsAcceptor::from),
+        edge: Arc::clone(edge),
+        handler,
+        tasks: tasks.clone(),
+        failures: Throttle::default(),
+    };
+    tasks.spawn(acceptor.run(listener));
+    Ok(())
+}
+
+struct Acceptor<H> {
+    tls: Option<TlsAcceptor>,
+    edge: Arc<Edge>,
+    handler: Rc<H>,
+    tasks: Tasks,
+    failures: Throttle,
+}
+
+impl<H: Handler> Acceptor<H> {
+    async fn run(self, listener: TcpListener) {
+        let mut backoff = BACKOFF.0;
+        loop {
+            let accepted = tokio::select! {
+                biased;
+                () = self.tasks.draining() => break,
+                accepted = listener.accept() => accepted,
+            };
+            match accepted {
+                Ok((stream, client)) => {
+                    backoff = BACKOFF.0;
+                    self.admit(stream, client);
+                }
+                Err(error) if is_of_one_connection(&error) => {}
+                Err(error) => {
+                    self.report(&error);
+                    tokio::select! {
+                        () = sleep(backoff) => {}
+                        () = self.tasks.draining() => break,
+                    }
+                    backoff = (backoff * 2).min(BACKOFF.1);
+                }
+            }
+        }
+        self.close(listener).await;
+    }
+
+    /// Accepts all that a client may take for accepted, then closes the socket.
+    async fn close(&self, listener: TcpListener) {
+        let Ok(listener) = listener.into_std() else { return };
+        let until = Instant::now() + LAST_HANDSHAKES;
+        if let Err(error) = kernel::refuse_new_handshakes(&listener) {
+            tracing::debug!(%error, "stop new TCP handshakes before closing the listener");
+        }
+        let Ok(listener) = TcpListener::from_std(listener) else { return };
+        while let Ok(accepted) = timeout_at(until, listener.accept()).await {
+            match accepted {
+                Ok((stream, client)) => self.admit(stream, client),
+                Err(error) if is_of_one_connection(&error) => {}
+                Err(_) => sleep(BACKOFF.0).await,
+            }
+        }
+    }
+
+    fn admit(&self, stream: TcpStream, client: SocketAddr) {
+        // Over the limit it is closed by being dropped.
+        let Some(slot) = self.edge.slot() else { return };
+        // Small writes must not wait for acknowledgements; fails only when the client is gone already.
+        let _ = stream.set_nodelay(true);
+        let service = Service::new(
+            &self.edge,
+            &self.handler,
+            &self.tasks,
+            Peer {
+                client: super::canonical(client),
+                local: self.edge.address,
+                protocol: Protocol::H1,
+                tls: self.tls.is_some(),
+                listener: self.edge.index,
+            },
+        );
+        let tls = self.tls.clone();
+        self.tasks.spawn(async move {
+            let _slot = slot;
+            match tls {
+                Some(tls) => encrypted(stream, &tls, service).await,
+                None => serve_h1(stream, service).await,
+            }
+        });
+    }
+
+    fn report(&self, error: &io::Error) {
+        if self.failures.is_due() {
+            tracing::warn!(
+                address = %self.edge.address,
+                error = error as &dyn std::error::Error,
+                "accept failed; trying again"
+            );
+        }
+    }
+}
+
+/// Completes the TLS handshake within its time and serves what ALPN chose.
+async fn encrypted<H: Handler>(stream: TcpStream, tls: &TlsAcceptor, service: Service<H>) {
+    let limit = service.edge.limits.handshake_timeout;
+    let stream = match timeout(limit, tls.accept(stream)).await {
+        Ok(Ok(stream)) => stream,
+        Ok(Err(error)) => {
+            let client = service.peer.client;
+            tracing::debug!(%client, error = &error as &dyn std::error::Error, "TLS handshake failed");
+            return;
+        }
+        Err(_) => return,
+    };
+    match stream.get_ref().1.alpn_protocol() {
+        Some(b"h2") => serve_h2(stream, service).await,
+        // A client without ALPN gets HTTP/1.1 if that is served at all.
+        _ if service.edge.protocols.h1 => serve_h1(stream, service).await,
+        _ => {}
+    }
+}
+
+/// Whether an accept failed because of the connection that was to be accepted, so that the next may succeed.
+fn is_of_one_connection(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::ConnectionAborted
+            | io::ErrorKind::ConnectionReset
+            | io::ErrorKind::ConnectionRefused
+            | io::ErrorKind::Interrupted
+    )
+}

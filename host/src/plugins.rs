@@ -1,0 +1,84 @@
+//! Where plugins come from: the binary itself, or a file.
+
+use std::borrow::Cow;
+use std::io;
+
+use sha2::{Digest as _, Sha256};
+
+use crate::config::{Plugin, Source};
+
+/// Why a component could not be had.
+#[derive(Debug, thiserror::Error)]
+pub enum SourceError {
+    /// No component of that name is embedded.
+    #[error("there is no such built-in plugin")]
+    Unknown,
+    /// The file could not be read.
+    #[error("read {path}")]
+    Read {
+        /// The file.
+        path: String,
+        /// What happened.
+        source: io::Error,
+    },
+    /// The file is larger than any sensible component.
+    #[error("{path} is larger than {MAX_BYTES} bytes")]
+    TooLarge {
+        /// The file.
+        path: String,
+    },
+    /// The component is not the one that the configuration pins.
+    #[error("sha256 is {found}, not {expected} as configured")]
+    Digest {
+        /// What the configuration says.
+        expected: String,
+        /// What the bytes have.
+        found: String,
+    },
+}
+
+/// Reads a plugin's component and checks its digest.
+///
+/// # Errors
+/// [`SourceError`].
+pub fn read(plugin: &Plugin) -> Result<Cow<'static, [u8]>, SourceError> {
+    let wasm = match &plugin.source {
+        Source::Builtin(name) => Cow::Borrowed(builtin(name).ok_or(SourceError::Unknown)?),
+        Source::File(path) => {
+            let name = || path.display().to_string();
+            let failed = |source| SourceError::Read { path: name(), source };
+            if std::fs::metadata(path).map_err(failed)?.len() > MAX_BYTES {
+                return Err(SourceError::TooLarge { path: name() });
+            }
+            Cow::Owned(std::fs::read(path).map_err(failed)?)
+        }
+    };
+    if let Some(expected) = plugin.sha256 {
+        let found: [u8; 32] = Sha256::digest(&wasm).into();
+        if found != expected {
+            return Err(SourceError::Digest { expected: hex(&expected), found: hex(&found) });
+        }
+    }
+    Ok(wasm)
+}
+
+/// The embedded component of a name.
+pub fn builtin(name: &str) -> Option<&'static [u8]> {
+    BUILTIN.iter().find(|(builtin, _)| *builtin == name).map(|(_, wasm)| *wasm)
+}
+
+/// Every embedded component, by name.
+pub const BUILTIN: [(&str, &[u8]); 5] = [
+    ("round-robin", include_bytes!("../../plugins/dist/round-robin.wasm")),
+    ("least-connections", include_bytes!("../../plugins/dist/least-connections.wasm")),
+    ("weighted", include_bytes!("../../plugins/dist/weighted.wasm")),
+    ("random-two-choices", include_bytes!("../../plugins/dist/random-two-choices.wasm")),
+    ("consistent-hash", include_bytes!("../../plugins/dist/consistent-hash.wasm")),
+];
+
+/// A component of a scripting language with its interpreter is 20 MiB; this leaves room.
+const MAX_BYTES: u64 = 64 * 1024 * 1024;
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}

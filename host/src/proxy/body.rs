@@ -1,0 +1,258 @@
+//! The body of a request on its way to the origin: counted, bounded, and as long as it said.
+
+use std::cell::Cell;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body::{Body as _, Frame, SizeHint};
+use tokio::time::{Instant, Sleep};
+
+use super::message;
+use crate::config::ListenerLimits;
+use crate::listen::body::{Body, BodyError};
+
+/// How far a request's body has come; shared by the body and by who waits for the answer.
+#[derive(Debug)]
+pub struct Exchange {
+    moved: Cell<Instant>,
+    done: Cell<bool>,
+    failure: Cell<Option<Failure>>,
+    bytes: Rc<Cell<u64>>,
+}
+
+/// Why a request's body ended before its end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Failure {
+    /// The client went away or broke the framing.
+    Aborted,
+    /// Larger than the listener allows.
+    TooLarge,
+    /// Not as long as its content-length.
+    Length,
+    /// Trailers break a rule or a limit.
+    Trailers,
+    /// The client sent nothing for too long.
+    Timeout,
+}
+
+impl Exchange {
+    /// Begins an exchange; `bytes` counts the body for the access record.
+    pub fn start(done: bool, bytes: Rc<Cell<u64>>) -> Rc<Self> {
+        let (moved, done) = (Cell::new(Instant::now()), Cell::new(done));
+        Rc::new(Self { moved, done, failure: Cell::new(None), bytes })
+    }
+
+    /// Whether the request was read to its end.
+    pub fn is_done(&self) -> bool {
+        self.done.get()
+    }
+
+    /// Why reading it failed, if it did.
+    pub fn failure(&self) -> Option<Failure> {
+        self.failure.get()
+    }
+
+    /// Completes when nothing of the request has moved for `limit`; never for `None`. Cancel safe.
+    pub async fn stalled(&self, limit: Option<Duration>) {
+        let Some(limit) = limit else { return std::future::pending().await };
+        loop {
+            let at = self.moved.get() + limit;
+            if at <= Instant::now() {
+                return;
+            }
+            tokio::time::sleep_until(at).await;
+        }
+    }
+}
+
+/// Wraps a client's body.
+pub struct RequestBody {
+    inner: Body,
+    exchange: Rc<Exchange>,
+    declared: Option<u64>,
+    seen: u64,
+    limit: u64,
+    header_bytes: usize,
+    header_count: usize,
+    idle: Option<Duration>,
+    timer: Option<Pin<Box<Sleep>>>,
+}
+
+impl RequestBody {
+    /// Wraps `inner`, of which the client `declared` the length (RFC 9110 §8.6).
+    ///
+    /// # Errors
+    /// [`BodyError::TooLarge`] when it declares more than the limit.
+    pub fn wrap(
+        inner: Body,
+        exchange: Rc<Exchange>,
+        declared: Option<u64>,
+        limits: &ListenerLimits,
+        idle: Option<Duration>,
+    ) -> Result<Body, BodyError> {
+        let limit = limits.body;
+        if declared.is_some_and(|declared| declared > limit) {
+            return Err(BodyError::TooLarge { limit });
+        }
+        if inner.is_end_stream() && declared.unwrap_or(0) == 0 {
+            exchange.done.set(true);
+            return Ok(Body::empty());
+        }
+        let (header_bytes, header_count) = (limits.header_bytes, limits.header_count);
+        Ok(Body::stream(Self {
+            inner,
+            exchange,
+            declared,
+            seen: 0,
+            limit,
+            header_bytes,
+            header_count,
+            idle,
+            timer: None,
+        }))
+    }
+
+    /// Waits until it is known whether there is a body at all.
+    ///
+    /// HTTP/2 and HTTP/3 may tell the end of a request after its head. Toward HTTP/1.1 a GET would then go out with an
+    /// empty chunked body, which origins do not expect: some close the connection over it and cut their own response short.
+    ///
+    /// # Errors
+    /// What is wrong with the body's beginning.
+    pub async fn settle(mut body: Body) -> Result<Body, BodyError> {
+        let first = std::future::poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await;
+        Ok(match first.transpose()? {
+            None => Body::empty(),
+            Some(first) => Body::stream(Begun { first: Some(first), rest: body }),
+        })
+    }
+
+    fn check(&mut self, frame: Option<Frame<Bytes>>) -> Result<Option<Frame<Bytes>>, BodyError> {
+        let Some(frame) = frame else {
+            self.finish()?;
+            return Ok(None);
+        };
+        match frame.into_data() {
+            Ok(data) => {
+                self.seen += data.len() as u64;
+                self.exchange.bytes.set(self.seen);
+                if self.seen > self.limit {
+                    return Err(BodyError::TooLarge { limit: self.limit });
+                }
+                match self.declared {
+                    Some(declared) if self.seen > declared => Err(BodyError::Length { declared }),
+                    _ => Ok(Some(Frame::data(data))),
+                }
+            }
+            Err(frame) => {
+                self.finish()?;
+                let trailers = frame.into_trailers().unwrap_or_default();
+                message::within(&trailers, self.header_bytes, self.header_count)
+                    .map_err(|_| BodyError::Trailers("too large"))?;
+                let trailers = message::clean_trailers(trailers).map_err(BodyError::Trailers)?;
+                Ok(Some(Frame::trailers(trailers)))
+            }
+        }
+    }
+
+    fn finish(&self) -> Result<(), BodyError> {
+        match self.declared {
+            Some(declared) if self.seen != declared => Err(BodyError::Length { declared }),
+            _ => {
+                self.exchange.done.set(true);
+                Ok(())
+            }
+        }
+    }
+
+    fn poll_idle(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let Some(idle) = self.idle else { return Poll::Pending };
+        let exchange = &self.exchange;
+        let timer = self
+            .timer
+            .get_or_insert_with(|| Box::pin(tokio::time::sleep_until(exchange.moved.get() + idle)));
+        loop {
+            ready!(timer.as_mut().poll(cx));
+            let at = exchange.moved.get() + idle;
+            if at <= Instant::now() {
+                return Poll::Ready(());
+            }
+            timer.as_mut().reset(at);
+        }
+    }
+}
+
+impl http_body::Body for RequestBody {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let frame = match Pin::new(&mut self.inner).poll_frame(cx) {
+            Poll::Ready(frame) => {
+                self.exchange.moved.set(Instant::now());
+                frame.transpose()
+            }
+            Poll::Pending => {
+                ready!(self.poll_idle(cx));
+                Err(BodyError::Timeout)
+            }
+        };
+        let frame = frame.and_then(|frame| self.check(frame));
+        if let Err(error) = &frame {
+            self.exchange.failure.set(Some(Failure::from(error)));
+        }
+        Poll::Ready(frame.transpose())
+    }
+
+    fn is_end_stream(&self) -> bool {
+        // The end is only known to be right once it has been read and checked.
+        false
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.declared.map_or_else(SizeHint::default, |declared| {
+            SizeHint::with_exact(declared.saturating_sub(self.seen))
+        })
+    }
+}
+
+/// A body whose first frame was read already.
+struct Begun {
+    first: Option<Frame<Bytes>>,
+    rest: Body,
+}
+
+impl http_body::Body for Begun {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        match self.first.take() {
+            Some(first) => Poll::Ready(Some(Ok(first))),
+            None => Pin::new(&mut self.rest).poll_frame(cx),
+        }
+    }
+}
+
+impl From<&BodyError> for Failure {
+    fn from(error: &BodyError) -> Self {
+        match error {
+            BodyError::TooLarge { .. } => Self::TooLarge,
+            BodyError::Length { .. } => Self::Length,
+            BodyError::Trailers(_) => Self::Trailers,
+            BodyError::Timeout => Self::Timeout,
+            BodyError::Aborted | BodyError::Hyper(_) | BodyError::Origin(_) | BodyError::H3(_) => {
+                Self::Aborted
+            }
+        }
+    }
+}

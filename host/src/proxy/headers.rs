@@ -1,0 +1,250 @@
+//! Header fields as they leave: connection fields gone, forwarding fields added (RFC 9110 §7.6, RFC 7239).
+
+use std::fmt::Write as _;
+use std::net::IpAddr;
+
+use bytes::{BufMut as _, BytesMut};
+use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use http::request::Parts;
+use http::uri::Authority;
+use http::{Uri, Version};
+
+use super::{Peer, Protocol};
+
+/// Turns a client's request head into the one that the origin gets.
+///
+/// Fields that `Connection` names go first, so that a client cannot have the ones added here removed.
+pub fn toward_upstream(head: &mut Parts, authority: &Authority, peer: &Peer) {
+    let wants_trailers = wants_trailers(&head.headers);
+    strip_connection(&mut head.headers);
+    join_cookies(&mut head.headers);
+    // Only the chunked coding carries trailers (RFC 9112 §7.1.2); the length that was declared is still held to.
+    if head.headers.contains_key(header::TRAILER) {
+        head.headers.remove(header::CONTENT_LENGTH);
+    }
+    // hyper answers 100-continue itself when the body is asked for.
+    head.headers.remove(header::EXPECT);
+    if wants_trailers {
+        head.headers.insert(header::TE, HeaderValue::from_static("trailers"));
+        head.headers.insert(header::CONNECTION, HeaderValue::from_static("te"));
+    }
+    add_forwarding(&mut head.headers, authority, peer);
+    add_via(&mut head.headers, peer.protocol.via());
+    if let Ok(host) = HeaderValue::from_str(authority.as_str()) {
+        head.headers.insert(header::HOST, host);
+    }
+    head.version = Version::HTTP_11;
+    if head.uri.authority().is_some() {
+        head.uri = origin_form(&head.uri);
+    }
+}
+
+/// Turns an origin's response fields into the ones that the client gets.
+pub fn toward_client(fields: &mut HeaderMap) {
+    strip_connection(fields);
+    add_via(fields, HeaderValue::from_static("1.1 weir"));
+}
+
+/// Removes fields that speak of one connection only (RFC 9110 §7.6.1): first what `Connection` names, then the known ones.
+pub fn strip_connection(fields: &mut HeaderMap) {
+    if fields.contains_key(header::CONNECTION) {
+        let named: Vec<HeaderName> = fields
+            .get_all(header::CONNECTION)
+            .iter()
+            .flat_map(|value| value.as_bytes().split(|b| *b == b','))
+            .filter_map(|name| HeaderName::from_bytes(name.trim_ascii()).ok())
+            .collect();
+        for name in named {
+            // Some fields are no option of a connection, whatever a client claims.
+            if !PROTECTED.contains(&name) {
+                fields.remove(name);
+            }
+        }
+    }
+    for name in CONNECTION_FIELDS {
+        fields.remove(name);
+    }
+}
+
+/// One Cookie field for HTTP/1.1 where HTTP/2 and HTTP/3 may have split it (RFC 9113 §8.2.3, RFC 9114 §4.2.1).
+fn join_cookies(fields: &mut HeaderMap) {
+    if fields.get_all(header::COOKIE).iter().nth(1).is_none() {
+        return;
+    }
+    let crumbs: Vec<_> = fields.get_all(header::COOKIE).iter().map(HeaderValue::as_bytes).collect();
+    if let Ok(cookie) = HeaderValue::from_bytes(&crumbs.join(&b"; "[..])) {
+        fields.insert(header::COOKIE, cookie);
+    }
+}
+
+fn add_forwarding(fields: &mut HeaderMap, authority: &Authority, peer: &Peer) {
+    let client = peer.client.ip().to_canonical();
+    let scheme = if peer.tls { "https" } else { "http" };
+    append_list(fields, X_FORWARDED_FOR, |text| write!(text, "{client}"));
+    fields.insert(X_FORWARDED_PROTO, HeaderValue::from_static(scheme));
+    if let Ok(host) = HeaderValue::from_str(authority.as_str()) {
+        fields.insert(X_FORWARDED_HOST, host);
+    }
+    append_list(fields, header::FORWARDED, |text| match client {
+        IpAddr::V4(client) => write!(text, "for={client};host=\"{authority}\";proto={scheme}"),
+        IpAddr::V6(client) => {
+            write!(text, "for=\"[{client}]\";host=\"{authority}\";proto={scheme}")
+        }
+    });
+}
+
+fn add_via(fields: &mut HeaderMap, via: HeaderValue) {
+    if fields.contains_key(header::VIA) {
+        append_list(fields, header::VIA, |text| {
+            text.put_slice(via.as_bytes());
+            Ok(())
+        });
+    } else {
+        fields.insert(header::VIA, via);
+    }
+}
+
+/// Appends a member to a list field, joining the lines that it came in (RFC 9110 §5.3).
+fn append_list(
+    fields: &mut HeaderMap,
+    name: HeaderName,
+    member: impl FnOnce(&mut BytesMut) -> std::fmt::Result,
+) {
+    let mut text = BytesMut::with_capacity(64);
+    for value in fields.get_all(&name) {
+        text.put_slice(value.as_bytes());
+        text.put_slice(b", ");
+    }
+    if member(&mut text).is_ok()
+        && let Ok(value) = HeaderValue::from_maybe_shared(text.freeze())
+    {
+        fields.insert(name, value);
+    }
+}
+
+fn wants_trailers(fields: &HeaderMap) -> bool {
+    fields
+        .get_all(header::TE)
+        .iter()
+        .flat_map(|value| value.as_bytes().split(|b| *b == b','))
+        .any(|coding| coding.trim_ascii().eq_ignore_ascii_case(b"trailers"))
+}
+
+/// Path and query only (RFC 9112 §3.2.1).
+fn origin_form(uri: &Uri) -> Uri {
+    let mut parts = http::uri::Parts::default();
+    parts.path_and_query = uri.path_and_query().cloned();
+    Uri::from_parts(parts).unwrap_or_default()
+}
+
+impl Protocol {
+    fn via(self) -> HeaderValue {
+        HeaderValue::from_static(match self {
+            Self::H1 => "1.1 weir",
+            Self::H2 => "2 weir",
+            Self::H3 => "3 weir",
+        })
+    }
+}
+
+const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+
+const CONNECTION_FIELDS: [HeaderName; 8] = [
+    header::CONNECTION,
+    HeaderName::from_static("keep-alive"),
+    HeaderName::from_static("proxy-connection"),
+    header::PROXY_AUTHORIZATION,
+    header::TE,
+    header::TRANSFER_ENCODING,
+    header::UPGRADE,
+    header::PROXY_AUTHENTICATE,
+];
+
+/// Fields that no `Connection` may remove: they carry framing, identity or credentials end to end (RFC 9110 §7.6.1).
+const PROTECTED: [HeaderName; 7] = [
+    header::HOST,
+    header::CONTENT_LENGTH,
+    header::AUTHORIZATION,
+    header::COOKIE,
+    header::CACHE_CONTROL,
+    header::VIA,
+    header::FORWARDED,
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn head(fields: &[(&'static str, &'static str)]) -> Parts {
+        let mut request = http::Request::builder().uri("https://shop.example:8443/a?b");
+        for (name, value) in fields {
+            request = request.header(*name, *value);
+        }
+        request.body(()).unwrap().into_parts().0
+    }
+
+    fn forwarded(client: &str, fields: &[(&'static str, &'static str)]) -> Parts {
+        let mut head = head(fields);
+        let peer = Peer {
+            client: client.parse().unwrap(),
+            local: "127.0.0.1:8443".parse().unwrap(),
+            protocol: Protocol::H3,
+            tls: true,
+            listener: 0,
+        };
+        toward_upstream(&mut head, &"shop.example:8443".parse().unwrap(), &peer);
+        head
+    }
+
+    #[test]
+    fn forwarding_fields_are_added_to_what_was_there() {
+        let head =
+            forwarded("192.0.2.7:999", &[("x-forwarded-for", "10.0.0.1"), ("via", "1.0 old")]);
+        let field = |name: &str| head.headers.get(name).unwrap().to_str().unwrap().to_owned();
+        assert_eq!(field("x-forwarded-for"), "10.0.0.1, 192.0.2.7");
+        assert_eq!(field("x-forwarded-proto"), "https");
+        assert_eq!(field("x-forwarded-host"), "shop.example:8443");
+        assert_eq!(field("forwarded"), "for=192.0.2.7;host=\"shop.example:8443\";proto=https");
+        assert_eq!(field("via"), "1.0 old, 3 weir");
+        assert_eq!(field("host"), "shop.example:8443");
+        assert_eq!(head.uri, "/a?b");
+    }
+
+    #[test]
+    fn an_ipv6_client_is_quoted_and_a_mapped_one_is_ipv4() {
+        let head = forwarded("[2001:db8::1]:5", &[]);
+        assert!(head.headers["forwarded"].to_str().unwrap().starts_with("for=\"[2001:db8::1]\";"));
+        let head = forwarded("[::ffff:192.0.2.7]:5", &[]);
+        assert_eq!(head.headers["x-forwarded-for"], "192.0.2.7");
+    }
+
+    #[test]
+    fn connection_cannot_remove_what_is_added_or_protected() {
+        let head = forwarded(
+            "192.0.2.7:999",
+            &[
+                ("connection", "close, X-Forwarded-For, x-secret, cookie"),
+                ("x-forwarded-for", "6.6.6.6"),
+                ("x-secret", "1"),
+                ("cookie", "a=b"),
+                ("keep-alive", "timeout=5"),
+                ("transfer-encoding", "chunked"),
+            ],
+        );
+        assert_eq!(head.headers["x-forwarded-for"], "192.0.2.7");
+        assert_eq!(head.headers["cookie"], "a=b");
+        for gone in ["connection", "x-secret", "keep-alive", "transfer-encoding"] {
+            assert!(!head.headers.contains_key(gone), "{gone}");
+        }
+    }
+
+    #[test]
+    fn te_is_kept_for_trailers_only() {
+        let head = forwarded("192.0.2.7:999", &[("te", "gzip, trailers")]);
+        assert_eq!(head.headers["te"], "trailers");
+        let head = forwarded("192.0.2.7:999", &[("te", "gzip")]);
+        assert!(!head.headers.contains_key("te"));
+    }
+}

@@ -1,0 +1,206 @@
+//! What a request must be before it is routed, whichever protocol it came by (RFC 9110, RFC 9112 §3.2, RFC 9114 §4.3).
+//!
+//! The parsers of the three protocols have refused what breaks their own framing; this refuses what would mean different
+//! things to two readers.
+
+use std::str::FromStr as _;
+
+use http::header::{self, HeaderMap, HeaderName};
+use http::request::Parts;
+use http::uri::Authority;
+use http::{Method, Version};
+
+use super::error::ProxyError;
+
+/// What was learnt by checking a request's head.
+#[derive(Debug)]
+pub struct Checked {
+    /// Host and port that the client asked for.
+    pub authority: Authority,
+    /// Content-Length, if there is one.
+    pub declared: Option<u64>,
+}
+
+/// Checks a request's head. How large it may be, the listeners have checked with [`within`].
+///
+/// # Errors
+/// [`ProxyError::Malformed`] or [`ProxyError::NotImplemented`].
+pub fn check(head: &Parts) -> Result<Checked, ProxyError> {
+    if head.method == Method::CONNECT {
+        return Err(ProxyError::NotImplemented("CONNECT"));
+    }
+    check_target(head)?;
+    let authority = authority(head)?;
+    let declared = content_length(&head.headers)?;
+    check_framing(head, declared)?;
+    Ok(Checked { authority, declared })
+}
+
+/// Checks decoded fields against the limits; each counts 32 bytes more than its text (RFC 9114 §4.2.2).
+///
+/// # Errors
+/// [`ProxyError::HeadersTooLarge`].
+pub fn within(fields: &HeaderMap, bytes: usize, count: usize) -> Result<(), ProxyError> {
+    if fields.len() > count {
+        return Err(ProxyError::HeadersTooLarge);
+    }
+    let size: usize =
+        fields.iter().map(|(name, value)| name.as_str().len() + value.len() + 32).sum();
+    if size > bytes { Err(ProxyError::HeadersTooLarge) } else { Ok(()) }
+}
+
+/// Removes what must not stand in trailers (RFC 9110 §6.5.1): framing, routing and connection fields.
+///
+/// # Errors
+/// What is wrong, when a field there would change the message's framing.
+pub fn clean_trailers(mut trailers: HeaderMap) -> Result<HeaderMap, &'static str> {
+    if trailers.contains_key(header::CONTENT_LENGTH)
+        || trailers.contains_key(header::TRANSFER_ENCODING)
+    {
+        return Err("framing fields in trailers");
+    }
+    for name in FORBIDDEN_IN_TRAILERS {
+        trailers.remove(name);
+    }
+    Ok(trailers)
+}
+
+fn check_target(head: &Parts) -> Result<(), ProxyError> {
+    let path = head.uri.path();
+    if path.starts_with('/') || (path == "*" && head.method == Method::OPTIONS) {
+        return Ok(());
+    }
+    Err(ProxyError::Malformed("the request target is no path"))
+}
+
+/// The one authority of a request: from the target, or from Host (RFC 9112 §3.2, RFC 9113 §8.3.1, RFC 9114 §4.3.1).
+fn authority(head: &Parts) -> Result<Authority, ProxyError> {
+    let mut hosts = head.headers.get_all(header::HOST).iter();
+    let host = hosts.next();
+    if hosts.next().is_some() {
+        return Err(ProxyError::Malformed("more than one Host"));
+    }
+    let host = match host.map(|host| host.to_str().ok().map(Authority::from_str)) {
+        None => None,
+        Some(Some(Ok(host))) => Some(host),
+        Some(_) => return Err(ProxyError::Malformed("Host is no authority")),
+    };
+    let authority = match (head.uri.authority(), host) {
+        // An absolute target of HTTP/1.1 takes the place of Host; the other protocols forbid that they differ.
+        (Some(target), Some(host)) if head.version > Version::HTTP_11 && *target != host => {
+            return Err(ProxyError::Malformed(":authority and Host differ"));
+        }
+        (Some(target), _) => target.clone(),
+        (None, Some(host)) => host,
+        (None, None) => return Err(ProxyError::Malformed("no authority")),
+    };
+    if authority.as_str().contains('@') {
+        return Err(ProxyError::Malformed("user information in the authority"));
+    }
+    Ok(authority)
+}
+
+/// The value of Content-Length (RFC 9110 §8.6): digits, once.
+fn content_length(fields: &HeaderMap) -> Result<Option<u64>, ProxyError> {
+    let mut values = fields.get_all(header::CONTENT_LENGTH).iter();
+    let Some(value) = values.next() else { return Ok(None) };
+    let malformed = ProxyError::Malformed("content-length is not one number");
+    if values.next().is_some() || !value.as_bytes().iter().all(u8::is_ascii_digit) {
+        return Err(malformed);
+    }
+    value.to_str().ok().and_then(|text| text.parse().ok()).map(Some).ok_or(malformed)
+}
+
+fn check_framing(head: &Parts, declared: Option<u64>) -> Result<(), ProxyError> {
+    let fields = &head.headers;
+    if declared.is_some() && fields.contains_key(header::TRANSFER_ENCODING) {
+        return Err(ProxyError::Malformed("content-length with transfer-encoding"));
+    }
+    let has_body =
+        declared.is_some_and(|n| n > 0) || fields.contains_key(header::TRANSFER_ENCODING);
+    if has_body && fields.contains_key(header::UPGRADE) {
+        return Err(ProxyError::Malformed("upgrade of a request with a body"));
+    }
+    Ok(())
+}
+
+const FORBIDDEN_IN_TRAILERS: [HeaderName; 14] = [
+    header::HOST,
+    header::CONNECTION,
+    header::UPGRADE,
+    header::TE,
+    header::TRAILER,
+    header::AUTHORIZATION,
+    header::COOKIE,
+    header::SET_COOKIE,
+    header::CONTENT_ENCODING,
+    header::CONTENT_TYPE,
+    header::CONTENT_RANGE,
+    header::CACHE_CONTROL,
+    header::EXPECT,
+    header::MAX_FORWARDS,
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn head(version: Version, uri: &str, fields: &[(&'static str, &'static str)]) -> Parts {
+        let mut request = http::Request::builder().version(version).uri(uri);
+        for (name, value) in fields {
+            request = request.header(*name, *value);
+        }
+        request.body(()).unwrap().into_parts().0
+    }
+
+    fn verdict(
+        version: Version,
+        uri: &str,
+        fields: &[(&'static str, &'static str)],
+    ) -> Result<Checked, ProxyError> {
+        check(&head(version, uri, fields))
+    }
+
+    #[test]
+    fn exactly_one_authority_is_needed() {
+        let ok = verdict(Version::HTTP_11, "/", &[("host", "a:8080")]).unwrap();
+        assert_eq!(ok.authority, "a:8080");
+        for fields in
+            [&[][..], &[("host", "a"), ("host", "a")], &[("host", "a b")], &[("host", "u@a")]]
+        {
+            assert!(verdict(Version::HTTP_11, "/", fields).is_err(), "{fields:?}");
+        }
+        assert!(verdict(Version::HTTP_3, "https://a/", &[("host", "b")]).is_err());
+        let absolute = verdict(Version::HTTP_11, "http://a/", &[("host", "b")]).unwrap();
+        assert_eq!(absolute.authority, "a");
+    }
+
+    #[test]
+    fn content_length_is_one_number() {
+        let length = |fields: &[_]| {
+            verdict(Version::HTTP_2, "https://a/", fields).map(|checked| checked.declared).ok()
+        };
+        assert_eq!(length(&[("content-length", "12")]), Some(Some(12)));
+        for value in ["+1", "-1", "1,1", "", "0x1", "99999999999999999999999"] {
+            assert_eq!(length(&[("content-length", value)]), None, "{value}");
+        }
+        assert_eq!(length(&[("content-length", "1"), ("content-length", "1")]), None);
+    }
+
+    #[test]
+    fn an_upgrade_with_a_body_is_refused() {
+        let fields = [("host", "a"), ("upgrade", "websocket"), ("content-length", "3")];
+        assert!(verdict(Version::HTTP_11, "/", &fields).is_err());
+    }
+
+    #[test]
+    fn trailers_lose_what_routes_and_refuse_what_frames() {
+        let mut trailers = HeaderMap::new();
+        trailers.insert("host", "x".parse().unwrap());
+        trailers.insert("grpc-status", "0".parse().unwrap());
+        let clean = clean_trailers(trailers.clone()).unwrap();
+        assert_eq!(clean.len(), 1);
+        trailers.insert("content-length", "5".parse().unwrap());
+        assert!(clean_trailers(trailers).is_err());
+    }
+}

@@ -1,0 +1,134 @@
+//! Which route a request takes: the first whose conditions all hold.
+
+mod pattern;
+
+use std::sync::Arc;
+
+use http::request::Parts;
+
+use crate::config::{self, Respond};
+use pattern::{HostPattern, PathPattern};
+
+/// The routes of one configuration, in order.
+#[derive(Debug)]
+pub struct Router {
+    routes: Vec<Route>,
+}
+
+/// One route, ready to be matched.
+#[derive(Debug)]
+pub struct Route {
+    /// The value of the `route` label.
+    pub name: Arc<str>,
+    /// What happens to a request that matches.
+    pub action: Action,
+    host: HostPattern,
+    path: PathPattern,
+    methods: Vec<http::Method>,
+    headers: Vec<(http::HeaderName, http::HeaderValue)>,
+}
+
+/// What a route does.
+#[derive(Debug)]
+pub enum Action {
+    /// Forwards to the upstream with this index.
+    Upstream(usize),
+    /// Answers itself.
+    Respond(Respond),
+}
+
+impl Router {
+    /// Compiles the routes of a configuration.
+    pub fn new(routes: &[config::Route]) -> Self {
+        Self { routes: routes.iter().map(Route::new).collect() }
+    }
+
+    /// Returns the first route that matches. `authority` is the request's, with or without a port.
+    ///
+    /// The path is compared as it was sent: nothing is decoded and no dot segment removed, and the origin gets the same
+    /// bytes that were compared.
+    pub fn find(&self, head: &Parts, authority: &str) -> Option<&Route> {
+        self.routes.iter().find(|route| route.matches(head, authority))
+    }
+}
+
+impl Route {
+    fn new(route: &config::Route) -> Self {
+        let matcher = &route.matcher;
+        Self {
+            name: Arc::from(route.name.as_str()),
+            action: match &route.action {
+                config::Action::Upstream(index) => Action::Upstream(*index),
+                config::Action::Respond(respond) => Action::Respond(respond.clone()),
+            },
+            host: HostPattern::new(matcher.host.as_deref()),
+            path: PathPattern::new(matcher.path.as_deref()),
+            methods: matcher.methods.clone(),
+            headers: matcher.headers.clone(),
+        }
+    }
+
+    fn matches(&self, head: &Parts, authority: &str) -> bool {
+        self.path.matches(head.uri.path())
+            && self.host.matches(authority)
+            && (self.methods.is_empty() || self.methods.contains(&head.method))
+            && self
+                .headers
+                .iter()
+                .all(|(name, value)| head.headers.get_all(name).iter().any(|v| v == value))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Match;
+
+    fn route(name: &str, matcher: Match) -> config::Route {
+        config::Route { name: name.into(), matcher, action: config::Action::Upstream(0) }
+    }
+
+    fn head(method: &str, uri: &str, fields: &[(&'static str, &'static str)]) -> Parts {
+        let mut request = http::Request::builder().method(method).uri(uri);
+        for (name, value) in fields {
+            request = request.header(*name, *value);
+        }
+        request.body(()).unwrap().into_parts().0
+    }
+
+    #[test]
+    fn the_first_route_that_matches_wins() {
+        let router = Router::new(&[
+            route("api", Match { path: Some("/api/*".into()), ..Match::default() }),
+            route("all", Match::default()),
+        ]);
+        let name = |uri: &str| router.find(&head("GET", uri, &[]), "x").map(|r| r.name.to_string());
+        assert_eq!(name("/api/users").as_deref(), Some("api"));
+        assert_eq!(name("/apiary").as_deref(), Some("all"));
+    }
+
+    #[test]
+    fn every_condition_must_hold() {
+        let router = Router::new(&[route(
+            "r",
+            Match {
+                host: Some("*.example.com".into()),
+                path: Some("/x".into()),
+                methods: vec![http::Method::GET],
+                headers: vec![(
+                    http::HeaderName::from_static("x-tenant"),
+                    http::HeaderValue::from_static("acme"),
+                )],
+            },
+        )]);
+        let fields = [("x-tenant", "acme")];
+        let found = |method, uri, fields: &[_], host| {
+            router.find(&head(method, uri, fields), host).is_some()
+        };
+        assert!(found("GET", "/x?q=1", &fields, "a.example.com:443"));
+        assert!(!found("POST", "/x", &fields, "a.example.com"));
+        assert!(!found("GET", "/y", &fields, "a.example.com"));
+        assert!(!found("GET", "/x", &[], "a.example.com"));
+        assert!(!found("GET", "/x", &fields, "example.com"));
+    }
+}

@@ -1,0 +1,299 @@
+//! Starts everything, owns every thread, and takes it down again: signal, drain, close, join.
+
+use std::io;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use tokio::runtime::{Builder, LocalOptions, LocalRuntime};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+
+use crate::config::Config;
+use crate::listen::{self, BindError, Edge, Sockets};
+use crate::proxy::Proxy;
+use crate::state::{State, StateError};
+use crate::task::Tasks;
+use crate::telemetry::{self, Telemetry, TelemetryError};
+use crate::tls::TlsError;
+use crate::upstream::health;
+
+/// Why serving could not begin, or ended.
+#[derive(Debug, thiserror::Error)]
+pub enum ServerError {
+    /// Plugins or upstreams.
+    #[error(transparent)]
+    State(#[from] StateError),
+    /// A listener's address.
+    #[error(transparent)]
+    Bind(#[from] BindError),
+    /// A listener's certificates.
+    #[error("set up TLS")]
+    Tls(#[from] TlsError),
+    /// Metrics, logs or traces.
+    #[error(transparent)]
+    Telemetry(#[from] TelemetryError),
+    /// Threads, signals or sockets.
+    #[error("{what}")]
+    Io {
+        /// What was attempted.
+        what: &'static str,
+        /// What happened.
+        source: io::Error,
+    },
+    /// A worker thread ended while it should serve.
+    #[error("a worker thread ended unexpectedly")]
+    Worker,
+    /// A second signal came before the drain was over.
+    #[error("ended by a second signal before every request was answered")]
+    Interrupted,
+}
+
+/// Listeners that are bound and workers that are about to serve.
+pub struct Server {
+    config: Config,
+    telemetry: Arc<Telemetry>,
+    state: Arc<State>,
+    edges: Vec<Arc<Edge>>,
+    /// One list a worker, in the order of the listeners.
+    sockets: Vec<Vec<Sockets>>,
+}
+
+impl Server {
+    /// Builds the state and binds every listener, so that whatever is wrong shows before anything is served.
+    ///
+    /// # Errors
+    /// [`ServerError`], naming what was attempted.
+    pub fn bind(config: Config, telemetry: Arc<Telemetry>) -> Result<Self, ServerError> {
+        // A proxy needs two descriptors a request; the soft limit of 1,024 is for programs that use select.
+        let _ = rlimit::increase_nofile_limit(u64::MAX);
+        let state = Arc::new(State::build(&config, &telemetry.metrics)?);
+        let mut edges = Vec::new();
+        let mut sockets: Vec<Vec<Sockets>> = (0..config.workers).map(|_| Vec::new()).collect();
+        for (index, listener) in config.listeners.iter().enumerate() {
+            let bound = listen::bind(listener, config.workers)?;
+            let address = bound.first().map_or(listener.address, Sockets::address);
+            edges.push(Edge::new(index, listener, address, telemetry.metrics.quic.clone())?);
+            for (worker, socket) in sockets.iter_mut().zip(bound) {
+                worker.push(socket);
+            }
+            tracing::info!(%address, protocols = %listener.protocols, "listening");
+        }
+        Ok(Self { config, telemetry, state, edges, sockets })
+    }
+
+    /// The addresses of the listeners, as bound.
+    pub fn addresses(&self) -> impl Iterator<Item = SocketAddr> {
+        self.sockets.iter().flatten().map(Sockets::address).take(self.edges.len())
+    }
+
+    /// Serves until SIGTERM or SIGINT, then drains: no new connections, GOAWAY to the open ones, and up to
+    /// `shutdown.grace` for requests in flight.
+    ///
+    /// # Errors
+    /// [`ServerError`] when a thread or a signal handler cannot be had, a worker dies, or a second signal cuts the drain.
+    pub fn run(self, extra: impl FnOnce(&Tasks) -> io::Result<()>) -> Result<(), ServerError> {
+        let runtime = local_runtime().map_err(failed("start the control thread"))?;
+        runtime.block_on(self.control(extra))
+    }
+
+    async fn control(
+        self,
+        extra: impl FnOnce(&Tasks) -> io::Result<()>,
+    ) -> Result<(), ServerError> {
+        let (drain, close) = (CancellationToken::new(), CancellationToken::new());
+        let tasks = Tasks::new(drain.clone(), close.clone());
+        let mut signals = Signals::new().map_err(failed("listen for signals"))?;
+        extra(&tasks).map_err(failed("start the demonstration's origins"))?;
+        if let Some(metrics) = &self.config.telemetry.metrics {
+            let registry = Arc::clone(&self.telemetry.metrics);
+            let address = telemetry::serve_metrics(metrics, registry, &tasks)?;
+            tracing::info!(%address, path = metrics.path, "serving metrics");
+        }
+        for upstream in &self.state.upstreams {
+            health::start(upstream, &tasks);
+        }
+        let grace = self.config.grace;
+        let workers = Workers::start(self, &drain, &close)?;
+        tracing::info!(workers = workers.threads.len(), "ready");
+
+        let died = tokio::select! {
+            name = signals.next() => {
+                tracing::info!(signal = name, ?grace, "draining");
+                false
+            }
+            () = workers.any_ended() => true,
+        };
+        drain.cancel();
+        let ended = tokio::select! {
+            () = workers.all_ended() => Ok(()),
+            () = tokio::time::sleep(grace) => {
+                tracing::warn!(?grace, "the grace period is over: closing what is left");
+                Ok(())
+            }
+            _ = signals.next() => Err(ServerError::Interrupted),
+        };
+        close.cancel();
+        if ended.is_ok() {
+            workers.join();
+        }
+        tracing::info!("stopped");
+        if died { Err(ServerError::Worker) } else { ended }
+    }
+}
+
+/// The worker threads.
+struct Workers {
+    threads: Vec<JoinHandle<()>>,
+    /// Cancelled by each worker as it ends, however it ends.
+    ends: Vec<CancellationToken>,
+    /// Cancelled by the first of them.
+    any_end: CancellationToken,
+}
+
+impl Workers {
+    fn start(
+        server: Server,
+        drain: &CancellationToken,
+        close: &CancellationToken,
+    ) -> Result<Self, ServerError> {
+        let (started, starts) = sync_channel(server.sockets.len());
+        let (mut threads, mut ends) = (Vec::new(), Vec::new());
+        let any_end = CancellationToken::new();
+        for (index, sockets) in server.sockets.into_iter().enumerate() {
+            let worker = Worker {
+                sockets,
+                edges: server.edges.clone(),
+                state: Arc::clone(&server.state),
+                telemetry: Arc::clone(&server.telemetry),
+                // Children: every poll of a task looks at its own, and workers share no lock.
+                drain: drain.child_token(),
+                close: close.child_token(),
+            };
+            let (end, started) = (CancellationToken::new(), started.clone());
+            let guards = (end.clone().drop_guard(), any_end.clone().drop_guard());
+            let thread = std::thread::Builder::new()
+                .name(format!("worker-{index}"))
+                .spawn(move || {
+                    let _guards = guards;
+                    worker.run(&started);
+                })
+                .map_err(failed("start a worker thread"))?;
+            threads.push(thread);
+            ends.push(end);
+        }
+        drop(started);
+        Self::wait(&starts, threads.len())?;
+        Ok(Self { threads, ends, any_end })
+    }
+
+    fn wait(starts: &Receiver<io::Result<()>>, workers: usize) -> Result<(), ServerError> {
+        for _ in 0..workers {
+            let start = starts.recv().map_err(|_| ServerError::Worker)?;
+            start.map_err(failed("serve on a worker thread"))?;
+        }
+        Ok(())
+    }
+
+    async fn any_ended(&self) {
+        self.any_end.cancelled().await;
+    }
+
+    async fn all_ended(&self) {
+        for end in &self.ends {
+            end.cancelled().await;
+        }
+    }
+
+    fn join(self) {
+        for thread in self.threads {
+            if thread.join().is_err() {
+                tracing::error!("a worker thread panicked");
+            }
+        }
+    }
+}
+
+/// What one worker thread is given.
+struct Worker {
+    sockets: Vec<Sockets>,
+    edges: Vec<Arc<Edge>>,
+    state: Arc<State>,
+    telemetry: Arc<Telemetry>,
+    drain: CancellationToken,
+    close: CancellationToken,
+}
+
+impl Worker {
+    fn run(self, started: &SyncSender<io::Result<()>>) {
+        match local_runtime() {
+            Ok(runtime) => runtime.block_on(self.serve(started)),
+            Err(error) => drop(started.send(Err(error))),
+        }
+    }
+
+    async fn serve(self, started: &SyncSender<io::Result<()>>) {
+        let close = self.close.clone();
+        let tasks = Tasks::new(self.drain, self.close);
+        let proxy = Rc::new(Proxy::new(self.state, self.telemetry));
+        for (sockets, edge) in self.sockets.into_iter().zip(self.edges) {
+            if let Err(error) = listen::serve(sockets, &edge, &proxy, &tasks) {
+                drop(started.send(Err(error)));
+                return;
+            }
+        }
+        drop(started.send(Ok(())));
+        let sweep = async {
+            loop {
+                tokio::time::sleep(SWEEP_EVERY).await;
+                proxy.sweep();
+            }
+        };
+        tokio::select! {
+            () = tasks.draining() => {}
+            () = sweep => {}
+        }
+        tasks.finished().await;
+        // quinn's own tasks still have CONNECTION_CLOSE to send to whom the grace period left.
+        if close.is_cancelled() {
+            tokio::time::sleep(LAST_WORDS).await;
+        }
+    }
+}
+
+struct Signals {
+    terminate: tokio::signal::unix::Signal,
+    interrupt: tokio::signal::unix::Signal,
+}
+
+impl Signals {
+    fn new() -> io::Result<Self> {
+        let terminate = signal(SignalKind::terminate())?;
+        let interrupt = signal(SignalKind::interrupt())?;
+        Ok(Self { terminate, interrupt })
+    }
+
+    async fn next(&mut self) -> &'static str {
+        tokio::select! {
+            _ = self.terminate.recv() => "SIGTERM",
+            _ = self.interrupt.recv() => "SIGINT",
+        }
+    }
+}
+
+fn local_runtime() -> io::Result<LocalRuntime> {
+    Builder::new_current_thread().enable_all().build_local(LocalOptions::default())
+}
+
+fn failed(what: &'static str) -> impl FnOnce(io::Error) -> ServerError {
+    move |source| ServerError::Io { what, source }
+}
+
+/// How long a worker goes on after it has cut its connections off.
+const LAST_WORDS: Duration = Duration::from_millis(20);
+
+/// How often connections to origins that were idle for too long are looked for.
+const SWEEP_EVERY: Duration = Duration::from_secs(5);

@@ -1,0 +1,67 @@
+//! The only place that spawns. A [`Tasks`] names, tracks, tells of the drain and waits for the end.
+//!
+//! Each worker has one, for tasks that stay on its thread; the control thread has another.
+
+use std::future::Future;
+
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+/// Owner of the tasks of one thread.
+#[derive(Debug, Clone, Default)]
+pub struct Tasks {
+    tracker: TaskTracker,
+    drain: CancellationToken,
+    close: CancellationToken,
+}
+
+impl Tasks {
+    /// Creates an owner whose drain and end follow `drain` and `close`.
+    pub fn new(drain: CancellationToken, close: CancellationToken) -> Self {
+        Self { tracker: TaskTracker::new(), drain, close }
+    }
+
+    /// Runs `future` on this thread until it ends or the grace period is over, when it is dropped at its next `.await`.
+    #[allow(clippy::disallowed_methods, reason = "this is the one place that spawns")]
+    pub fn spawn<F: Future<Output = ()> + 'static>(&self, future: F) {
+        let close = self.close.clone();
+        tokio::task::spawn_local(self.tracker.track_future(async move {
+            tokio::select! {
+                biased;
+                () = close.cancelled() => {}
+                () = future => {}
+            }
+        }));
+    }
+
+    /// Whether new work is to be refused and old work to be finished.
+    pub fn is_draining(&self) -> bool {
+        self.drain.is_cancelled()
+    }
+
+    /// Completes when the drain begins. Cancel safe.
+    pub async fn draining(&self) {
+        self.drain.cancelled().await;
+    }
+
+    /// Completes when the grace period is over. Cancel safe.
+    pub async fn closing(&self) {
+        self.close.cancelled().await;
+    }
+
+    /// Completes when every task has ended.
+    pub async fn finished(&self) {
+        self.tracker.close();
+        self.tracker.wait().await;
+    }
+
+    /// Tasks that have not ended.
+    pub fn len(&self) -> usize {
+        self.tracker.len()
+    }
+
+    /// Whether all tasks have ended.
+    pub fn is_empty(&self) -> bool {
+        self.tracker.is_empty()
+    }
+}

@@ -1,0 +1,90 @@
+//! Access records: one line a request, as JSON or text. docs/access-log.md describes the fields; a test compares.
+//!
+//! Much of a record is what a client sent; [`Line`] sees to it that nothing it sends can end a line or a value.
+
+use std::net::SocketAddr;
+use std::time::{Duration, SystemTime};
+
+use crate::config::LogFormat;
+use crate::telemetry::clock::Timestamp;
+use crate::telemetry::line::Line;
+use crate::telemetry::record::RequestId;
+use crate::telemetry::writer::Writer;
+
+/// Where access records go.
+#[derive(Debug)]
+pub(crate) struct AccessLog {
+    writer: Writer,
+    format: LogFormat,
+}
+
+/// What a record says.
+#[derive(Debug, Clone)]
+pub(crate) struct Entry<'a> {
+    pub(crate) time: SystemTime,
+    pub(crate) request_id: RequestId,
+    pub(crate) client: SocketAddr,
+    pub(crate) protocol: &'static str,
+    pub(crate) method: &'a str,
+    pub(crate) scheme: &'static str,
+    pub(crate) host: &'a [u8],
+    pub(crate) path: &'a str,
+    pub(crate) route: Option<&'a str>,
+    pub(crate) upstream: Option<&'a str>,
+    pub(crate) endpoint: Option<&'a str>,
+    pub(crate) attempts: u32,
+    pub(crate) status: u16,
+    pub(crate) request_bytes: u64,
+    pub(crate) response_bytes: u64,
+    pub(crate) duration: Duration,
+    pub(crate) first_byte: Option<Duration>,
+    pub(crate) error: Option<(&'static str, &'static str)>,
+    pub(crate) is_aborted: bool,
+    pub(crate) trace_id: Option<&'a str>,
+    pub(crate) user_agent: Option<&'a [u8]>,
+}
+
+impl AccessLog {
+    pub(crate) fn new(writer: Writer, format: LogFormat) -> Self {
+        Self { writer, format }
+    }
+
+    /// Writes one record; never blocks.
+    pub(crate) fn write(&self, entry: &Entry<'_>) {
+        self.writer.line(&entry.line(self.format));
+    }
+}
+
+impl Entry<'_> {
+    fn line(&self, format: LogFormat) -> Vec<u8> {
+        let mut line = Line::new(format);
+        line.shown("time", Timestamp(self.time));
+        line.shown("request_id", self.request_id);
+        line.shown("client", self.client);
+        line.text("protocol", Some(self.protocol.as_bytes()));
+        line.text("method", Some(self.method.as_bytes()));
+        line.text("scheme", Some(self.scheme.as_bytes()));
+        line.text("host", Some(self.host));
+        line.text("path", Some(self.path.as_bytes()));
+        line.text("route", self.route.map(str::as_bytes));
+        line.text("upstream", self.upstream.map(str::as_bytes));
+        line.text("endpoint", self.endpoint.map(str::as_bytes));
+        line.number("attempts", u64::from(self.attempts));
+        line.number("status", u64::from(self.status));
+        line.number("request_bytes", self.request_bytes);
+        line.number("response_bytes", self.response_bytes);
+        line.millis("duration_ms", Some(self.duration));
+        line.millis("first_byte_ms", self.first_byte);
+        match self.error {
+            Some((side, kind)) => line.shown("error", format_args!("{side}/{kind}")),
+            None => line.nothing("error"),
+        }
+        line.claim("aborted", self.is_aborted);
+        line.text("trace_id", self.trace_id.map(str::as_bytes));
+        line.text("user_agent", self.user_agent);
+        line.finish()
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,168 @@
+//! Lines of named values, as JSON or text; access records and the log are made of them.
+//!
+//! Much of a line is what others sent. Nothing they send can end a line or a value: control characters, quotes and invalid
+//! UTF-8 are escaped, long values are cut.
+
+use std::io::Write;
+use std::time::Duration;
+
+use crate::config::LogFormat;
+
+/// A line in the making. JSON has every field, null where there is none; text leaves those out.
+#[derive(Debug)]
+pub(crate) struct Line {
+    bytes: Vec<u8>,
+    format: LogFormat,
+}
+
+impl Line {
+    /// Begins a line.
+    pub(crate) fn new(format: LogFormat) -> Self {
+        let mut bytes = Vec::with_capacity(512);
+        if format == LogFormat::Json {
+            bytes.push(b'{');
+        }
+        Self { bytes, format }
+    }
+
+    /// Returns the line, a line feed at its end.
+    pub(crate) fn finish(mut self) -> Vec<u8> {
+        if self.format == LogFormat::Json {
+            self.bytes.push(b'}');
+        }
+        self.bytes.push(b'\n');
+        self.bytes
+    }
+
+    /// Text that stands for itself, without a name; for text lines only.
+    pub(crate) fn bare(&mut self, value: &[u8]) {
+        self.separate();
+        self.escaped(value.get(..VALUE_BYTES).unwrap_or(value));
+    }
+
+    /// A value whose `Display` has no byte that needs escaping.
+    pub(crate) fn shown(&mut self, name: &str, value: impl std::fmt::Display) {
+        self.name(name);
+        match self.format {
+            LogFormat::Json => self.put(format_args!("\"{value}\"")),
+            LogFormat::Text => self.put(format_args!("{value}")),
+        }
+    }
+
+    /// A number as it is.
+    pub(crate) fn number(&mut self, name: &str, value: impl std::fmt::Display) {
+        self.name(name);
+        self.put(format_args!("{value}"));
+    }
+
+    /// A duration in milliseconds, to the microsecond.
+    pub(crate) fn millis(&mut self, name: &str, value: Option<Duration>) {
+        let Some(value) = value else { return self.nothing(name) };
+        self.name(name);
+        let micros = value.as_micros();
+        self.put(format_args!("{}.{:03}", micros / 1_000, micros % 1_000));
+    }
+
+    /// True or false.
+    pub(crate) fn claim(&mut self, name: &str, value: bool) {
+        self.name(name);
+        self.put(format_args!("{value}"));
+    }
+
+    /// A value of any bytes.
+    pub(crate) fn text(&mut self, name: &str, value: Option<&[u8]>) {
+        let Some(value) = value else { return self.nothing(name) };
+        let value = value.get(..VALUE_BYTES).unwrap_or(value);
+        self.name(name);
+        if self.format == LogFormat::Text && is_plain(value) {
+            self.bytes.extend_from_slice(value);
+        } else {
+            self.bytes.push(b'"');
+            self.escaped(value);
+            self.bytes.push(b'"');
+        }
+    }
+
+    /// A name without a value.
+    pub(crate) fn nothing(&mut self, name: &str) {
+        if self.format == LogFormat::Json {
+            self.name(name);
+            self.bytes.extend_from_slice(b"null");
+        }
+    }
+
+    fn name(&mut self, name: &str) {
+        self.separate();
+        match self.format {
+            LogFormat::Json => self.put(format_args!("\"{name}\":")),
+            LogFormat::Text => self.put(format_args!("{name}=")),
+        }
+    }
+
+    fn separate(&mut self) {
+        match self.format {
+            LogFormat::Json if self.bytes.len() > 1 => self.bytes.push(b','),
+            LogFormat::Text if !self.bytes.is_empty() => self.bytes.push(b' '),
+            _ => {}
+        }
+    }
+
+    /// Escapes for JSON; DEL, the C1 controls and the Unicode line ends too, for terminals and for readers that split there.
+    fn escaped(&mut self, value: &[u8]) {
+        for chunk in value.utf8_chunks() {
+            for c in chunk.valid().chars() {
+                match c {
+                    '"' => self.bytes.extend_from_slice(b"\\\""),
+                    '\\' => self.bytes.extend_from_slice(b"\\\\"),
+                    c if c.is_control() || matches!(c, '\u{2028}' | '\u{2029}') => {
+                        self.put(format_args!("\\u{:04x}", u32::from(c)));
+                    }
+                    c => self.bytes.extend_from_slice(c.encode_utf8(&mut [0; 4]).as_bytes()),
+                }
+            }
+            if !chunk.invalid().is_empty() {
+                self.bytes.extend_from_slice("\u{fffd}".as_bytes());
+            }
+        }
+    }
+
+    fn put(&mut self, text: std::fmt::Arguments<'_>) {
+        // Writing to a vector does not fail.
+        let _ = self.bytes.write_fmt(text);
+    }
+}
+
+/// Whether a value can stand without quotes in a text line: visible ASCII without quotes, backslashes and `=`.
+fn is_plain(value: &[u8]) -> bool {
+    let is_plain_byte = |b: &u8| b.is_ascii_graphic() && !matches!(b, b'"' | b'\\' | b'=');
+    !value.is_empty() && value.iter().all(is_plain_byte)
+}
+
+/// Bytes of a value that are written. A path may be as long as a header section, and readers of lines have limits.
+const VALUE_BYTES: usize = 4_096;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn long_values_are_cut() {
+        for format in [LogFormat::Json, LogFormat::Text] {
+            let mut line = Line::new(format);
+            line.text("name", Some("é".repeat(VALUE_BYTES).as_bytes()));
+            assert!(line.finish().len() < VALUE_BYTES + 32);
+        }
+    }
+
+    #[test]
+    fn text_is_quoted_only_where_it_must_be() {
+        let mut line = Line::new(LogFormat::Text);
+        line.bare(b"a message\n");
+        for value in ["/plain?x", "a=b", "two words", ""] {
+            line.text("value", Some(value.as_bytes()));
+        }
+        let expected =
+            "a message\\u000a value=/plain?x value=\"a=b\" value=\"two words\" value=\"\"\n";
+        assert_eq!(String::from_utf8(line.finish()).unwrap(), expected);
+    }
+}

@@ -1,0 +1,392 @@
+//! Every metric that Weir has, by name.
+//!
+//! [`Metrics`] registers them once; whoever counts holds typed handles ([`Quic`], [`Backend`], [`Plugin`], [`Local`]) so
+//! that no label is hashed on the request path. docs/metrics.md lists the same names; a test compares.
+
+use prometheus::{
+    Histogram, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Registry,
+    TextEncoder,
+};
+
+use crate::telemetry::process::Process;
+
+mod local;
+mod set;
+#[cfg(test)]
+mod tests;
+
+pub(crate) use local::Route;
+pub use local::{Local, MethodLabel};
+pub use set::Listed;
+pub(crate) use set::Set;
+
+/// The route label of requests that no route matched.
+pub const NO_ROUTE: &str = "none";
+
+/// All metrics of a process.
+#[derive(Debug)]
+pub struct Metrics {
+    registry: Registry,
+    listed: Vec<Listed>,
+    process: Process,
+    /// What QUIC listeners count.
+    pub quic: Quic,
+    /// `http_requests_total{method,status,protocol,route}`; by [`Local`] on the request path.
+    pub http_requests: IntCounterVec,
+    /// `http_request_duration_seconds{protocol,route}`; by [`Local`] on the request path.
+    pub http_request_duration: HistogramVec,
+    /// `http_requests_active{protocol}`; by [`Local`] on the request path.
+    pub http_requests_active: IntGaugeVec,
+    /// Access records that were not written since standard output was too slow.
+    pub access_dropped: IntCounter,
+    /// Log lines that were not written since standard error was too slow.
+    pub log_dropped: IntCounter,
+    /// Spans that were not delivered: the queue was full or the collector refused them.
+    pub spans_dropped: IntCounter,
+    /// Spans that the collector accepted.
+    pub spans_exported: IntCounter,
+    backend: BackendMetrics,
+    plugin: PluginMetrics,
+}
+
+/// What QUIC listeners count. Clones share the counters.
+#[derive(Debug, Clone)]
+pub struct Quic {
+    /// Connections whose first packet was accepted.
+    pub connections_total: IntCounter,
+    /// Connections open now.
+    pub connections_active: IntGauge,
+    /// Handshakes that completed.
+    pub handshakes_ok: IntCounter,
+    /// Handshakes that failed or timed out.
+    pub handshakes_failed: IntCounter,
+    /// Time from the first packet to the end of the handshake.
+    pub handshake_duration: Histogram,
+    /// UDP payload sent.
+    pub bytes_sent: IntCounter,
+    /// UDP payload received.
+    pub bytes_received: IntCounter,
+    /// Datagrams sent.
+    pub datagrams_sent: IntCounter,
+    /// Datagrams received.
+    pub datagrams_received: IntCounter,
+    /// Packets declared lost.
+    pub packets_lost: IntCounter,
+    /// Smoothed round-trip time of a connection, observed when it ends.
+    pub rtt: Histogram,
+}
+
+/// The counters of one endpoint. Clones share them.
+#[derive(Debug, Clone)]
+pub struct Backend {
+    /// `backend_health_status`: 1 healthy, 0 not.
+    pub health: IntGauge,
+    /// Attempts, successful or not.
+    pub requests: IntCounter,
+    /// Time from the start of an attempt to the response's head.
+    pub duration: Histogram,
+    errors: IntCounterVec,
+    upstream: String,
+    endpoint: String,
+}
+
+/// The gauges of one generation of a plugin, and its counters by function and kind. Clones share them.
+#[derive(Debug, Clone)]
+pub struct Plugin {
+    /// Instances that exist now.
+    pub instances: IntGauge,
+    /// Linear memory of all instances, bytes.
+    pub memory: IntGauge,
+    metrics: PluginMetrics,
+    plugin: String,
+    generation: String,
+}
+
+/// The counters of one function of a plugin. Clones share them.
+#[derive(Debug, Clone)]
+pub struct PluginFunction {
+    /// Calls, failed ones too.
+    pub calls: IntCounter,
+    /// Time inside a call.
+    pub duration: Histogram,
+}
+
+#[derive(Debug, Clone)]
+struct BackendMetrics {
+    health: IntGaugeVec,
+    requests: IntCounterVec,
+    duration: HistogramVec,
+    errors: IntCounterVec,
+}
+
+#[derive(Debug, Clone)]
+struct PluginMetrics {
+    calls: IntCounterVec,
+    duration: HistogramVec,
+    failures: IntCounterVec,
+    instances: IntGaugeVec,
+    memory: IntGaugeVec,
+}
+
+impl Metrics {
+    /// Registers every metric, all at zero.
+    pub fn new() -> Self {
+        let mut set = Set::default();
+        let quic = Quic::register(&mut set);
+        let http_requests = set.counters(
+            "http_requests_total",
+            "Requests that ended; status 499: the client left before a response began.",
+            &["method", "status", "protocol", "route"],
+        );
+        let http_request_duration = set.histograms(
+            "http_request_duration_seconds",
+            "Time from a request's head to the last byte of its response.",
+            &["protocol", "route"],
+            REQUEST_SECONDS,
+        );
+        let http_requests_active =
+            set.gauges("http_requests_active", "Requests in flight.", &["protocol"]);
+        let backend = BackendMetrics::register(&mut set);
+        let plugin = PluginMetrics::register(&mut set);
+        let lines = set.counters(
+            "weir_log_lines_dropped_total",
+            "Lines not written since the reader of the stream was too slow; stream is access or log.",
+            &["stream"],
+        );
+        let spans_dropped = set.counter(
+            "weir_trace_spans_dropped_total",
+            "Spans not delivered: the queue was full, or the collector was absent, slow or refused them.",
+        );
+        let spans_exported =
+            set.counter("weir_trace_spans_exported_total", "Spans that the collector accepted.");
+        set.gauges("weir_build_info", "Always 1; the label tells the version.", &["version"])
+            .with_label_values(&[env!("CARGO_PKG_VERSION")])
+            .set(1);
+        let process = Process::register(&mut set);
+        Self {
+            registry: set.registry,
+            listed: set.listed,
+            process,
+            quic,
+            http_requests,
+            http_request_duration,
+            http_requests_active,
+            access_dropped: lines.with_label_values(&["access"]),
+            log_dropped: lines.with_label_values(&["log"]),
+            spans_dropped,
+            spans_exported,
+            backend,
+            plugin,
+        }
+    }
+
+    /// Returns the handles of an endpoint; its health starts at 1, as health starts in the host.
+    pub fn backend(&self, upstream: &str, endpoint: &str) -> Backend {
+        let labels = &[upstream, endpoint];
+        let health = self.backend.health.with_label_values(labels);
+        health.set(1);
+        Backend {
+            health,
+            requests: self.backend.requests.with_label_values(labels),
+            duration: self.backend.duration.with_label_values(labels),
+            errors: self.backend.errors.clone(),
+            upstream: upstream.to_owned(),
+            endpoint: endpoint.to_owned(),
+        }
+    }
+
+    /// Returns the handles of one generation of a plugin.
+    pub fn plugin(&self, plugin: &str, generation: u64) -> Plugin {
+        let generation = generation.to_string();
+        let labels = &[plugin, &generation];
+        for kind in PLUGIN_FAILURES {
+            // There from the start, so that a rate over it exists before the first failure.
+            self.plugin.failures.with_label_values(&[plugin, &generation, kind]);
+        }
+        Plugin {
+            instances: self.plugin.instances.with_label_values(labels),
+            memory: self.plugin.memory.with_label_values(labels),
+            metrics: self.plugin.clone(),
+            plugin: plugin.to_owned(),
+            generation,
+        }
+    }
+
+    /// Writes all metrics in Prometheus' text format 0.0.4, process figures read just before.
+    pub fn encode(&self) -> String {
+        self.process.read();
+        let mut text = String::new();
+        if let Err(error) = TextEncoder::new().encode_utf8(&self.registry.gather(), &mut text) {
+            tracing::error!(error = &error as &dyn std::error::Error, "encode metrics");
+        }
+        text
+    }
+
+    /// Returns what is registered, in the order of docs/metrics.md.
+    pub fn listed(&self) -> &[Listed] {
+        &self.listed
+    }
+}
+
+/// The kinds of `weir_plugin_failures_total`: the runtime's, and a balancer that picked nothing.
+const PLUGIN_FAILURES: [&str; 6] = ["invalid", "memory", "none", "refused", "timeout", "trap"];
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Backend {
+    /// Counts a failed attempt; `kind` is from a closed set, it becomes a label.
+    pub fn error(&self, kind: &'static str) {
+        self.errors.with_label_values(&[self.upstream.as_str(), &self.endpoint, kind]).inc();
+    }
+}
+
+impl Plugin {
+    /// Returns the handles of one exported function.
+    pub fn function(&self, function: &'static str) -> PluginFunction {
+        let labels = &[self.plugin.as_str(), &self.generation, function];
+        PluginFunction {
+            calls: self.metrics.calls.with_label_values(labels),
+            duration: self.metrics.duration.with_label_values(labels),
+        }
+    }
+
+    /// Counts a failure; `kind` is from a closed set, it becomes a label.
+    pub fn failure(&self, kind: &'static str) {
+        self.metrics
+            .failures
+            .with_label_values(&[self.plugin.as_str(), &self.generation, kind])
+            .inc();
+    }
+}
+
+impl Quic {
+    /// Counts a send of `length` bytes in datagrams of `stride` bytes.
+    pub fn sent(&self, length: usize, stride: usize) {
+        self.bytes_sent.inc_by(length as u64);
+        self.datagrams_sent.inc_by(length.div_ceil(stride.max(1)) as u64);
+    }
+
+    /// Counts a receipt of `length` bytes in datagrams of `stride` bytes.
+    pub fn received(&self, length: usize, stride: usize) {
+        self.bytes_received.inc_by(length as u64);
+        self.datagrams_received.inc_by(length.div_ceil(stride.max(1)) as u64);
+    }
+
+    fn register(set: &mut Set) -> Self {
+        let connections_total =
+            set.counter("quic_connections_total", "QUIC connections that clients began.");
+        let connections_active = set.gauge("quic_connections_active", "QUIC connections open now.");
+        let handshakes = set.counters(
+            "quic_handshakes_total",
+            "Handshakes that ended; result is ok or failed.",
+            &["result"],
+        );
+        Self {
+            connections_total,
+            connections_active,
+            handshakes_ok: handshakes.with_label_values(&["ok"]),
+            handshakes_failed: handshakes.with_label_values(&["failed"]),
+            handshake_duration: set.histogram(
+                "quic_handshake_duration_seconds",
+                "Time from a connection's first packet to the end of its handshake.",
+                REQUEST_SECONDS,
+            ),
+            bytes_sent: set.counter("quic_bytes_sent_total", "UDP payload sent, bytes."),
+            bytes_received: set
+                .counter("quic_bytes_received_total", "UDP payload received, bytes."),
+            datagrams_sent: set.counter("quic_datagrams_sent_total", "UDP datagrams sent."),
+            datagrams_received: set
+                .counter("quic_datagrams_received_total", "UDP datagrams received."),
+            packets_lost: set.counter("quic_packets_lost_total", "QUIC packets declared lost."),
+            rtt: set.histogram(
+                "quic_rtt_seconds",
+                "Smoothed round-trip time of a connection, observed when it ends.",
+                REQUEST_SECONDS,
+            ),
+        }
+    }
+}
+
+impl BackendMetrics {
+    fn register(set: &mut Set) -> Self {
+        Self {
+            health: set.gauges(
+                "backend_health_status",
+                "1: the endpoint gets requests; 0: it is unhealthy.",
+                &["upstream", "endpoint"],
+            ),
+            requests: set.counters(
+                "backend_requests_total",
+                "Attempts sent to an endpoint, successful or not.",
+                &["upstream", "endpoint"],
+            ),
+            duration: set.histograms(
+                "backend_request_duration_seconds",
+                "Time from the start of an attempt to the head of its response.",
+                &["upstream", "endpoint"],
+                REQUEST_SECONDS,
+            ),
+            errors: set.counters(
+                "backend_errors_total",
+                "Attempts that failed, by kind.",
+                &["upstream", "endpoint", "kind"],
+            ),
+        }
+    }
+}
+
+impl PluginMetrics {
+    fn register(set: &mut Set) -> Self {
+        Self {
+            calls: set.counters(
+                "weir_plugin_calls_total",
+                "Calls of a plugin's function, failed ones too.",
+                &["plugin", "generation", "function"],
+            ),
+            duration: set.histograms(
+                "weir_plugin_call_duration_seconds",
+                "Time inside a call of a plugin's function.",
+                &["plugin", "generation", "function"],
+                CALL_SECONDS,
+            ),
+            failures: set.counters(
+                "weir_plugin_failures_total",
+                "Failures of a plugin, by kind.",
+                &["plugin", "generation", "kind"],
+            ),
+            instances: set.gauges(
+                "weir_plugin_instances",
+                "Instances of a plugin that exist now.",
+                &["plugin", "generation"],
+            ),
+            memory: set.gauges(
+                "weir_plugin_memory_bytes",
+                "Linear memory of all instances of a plugin.",
+                &["plugin", "generation"],
+            ),
+        }
+    }
+}
+
+/// Upper bounds for requests and round trips: from a cached answer on one machine to a slow download.
+const REQUEST_SECONDS: &[f64] =
+    &[0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0];
+
+/// Upper bounds for plugin calls: a kept instance answers in 0.2 µs, the default time limit is 5 ms.
+const CALL_SECONDS: &[f64] = &[
+    0.000_000_25,
+    0.000_000_5,
+    0.000_001,
+    0.000_002_5,
+    0.000_005,
+    0.000_01,
+    0.000_05,
+    0.000_25,
+    0.001,
+    0.005,
+    0.025,
+];

@@ -1,0 +1,136 @@
+//! A worker's own view of the request metrics: handles are looked up by pointers and small numbers, not by strings.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::Method;
+use prometheus::{Histogram, IntCounter, IntGauge};
+
+use super::{Metrics, NO_ROUTE};
+use crate::proxy::Protocol;
+
+/// The request metrics of one worker; lives on its thread.
+#[derive(Debug)]
+pub struct Local {
+    metrics: Arc<Metrics>,
+    active: [IntGauge; 3],
+    unmatched: Route,
+    /// By the address of the name. A [`Route`] keeps its name, so no other name can come to that address.
+    routes: RefCell<HashMap<usize, Rc<Route>>>,
+}
+
+/// The handles of one route.
+#[derive(Debug)]
+pub(crate) struct Route {
+    pub(crate) name: Arc<str>,
+    durations: [Histogram; 3],
+    requests: RefCell<HashMap<(MethodLabel, u16, Protocol), IntCounter>>,
+}
+
+/// The `method` label: a closed set, since a client may send any token as a method.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct MethodLabel(&'static str);
+
+impl Local {
+    /// Makes the view of one worker.
+    pub fn new(metrics: &Arc<Metrics>) -> Self {
+        Self {
+            active: PROTOCOLS.map(|p| metrics.http_requests_active.with_label_values(&[p.label()])),
+            unmatched: Route::new(metrics, &Arc::from(NO_ROUTE)),
+            routes: RefCell::default(),
+            metrics: Arc::clone(metrics),
+        }
+    }
+
+    /// Returns all metrics.
+    pub fn metrics(&self) -> &Arc<Metrics> {
+        &self.metrics
+    }
+
+    pub(crate) fn active(&self, protocol: Protocol) -> &IntGauge {
+        by_protocol(&self.active, protocol)
+    }
+
+    pub(crate) fn unmatched(&self) -> &Route {
+        &self.unmatched
+    }
+
+    pub(crate) fn route(&self, name: &Arc<str>) -> Rc<Route> {
+        let key = Arc::as_ptr(name).cast::<u8>().addr();
+        let mut routes = self.routes.borrow_mut();
+        if routes.len() >= ROUTES && !routes.contains_key(&key) {
+            routes.clear();
+        }
+        Rc::clone(routes.entry(key).or_insert_with(|| Rc::new(Route::new(&self.metrics, name))))
+    }
+
+    /// Counts a request that ended.
+    pub(crate) fn ended(
+        &self,
+        route: &Route,
+        (method, status, protocol): (MethodLabel, u16, Protocol),
+        duration: Duration,
+    ) {
+        by_protocol(&route.durations, protocol).observe(duration.as_secs_f64());
+        let mut requests = route.requests.borrow_mut();
+        let counter = requests.entry((method, status, protocol)).or_insert_with(|| {
+            let labels = &[method.0, &status.to_string(), protocol.label(), &route.name];
+            self.metrics.http_requests.with_label_values(labels)
+        });
+        counter.inc();
+    }
+}
+
+impl Route {
+    fn new(metrics: &Metrics, name: &Arc<str>) -> Self {
+        Self {
+            name: Arc::clone(name),
+            durations: PROTOCOLS.map(|protocol| {
+                let labels: &[&str] = &[protocol.label(), name];
+                metrics.http_request_duration.with_label_values(labels)
+            }),
+            requests: RefCell::default(),
+        }
+    }
+}
+
+impl MethodLabel {
+    /// Names a method; one that RFC 9110 and RFC 5789 do not define is `other`.
+    pub fn of(method: &Method) -> Self {
+        Self(match *method {
+            Method::GET => "GET",
+            Method::HEAD => "HEAD",
+            Method::POST => "POST",
+            Method::PUT => "PUT",
+            Method::DELETE => "DELETE",
+            Method::CONNECT => "CONNECT",
+            Method::OPTIONS => "OPTIONS",
+            Method::TRACE => "TRACE",
+            Method::PATCH => "PATCH",
+            _ => "other",
+        })
+    }
+
+    /// The label's value.
+    pub fn as_str(self) -> &'static str {
+        self.0
+    }
+}
+
+fn by_protocol<T>([h1, h2, h3]: &[T; 3], protocol: Protocol) -> &T {
+    match protocol {
+        Protocol::H1 => h1,
+        Protocol::H2 => h2,
+        Protocol::H3 => h3,
+    }
+}
+
+/// In the order of [`by_protocol`].
+const PROTOCOLS: [Protocol; 3] = [Protocol::H1, Protocol::H2, Protocol::H3];
+
+/// Routes remembered before the cache starts anew, so that names of configurations long gone do not pile up. Far above
+/// the routes of one configuration; a refill costs one lookup by label a route.
+const ROUTES: usize = 16_384;

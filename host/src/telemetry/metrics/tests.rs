@@ -1,0 +1,97 @@
+use std::collections::HashSet;
+
+use super::*;
+
+/// The rows of docs/metrics.md.
+fn table(metrics: &Metrics) -> String {
+    let row = |metric: &Listed| {
+        let labels: Vec<_> = metric.labels.iter().map(|label| format!("`{label}`")).collect();
+        let Listed { name, kind, help, .. } = metric;
+        format!("| `{name}` | {kind} | {} | {help} |\n", labels.join(", "))
+    };
+    metrics.listed().iter().map(row).collect()
+}
+
+#[test]
+fn the_page_lists_every_metric_and_no_other() {
+    let page = include_str!("../../../../docs/metrics.md");
+    let rows: String = page
+        .lines()
+        .filter(|line| line.starts_with("| `"))
+        .map(|line| format!("{line}\n"))
+        .collect();
+    let table = table(&Metrics::new());
+    assert_eq!(rows, table, "docs/metrics.md should list:\n{table}");
+}
+
+#[test]
+fn every_metric_that_is_listed_can_be_scraped_by_its_name() {
+    let metrics = Metrics::new();
+    touch(&metrics);
+    let text = metrics.encode();
+    let typed: HashSet<(&str, &str)> =
+        text.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split_once(' ')).collect();
+    let listed: HashSet<_> = metrics.listed().iter().map(|m| (m.name, m.kind)).collect();
+    assert_eq!(typed, listed);
+}
+
+#[test]
+fn names_follow_prometheus_conventions() {
+    for metric in Metrics::new().listed() {
+        assert_eq!(metric.kind == "counter", metric.name.ends_with("_total"), "{}", metric.name);
+        assert_eq!(
+            metric.kind == "histogram",
+            metric.name.ends_with("_duration_seconds") || metric.name == "quic_rtt_seconds"
+        );
+    }
+}
+
+#[test]
+fn label_values_cannot_break_the_format() {
+    let metrics = Metrics::new();
+    metrics.backend("a\"b\\c\nd", "e").requests.inc();
+    let text = metrics.encode();
+    let sample = r#"backend_requests_total{endpoint="e",upstream="a\"b\\c\nd"} 1"#;
+    assert!(text.lines().any(|line| line == sample), "{text}");
+}
+
+#[test]
+fn endpoints_and_plugins_have_their_own_children() {
+    let metrics = Metrics::new();
+    touch(&metrics);
+    let text = metrics.encode();
+    for sample in [
+        r#"backend_health_status{endpoint="10.0.0.3:80",upstream="app"} 1"#,
+        r#"backend_errors_total{endpoint="10.0.0.3:80",kind="connect",upstream="app"} 1"#,
+        r#"weir_plugin_calls_total{function="pick",generation="1",plugin="round-robin"} 1"#,
+        r#"weir_plugin_failures_total{generation="1",kind="trap",plugin="round-robin"} 1"#,
+        r#"quic_handshakes_total{result="failed"} 0"#,
+    ] {
+        assert!(text.lines().any(|line| line == sample), "{sample}\n{text}");
+    }
+}
+
+#[test]
+fn two_routes_of_one_name_share_their_counters_and_others_do_not() {
+    let metrics = std::sync::Arc::new(Metrics::new());
+    let local = Local::new(&metrics);
+    for name in ["a", "a", "b"] {
+        let route = local.route(&std::sync::Arc::from(name));
+        let what = (MethodLabel::of(&http::Method::GET), 200, crate::proxy::Protocol::H2);
+        local.ended(&route, what, std::time::Duration::from_millis(3));
+    }
+    let count =
+        |route: &str| metrics.http_requests.with_label_values(&["GET", "200", "h2", route]).get();
+    assert_eq!((count("a"), count("b")), (2, 1));
+}
+
+/// Gives every vector a child.
+fn touch(metrics: &Metrics) {
+    metrics.backend("app", "10.0.0.3:80").error("connect");
+    let plugin = metrics.plugin("round-robin", 1);
+    plugin.failure("trap");
+    plugin.function("pick").calls.inc();
+    metrics.http_requests.with_label_values(&["GET", "200", "h3", NO_ROUTE]).inc();
+    metrics.http_request_duration.with_label_values(&["h3", NO_ROUTE]).observe(0.1);
+    metrics.http_requests_active.with_label_values(&["h3"]).inc();
+}

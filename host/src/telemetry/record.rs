@@ -1,0 +1,342 @@
+//! What one request leaves behind: its metrics, its access record, its span.
+//!
+//! A [`Record`] is started with the request and finished with the response; it ends when the response's body does, or when
+//! it is dropped, exactly once. When neither access records nor this request's trace are wanted it copies nothing.
+
+use std::cell::{Cell, OnceCell};
+use std::fmt;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant, SystemTime};
+
+use bytes::Bytes;
+use http::uri::{Authority, PathAndQuery};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
+use http_body::{Body as _, Frame, SizeHint};
+
+use crate::listen::body::{Body, BodyError};
+use crate::proxy::{Peer, Protocol};
+use crate::telemetry::Telemetry;
+use crate::telemetry::access::Entry;
+use crate::telemetry::metrics::{Local, MethodLabel, Route};
+use crate::telemetry::trace::{Outcome, Span, Trace};
+
+/// Names a request in responses, access records and logs. Displays as 16 hexadecimal digits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct RequestId(pub u64);
+
+/// One request, from its head to the last byte of its response.
+#[derive(Debug)]
+pub struct Record {
+    local: Rc<Local>,
+    /// `None`: no route matched.
+    route: Option<Rc<Route>>,
+    started: Instant,
+    method: MethodLabel,
+    protocol: Protocol,
+    status: Option<u16>,
+    request_bytes: OnceCell<Rc<Cell<u64>>>,
+    response_bytes: u64,
+    fate: Fate,
+    has_ended: bool,
+    detail: Option<Box<Detail>>,
+}
+
+/// What became of a response.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Fate {
+    /// Neither of the others: who wanted it is gone.
+    Left,
+    /// Its last byte was taken.
+    Whole,
+    /// Its body failed.
+    Failed,
+}
+
+/// What only access records and traces need. Header values are shared with the request, not copied.
+#[derive(Debug)]
+struct Detail {
+    telemetry: Arc<Telemetry>,
+    trace: Option<Trace>,
+    id: RequestId,
+    peer: Peer,
+    time: SystemTime,
+    method: Method,
+    authority: Option<Authority>,
+    host: Option<HeaderValue>,
+    path: Option<PathAndQuery>,
+    user_agent: Option<HeaderValue>,
+    upstream: Option<Arc<str>>,
+    endpoint: Option<Arc<str>>,
+    attempts: u32,
+    first_byte: Option<Duration>,
+    error: Option<(&'static str, &'static str)>,
+}
+
+/// A response's body that tells its record what became of it.
+struct Counted {
+    body: Body,
+    declared: Option<u64>,
+    record: Record,
+}
+
+impl Record {
+    /// Starts the record of `request`, and its trace when it is sampled.
+    pub fn start(
+        telemetry: &Arc<Telemetry>,
+        local: &Rc<Local>,
+        request: &Request<Body>,
+        peer: &Peer,
+        id: RequestId,
+    ) -> Self {
+        let trace = telemetry.tracer.as_ref().and_then(|tracer| tracer.begin(request, peer));
+        let is_detailed = trace.is_some() || telemetry.access.is_some();
+        local.active(peer.protocol).inc();
+        Self {
+            local: Rc::clone(local),
+            route: None,
+            started: Instant::now(),
+            method: MethodLabel::of(request.method()),
+            protocol: peer.protocol,
+            status: None,
+            request_bytes: OnceCell::new(),
+            response_bytes: 0,
+            fate: Fate::Left,
+            has_ended: false,
+            detail: is_detailed
+                .then(|| Box::new(Detail::new(Arc::clone(telemetry), trace, request, peer, id))),
+        }
+    }
+
+    /// Notes the route that matched.
+    pub fn route(&mut self, name: &Arc<str>) {
+        self.route = Some(self.local.route(name));
+    }
+
+    /// Notes an attempt at an endpoint; to be called before its span begins, which then names the endpoint.
+    pub fn attempt(&mut self, upstream: &Arc<str>, endpoint: &Arc<str>) {
+        if let Some(detail) = &mut self.detail {
+            detail.upstream = Some(Arc::clone(upstream));
+            detail.endpoint = Some(Arc::clone(endpoint));
+            detail.attempts = detail.attempts.saturating_add(1);
+        }
+    }
+
+    /// Notes why the request failed: whose fault (`client`, `plugin`, `upstream`, `proxy`) and what; the last one counts.
+    pub fn error(&mut self, side: &'static str, kind: &'static str) {
+        if let Some(detail) = &mut self.detail {
+            detail.error = Some((side, kind));
+        }
+    }
+
+    /// Returns the counter of request body bytes, for who reads that body.
+    pub fn request_bytes(&self) -> Rc<Cell<u64>> {
+        Rc::clone(self.request_bytes.get_or_init(Rc::default))
+    }
+
+    /// Sets `traceparent` and `tracestate` toward an upstream when this request is traced, from the last
+    /// [`ATTEMPT`](super::trace::ATTEMPT) span; leaves them untouched otherwise.
+    pub fn propagate(&self, headers: &mut HeaderMap) {
+        if let Some(trace) = self.trace() {
+            trace.propagate(headers);
+        }
+    }
+
+    /// Begins a child span, which ends when dropped; `None` when this request is not traced.
+    pub fn span(&self, name: &'static str) -> Option<Span> {
+        let endpoint = self.detail.as_ref().and_then(|detail| detail.endpoint.as_deref());
+        self.trace().map(|trace| trace.child(name, endpoint))
+    }
+
+    /// Notes the response's head and wraps its body; the record ends with it. A response that has no body, by its status,
+    /// by the request's method or since it is empty, ends the record at once.
+    pub fn finish(mut self, response: Response<Body>) -> Response<Body> {
+        let status = response.status();
+        self.status = Some(status.as_u16());
+        if let Some(detail) = &mut self.detail {
+            detail.first_byte = Some(self.started.elapsed());
+        }
+        if self.method.as_str() == "HEAD" || is_bodiless(status) || response.body().is_end_stream()
+        {
+            self.fate = Fate::Whole;
+            return response;
+        }
+        response.map(|body| {
+            let declared = body.size_hint().exact();
+            Body::stream(Counted { body, declared, record: self })
+        })
+    }
+
+    fn trace(&self) -> Option<&Trace> {
+        self.detail.as_ref()?.trace.as_ref()
+    }
+
+    fn end(&mut self) {
+        if std::mem::replace(&mut self.has_ended, true) {
+            return;
+        }
+        let duration = self.started.elapsed();
+        let status = self.status.unwrap_or(CLIENT_LEFT);
+        self.local.active(self.protocol).dec();
+        let unmatched = self.local.unmatched();
+        let route = self.route.as_deref().unwrap_or(unmatched);
+        self.local.ended(route, (self.method, status, self.protocol), duration);
+        if let Some(detail) = self.detail.take() {
+            detail.end(self, status, duration);
+        }
+    }
+}
+
+impl Drop for Record {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+impl Detail {
+    fn new(
+        telemetry: Arc<Telemetry>,
+        trace: Option<Trace>,
+        request: &Request<Body>,
+        peer: &Peer,
+        id: RequestId,
+    ) -> Self {
+        Self {
+            telemetry,
+            trace,
+            id,
+            peer: *peer,
+            time: SystemTime::now(),
+            method: request.method().clone(),
+            authority: request.uri().authority().cloned(),
+            host: request.headers().get(header::HOST).cloned(),
+            path: request.uri().path_and_query().cloned(),
+            user_agent: request.headers().get(header::USER_AGENT).cloned(),
+            upstream: None,
+            endpoint: None,
+            attempts: 0,
+            first_byte: None,
+            error: None,
+        }
+    }
+
+    fn end(self, record: &Record, status: u16, duration: Duration) {
+        let route = record.route.as_deref().map(|route| &*route.name);
+        let is_aborted = record.fate == Fate::Left;
+        if let Some(access) = &self.telemetry.access {
+            let trace_id = self.trace.as_ref().map(|t| t.context().trace_id().to_string());
+            access.write(&Entry {
+                time: self.time,
+                request_id: self.id,
+                client: self.peer.client,
+                protocol: record.protocol.label(),
+                method: self.method.as_str(),
+                scheme: if self.peer.tls { "https" } else { "http" },
+                host: self.host(),
+                path: self.path.as_ref().map_or("", PathAndQuery::as_str),
+                route,
+                upstream: self.upstream.as_deref(),
+                endpoint: self.endpoint.as_deref(),
+                attempts: self.attempts,
+                status,
+                request_bytes: record.request_bytes.get().map_or(0, |bytes| bytes.get()),
+                response_bytes: record.response_bytes,
+                duration,
+                first_byte: self.first_byte,
+                error: self.error,
+                is_aborted,
+                trace_id: trace_id.as_deref(),
+                user_agent: self.user_agent.as_ref().map(HeaderValue::as_bytes),
+            });
+        }
+        if let Some(trace) = self.trace {
+            let error = self.error.map(|(_, kind)| kind);
+            trace.end(Outcome { route, status: record.status, error, is_aborted });
+        }
+    }
+
+    fn host(&self) -> &[u8] {
+        match (&self.authority, &self.host) {
+            (Some(authority), _) => authority.as_str().as_bytes(),
+            (None, Some(host)) => host.as_bytes(),
+            (None, None) => b"",
+        }
+    }
+}
+
+impl http_body::Body for Counted {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let frame = std::task::ready!(Pin::new(&mut self.body).poll_frame(cx));
+        match &frame {
+            Some(Ok(frame)) => {
+                let len = frame.data_ref().map_or(0, Bytes::len);
+                self.record.response_bytes += len as u64;
+            }
+            Some(Err(error)) => {
+                self.record.error("upstream", failure(error));
+                self.record.fate = Fate::Failed;
+                self.record.end();
+            }
+            None => {
+                self.record.fate = Fate::Whole;
+                self.record.end();
+            }
+        }
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+/// Servers drop a body without asking for its end once they have all of it.
+impl Drop for Counted {
+    fn drop(&mut self) {
+        let is_whole = self.declared == Some(self.record.response_bytes);
+        if self.record.fate == Fate::Left && (is_whole || self.body.is_end_stream()) {
+            self.record.fate = Fate::Whole;
+        }
+    }
+}
+
+impl fmt::Display for RequestId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:016x}", self.0)
+    }
+}
+
+fn is_bodiless(status: StatusCode) -> bool {
+    status.is_informational()
+        || status == StatusCode::NO_CONTENT
+        || status == StatusCode::NOT_MODIFIED
+}
+
+fn failure(error: &BodyError) -> &'static str {
+    match error {
+        BodyError::Aborted => "aborted",
+        BodyError::TooLarge { .. } => "too_large",
+        BodyError::Length { .. } => "length",
+        BodyError::Trailers(_) => "trailers",
+        BodyError::Timeout => "timeout",
+        BodyError::Origin(_) | BodyError::Hyper(_) | BodyError::H3(_) => "framing",
+    }
+}
+
+/// The status in metrics and records of a request whose client left before a response began; never sent. nginx's number.
+const CLIENT_LEFT: u16 = 499;
+
+#[cfg(test)]
+mod tests;

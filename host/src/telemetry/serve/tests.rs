@@ -1,0 +1,78 @@
+use std::cell::RefCell;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio_util::sync::CancellationToken;
+
+use super::*;
+
+/// Sends each request on a connection of its own and returns the answers.
+fn ask(requests: &[&str]) -> Vec<String> {
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().build_local(Default::default());
+    runtime.unwrap().block_on(async {
+        let tasks = Tasks::new(CancellationToken::new(), CancellationToken::new());
+        let config =
+            MetricsEndpoint { address: "127.0.0.1:0".parse().unwrap(), path: "/metrics".into() };
+        let address = serve_metrics(&config, Arc::new(Metrics::new()), &tasks).unwrap();
+        let answers = RefCell::new(Vec::new());
+        for request in requests {
+            let mut stream = TcpStream::connect(address).await.unwrap();
+            stream.write_all(request.as_bytes()).await.unwrap();
+            let mut answer = String::new();
+            // The server closes after one answer.
+            stream.read_to_string(&mut answer).await.unwrap();
+            answers.borrow_mut().push(answer);
+        }
+        answers.into_inner()
+    })
+}
+
+#[test]
+fn metrics_are_text_at_their_path() {
+    let answers = ask(&["GET /metrics HTTP/1.1\r\nhost: a\r\n\r\n"]);
+    let (head, body) = answers[0].split_once("\r\n\r\n").unwrap();
+    assert!(head.starts_with("HTTP/1.1 200 OK\r\n"), "{head}");
+    assert!(head.contains("content-type: text/plain; version=0.0.4; charset=utf-8"), "{head}");
+    assert!(body.contains("\nquic_connections_active 0\n"), "{body}");
+    assert!(body.contains(concat!(
+        "weir_build_info{version=\"",
+        env!("CARGO_PKG_VERSION"),
+        "\"} 1"
+    )));
+}
+
+#[test]
+fn other_methods_and_paths_are_refused() {
+    let answers = ask(&[
+        "HEAD /metrics HTTP/1.1\r\nhost: a\r\n\r\n",
+        "POST /metrics HTTP/1.1\r\nhost: a\r\ncontent-length: 0\r\n\r\n",
+        "GET /other HTTP/1.1\r\nhost: a\r\n\r\n",
+        "GET / HTTP/1.1\r\nhost: a\r\n\r\n",
+        "nonsense\r\n\r\n",
+    ]);
+    assert!(answers[0].starts_with("HTTP/1.1 200") && answers[0].ends_with("\r\n\r\n"));
+    assert!(answers[1].starts_with("HTTP/1.1 405") && answers[1].contains("allow: GET, HEAD"));
+    assert!(answers[2].starts_with("HTTP/1.1 404"));
+    assert!(answers[3].starts_with("HTTP/1.1 200") && answers[3].contains("/metrics"));
+    assert!(answers[4].starts_with("HTTP/1.1 400"));
+}
+
+#[test]
+fn silent_connections_keep_nobody_out_for_good() {
+    // More connections than places, all closed again: the next one is served.
+    let mut requests = vec![""; 0];
+    requests.resize(2 * CONNECTIONS, "GET /metrics HTTP/1.0\r\n\r\n");
+    assert!(ask(&requests).iter().all(|answer| answer.starts_with("HTTP/1.0 200")));
+}
+
+#[test]
+fn an_address_in_use_is_named() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let _entered = runtime.enter();
+    let tasks = Tasks::new(CancellationToken::new(), CancellationToken::new());
+    let config = MetricsEndpoint { address, path: "/metrics".into() };
+    let error = serve_metrics(&config, Arc::new(Metrics::new()), &tasks).unwrap_err();
+    assert!(error.to_string().starts_with(&format!("bind metrics listener {address}; ")));
+}

@@ -1,0 +1,232 @@
+//! Lines toward standard output and standard error that never block who writes them.
+//!
+//! One thread a stream writes; everyone else appends to a bounded buffer. When the reader of the stream is too slow the
+//! buffer fills and further lines are dropped and counted. tracing-appender's writer is not used: it copies and allocates
+//! each line, and when the stream is stuck its guard blocks the end of the process.
+
+use std::io::{self, Write};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use prometheus::IntCounter;
+
+/// Where lines go in. Clones share the buffer.
+#[derive(Debug, Clone)]
+pub(crate) struct Writer {
+    shared: Arc<Shared>,
+}
+
+/// Writes out what is left when dropped, for at most [`FLUSH_TIME`]; lines that come later are dropped.
+#[derive(Debug)]
+pub(crate) struct WriterGuard {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    buffer: Mutex<Buffer>,
+    changed: Condvar,
+    written: Condvar,
+    dropped: IntCounter,
+}
+
+#[derive(Debug, Default)]
+struct Buffer {
+    lines: Vec<u8>,
+    /// The thread waits for the first line and has to be told of it.
+    is_idle: bool,
+    /// The thread is inside the stream's `write`.
+    is_writing: bool,
+    is_closed: bool,
+}
+
+impl Writer {
+    /// Starts the thread that writes to `stream`. `linger`: how long a line may wait for others, to share a system call.
+    ///
+    /// # Errors
+    ///
+    /// When the thread cannot be started.
+    pub(crate) fn start(
+        name: &str,
+        stream: impl Write + Send + 'static,
+        linger: Duration,
+        dropped: IntCounter,
+    ) -> io::Result<(Self, WriterGuard)> {
+        let shared = Arc::new(Shared {
+            buffer: Mutex::default(),
+            changed: Condvar::new(),
+            written: Condvar::new(),
+            dropped,
+        });
+        let writing = Arc::clone(&shared);
+        thread::Builder::new()
+            .name(name.to_owned())
+            .spawn(move || writing.write_until_closed(stream, linger))?;
+        Ok((Self { shared: Arc::clone(&shared) }, WriterGuard { shared }))
+    }
+
+    /// Appends `line`, which ends with a line feed; drops and counts it when the buffer is full.
+    pub(crate) fn line(&self, line: &[u8]) {
+        let mut buffer = self.shared.lock();
+        if buffer.is_closed || buffer.lines.len().saturating_add(line.len()) > CAPACITY {
+            drop(buffer);
+            self.shared.dropped.inc();
+            return;
+        }
+        let was_eager = buffer.lines.len() >= EAGER;
+        buffer.lines.extend_from_slice(line);
+        // Once a batch: telling the thread is a system call.
+        let is_awaited = buffer.is_idle || (!was_eager && buffer.lines.len() >= EAGER);
+        buffer.is_idle = false;
+        drop(buffer);
+        if is_awaited {
+            self.shared.changed.notify_one();
+        }
+    }
+}
+
+impl Shared {
+    fn write_until_closed(&self, mut stream: impl Write, linger: Duration) {
+        let mut lines = Vec::new();
+        while self.take(&mut lines, linger) {
+            let result = stream.write_all(&lines).and_then(|()| stream.flush());
+            if result.is_err() {
+                // The stream is closed or broken and there is nowhere to say so but the metric.
+                let lost = lines.iter().filter(|byte| **byte == b'\n').count();
+                self.dropped.inc_by(lost as u64);
+            }
+            lines.clear();
+            self.lock().is_writing = false;
+            self.written.notify_all();
+        }
+    }
+
+    /// Swaps the filled buffer for the empty `lines`; false when closed and empty.
+    fn take(&self, lines: &mut Vec<u8>, linger: Duration) -> bool {
+        let mut buffer = self.lock();
+        while buffer.lines.is_empty() {
+            if buffer.is_closed {
+                return false;
+            }
+            buffer.is_idle = true;
+            buffer = self.changed.wait(buffer).unwrap_or_else(PoisonError::into_inner);
+        }
+        if !linger.is_zero() {
+            buffer = self
+                .changed
+                .wait_timeout_while(buffer, linger, |b| b.lines.len() < EAGER && !b.is_closed)
+                .unwrap_or_else(PoisonError::into_inner)
+                .0;
+        }
+        buffer.is_idle = false;
+        buffer.is_writing = true;
+        std::mem::swap(&mut buffer.lines, lines);
+        true
+    }
+
+    /// A writer that panicked left the buffer whole: appending and swapping are single steps.
+    fn lock(&self) -> MutexGuard<'_, Buffer> {
+        self.buffer.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for WriterGuard {
+    fn drop(&mut self) {
+        let end = Instant::now() + FLUSH_TIME;
+        let mut buffer = self.shared.lock();
+        buffer.is_closed = true;
+        self.shared.changed.notify_one();
+        while !buffer.lines.is_empty() || buffer.is_writing {
+            let left = end.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return;
+            }
+            buffer = self
+                .shared
+                .written
+                .wait_timeout(buffer, left)
+                .unwrap_or_else(PoisonError::into_inner)
+                .0;
+        }
+    }
+}
+
+/// Bytes that wait at most, per stream: some 3,000 records, tens of milliseconds of a busy machine. The thread holds as
+/// many again while it writes.
+const CAPACITY: usize = 1024 * 1024;
+
+/// Bytes that are written without further waiting: half the size of a Linux pipe.
+const EAGER: usize = 32 * 1024;
+
+/// How long the end of the process waits for a stream.
+const FLUSH_TIME: Duration = Duration::from_secs(1);
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+
+    use super::*;
+
+    /// A stream that passes on what is written, and blocks while nobody takes it.
+    struct Pipe(mpsc::SyncSender<Vec<u8>>);
+
+    impl Write for Pipe {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.send(bytes.to_vec()).map_err(|_| io::ErrorKind::BrokenPipe)?;
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    fn dropped() -> IntCounter {
+        IntCounter::new("dropped", "dropped").unwrap()
+    }
+
+    #[test]
+    fn lines_arrive_in_order_and_the_guard_waits_for_them() {
+        let (sender, receiver) = mpsc::sync_channel(1024);
+        let (writer, guard) =
+            Writer::start("test", Pipe(sender), Duration::from_secs(3600), dropped()).unwrap();
+        for n in 0..100 {
+            writer.line(format!("{n}\n").as_bytes());
+        }
+        drop(guard);
+        let text = String::from_utf8(receiver.try_iter().flatten().collect()).unwrap();
+        assert_eq!(text, (0..100).map(|n| format!("{n}\n")).collect::<String>());
+    }
+
+    #[test]
+    fn a_stuck_stream_costs_lines_and_not_time() {
+        let (sender, receiver) = mpsc::sync_channel(0);
+        let dropped = dropped();
+        let (writer, guard) =
+            Writer::start("test", Pipe(sender), Duration::ZERO, dropped.clone()).unwrap();
+        let line = vec![b'x'; 64 * 1024];
+        for _ in 0..100 {
+            writer.line(&line);
+        }
+        // At most one buffer is inside `write` and one waits.
+        assert!(dropped.get() >= 100 - 2 * (CAPACITY / line.len()) as u64);
+        let start = Instant::now();
+        drop(guard);
+        assert!(start.elapsed() < FLUSH_TIME * 5);
+        drop(receiver);
+    }
+
+    #[test]
+    fn lines_after_the_end_and_on_a_broken_stream_are_counted() {
+        let (sender, receiver) = mpsc::sync_channel(0);
+        drop(receiver);
+        let dropped = dropped();
+        let (writer, guard) =
+            Writer::start("test", Pipe(sender), Duration::ZERO, dropped.clone()).unwrap();
+        writer.line(b"one\ntwo\n");
+        drop(guard);
+        writer.line(b"three\n");
+        assert_eq!(dropped.get(), 3);
+    }
+}

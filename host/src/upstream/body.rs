@@ -1,0 +1,201 @@
+//! The body of a response on its way from the origin: bounded in time, and the connection's way back to its pool.
+
+use std::future::Future as _;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body::{Frame, SizeHint};
+use tokio::time::{Instant, Sleep};
+
+use super::InFlight;
+use super::connect::Connection;
+use super::h1::framing::{Decoded, Decoder, FramingError};
+use super::h1::upload::Upload;
+use crate::listen::body::{Body, BodyError};
+use crate::proxy::body::Exchange;
+use crate::proxy::message;
+
+/// An exchange whose response's head has come.
+pub struct Exchanged {
+    /// Where the rest comes from.
+    pub connection: Connection,
+    /// Where the body ends.
+    pub decoder: Decoder,
+    /// Whether the origin keeps the connection.
+    pub keep_alive: bool,
+    /// What is left to send of the request.
+    pub upload: Upload,
+    /// The endpoint's load.
+    pub in_flight: InFlight,
+    /// How far the request's body has come.
+    pub exchange: Rc<Exchange>,
+}
+
+/// Bounds on the rest of an exchange.
+#[derive(Debug, Clone, Copy)]
+pub struct Bounds {
+    /// Without a byte.
+    pub idle: Option<Duration>,
+    /// The end of it.
+    pub total: Option<Instant>,
+}
+
+impl Exchanged {
+    /// The response's body. One that is already here whole gives its connection back at once.
+    pub fn into_body(mut self, bounds: Bounds) -> Body {
+        let buffer = self.connection.wire.buffer();
+        let whole = self.decoder.remaining().and_then(|length| usize::try_from(length).ok());
+        match whole {
+            Some(length) if length <= buffer.len() && self.upload.is_done() => {
+                let bytes = buffer.split_to(length).freeze();
+                self.decoder = Decoder::empty();
+                self.end();
+                Body::full(bytes)
+            }
+            _ => Body::stream(ResponseBody {
+                exchanged: Some(self),
+                bounds,
+                timer: None,
+                progressed: false,
+            }),
+        }
+    }
+
+    /// Ends a whole exchange and keeps the connection if another request may go over it.
+    fn end(mut self) {
+        // Bytes behind the response belong to no request: whoever sent them is not to be trusted with another.
+        let reusable =
+            self.keep_alive && self.upload.is_done() && self.connection.wire.buffer().is_empty();
+        if reusable {
+            self.connection.release();
+        }
+    }
+
+    /// Takes the next piece of the body, sending the request's rest meanwhile.
+    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Result<Decoded, BodyError>> {
+        if !self.upload.is_done() {
+            let sent = self.upload.poll(cx, self.connection.wire.stream());
+            sent.map_err(|_| BodyError::Aborted)?;
+        }
+        loop {
+            match self.decoder.decode(self.connection.wire.buffer())? {
+                Decoded::NeedMore => {}
+                decoded => return Poll::Ready(Ok(decoded)),
+            }
+            let room = read_room(&self.decoder);
+            let read = ready!(self.connection.wire.poll_fill(cx, room));
+            if read.map_err(|error| FramingError::Broken(error.kind()))? == 0 {
+                self.decoder.close()?;
+                self.keep_alive = false;
+            }
+        }
+    }
+}
+
+/// Holds the endpoint's load and the connection until the origin's last byte.
+struct ResponseBody {
+    /// Taken when the exchange ends; dropped before, it closes the connection.
+    exchanged: Option<Exchanged>,
+    bounds: Bounds,
+    timer: Option<Pin<Box<Sleep>>>,
+    progressed: bool,
+}
+
+impl ResponseBody {
+    fn poll_timer(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let idle = self.bounds.idle.map(|idle| Instant::now() + idle);
+        let at = match (idle, self.bounds.total) {
+            (Some(idle), Some(total)) => idle.min(total),
+            (Some(at), None) | (None, Some(at)) => at,
+            (None, None) => return Poll::Pending,
+        };
+        let progressed = std::mem::take(&mut self.progressed);
+        let timer = match &mut self.timer {
+            Some(timer) if progressed => {
+                timer.as_mut().reset(at);
+                timer
+            }
+            Some(timer) => timer,
+            timer => timer.insert(Box::pin(tokio::time::sleep_until(at))),
+        };
+        timer.as_mut().poll(cx)
+    }
+}
+
+impl http_body::Body for ResponseBody {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        // A body that always has a next piece never comes to the timer below.
+        let total = self.bounds.total.filter(|_| self.exchanged.is_some());
+        if total.is_some_and(|total| total <= Instant::now()) {
+            self.exchanged = None;
+            return Poll::Ready(Some(Err(BodyError::Timeout)));
+        }
+        let Some(exchanged) = &mut self.exchanged else { return Poll::Ready(None) };
+        let decoded = match exchanged.poll_next(cx) {
+            Poll::Ready(decoded) => decoded,
+            Poll::Pending => {
+                ready!(self.poll_timer(cx));
+                Err(BodyError::Timeout)
+            }
+        };
+        self.progressed = true;
+        let frame = match decoded {
+            Ok(Decoded::Data(data)) => Some(Ok(Frame::data(data))),
+            Ok(Decoded::Trailers(fields)) => Some(
+                message::clean_trailers(fields).map(Frame::trailers).map_err(BodyError::Trailers),
+            ),
+            Ok(Decoded::End | Decoded::NeedMore) => None,
+            Err(error) => Some(Err(error)),
+        };
+        match &frame {
+            Some(Err(error)) => {
+                tracing::warn!(
+                    error = error as &dyn std::error::Error,
+                    "response body ended early"
+                );
+                self.exchanged = None;
+            }
+            _ if self.exchanged.as_ref().is_some_and(|e| e.decoder.is_done()) => {
+                if let Some(exchanged) = self.exchanged.take() {
+                    exchanged.end();
+                }
+            }
+            _ => {}
+        }
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.exchanged.as_ref().is_none_or(|exchanged| exchanged.decoder.is_done())
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.exchanged {
+            None => SizeHint::with_exact(0),
+            Some(exchanged) => {
+                exchanged.decoder.remaining().map_or_else(SizeHint::default, SizeHint::with_exact)
+            }
+        }
+    }
+}
+
+/// Room for the next read: what is to come, so that a small rest does not cost a large buffer.
+fn read_room(decoder: &Decoder) -> usize {
+    let remaining = decoder.remaining().and_then(|left| usize::try_from(left).ok());
+    remaining.unwrap_or(MAX_READ).clamp(MIN_READ, MAX_READ)
+}
+
+/// Bytes of one read at least: a chunk's line ends want room too.
+const MIN_READ: usize = 4 * 1024;
+
+/// Bytes of one read at most: more per read gains nothing that the profile shows, and is held for each slow client.
+const MAX_READ: usize = 64 * 1024;

@@ -1,0 +1,153 @@
+//! HTTP/1.1 toward origins (RFC 9112), driven by the request itself: no task, no channel, one write and one read for a
+//! small exchange.
+//!
+//! Messages are rebuilt, never passed on raw: [`head`] writes requests and reads responses, [`framing`] finds where a
+//! response ends, [`upload`] sends the request's body while the response is awaited. A connection is kept only after an
+//! exchange that ended whole on both sides with nothing left over.
+
+pub mod framing;
+pub mod head;
+pub mod upload;
+
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll, Waker, ready};
+
+use bytes::{Bytes, BytesMut};
+use http::request::Parts;
+use tokio::net::TcpStream;
+
+use crate::listen::body::Body;
+use framing::{Decoder, FramingError};
+use head::{HeadError, ResponseHead};
+use upload::Upload;
+
+/// A connection to an origin and what was read ahead from it.
+#[derive(Debug)]
+pub struct Wire {
+    stream: TcpStream,
+    buffer: BytesMut,
+}
+
+/// A response whose head has come.
+#[derive(Debug)]
+pub struct Received {
+    /// Status and fields.
+    pub head: http::response::Parts,
+    /// Where the body ends.
+    pub decoder: Decoder,
+    /// Whether the origin keeps the connection.
+    pub keep_alive: bool,
+    /// What is left to send of the request.
+    pub upload: Upload,
+}
+
+/// Why an exchange broke.
+#[derive(Debug, thiserror::Error)]
+pub enum H1Error {
+    /// The origin closed the connection before it said anything: it may never have seen the request (RFC 9112 §9.3.1).
+    #[error("connection closed before a response")]
+    Closed,
+    /// The origin closed the connection inside a message.
+    #[error("connection closed inside the response")]
+    Truncated,
+    /// The connection broke.
+    #[error("connection broke")]
+    Io(#[source] io::Error),
+    /// The response's head is malformed.
+    #[error("malformed response")]
+    Head(#[from] HeadError),
+    /// The response's body is malformed.
+    #[error("malformed response body")]
+    Framing(#[from] FramingError),
+    /// The request's body could not be read; who read it knows why.
+    #[error("read request body")]
+    RequestBody,
+}
+
+impl Wire {
+    /// Takes a fresh connection.
+    pub fn new(stream: TcpStream) -> Self {
+        Self { stream, buffer: BytesMut::new() }
+    }
+
+    /// Whether the origin has neither closed the idle connection nor sent anything on it. Costs no system call unless
+    /// something has happened.
+    pub fn is_quiet(&self) -> bool {
+        let mut context = Context::from_waker(Waker::noop());
+        match self.stream.poll_read_ready(&mut context) {
+            Poll::Pending => self.buffer.is_empty(),
+            Poll::Ready(Err(_)) => false,
+            Poll::Ready(Ok(())) => {
+                let nothing = self.stream.try_read(&mut [0; 1]);
+                matches!(nothing, Err(error) if error.kind() == io::ErrorKind::WouldBlock)
+            }
+        }
+    }
+
+    /// Sends a request and waits for the response's head; the body goes on being sent meanwhile.
+    ///
+    /// # Errors
+    /// [`H1Error`]; the connection is of no further use.
+    pub async fn exchange(
+        &mut self,
+        request: &Parts,
+        body: Body,
+        encoded: Bytes,
+    ) -> Result<Received, H1Error> {
+        let mut upload = Upload::new(encoded, body, head::is_chunked(request));
+        let ResponseHead { head, decoder, keep_alive } = std::future::poll_fn(|cx| {
+            if upload.poll(cx, &mut self.stream).is_err() {
+                return Poll::Ready(Err(H1Error::RequestBody));
+            }
+            self.poll_head(cx, &request.method)
+        })
+        .await?;
+        Ok(Received { head, decoder, keep_alive, upload })
+    }
+
+    fn poll_head(
+        &mut self,
+        cx: &mut Context<'_>,
+        method: &http::Method,
+    ) -> Poll<Result<ResponseHead, H1Error>> {
+        loop {
+            if let Some(head) = head::parse(&mut self.buffer, method)? {
+                return Poll::Ready(Ok(head));
+            }
+            if ready!(self.poll_fill(cx, HEAD_READ)).map_err(|error| self.broken(error))? == 0 {
+                let nothing = self.buffer.is_empty();
+                let error = if nothing { H1Error::Closed } else { H1Error::Truncated };
+                return Poll::Ready(Err(error));
+            }
+        }
+    }
+
+    /// A reset before the first byte is a close that raced with the request.
+    fn broken(&self, error: io::Error) -> H1Error {
+        if self.buffer.is_empty() && error.kind() == io::ErrorKind::ConnectionReset {
+            H1Error::Closed
+        } else {
+            H1Error::Io(error)
+        }
+    }
+
+    /// Reads up to about `room` bytes into the buffer; 0 at the end of the stream.
+    pub fn poll_fill(&mut self, cx: &mut Context<'_>, room: usize) -> Poll<io::Result<usize>> {
+        self.buffer.reserve(room);
+        tokio_util::io::poll_read_buf(Pin::new(&mut self.stream), cx, &mut self.buffer)
+    }
+
+    /// The bytes read ahead.
+    pub fn buffer(&mut self) -> &mut BytesMut {
+        &mut self.buffer
+    }
+
+    /// The socket, to go on sending a request.
+    pub fn stream(&mut self) -> &mut TcpStream {
+        &mut self.stream
+    }
+}
+
+/// Room for a head and a small body in one read.
+const HEAD_READ: usize = 8 * 1024;

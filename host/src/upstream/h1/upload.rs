@@ -1,0 +1,129 @@
+//! A request on its way out: head first, then the body, by length or in chunks, as fast as the origin takes it.
+
+use std::collections::VecDeque;
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use bytes::{Buf as _, Bytes};
+use http::HeaderMap;
+use http_body::Body as _;
+use tokio::io::AsyncWrite as _;
+use tokio::net::TcpStream;
+
+use crate::listen::body::{Body, BodyError};
+
+/// What is left to send of a request.
+#[derive(Debug)]
+pub struct Upload {
+    /// Encoded and not yet written; at most one frame of the body.
+    queue: VecDeque<Bytes>,
+    body: Option<Body>,
+    chunked: bool,
+    /// The origin takes no more: it may still answer.
+    broken: bool,
+}
+
+impl Upload {
+    /// Begins with an encoded head.
+    pub fn new(head: Bytes, body: Body, chunked: bool) -> Self {
+        let body = (!body.is_end_stream()).then_some(body);
+        Self { queue: VecDeque::from([head]), body, chunked, broken: false }
+    }
+
+    /// Whether every byte was written.
+    pub fn is_done(&self) -> bool {
+        self.queue.is_empty() && self.body.is_none() && !self.broken
+    }
+
+    /// Sends what can be sent now. An origin that takes no more is no error: it may have answered already.
+    ///
+    /// # Errors
+    /// The client's body broke; the origin must not take what it has for whole.
+    pub fn poll(&mut self, cx: &mut Context<'_>, stream: &mut TcpStream) -> Result<(), BodyError> {
+        while !self.broken {
+            // The head waits for the body's first frame if that is there: one write for both.
+            if self.queue.len() <= 1
+                && let Poll::Ready(()) = self.poll_body(cx)?
+            {
+                continue;
+            }
+            if self.queue.is_empty() {
+                break;
+            }
+            match self.poll_write(cx, stream) {
+                Poll::Pending => break,
+                Poll::Ready(Ok(())) => {}
+                Poll::Ready(Err(_)) => self.broken = true,
+            }
+        }
+        Ok(())
+    }
+
+    /// Queues the next frame; ready when there was one or the end.
+    fn poll_body(&mut self, cx: &mut Context<'_>) -> Result<Poll<()>, BodyError> {
+        let Some(body) = &mut self.body else { return Ok(Poll::Pending) };
+        match Pin::new(body).poll_frame(cx) {
+            Poll::Pending => return Ok(Poll::Pending),
+            Poll::Ready(Some(Err(error))) => {
+                self.broken = true;
+                return Err(error);
+            }
+            Poll::Ready(None) => self.finish(None),
+            Poll::Ready(Some(Ok(frame))) => match frame.into_data() {
+                Ok(data) => self.push(data),
+                Err(frame) => self.finish(frame.trailers_ref()),
+            },
+        }
+        Ok(Poll::Ready(()))
+    }
+
+    fn push(&mut self, data: Bytes) {
+        if data.is_empty() {
+            return;
+        }
+        if self.chunked {
+            self.queue.push_back(Bytes::from(format!("{:x}\r\n", data.len())));
+            self.queue.push_back(data);
+            self.queue.push_back(Bytes::from_static(b"\r\n"));
+        } else {
+            self.queue.push_back(data);
+        }
+    }
+
+    fn finish(&mut self, trailers: Option<&HeaderMap>) {
+        self.body = None;
+        if !self.chunked {
+            return;
+        }
+        let mut end = b"0\r\n".to_vec();
+        for (name, value) in trailers.into_iter().flatten() {
+            end.extend_from_slice(name.as_str().as_bytes());
+            end.extend_from_slice(b": ");
+            end.extend_from_slice(value.as_bytes());
+            end.extend_from_slice(b"\r\n");
+        }
+        end.extend_from_slice(b"\r\n");
+        self.queue.push_back(Bytes::from(end));
+    }
+
+    fn poll_write(&mut self, cx: &mut Context<'_>, stream: &mut TcpStream) -> Poll<io::Result<()>> {
+        let mut slices = [IoSlice::new(&[]); 4];
+        for (slice, bytes) in slices.iter_mut().zip(&self.queue) {
+            *slice = IoSlice::new(bytes);
+        }
+        let mut written = ready!(Pin::new(stream).poll_write_vectored(cx, &slices))?;
+        if written == 0 {
+            return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+        }
+        while let Some(front) = self.queue.front_mut() {
+            if written < front.len() {
+                front.advance(written);
+                break;
+            }
+            written -= front.len();
+            self.queue.pop_front();
+        }
+        Poll::Ready(Ok(()))
+    }
+}

@@ -1,0 +1,229 @@
+//! One worker's way to one upstream: pick an endpoint, get a connection, send, and send again where that is safe.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::request::Parts;
+use http::{Method, Request, Response};
+use http_body::Body as _;
+use tokio::time::Instant;
+
+use super::balance::{Chooser, Turn};
+use super::body::{Bounds, Exchanged};
+use super::connect::{ConnectError, Connection, Pool};
+use super::h1::{H1Error, Received, head};
+use super::{Endpoint, Upstream};
+use crate::listen::body::Body;
+use crate::proxy::Peer;
+use crate::proxy::body::Exchange;
+use crate::proxy::error::ProxyError;
+use crate::telemetry::metrics::Plugin as PluginMetrics;
+use crate::telemetry::record::Record;
+
+/// One worker's share of an upstream: its balancer instance and its connections.
+pub struct Reach {
+    upstream: Arc<Upstream>,
+    chooser: RefCell<Chooser>,
+    pools: Vec<Rc<Pool>>,
+}
+
+/// A request on its way, with what later steps need to know of it.
+pub struct Outgoing<'a> {
+    /// The head as the origin gets it, and the body.
+    pub request: Request<Body>,
+    /// The client's authority.
+    pub authority: &'a str,
+    /// The client.
+    pub peer: &'a Peer,
+    /// How far the request's body has come.
+    pub exchange: Rc<Exchange>,
+}
+
+impl Reach {
+    /// Makes one worker's share.
+    pub fn new(upstream: Arc<Upstream>, metrics: PluginMetrics) -> Self {
+        let pool = |endpoint: &Arc<Endpoint>| {
+            let (limits, connect) = (upstream.limits.clone(), upstream.timeouts.connect);
+            Rc::new(Pool::new(Arc::clone(endpoint), limits, connect))
+        };
+        let pools = upstream.endpoints.iter().map(pool).collect();
+        let chooser = RefCell::new(Chooser::new(Arc::clone(&upstream), metrics));
+        Self { upstream, chooser, pools }
+    }
+
+    /// The upstream that this reaches.
+    pub fn upstream(&self) -> &Arc<Upstream> {
+        &self.upstream
+    }
+
+    /// The connections to each endpoint.
+    pub fn pools(&self) -> &[Rc<Pool>] {
+        &self.pools
+    }
+
+    /// Sends a request to an endpoint that the balancer chooses and returns the response, its body still streaming.
+    ///
+    /// An endpoint that cannot be connected to is passed over for another pick, three in all. An idle
+    /// connection that turns out closed is replaced by a fresh one to the same endpoint (RFC 9110 §9.2.2, RFC 9112
+    /// §9.3.1) if the method is idempotent and there is no body; one that is known to be closed is never used.
+    ///
+    /// # Errors
+    /// [`ProxyError`] when no endpoint is healthy, none can be reached, or the exchange failed.
+    pub async fn send(
+        &self,
+        outgoing: Outgoing<'_>,
+        record: &mut Record,
+    ) -> Result<Response<Body>, ProxyError> {
+        let total = self.upstream.timeouts.total.map(|total| Instant::now() + total);
+        let sending = self.attempts(outgoing, record, total);
+        match total {
+            None => sending.await,
+            Some(at) => tokio::time::timeout_at(at, sending)
+                .await
+                .unwrap_or_else(|_| Err(ProxyError::TotalTimeout)),
+        }
+    }
+
+    async fn attempts(
+        &self,
+        outgoing: Outgoing<'_>,
+        record: &mut Record,
+        total: Option<Instant>,
+    ) -> Result<Response<Body>, ProxyError> {
+        let Outgoing { request, authority, peer, exchange } = outgoing;
+        let (mut head, body) = request.into_parts();
+        let mut turn = Turn::default();
+        loop {
+            let (id, endpoint, pool) = self.pick(&head, authority, peer, &mut turn, record)?;
+            let in_flight = endpoint.enter();
+            let mut span = record.span("attempt");
+            record.propagate(&mut head.headers);
+            let start = std::time::Instant::now();
+            let connection = match pool.idle() {
+                Some(connection) => Ok(connection),
+                None => pool.connect().await,
+            };
+            let connection = match connection {
+                Ok(connection) => connection,
+                Err(error) => {
+                    endpoint.metrics.error("connect");
+                    if let Some(span) = &mut span {
+                        span.error("connect");
+                    }
+                    turn.attempt += 1;
+                    if turn.attempt < MAX_ATTEMPTS && !matches!(error, ConnectError::Saturated(_)) {
+                        tracing::debug!(endpoint = &*endpoint.name, %error, "trying another endpoint");
+                        continue;
+                    }
+                    return Err(ProxyError::connect(&endpoint.name, error));
+                }
+            };
+            let encoded = head::encode(&head, !body.is_end_stream());
+            let sending = Sending { head: &head, encoded, pool: &pool, exchange: &exchange };
+            let sent = self.exchange(sending, connection, body).await;
+            let (received, connection) = sent.inspect_err(|error| {
+                endpoint.metrics.error(error.kind());
+                if let Some(span) = &mut span {
+                    span.error(error.kind());
+                }
+            })?;
+            let (duration, status) = (start.elapsed(), received.head.status.as_u16());
+            endpoint.metrics.duration.observe(duration.as_secs_f64());
+            self.chooser.borrow_mut().ended(id, status, duration);
+            if let Some(mut span) = span {
+                span.attribute("http.response.status_code", i64::from(status));
+            }
+            let exchanged = Exchanged {
+                connection,
+                decoder: received.decoder,
+                keep_alive: received.keep_alive,
+                upload: received.upload,
+                in_flight,
+                exchange,
+            };
+            let bounds = Bounds { idle: self.upstream.timeouts.idle, total };
+            return Ok(Response::from_parts(received.head, exchanged.into_body(bounds)));
+        }
+    }
+
+    fn pick(
+        &self,
+        head: &Parts,
+        authority: &str,
+        peer: &Peer,
+        turn: &mut Turn,
+        record: &mut Record,
+    ) -> Result<(u32, Arc<Endpoint>, Rc<Pool>), ProxyError> {
+        let span = record.span("pick");
+        let id = self.chooser.borrow_mut().pick(head, authority, peer, turn);
+        let chosen = id.and_then(|id| {
+            let index = usize::try_from(id).ok()?;
+            Some((id, self.upstream.endpoints.get(index)?, self.pools.get(index)?))
+        });
+        let (id, endpoint, pool) =
+            chosen.ok_or_else(|| ProxyError::NoEndpoint(Arc::clone(&self.upstream.name)))?;
+        if let Some(mut span) = span {
+            span.attribute("weir.endpoint", endpoint.name.to_string());
+            span.attribute("weir.balancer", self.upstream.balancer_name.to_string());
+        }
+        record.attempt(&self.upstream.name, &endpoint.name);
+        endpoint.metrics.requests.inc();
+        Ok((id, Arc::clone(endpoint), Rc::clone(pool)))
+    }
+
+    /// Sends over `connection`; if that was closed while it was idle, over a fresh one.
+    async fn exchange(
+        &self,
+        sending: Sending<'_>,
+        mut connection: Connection,
+        body: Body,
+    ) -> Result<(Received, Connection), ProxyError> {
+        let replayable =
+            connection.reused && body.is_end_stream() && is_idempotent(&sending.head.method);
+        match self.attempt(&sending, &mut connection, body).await {
+            Err(ProxyError::Exchange(H1Error::Closed)) if replayable => {}
+            sent => return sent.map(|received| (received, connection)),
+        }
+        let pool = sending.pool;
+        let mut fresh =
+            pool.connect().await.map_err(|e| ProxyError::connect(pool.endpoint(), e))?;
+        let received = self.attempt(&sending, &mut fresh, Body::empty()).await?;
+        Ok((received, fresh))
+    }
+
+    async fn attempt(
+        &self,
+        sending: &Sending<'_>,
+        connection: &mut Connection,
+        body: Body,
+    ) -> Result<Received, ProxyError> {
+        let first_byte = self.upstream.timeouts.first_byte;
+        let answer = connection.wire.exchange(sending.head, body, sending.encoded.clone());
+        tokio::select! {
+            biased;
+            answer = answer => answer.map_err(|e| ProxyError::exchange(e, sending.exchange)),
+            () = sending.exchange.stalled(first_byte) => Err(ProxyError::FirstByteTimeout),
+        }
+    }
+}
+
+/// One request on its way to one endpoint.
+struct Sending<'a> {
+    head: &'a Parts,
+    encoded: Bytes,
+    pool: &'a Rc<Pool>,
+    exchange: &'a Exchange,
+}
+
+/// Picks for one request: endpoints that refuse the connection cost one each.
+const MAX_ATTEMPTS: u32 = 3;
+
+/// Whether sending it twice does no more than once (RFC 9110 §9.2.2).
+fn is_idempotent(method: &Method) -> bool {
+    matches!(
+        *method,
+        Method::GET | Method::HEAD | Method::OPTIONS | Method::PUT | Method::DELETE | Method::TRACE
+    )
+}
