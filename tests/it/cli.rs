@@ -1,0 +1,202 @@
+//! The commands: what they print, and their exit codes. 0 done, 1 failed, 2 wrong usage, 78 configuration error.
+
+use std::process::Command;
+
+use tempfile::TempDir;
+
+use crate::support::weir::{self, WEIR, free_address};
+use crate::support::{Origin, Protocol, Setup, Weir};
+
+#[test]
+fn help_lists_the_commands_and_the_exit_codes() {
+    let (code, text, _) = weir::run(&["--help"]);
+    assert_eq!(code, 0);
+    for word in ["demo", "run", "check", "schema", "78"] {
+        assert!(text.contains(word), "{word} in {text}");
+    }
+}
+
+#[test]
+fn wrong_usage_is_a_2() {
+    for arguments in [
+        &[][..],
+        &["serve"],
+        &["run"],
+        &["run", "--nonsense"],
+        &["check"],
+        &["run", "-c", "x", "--plugin", "no-equals-sign"],
+    ] {
+        let (code, _, errors) = weir::run(arguments);
+        assert_eq!(code, 2, "{arguments:?}: {errors}");
+    }
+}
+
+#[test]
+fn the_schema_is_json_and_knows_every_section() {
+    let (code, text, _) = weir::run(&["schema"]);
+    assert_eq!(code, 0);
+    let schema: serde_json::Value = serde_json::from_str(&text).unwrap();
+    for section in
+        ["listeners", "plugins", "upstreams", "routes", "telemetry", "shutdown", "workers"]
+    {
+        assert!(schema["properties"][section].is_object(), "{section} in {text}");
+    }
+}
+
+#[test]
+fn every_error_of_a_configuration_is_told_with_its_place_and_what_would_help() {
+    let cases = [
+        ("listners: []\n", "weir.yaml:1:1", "did you mean \"listeners\""),
+        (
+            &with(
+                "upstreams: [{ name: app, balancr: weighted, endpoints: [{ address: \"127.0.0.1:1\" }] }]",
+            ),
+            "weir.yaml:3:",
+            "did you mean \"balancer\"",
+        ),
+        (
+            &with(
+                "routes: [{ upstream: ap }]\nupstreams: [{ name: app, endpoints: [{ address: \"127.0.0.1:1\" }] }]",
+            ),
+            "weir.yaml:3:",
+            "app",
+        ),
+        (&with("routes: [{ respond: {} }]\nshutdown: { grace: 30 }"), "weir.yaml:4:", "s"),
+        (&with("routes: [{ respond: {} }]\nshutdown: { grace: 3parsecs }"), "weir.yaml:4:", "ms"),
+        ("listeners: [\n", "weir.yaml:2:", ""),
+        (
+            "listeners:\n  - address: nowhere\nroutes: [{ respond: {} }]\n",
+            "weir.yaml:2:",
+            "0.0.0.0:443",
+        ),
+        (
+            "listeners:\n  - { address: \"127.0.0.1:0\", tls: { certificates: [{ cert: a.pem, key: b.pem }] } }\nroutes: [{ respond: {} }]\n",
+            "a.pem",
+            "",
+        ),
+    ];
+    for (yaml, place, help) in cases {
+        let (code, errors) = check(yaml);
+        assert_eq!(code, 78, "{yaml}: {errors}");
+        assert!(
+            errors.contains(place) && errors.contains(help),
+            "{yaml}: expected {place} and {help} in: {errors}"
+        );
+    }
+}
+
+#[test]
+fn a_certificate_that_does_not_fit_its_key_is_told() {
+    let directory = TempDir::new().unwrap();
+    let certificate = |name: &str| {
+        let made = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
+        std::fs::write(directory.path().join(format!("{name}.pem")), made.cert.pem()).unwrap();
+        std::fs::write(
+            directory.path().join(format!("{name}.key")),
+            made.signing_key.serialize_pem(),
+        )
+        .unwrap();
+    };
+    certificate("one");
+    certificate("other");
+    let yaml = "listeners:\n  - { address: \"127.0.0.1:0\", tls: { certificates: [{ cert: one.pem, key: other.key }] } }\nroutes: [{ respond: {} }]\n";
+    let (code, errors) = check_in(&directory, yaml);
+    assert_eq!(code, 78, "{errors}");
+    assert!(errors.contains("one.pem") && errors.contains("other.key"), "{errors}");
+}
+
+#[test]
+fn a_file_that_is_missing_is_told() {
+    let (code, _, errors) = weir::run(&["check", "-c", "/nonexistent/weir.yaml"]);
+    assert_eq!(code, 78, "{errors}");
+    assert!(errors.contains("/nonexistent/weir.yaml"), "{errors}");
+}
+
+#[test]
+fn a_plugin_that_is_none_is_told() {
+    let directory = TempDir::new().unwrap();
+    std::fs::write(directory.path().join("bad.wasm"), b"not a component").unwrap();
+    let yaml = with(
+        "plugins: [{ name: bad, source: \"file:bad.wasm\" }]\nupstreams: [{ name: app, balancer: bad, endpoints: [{ address: \"127.0.0.1:1\" }] }]\nroutes: [{ upstream: app }]",
+    );
+    let (code, errors) = check_in(&directory, &yaml);
+    assert_eq!(code, 78, "{errors}");
+    assert!(errors.contains("bad"), "{errors}");
+}
+
+#[test]
+fn a_digest_that_differs_is_told() {
+    let directory = TempDir::new().unwrap();
+    let component = crate::support::tools::builtin("round-robin");
+    std::fs::copy(component, directory.path().join("rr.wasm")).unwrap();
+    let zeros = "0".repeat(64);
+    let yaml = with(&format!(
+        "plugins: [{{ name: rr, source: \"file:rr.wasm\", sha256: \"{zeros}\" }}]\nupstreams: [{{ name: app, balancer: rr, endpoints: [{{ address: \"127.0.0.1:1\" }}] }}]\nroutes: [{{ upstream: app }}]"
+    ));
+    let (code, errors) = check_in(&directory, &yaml);
+    assert_eq!(code, 78, "{errors}");
+    assert!(errors.contains("sha256") || errors.contains("SHA-256"), "{errors}");
+}
+
+#[tokio::test]
+async fn a_good_configuration_is_checked_and_nothing_is_started() {
+    let origin = Origin::start().await;
+    let setup = Setup::to([&origin]);
+    let config = setup.write(free_address());
+    let (code, _, errors) = weir::run(&["check", "-c", config.to_str().unwrap()]);
+    assert_eq!((code, origin.connections()), (0, 0), "{errors}");
+}
+
+#[tokio::test]
+async fn a_port_in_use_is_told_with_what_would_help() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap();
+    let yaml = format!(
+        "listeners:\n  - address: \"{address}\"\n    tls: {{ self_signed: {{}} }}\nroutes: [{{ respond: {{}} }}]\n"
+    );
+    let directory = TempDir::new().unwrap();
+    let path = directory.path().join("weir.yaml");
+    std::fs::write(&path, yaml).unwrap();
+    let (code, _, errors) = weir::run(&["run", "-c", path.to_str().unwrap()]);
+    assert!(code == 1 || code == 78, "{code}: {errors}");
+    assert!(errors.contains(&address.to_string()) && errors.contains("use"), "{errors}");
+}
+
+#[tokio::test]
+async fn the_shortest_way_to_proxy_something_needs_no_file() {
+    let (code, _, errors) = weir::run(&["run", "--upstream", "ftp://127.0.0.1:1"]);
+    assert_eq!(code, 78, "{errors}");
+    assert!(errors.contains("http://"), "{errors}");
+}
+
+#[tokio::test]
+async fn the_demo_serves_three_origins_on_all_protocols() {
+    let directory = TempDir::new().unwrap();
+    let metrics = free_address();
+    let mut command = Command::new(WEIR);
+    command.args(["demo", "--listen", "127.0.0.1:0", "--metrics", &metrics.to_string()]);
+    let demo = Weir::start(command, metrics, true, directory).await;
+    for protocol in Protocol::ALL {
+        let (status, _) = demo.get(protocol, "/").await;
+        assert_eq!(status, 200, "{protocol:?}");
+    }
+    assert!(demo.metric("backend_health_status", &[]).await >= 3.0);
+    assert!(demo.printed().contains("curl"), "what to try: {}", demo.printed());
+}
+
+/// A configuration with a listener and these lines.
+fn with(lines: &str) -> String {
+    let routes = if lines.contains("routes:") { "" } else { "\nroutes: [{ respond: {} }]" };
+    format!("listeners:\n  - address: \"127.0.0.1:0\"\n{lines}{routes}\n")
+}
+
+fn check(yaml: &str) -> (i32, String) {
+    check_in(&TempDir::new().unwrap(), yaml)
+}
+
+fn check_in(directory: &TempDir, yaml: &str) -> (i32, String) {
+    let path = directory.path().join("weir.yaml");
+    std::fs::write(&path, yaml).unwrap();
+    let (code, _, errors) = weir::run(&["check", "-c", path.to_str().unwrap()]);
+    (code, errors)
+}

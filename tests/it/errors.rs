@@ -1,0 +1,211 @@
+//! What a client sees when an origin fails: a status and a request's id, and nothing of the inside.
+
+use std::net::SocketAddr;
+
+use http::Request;
+use tokio::net::TcpSocket;
+
+use crate::support::raw_origin::Step;
+use crate::support::weir::free_address;
+use crate::support::{Answer, Body, Origin, Protocol, RawOrigin, Setup};
+
+#[tokio::test]
+async fn an_origin_that_is_not_there_is_a_502() {
+    let weir = Setup::addresses([free_address()]).start().await;
+    for protocol in Protocol::ALL {
+        expect_error(weir.client(protocol).await.get("/").await, 502).await;
+    }
+}
+
+#[tokio::test]
+async fn an_origin_that_speaks_no_http_is_a_502() {
+    for garbage in
+        ["SSH-2.0-OpenSSH_9.2\r\n", "\0\0\0\0", "HTTP/1.1 two hundred\r\n\r\n", "<html>\r\n\r\n"]
+    {
+        let origin = RawOrigin::closing_after(garbage).await;
+        let weir = Setup::addresses([origin.address()]).start().await;
+        for protocol in Protocol::ALL {
+            expect_error(weir.client(protocol).await.get("/").await, 502).await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_origin_that_closes_without_an_answer_is_a_502() {
+    let origin = RawOrigin::closing_after("").await;
+    let weir = Setup::addresses([origin.address()]).start().await;
+    for protocol in Protocol::ALL {
+        expect_error(weir.client(protocol).await.post("/", "not to be repeated").await, 502).await;
+    }
+    assert_eq!(origin.requests(), 3, "a request that may have been acted upon is not repeated");
+}
+
+#[tokio::test]
+async fn an_ambiguous_answer_is_a_502_and_its_connection_is_not_reused() {
+    for head in [
+        "Content-Length: 2\r\nTransfer-Encoding: chunked\r\n",
+        "Content-Length: 2\r\nContent-Length: 3\r\n",
+        "Content-Length: +2\r\n",
+        "Transfer-Encoding: gzip\r\n",
+        "X-Folded: a\r\n b\r\nContent-Length: 2\r\n",
+        "X Space: a\r\nContent-Length: 2\r\n",
+    ] {
+        let answer = format!("HTTP/1.1 200 OK\r\n{head}\r\nok");
+        let origin = RawOrigin::answering(&answer).await;
+        let weir = Setup::addresses([origin.address()]).workers(1).start().await;
+        for (at, protocol) in Protocol::ALL.into_iter().enumerate() {
+            let answer = weir.client(protocol).await.get("/").await;
+            assert_eq!(answer.status, 502, "{protocol:?} {head:?}");
+            origin.until_closed(at).await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_body_that_ends_early_is_an_error_for_the_client_too() {
+    for head in
+        ["Content-Length: 10\r\n\r\nonly", "Transfer-Encoding: chunked\r\n\r\n4\r\nonly\r\n"]
+    {
+        let origin = RawOrigin::closing_after(&format!("HTTP/1.1 200 OK\r\n{head}")).await;
+        let weir = Setup::addresses([origin.address()]).start().await;
+        for protocol in Protocol::ALL {
+            let request = Request::get("/").body(Body::empty()).unwrap();
+            // The head may not arrive before the failure does; what matters is that nothing looks whole.
+            if let Ok(mut answer) = weir.try_send(protocol, request).await {
+                assert!(answer.bytes().await.is_err(), "{protocol:?} {head:?}");
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn bytes_after_an_answer_end_its_connection() {
+    let smuggled = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nokHTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil";
+    let origin = RawOrigin::answering(smuggled).await;
+    let weir = Setup::addresses([origin.address()]).workers(1).start().await;
+    for protocol in Protocol::ALL {
+        let client = weir.client(protocol).await;
+        for _ in 0..3 {
+            assert_eq!(client.get("/").await.text().await, "ok", "{protocol:?}");
+        }
+    }
+    assert_eq!(origin.received().len(), 9, "each connection served once");
+}
+
+#[tokio::test]
+async fn an_answer_that_comes_unasked_is_for_nobody() {
+    let unasked = "HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil";
+    let answer = Step::Send("HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\ngood".to_owned());
+    let first = vec![Step::Head, answer.clone(), Step::Send(unasked.to_owned()), Step::Eof];
+    let origin = RawOrigin::start(vec![first, vec![Step::Head, answer, Step::Eof]]).await;
+    let weir = Setup::addresses([origin.address()]).workers(1).start().await;
+    assert_eq!(weir.get(Protocol::H2, "/").await.1, "good");
+    origin.until_closed(0).await;
+    assert_eq!(weir.get(Protocol::H2, "/").await.1, "good");
+}
+
+#[tokio::test]
+async fn a_stale_pooled_connection_is_retried_unseen() {
+    let answer = Step::Send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok".to_owned());
+    // Answers once and resets what comes next on that connection, as an origin does whose keep-alive has just ended.
+    let script = vec![Step::Head, answer, Step::Reset];
+    let origin = RawOrigin::start(vec![script]).await;
+    let weir = Setup::addresses([origin.address()]).workers(1).start().await;
+    for protocol in Protocol::ALL {
+        let client = weir.client(protocol).await;
+        for _ in 0..20 {
+            assert_eq!(client.get("/").await.text().await, "ok", "{protocol:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn informational_answers_are_not_taken_for_the_final_one() {
+    let answer = "HTTP/1.1 103 Early Hints\r\nLink: </a>; rel=preload\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
+    let origin = RawOrigin::answering(answer).await;
+    let weir = Setup::addresses([origin.address()]).start().await;
+    for protocol in Protocol::ALL {
+        assert_eq!(weir.get(protocol, "/").await, (200, "ok".to_owned()), "{protocol:?}");
+    }
+}
+
+#[tokio::test]
+async fn an_answer_before_the_end_of_the_request_arrives() {
+    let early =
+        "HTTP/1.1 413 Content Too Large\r\nContent-Length: 5\r\nConnection: close\r\n\r\nlarge";
+    let origin = RawOrigin::closing_after(early).await;
+    let weir = Setup::addresses([origin.address()]).start().await;
+    for protocol in Protocol::ALL {
+        let (_sender, body) = Body::channel();
+        let answer = weir.client(protocol).await.post("/", body).await;
+        assert_eq!(answer.status, 413, "{protocol:?}");
+        assert_eq!(answer.text().await, "large", "{protocol:?}");
+    }
+}
+
+#[tokio::test]
+async fn errors_are_counted_and_logged_with_the_request_id() {
+    let address = free_address();
+    let mut weir = Setup::addresses([address]).start().await;
+    let answer = weir.client(Protocol::H3).await.get("/").await;
+    let id = answer.header("x-request-id").to_owned();
+    answer.text().await;
+    let record = weir.record().await;
+    assert_eq!(record["request_id"], id, "{record}");
+    assert_eq!(record["endpoint"], address.to_string(), "{record}");
+    assert_eq!(record["status"], 502, "{record}");
+    let logged = weir.logged("request failed").await;
+    assert_eq!(logged["request_id"], id);
+    assert!(logged["error"].to_string().contains(&format!("connect to {address}")), "{logged}");
+    weir.until_metric("http_requests_total", &["status=\"502\"", "protocol=\"h3\""], |n| n == 1.0)
+        .await;
+}
+
+#[tokio::test]
+async fn a_full_origin_is_a_503() {
+    let origin = Origin::start().await;
+    let weir = Setup::to([&origin]).upstream("limits: { connections: 1 }").workers(1).start().await;
+    for protocol in Protocol::ALL {
+        let client = weir.client(protocol).await;
+        let mut held = client.get("/hold-body").await;
+        held.chunk().await.unwrap().unwrap();
+        expect_error(weir.client(protocol).await.get("/").await, 503).await;
+        origin.release();
+        assert_eq!(held.text().await, "last");
+    }
+}
+
+#[tokio::test]
+async fn an_origin_whose_backlog_is_full_is_a_504() {
+    let (address, _full) = full_listener().await;
+    let weir = Setup::addresses([address]).upstream("timeouts: { connect: 200ms }").start().await;
+    for protocol in Protocol::ALL {
+        expect_error(weir.client(protocol).await.get("/").await, 504).await;
+    }
+}
+
+/// An address that accepts no more connections, and what keeps it so.
+async fn full_listener() -> (SocketAddr, impl Sized) {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let listener = socket.listen(0).unwrap();
+    let address = listener.local_addr().unwrap();
+    let mut waiting = Vec::new();
+    loop {
+        let connect = tokio::net::TcpStream::connect(address);
+        match tokio::time::timeout(std::time::Duration::from_millis(100), connect).await {
+            Ok(stream) => waiting.push(stream.unwrap()),
+            Err(_) => return (address, (listener, waiting)),
+        }
+    }
+}
+
+async fn expect_error(answer: Answer, status: u16) {
+    assert_eq!(answer.status, status);
+    let id = answer.header("x-request-id").to_owned();
+    assert!(id.len() == 16 && id.chars().all(|c| c.is_ascii_hexdigit()), "{:?}", answer.headers);
+    assert!(answer.header("content-type").starts_with("text/plain"), "{:?}", answer.headers);
+    let reason = answer.status.canonical_reason().unwrap();
+    let text = answer.text().await;
+    assert!(text.contains(reason) && text.contains(&id) && text.len() < 100, "{text}");
+}

@@ -1,0 +1,155 @@
+//! Where clients connect: certificates, TLS versions, protocols, QUIC's own ways.
+
+use std::sync::Arc;
+
+use rustls::ClientConfig;
+use rustls_pki_types::ServerName;
+use tokio_rustls::TlsConnector;
+
+use crate::support::raw_h1::RawH1;
+use crate::support::{Client, Origin, Protocol, Setup, tls};
+
+#[tokio::test]
+async fn certificates_are_chosen_by_server_name() {
+    let origin = Origin::start().await;
+    let setup = Setup::to([&origin]);
+    for name in ["one.example", "two.example"] {
+        let made = rcgen::generate_simple_self_signed(vec![name.to_owned()]).unwrap();
+        std::fs::write(setup.directory().join(format!("{name}.pem")), made.cert.pem()).unwrap();
+        std::fs::write(
+            setup.directory().join(format!("{name}.key")),
+            made.signing_key.serialize_pem(),
+        )
+        .unwrap();
+    }
+    let tls = "tls: { certificates: [{ cert: one.example.pem, key: one.example.key }, { cert: two.example.pem, key: two.example.key }] }";
+    let weir = setup.tls(tls).start().await;
+    for (asked, expected) in
+        [("one.example", "one.example"), ("two.example", "two.example"), ("other", "one.example")]
+    {
+        let stream = tls::connect_as(weir.address(), &[b"h2"], asked).await.unwrap();
+        let certificate = stream.get_ref().1.peer_certificates().unwrap()[0].to_vec();
+        let text = String::from_utf8_lossy(&certificate).into_owned();
+        assert!(text.contains(expected), "{asked}: {text}");
+    }
+    for protocol in Protocol::ALL {
+        assert_eq!(weir.get(protocol, "/who").await.0, 200, "{protocol:?}");
+    }
+}
+
+#[tokio::test]
+async fn tcp_speaks_tls_1_2_and_1_3() {
+    let origin = Origin::start().await;
+    let weir = Setup::to([&origin]).start().await;
+    for version in [&rustls::version::TLS12, &rustls::version::TLS13] {
+        let stream = connect(weir.address(), &[version]).await.unwrap();
+        assert_eq!(stream.get_ref().1.protocol_version(), Some(version.version));
+    }
+}
+
+#[tokio::test]
+async fn a_client_without_alpn_speaks_http_1() {
+    let origin = Origin::start().await;
+    let weir = Setup::to([&origin]).start().await;
+    let stream = tls::connect(weir.address(), &[]).await.unwrap();
+    assert_eq!(stream.get_ref().1.alpn_protocol(), None);
+    let reply =
+        RawH1::exchange(&weir, "GET /who HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").await;
+    assert!(reply.closed && reply.text.ends_with("origin"), "{reply:?}");
+}
+
+#[tokio::test]
+async fn only_the_configured_protocols_are_served() {
+    let origin = Origin::start().await;
+    for only in Protocol::ALL {
+        let weir =
+            Setup::to([&origin]).listener(&format!("protocols: [{}]", only.label())).start().await;
+        for protocol in Protocol::ALL {
+            let connect = Client::try_connect(weir.address(), protocol);
+            let connected = tokio::time::timeout(std::time::Duration::from_secs(2), connect).await;
+            assert_eq!(
+                matches!(connected, Ok(Ok(_))),
+                protocol == only,
+                "{protocol:?} at {only:?}"
+            );
+        }
+    }
+}
+
+#[tokio::test]
+async fn plain_text_is_http_1() {
+    let origin = Origin::start().await;
+    let weir = Setup::to([&origin]).tls("protocols: [h1]").start().await;
+    let (status, body) = crate::support::weir::scrape(weir.address(), "/who").await;
+    assert_eq!((status, body.as_str()), (200, "origin"));
+    assert_eq!(origin.head().header("x-forwarded-proto"), "http");
+}
+
+#[tokio::test]
+async fn a_quic_connection_survives_a_change_of_address_on_any_worker() {
+    let origin = Origin::start().await;
+    let weir = Setup::to([&origin]).workers(4).start().await;
+    for _ in 0..8 {
+        let client = weir.client(Protocol::H3).await;
+        for _ in 0..4 {
+            assert_eq!(client.get("/who").await.text().await, "origin");
+            client.rebind();
+        }
+        assert_eq!(client.get("/who").await.text().await, "origin");
+    }
+    assert_eq!(
+        weir.metric("quic_connections_total", &[]).await,
+        8.0,
+        "no connection was made anew"
+    );
+}
+
+#[tokio::test]
+async fn every_worker_serves() {
+    let origin = Origin::start().await;
+    let weir = Setup::to([&origin]).workers(4).start().await;
+    for protocol in Protocol::ALL {
+        for _ in 0..24 {
+            assert_eq!(weir.get(protocol, "/who").await.0, 200, "{protocol:?}");
+        }
+    }
+    // Each worker has upstream connections of its own.
+    assert!(origin.connections() >= 3, "{}", origin.connections());
+}
+
+#[tokio::test]
+async fn a_client_must_prove_its_address_when_retry_is_always() {
+    let origin = Origin::start().await;
+    let weir = Setup::to([&origin]).listener("quic: { retry: always }").start().await;
+    assert_eq!(weir.get(Protocol::H3, "/who").await.0, 200);
+}
+
+#[tokio::test]
+async fn rubbish_on_the_udp_port_is_ignored() {
+    let origin = Origin::start().await;
+    let weir = Setup::to([&origin]).start().await;
+    let socket = tokio::net::UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    for length in [0, 1, 20, 1200, 1400] {
+        for first in [0x00, 0x40, 0xc0, 0xff] {
+            socket.send_to(&vec![first; length], weir.address()).await.unwrap();
+        }
+    }
+    assert_eq!(weir.get(Protocol::H3, "/who").await.0, 200);
+}
+
+async fn connect(
+    address: std::net::SocketAddr,
+    versions: &[&'static rustls::SupportedProtocolVersion],
+) -> std::io::Result<tokio_rustls::client::TlsStream<tokio::net::TcpStream>> {
+    let any = tls::config(&[]);
+    let provider = any.crypto_provider().clone();
+    let mut config = ClientConfig::builder_with_provider(provider)
+        .with_protocol_versions(versions)
+        .unwrap()
+        .with_root_certificates(rustls::RootCertStore::empty())
+        .with_no_client_auth();
+    config.dangerous().set_certificate_verifier(tls::any_certificate());
+    let stream = tokio::net::TcpStream::connect(address).await?;
+    let name = ServerName::try_from("localhost").unwrap();
+    TlsConnector::from(Arc::new(config)).connect(name, stream).await
+}

@@ -1,0 +1,31 @@
+//! The integration tests: the real binary between real sockets, one file per behaviour.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a helper that fails fails its test, at the place where it does"
+)]
+#![allow(clippy::print_stdout, reason = "figures and missing tools, shown beside a test's result")]
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod balance;
+mod cancel;
+mod cli;
+mod clients;
+mod errors;
+mod headers;
+mod health;
+mod limits;
+mod listeners;
+mod matrix;
+mod routes;
+mod shutdown;
+mod smuggling;
+mod soak;
+mod streaming;
+mod telemetry;
+mod timeouts;

@@ -1,0 +1,66 @@
+//! Load on all protocols for a time, a few seconds or WEIR_SOAK_SECONDS of them: every answer whole, memory flat, nothing left behind.
+
+use std::time::{Duration, Instant};
+
+use http::Request;
+
+use crate::support::{Body, Client, Origin, Protocol, Setup, spawn, until};
+
+#[tokio::test]
+async fn memory_stays_flat_under_load() {
+    let seconds = std::env::var("WEIR_SOAK_SECONDS").map_or(5, |text| text.parse().unwrap());
+    let length = Duration::from_secs(seconds);
+    let origins = Origin::several::<3>().await;
+    let weir = Setup::to(&origins).log("level: info, access: false").start().await;
+    load(&weir, length / 4).await;
+    let before = weir.memory();
+    let exchanges = load(&weir, length).await;
+    let after = weir.memory();
+    println!(
+        "{exchanges} exchanges in {seconds} s; memory {} KiB, then {} KiB",
+        before >> 10,
+        after >> 10
+    );
+    assert!(
+        after < before + before / 5 + (16 << 20),
+        "from {} to {} KiB",
+        before >> 10,
+        after >> 10
+    );
+    weir.until_metric("quic_connections_active", &[], |n| n == 0.0).await;
+    weir.until_metric("http_requests_active", &[], |n| n == 0.0).await;
+    until("no exchange left at an origin", async || {
+        (weir.metric("weir_plugin_failures_total", &[]).await == 0.0).then_some(())
+    })
+    .await;
+}
+
+/// New connections all the time, each with some exchanges of every kind, one of them given up.
+async fn load(weir: &crate::support::Weir, length: Duration) -> usize {
+    let address = weir.address();
+    let end = Instant::now() + length;
+    let mut clients = Vec::new();
+    for protocol in Protocol::ALL.into_iter().cycle().take(6) {
+        clients.push(spawn(async move {
+            let mut exchanges = 0;
+            while Instant::now() < end {
+                let client = Client::connect(address, protocol).await;
+                for _ in 0..20 {
+                    assert_eq!(client.get("/bytes/1000").await.count().await.unwrap(), 1000);
+                    let mut echo = client.post("/echo", Body::repeat(50_000)).await;
+                    assert_eq!(echo.count().await.unwrap(), 50_000);
+                    exchanges += 2;
+                }
+                let request = Request::get("/endless").body(Body::empty()).unwrap();
+                let mut endless = client.try_send(request).await.unwrap();
+                endless.chunk().await.unwrap().unwrap();
+            }
+            exchanges
+        }));
+    }
+    let mut exchanges = 0;
+    for client in clients {
+        exchanges += client.await.unwrap();
+    }
+    exchanges
+}

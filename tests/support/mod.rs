@@ -1,0 +1,58 @@
+//! What the integration tests share: the real binary with a configuration, clients of all three protocols, origins that
+//! behave and misbehave, bytes that no library would send, and the tools that nobody here wrote.
+//!
+//! Every wait is bounded by [`within`]; nothing waits for time to pass where an event can be waited for.
+
+pub(crate) mod body;
+pub(crate) mod client;
+pub(crate) mod fields;
+pub(crate) mod origin;
+pub(crate) mod raw_h1;
+pub(crate) mod raw_h2;
+pub(crate) mod raw_h3;
+pub(crate) mod raw_origin;
+pub(crate) mod tls;
+pub(crate) mod tools;
+pub(crate) mod weir;
+
+use std::fmt::Display;
+use std::future::Future;
+use std::time::{Duration, Instant};
+
+pub(crate) use body::Body;
+pub(crate) use client::{Answer, Client, Protocol};
+pub(crate) use origin::Origin;
+pub(crate) use raw_origin::RawOrigin;
+pub(crate) use weir::{Setup, Weir};
+
+/// Longest that anything on loopback may take on a machine that does other things as well.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Awaits `future`, and fails the test when it takes longer than [`PATIENCE`].
+pub(crate) async fn within<F: Future>(what: impl Display, future: F) -> F::Output {
+    match tokio::time::timeout(PATIENCE, future).await {
+        Ok(output) => output,
+        Err(_) => panic!("{what}: nothing within {PATIENCE:?}"),
+    }
+}
+
+/// Looks again and again until `look` finds something.
+pub(crate) async fn until<T>(what: impl Display, mut look: impl AsyncFnMut() -> Option<T>) -> T {
+    let started = Instant::now();
+    loop {
+        if let Some(found) = look().await {
+            return found;
+        }
+        assert!(started.elapsed() < PATIENCE, "{what}: not within {PATIENCE:?}");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+/// Runs a future beside the test, on its runtime.
+#[allow(clippy::disallowed_methods, reason = "a test's tasks end with its runtime")]
+pub(crate) fn spawn<F>(future: F) -> tokio::task::JoinHandle<F::Output>
+where
+    F: Future<Output: Send> + Send + 'static,
+{
+    tokio::spawn(future)
+}

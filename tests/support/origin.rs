@@ -1,0 +1,350 @@
+//! An HTTP/1.1 origin in the test's process. What it does is chosen by the path of the request:
+//!
+//! | path | answer |
+//! |---|---|
+//! | `/who` (and any other) | its name |
+//! | `/head` | the request's head as JSON, see [`Head`] |
+//! | `/echo` | the request's body and trailers, as they come |
+//! | `/count` | the number of bytes in the request's body, once it has ended |
+//! | `/bytes/N` | N bytes with a content-length |
+//! | `/chunked/N` | N bytes without |
+//! | `/status/N` | the status N and no body |
+//! | `/trailers` | a body, then the trailer `x-sum: 7` |
+//! | `/hold` | nothing, until [`Origin::release`] |
+//! | `/hold-body` | the head and `first`, and after [`Origin::release`] `last` |
+//! | `/hold-read` | its name, once released; the request's body is not read before |
+//! | `/endless` | bytes until nobody reads them |
+//! | `/health` | 200 or 503, see [`Origin::set_healthy`] |
+
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+
+use bytes::Bytes;
+use http::{HeaderMap, Request, Response, StatusCode};
+use http_body_util::BodyExt;
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use super::{Body, spawn, until};
+
+/// An origin; stops when dropped.
+#[derive(Debug)]
+pub(crate) struct Origin {
+    address: SocketAddr,
+    state: Arc<State>,
+    stop: CancellationToken,
+}
+
+/// The head of a request as an origin got it.
+#[derive(Debug, Clone)]
+pub(crate) struct Head {
+    pub(crate) method: String,
+    pub(crate) target: String,
+    /// In the order of arrival, names as written.
+    pub(crate) headers: HeaderMap,
+}
+
+#[derive(Debug)]
+struct State {
+    name: String,
+    heads: Mutex<Vec<Head>>,
+    connections: AtomicUsize,
+    cancelled: AtomicUsize,
+    healthy: AtomicBool,
+    probes: AtomicUsize,
+    released: watch::Sender<u64>,
+}
+
+impl Origin {
+    /// Starts an origin on a free port.
+    pub(crate) async fn start() -> Self {
+        Self::named("origin").await
+    }
+
+    /// Starts an origin that answers `/who` with `name`.
+    pub(crate) async fn named(name: &str) -> Self {
+        Self::at("127.0.0.1:0".parse().unwrap(), name).await
+    }
+
+    /// Starts an origin at an address.
+    pub(crate) async fn at(address: SocketAddr, name: &str) -> Self {
+        let listener = TcpListener::bind(address).await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let state = Arc::new(State {
+            name: name.to_owned(),
+            heads: Mutex::default(),
+            connections: AtomicUsize::new(0),
+            cancelled: AtomicUsize::new(0),
+            healthy: AtomicBool::new(true),
+            probes: AtomicUsize::new(0),
+            released: watch::Sender::new(0),
+        });
+        let stop = CancellationToken::new();
+        spawn(accept(listener, state.clone(), stop.clone()));
+        Self { address, state, stop }
+    }
+
+    /// Starts origins named `a`, `b`, `c` and so on.
+    pub(crate) async fn several<const N: usize>() -> [Self; N] {
+        let mut origins = Vec::new();
+        for name in (b'a'..).take(N) {
+            origins.push(Self::named(&char::from(name).to_string()).await);
+        }
+        origins.try_into().unwrap()
+    }
+
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// The heads of all requests so far, health probes aside.
+    pub(crate) fn heads(&self) -> Vec<Head> {
+        self.state.heads.lock().unwrap().clone()
+    }
+
+    /// The head of the last request.
+    pub(crate) fn head(&self) -> Head {
+        self.heads().pop().unwrap_or_else(|| panic!("no request reached the origin"))
+    }
+
+    /// Requests so far, health probes aside.
+    pub(crate) fn requests(&self) -> usize {
+        self.heads().len()
+    }
+
+    /// Connections so far.
+    pub(crate) fn connections(&self) -> usize {
+        self.state.connections.load(Ordering::SeqCst)
+    }
+
+    /// Health probes so far.
+    pub(crate) fn probes(&self) -> usize {
+        self.state.probes.load(Ordering::SeqCst)
+    }
+
+    /// Exchanges whose other side went away before their end.
+    pub(crate) fn cancelled(&self) -> usize {
+        self.state.cancelled.load(Ordering::SeqCst)
+    }
+
+    /// Waits until so many requests have arrived.
+    pub(crate) async fn until_requests(&self, count: usize) {
+        let found = async || (self.requests() >= count).then_some(());
+        until(format!("request {count} at the origin"), found).await;
+    }
+
+    /// Waits until so many exchanges were given up.
+    pub(crate) async fn until_cancelled(&self, count: usize) {
+        let found = async || (self.cancelled() >= count).then_some(());
+        until(format!("cancellation {count} at the origin"), found).await;
+    }
+
+    /// Lets everything that is held go on.
+    pub(crate) fn release(&self) {
+        self.state.released.send_modify(|count| *count += 1);
+    }
+
+    /// What probes are answered from now on.
+    pub(crate) fn set_healthy(&self, healthy: bool) {
+        self.state.healthy.store(healthy, Ordering::SeqCst);
+    }
+}
+
+impl Drop for Origin {
+    fn drop(&mut self) {
+        self.stop.cancel();
+    }
+}
+
+impl Head {
+    /// All values of a field.
+    pub(crate) fn all(&self, name: &str) -> Vec<&str> {
+        self.headers.get_all(name).iter().map(|value| value.to_str().unwrap()).collect()
+    }
+
+    /// All values of a field as one list.
+    pub(crate) fn header(&self, name: &str) -> String {
+        self.all(name).join(", ")
+    }
+}
+
+/// Counts an exchange as cancelled when it is dropped before [`Exchange::done`].
+struct Exchange(Option<Arc<State>>);
+
+impl Exchange {
+    fn done(mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for Exchange {
+    fn drop(&mut self) {
+        if let Some(state) = &self.0 {
+            state.cancelled.fetch_add(1, Ordering::SeqCst);
+        }
+    }
+}
+
+async fn accept(listener: TcpListener, state: Arc<State>, stop: CancellationToken) {
+    loop {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            () = stop.cancelled() => return,
+        };
+        let Ok((stream, _)) = accepted else { continue };
+        spawn(connection(stream, state.clone(), stop.clone()));
+    }
+}
+
+async fn connection(stream: TcpStream, state: Arc<State>, stop: CancellationToken) {
+    state.connections.fetch_add(1, Ordering::SeqCst);
+    let _ = stream.set_nodelay(true);
+    let service = service_fn(|request| answer(request, state.clone()));
+    let connection =
+        hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service);
+    tokio::select! {
+        _ = connection => {}
+        () = stop.cancelled() => {}
+    }
+}
+
+async fn answer(
+    request: Request<Incoming>,
+    state: Arc<State>,
+) -> Result<Response<Body>, Infallible> {
+    let path = request.uri().path().to_owned();
+    if path == "/health" {
+        state.probes.fetch_add(1, Ordering::SeqCst);
+        let healthy = state.healthy.load(Ordering::SeqCst);
+        return Ok(status(if healthy { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE }));
+    }
+    let mut released = state.released.subscribe();
+    state.heads.lock().unwrap().push(Head {
+        method: request.method().to_string(),
+        target: request.uri().to_string(),
+        headers: request.headers().clone(),
+    });
+    let exchange = Exchange(Some(state.clone()));
+    let (kind, argument) = path[1..].split_once('/').unwrap_or((&path[1..], ""));
+    let number = argument.parse::<u64>().unwrap_or(0);
+    Ok(match kind {
+        "echo" => {
+            let length = http_body::Body::size_hint(request.body()).exact();
+            let (sender, body) = Body::channel();
+            let announced = request.headers().get("trailer").cloned();
+            spawn(copy(request.into_body(), Some(sender), exchange));
+            let mut response = Response::new(body.announcing(length));
+            // Trailers that are not announced go no further over HTTP/1.1 (RFC 9110 §6.6.2).
+            if let Some(announced) = announced {
+                response.headers_mut().insert("trailer", announced);
+            }
+            response
+        }
+        "count" => {
+            let counted = copy(request.into_body(), None, exchange).await;
+            Response::new(counted.to_string().into())
+        }
+        "bytes" => finish(exchange, Response::new(Body::repeat(number))),
+        "chunked" => finish(exchange, Response::new(Body::repeat(number).announcing(None))),
+        "status" => {
+            finish(exchange, status(StatusCode::from_u16(number.try_into().unwrap()).unwrap()))
+        }
+        "trailers" => {
+            let trailers = HeaderMap::from_iter([("x-sum".parse().unwrap(), 7.into())]);
+            let response = Response::builder().header("trailer", "x-sum");
+            let body = Body::from("a body").with_trailers(trailers);
+            finish(exchange, response.body(body).unwrap())
+        }
+        "hold" => {
+            drain(request).await;
+            let _ = released.changed().await;
+            finish(exchange, Response::new(state.name.clone().into()))
+        }
+        "hold-read" => {
+            let _ = released.changed().await;
+            copy(request.into_body(), None, exchange).await;
+            Response::new(state.name.clone().into())
+        }
+        "hold-body" => {
+            let (sender, body) = Body::channel();
+            spawn(async move {
+                sender.send("first").await;
+                tokio::select! {
+                    _ = released.changed() => {}
+                    () = sender.closed() => return,
+                }
+                if sender.send("last").await {
+                    exchange.done();
+                }
+            });
+            Response::new(body)
+        }
+        "endless" => {
+            let (sender, body) = Body::channel();
+            spawn(async move {
+                let _exchange = exchange;
+                while sender.send(vec![b'x'; 16 << 10]).await {}
+            });
+            Response::new(body)
+        }
+        _ => {
+            drain(request).await;
+            finish(exchange, Response::new(state.name.clone().into()))
+        }
+    })
+}
+
+fn finish(exchange: Exchange, response: Response<Body>) -> Response<Body> {
+    exchange.done();
+    response
+}
+
+fn status(status: StatusCode) -> Response<Body> {
+    Response::builder().status(status).body(Body::empty()).unwrap()
+}
+
+async fn drain(request: Request<Incoming>) {
+    let mut body = request.into_body();
+    while let Some(Ok(_)) = body.frame().await {}
+}
+
+/// Reads a body to its end, counts its bytes, and passes it on if there is somewhere to.
+async fn copy(mut body: Incoming, to: Option<super::body::Sender>, exchange: Exchange) -> u64 {
+    let mut count = 0;
+    while let Some(frame) = body.frame().await {
+        let Ok(frame) = frame else {
+            if let Some(to) = to {
+                to.abort().await;
+            }
+            return count;
+        };
+        match frame.into_data() {
+            Ok(data) => {
+                count += data.len() as u64;
+                if let Some(to) = &to
+                    && !to.send(data).await
+                {
+                    return count;
+                }
+            }
+            Err(frame) => {
+                if let (Some(to), Ok(trailers)) = (&to, frame.into_trailers()) {
+                    to.trailers(trailers).await;
+                }
+            }
+        }
+    }
+    exchange.done();
+    count
+}
+
+/// Bytes for chunks of bodies.
+pub(crate) fn chunk(length: usize) -> Bytes {
+    Bytes::from(vec![b'x'; length])
+}

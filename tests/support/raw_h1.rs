@@ -1,0 +1,66 @@
+//! Bytes of HTTP/1.1 over TLS, as no library would write them.
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio_rustls::client::TlsStream;
+
+use super::{Weir, tls};
+
+/// A TLS connection that carries whatever a test writes.
+#[derive(Debug)]
+pub(crate) struct RawH1(TlsStream<TcpStream>);
+
+/// What came back until the connection was closed, or nothing came for long.
+#[derive(Debug)]
+pub(crate) struct Reply {
+    pub(crate) text: String,
+    pub(crate) closed: bool,
+}
+
+impl RawH1 {
+    pub(crate) async fn connect(weir: &Weir) -> Self {
+        Self(tls::connect(weir.address(), &[b"http/1.1"]).await.unwrap())
+    }
+
+    /// Sends `bytes` and reads until the other side closes.
+    pub(crate) async fn exchange(weir: &Weir, bytes: &str) -> Reply {
+        let mut raw = Self::connect(weir).await;
+        raw.send(bytes).await;
+        raw.rest().await
+    }
+
+    pub(crate) async fn send(&mut self, bytes: &str) {
+        self.try_send(bytes.as_bytes()).await.unwrap();
+    }
+
+    pub(crate) async fn try_send(&mut self, bytes: &[u8]) -> std::io::Result<()> {
+        self.0.write_all(bytes).await?;
+        self.0.flush().await
+    }
+
+    /// Reads until the other side closes.
+    pub(crate) async fn rest(&mut self) -> Reply {
+        let mut all = Vec::new();
+        let mut buffer = [0; 4096];
+        let end = async {
+            while let Ok(read @ 1..) = self.0.read(&mut buffer).await {
+                all.extend_from_slice(&buffer[..read]);
+            }
+        };
+        let closed = tokio::time::timeout(super::PATIENCE / 4, end).await.is_ok();
+        Reply { text: String::from_utf8_lossy(&all).into_owned(), closed }
+    }
+}
+
+impl Reply {
+    /// The status of the first response; 0 when there was none.
+    pub(crate) fn status(&self) -> u16 {
+        let status = self.text.strip_prefix("HTTP/1.1 ").or(self.text.strip_prefix("HTTP/1.0 "));
+        status.and_then(|rest| rest.get(..3)?.parse().ok()).unwrap_or(0)
+    }
+
+    /// How many responses came.
+    pub(crate) fn responses(&self) -> usize {
+        self.text.matches("HTTP/1.1 ").count()
+    }
+}

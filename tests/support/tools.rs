@@ -1,0 +1,133 @@
+//! Programs that nobody here wrote. One that is missing fails the test and names the command that installs it.
+
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+
+/// The project's root.
+pub(crate) fn root() -> &'static Path {
+    Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
+}
+
+/// A component of `tests/guests`, built by `make guests`.
+pub(crate) fn guest(name: &str) -> PathBuf {
+    let path = root().join(format!("tests/guests/target/dist/{name}.wasm"));
+    assert!(path.exists(), "no {}: run `make guests`", path.display());
+    path
+}
+
+/// A built-in balancer as a file: from `WEIR_PLUGINS_DIST`, where CI builds them anew, or as committed.
+pub(crate) fn builtin(name: &str) -> PathBuf {
+    let fresh = std::env::var_os("WEIR_PLUGINS_DIST").map(PathBuf::from);
+    fresh.unwrap_or_else(|| root().join("plugins/dist")).join(name).with_extension("wasm")
+}
+
+/// curl with HTTP/3.
+pub(crate) fn curl() -> Command {
+    let speaks_h3 = |path: &Path| {
+        let version = Command::new(path).arg("--version").output();
+        version.is_ok_and(|output| String::from_utf8_lossy(&output.stdout).contains("HTTP3"))
+    };
+    let mut curl = Command::new(find("WEIR_CURL", &["curl-h3", "curl"], speaks_h3));
+    curl.args(["--silent", "--show-error", "--insecure", "--max-time", "20"]);
+    curl
+}
+
+/// nginx; its configuration is the caller's.
+pub(crate) fn nginx() -> Command {
+    Command::new(find("WEIR_NGINX", &["nginx"], |path| works(path, "-v")))
+}
+
+/// h2load for HTTP/2 and HTTP/1.1.
+pub(crate) fn h2load() -> Command {
+    Command::new(find("WEIR_H2LOAD", &["h2load"], |path| works(path, "--version")))
+}
+
+/// h2load with HTTP/3, which no distribution packages: where someone has built one.
+pub(crate) fn h2load_h3() -> Option<Command> {
+    let mut places = vec![root().join("../shared/bench/bin/h2load")];
+    places.extend(
+        std::env::var_os("HOME").map(|home| Path::new(&home).join(".cache/weir-bench/bin/h2load")),
+    );
+    places.extend(std::env::var_os("WEIR_H2LOAD").map(PathBuf::from));
+    let speaks_h3 = |path: &PathBuf| {
+        let help = Command::new(path).arg("--help").output();
+        help.is_ok_and(|output| String::from_utf8_lossy(&output.stdout).contains("h3"))
+    };
+    places.into_iter().rev().find(speaks_h3).map(Command::new)
+}
+
+/// A program of `tests/clients`, in the Python of `.venv`.
+pub(crate) fn python(script: &str) -> Command {
+    let python = root().join(".venv/bin/python");
+    assert!(python.exists(), "no {}: run `.ci/setup test`", python.display());
+    let mut command = Command::new(python);
+    command.arg(root().join("tests/clients").join(script));
+    command
+}
+
+/// The Python of `.venv` itself.
+pub(crate) fn python_module(module: &str) -> Command {
+    let python = root().join(".venv/bin/python");
+    assert!(python.exists(), "no {}: run `.ci/setup test`", python.display());
+    let mut command = Command::new(python);
+    command.args(["-m", module]);
+    command
+}
+
+/// Runs a command to its end without blocking the test's runtime; fails the test when it fails.
+pub(crate) async fn output(command: Command) -> String {
+    let result = try_output(command).await;
+    let text = String::from_utf8_lossy(&result.stdout).into_owned();
+    let errors = String::from_utf8_lossy(&result.stderr);
+    assert!(result.status.success(), "{}: {text}{errors}", result.status);
+    text
+}
+
+/// Runs a command to its end without blocking the test's runtime.
+pub(crate) async fn try_output(mut command: Command) -> Output {
+    let run = move || command.stdin(Stdio::null()).output();
+    let output = tokio::task::spawn_blocking(run).await.unwrap();
+    output.unwrap_or_else(|error| panic!("start a tool: {error}"))
+}
+
+/// A process that is killed when the test ends.
+#[derive(Debug)]
+pub(crate) struct Running(Child);
+
+impl Running {
+    pub(crate) fn start(command: &mut Command) -> Self {
+        Self(command.stdin(Stdio::null()).spawn().unwrap())
+    }
+
+    pub(crate) fn child(&mut self) -> &mut Child {
+        &mut self.0
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+fn find(variable: &str, names: &[&str], good: impl Fn(&Path) -> bool) -> PathBuf {
+    if let Some(path) = std::env::var_os(variable) {
+        let path = PathBuf::from(path);
+        assert!(good(&path), "{variable} is {}, which is not what the tests need", path.display());
+        return path;
+    }
+    let home = |name: &str| std::env::var_os(name).map(PathBuf::from);
+    let cache = home("WEIR_CACHE")
+        .or_else(|| home("XDG_CACHE_HOME").map(|cache| cache.join("weir")))
+        .or_else(|| home("HOME").map(|home| home.join(".cache/weir")));
+    let places = cache.into_iter().map(|cache| cache.join("bin")).chain([PathBuf::new()]);
+    let all = places.flat_map(|place| names.iter().map(move |name| place.join(name)));
+    all.into_iter().find(|path| good(path)).unwrap_or_else(|| {
+        panic!("no {}: run `.ci/setup test`, or point {variable} to one", names[0])
+    })
+}
+
+fn works(path: &Path, argument: &str) -> bool {
+    Command::new(path).arg(argument).output().is_ok_and(|output| output.status.success())
+}

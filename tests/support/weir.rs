@@ -1,0 +1,446 @@
+//! The real binary with a configuration of its own, on free ports, watched through what it prints and exposes.
+
+use std::io::{BufRead, BufReader, Read, Write as _};
+use std::net::{SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::{Arc, Mutex};
+
+use http::Request;
+use serde_json::Value;
+use tempfile::TempDir;
+use tokio::sync::mpsc;
+
+use super::{Answer, Body, Client, Protocol, client::Failure, until, within};
+
+/// The binary under test.
+pub(crate) const WEIR: &str = env!("CARGO_BIN_EXE_weir");
+
+/// What a Weir is started with. One listener with TLS and all protocols, one upstream `app`, one route `all`, two workers,
+/// and what a test adds.
+#[derive(Debug)]
+pub(crate) struct Setup {
+    endpoints: Vec<String>,
+    listener: Vec<String>,
+    tls: String,
+    upstream: Vec<String>,
+    routes: String,
+    top: Vec<String>,
+    telemetry: String,
+    log: String,
+    text: bool,
+    workers: usize,
+    grace: String,
+    arguments: Vec<String>,
+    files: Option<u32>,
+    directory: TempDir,
+}
+
+/// A running Weir; killed when dropped.
+#[derive(Debug)]
+pub(crate) struct Weir {
+    child: Child,
+    address: SocketAddr,
+    metrics: SocketAddr,
+    records: mpsc::UnboundedReceiver<String>,
+    log: mpsc::UnboundedReceiver<String>,
+    printed: Arc<Mutex<Vec<String>>>,
+    text: bool,
+    _directory: TempDir,
+}
+
+impl Setup {
+    /// Proxies to these addresses.
+    pub(crate) fn addresses(addresses: impl IntoIterator<Item = SocketAddr>) -> Self {
+        let endpoint = |address| format!("{{ address: \"{address}\" }}");
+        Self {
+            endpoints: addresses.into_iter().map(endpoint).collect(),
+            listener: Vec::new(),
+            tls: "tls: { self_signed: {} }".to_owned(),
+            upstream: Vec::new(),
+            routes: "  - { name: all, upstream: app }\n".to_owned(),
+            top: Vec::new(),
+            telemetry: String::new(),
+            log: "level: info".to_owned(),
+            text: false,
+            workers: 2,
+            grace: "10s".to_owned(),
+            arguments: Vec::new(),
+            files: None,
+            directory: TempDir::new().unwrap(),
+        }
+    }
+
+    /// Proxies to these origins.
+    pub(crate) fn to<'a>(origins: impl IntoIterator<Item = &'a super::Origin>) -> Self {
+        Self::addresses(origins.into_iter().map(super::Origin::address))
+    }
+
+    /// Adds keys to the listener, such as `limits: { body: 1KiB }`.
+    pub(crate) fn listener(mut self, yaml: &str) -> Self {
+        self.listener.push(yaml.to_owned());
+        self
+    }
+
+    /// Replaces the listener's `tls`.
+    pub(crate) fn tls(mut self, yaml: &str) -> Self {
+        self.tls = yaml.to_owned();
+        self
+    }
+
+    /// Adds keys to the upstream, such as `balancer: weighted`.
+    pub(crate) fn upstream(mut self, yaml: &str) -> Self {
+        self.upstream.push(yaml.to_owned());
+        self
+    }
+
+    /// Adds keys to the endpoint of this number, such as `weight: 3`.
+    pub(crate) fn endpoint(mut self, number: usize, yaml: &str) -> Self {
+        self.endpoints[number] = self.endpoints[number].replace(" }", &format!(", {yaml} }}"));
+        self
+    }
+
+    /// Replaces the routes: lines that begin with `  - `.
+    pub(crate) fn routes(mut self, yaml: &str) -> Self {
+        self.routes = format!("{}\n", yaml.trim_end());
+        self
+    }
+
+    /// Adds keys to the file itself, such as `plugins: […]`.
+    pub(crate) fn top(mut self, yaml: &str) -> Self {
+        self.top.push(yaml.to_owned());
+        self
+    }
+
+    /// Adds keys to `telemetry`, such as `tracing: {…}`.
+    pub(crate) fn telemetry(mut self, yaml: &str) -> Self {
+        self.telemetry = yaml.to_owned();
+        self
+    }
+
+    /// The keys of `telemetry.log` beside `format`.
+    pub(crate) fn log(mut self, yaml: &str) -> Self {
+        self.log = yaml.to_owned();
+        self
+    }
+
+    /// Logs and records as text.
+    pub(crate) fn text(mut self) -> Self {
+        self.text = true;
+        self
+    }
+
+    pub(crate) fn workers(mut self, workers: usize) -> Self {
+        self.workers = workers;
+        self
+    }
+
+    pub(crate) fn grace(mut self, grace: &str) -> Self {
+        grace.clone_into(&mut self.grace);
+        self
+    }
+
+    /// Adds arguments after `weir run -c FILE`.
+    pub(crate) fn arguments(mut self, arguments: &[&str]) -> Self {
+        self.arguments.extend(arguments.iter().map(ToString::to_string));
+        self
+    }
+
+    /// Most file descriptors that the process may have.
+    pub(crate) fn files(mut self, files: u32) -> Self {
+        self.files = Some(files);
+        self
+    }
+
+    /// Where the configuration is written, for files beside it.
+    pub(crate) fn directory(&self) -> &Path {
+        self.directory.path()
+    }
+
+    /// Writes the configuration and returns its path.
+    pub(crate) fn write(&self, metrics: SocketAddr) -> PathBuf {
+        let path = self.directory.path().join("weir.yaml");
+        std::fs::write(&path, self.yaml(metrics)).unwrap();
+        path
+    }
+
+    /// Starts Weir and waits until it serves.
+    pub(crate) async fn start(self) -> Weir {
+        let metrics = free_address();
+        let config = self.write(metrics);
+        let mut command = match self.files {
+            None => Command::new(WEIR),
+            Some(files) => {
+                let mut shell = Command::new("sh");
+                shell.args(["-c", &format!("ulimit -n {files}; exec \"$0\" \"$@\""), WEIR]);
+                shell
+            }
+        };
+        command.arg("run").arg("-c").arg(&config).args(&self.arguments).args(self.fresh_balancer());
+        Weir::start(command, metrics, self.text, self.directory).await
+    }
+
+    /// CI tests the balancers as built from source in that run, whatever is embedded.
+    fn fresh_balancer(&self) -> Vec<String> {
+        let name = self.upstream.iter().find_map(|line| line.strip_prefix("balancer: "));
+        let name = name.unwrap_or("round-robin");
+        let component = super::tools::builtin(name);
+        if std::env::var_os("WEIR_PLUGINS_DIST").is_none() || !component.exists() {
+            return Vec::new();
+        }
+        vec!["--plugin".to_owned(), format!("{name}=file:{}", component.display())]
+    }
+
+    fn yaml(&self, metrics: SocketAddr) -> String {
+        let lines =
+            |all: &[String]| all.iter().map(|line| format!("    {line}\n")).collect::<String>();
+        let format = if self.text { "text" } else { "json" };
+        let endpoints: String =
+            self.endpoints.iter().map(|endpoint| format!("      - {endpoint}\n")).collect();
+        format!(
+            "listeners:\n  - address: \"127.0.0.1:0\"\n    {}\n{}\
+             upstreams:\n  - name: app\n    endpoints:\n{endpoints}{}\
+             routes:\n{}\
+             telemetry:\n  metrics: {{ address: \"{metrics}\" }}\n  log: {{ {}, format: {format} }}\n  {}\n\
+             shutdown: {{ grace: {} }}\nworkers: {}\n{}\n",
+            self.tls,
+            lines(&self.listener),
+            lines(&self.upstream),
+            self.routes,
+            self.log,
+            self.telemetry,
+            self.grace,
+            self.workers,
+            self.top.join("\n"),
+        )
+    }
+}
+
+impl Weir {
+    /// Starts a command that serves, and waits until it says so.
+    pub(crate) async fn start(
+        mut command: Command,
+        metrics: SocketAddr,
+        text: bool,
+        directory: TempDir,
+    ) -> Self {
+        let mut child = command
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap_or_else(|error| panic!("start {WEIR}: {error}"));
+        let printed = Arc::new(Mutex::new(Vec::new()));
+        let records = lines(child.stdout.take().unwrap(), printed.clone());
+        let log = lines(child.stderr.take().unwrap(), printed.clone());
+        let address = ([0, 0, 0, 0], 0).into();
+        let mut weir =
+            Self { child, address, metrics, records, log, printed, text, _directory: directory };
+        weir.address = weir.logged("listening").await["address"].as_str().unwrap().parse().unwrap();
+        weir.logged("ready").await;
+        weir
+    }
+
+    /// Where clients connect, TCP and UDP alike.
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Where metrics are.
+    pub(crate) fn metrics_address(&self) -> SocketAddr {
+        self.metrics
+    }
+
+    /// `https://localhost:PORT` and a path.
+    pub(crate) fn url(&self, path: &str) -> String {
+        format!("https://localhost:{}{path}", self.address.port())
+    }
+
+    /// Opens a connection.
+    pub(crate) async fn client(&self, protocol: Protocol) -> Client {
+        Client::connect(self.address, protocol).await
+    }
+
+    /// One GET over a connection of its own, read to its end.
+    pub(crate) async fn get(&self, protocol: Protocol, path: &str) -> (u16, String) {
+        let answer = self.client(protocol).await.get(path).await;
+        (answer.status.as_u16(), answer.text().await)
+    }
+
+    /// One request over a connection of its own.
+    pub(crate) async fn try_send(
+        &self,
+        protocol: Protocol,
+        request: Request<Body>,
+    ) -> Result<Answer, Failure> {
+        let client = Client::try_connect(self.address, protocol).await?;
+        within("an answer", client.try_send(request)).await
+    }
+
+    /// The metrics as text.
+    pub(crate) async fn metrics(&self) -> String {
+        within("metrics", scrape(self.metrics, "/metrics")).await.1
+    }
+
+    /// The sum of the samples of `name` that have all of `labels` (`a="x"`).
+    pub(crate) async fn metric(&self, name: &str, labels: &[&str]) -> f64 {
+        sum(&self.metrics().await, name, labels)
+    }
+
+    /// Waits until [`Self::metric`] is as `good` wants it.
+    pub(crate) async fn until_metric(
+        &self,
+        name: &str,
+        labels: &[&str],
+        good: impl Fn(f64) -> bool,
+    ) -> f64 {
+        let what = format!("{name}{labels:?}");
+        until(what, async || Some(self.metric(name, labels).await).filter(|value| good(*value)))
+            .await
+    }
+
+    /// The next access record, JSON.
+    pub(crate) async fn record(&mut self) -> Value {
+        let line = self.record_line().await;
+        serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error} in {line}"))
+    }
+
+    /// The next access record as it was written.
+    pub(crate) async fn record_line(&mut self) -> String {
+        within("an access record", self.records.recv()).await.expect("Weir still runs")
+    }
+
+    /// Waits for the log event with this message, and returns its fields.
+    pub(crate) async fn logged(&mut self, message: &str) -> Value {
+        loop {
+            let Some(line) = within(format!("log event {message:?}"), self.log.recv()).await else {
+                panic!("Weir ended before it logged {message:?}");
+            };
+            if let Some(fields) = event(&line, message, self.text) {
+                return fields;
+            }
+        }
+    }
+
+    /// Sends a signal by name, such as `TERM`.
+    pub(crate) fn signal(&self, name: &str) {
+        let kill = format!("kill -{name} {}", self.child.id());
+        assert!(Command::new("sh").args(["-c", &kill]).status().unwrap().success(), "{kill}");
+    }
+
+    /// Waits until the process has ended.
+    pub(crate) async fn exit(&mut self) -> ExitStatus {
+        until("the end of the process", async || self.child.try_wait().unwrap()).await
+    }
+
+    /// Whether the process is alive.
+    pub(crate) fn is_running(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_none()
+    }
+
+    /// Resident memory now, in bytes.
+    pub(crate) fn memory(&self) -> u64 {
+        self.status("VmRSS:")
+    }
+
+    /// Most resident memory since [`Self::forget_peak`], in bytes.
+    pub(crate) fn peak_memory(&self) -> u64 {
+        self.status("VmHWM:")
+    }
+
+    /// Starts measuring the peak anew.
+    pub(crate) fn forget_peak(&self) {
+        std::fs::write(format!("/proc/{}/clear_refs", self.child.id()), "5").unwrap();
+    }
+
+    /// Processor time used so far, in ticks of 10 ms.
+    pub(crate) fn ticks(&self) -> u64 {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.child.id())).unwrap();
+        let fields: Vec<_> = stat.rsplit_once(')').unwrap().1.split_whitespace().collect();
+        fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap()
+    }
+
+    /// Everything printed so far, both streams.
+    pub(crate) fn printed(&self) -> String {
+        self.printed.lock().unwrap().join("\n")
+    }
+
+    fn status(&self, key: &str) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix(key)).unwrap();
+        line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() << 10
+    }
+}
+
+impl Drop for Weir {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        if std::thread::panicking() {
+            let _ = writeln!(std::io::stderr(), "--- printed by Weir:\n{}", self.printed());
+        }
+    }
+}
+
+/// An address whose port was free a moment ago.
+pub(crate) fn free_address() -> SocketAddr {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
+}
+
+/// Runs Weir to its end: exit code, standard output, standard error.
+pub(crate) fn run(arguments: &[&str]) -> (i32, String, String) {
+    let output = Command::new(WEIR).args(arguments).stdin(Stdio::null()).output().unwrap();
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+    (output.status.code().unwrap_or(-1), text(output.stdout), text(output.stderr))
+}
+
+/// A plain GET by HTTP/1.1: status and body.
+pub(crate) async fn scrape(address: SocketAddr, path: &str) -> (u16, String) {
+    let stream = tokio::net::TcpStream::connect(address).await.unwrap();
+    let stream = hyper_util::rt::TokioIo::new(stream);
+    let (mut requests, connection) = hyper::client::conn::http1::handshake(stream).await.unwrap();
+    super::spawn(async move { drop(connection.await) });
+    let request = Request::get(path).header("host", "localhost").body(Body::empty()).unwrap();
+    let answer = requests.send_request(request).await.unwrap();
+    let status = answer.status().as_u16();
+    let body = http_body_util::BodyExt::collect(answer.into_body()).await.unwrap().to_bytes();
+    (status, String::from_utf8(body.into()).unwrap())
+}
+
+/// The sum of the samples of `name` that have all of `labels`.
+pub(crate) fn sum(text: &str, name: &str, labels: &[&str]) -> f64 {
+    let sample = |line: &str| {
+        let (series, value) = line.rsplit_once(' ')?;
+        let (found, rest) = series.split_once('{').unwrap_or((series, ""));
+        let fits = found == name && labels.iter().all(|label| rest.contains(label));
+        fits.then(|| value.parse::<f64>().unwrap())
+    };
+    text.lines().filter(|line| !line.starts_with('#')).filter_map(sample).sum()
+}
+
+fn lines(
+    stream: impl Read + Send + 'static,
+    printed: Arc<Mutex<Vec<String>>>,
+) -> mpsc::UnboundedReceiver<String> {
+    let (sender, receiver) = mpsc::unbounded_channel();
+    std::thread::spawn(move || {
+        for line in BufReader::new(stream).lines().map_while(Result::ok) {
+            printed.lock().unwrap().push(line.clone());
+            let _ = sender.send(line);
+        }
+    });
+    receiver
+}
+
+/// The fields of an event, if the line is one with this message.
+fn event(line: &str, message: &str, text: bool) -> Option<Value> {
+    if text {
+        let after = line.split_once(&format!(" {message}"))?.1;
+        let pairs = after.split_whitespace().filter_map(|word| word.split_once('='));
+        let pairs = pairs.map(|(key, value)| (key.to_owned(), value.trim_matches('"').into()));
+        return Some(Value::Object(pairs.collect()));
+    }
+    let event: Value = serde_json::from_str(line).ok()?;
+    let fields = event.get("fields").unwrap_or(&event);
+    (fields.get("message")?.as_str()? == message).then(|| fields.clone())
+}
