@@ -1,0 +1,69 @@
+# `make` lists the targets. Everything works from a fresh clone; what is missing is installed by .ci/setup.
+SHELL := /bin/bash
+CACHE ?= $(or $(WEIR_CACHE),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/weir)
+export PATH := $(CACHE)/bin:$(PATH)
+SDK_BUILD := cargo run --quiet --package weir-sdk-build --
+# `make run ARGS='run -c configs/minimal.yaml'`
+ARGS ?= demo
+
+.DEFAULT_GOAL := help
+.PHONY: help run dev plugins guests test test-only check fmt lint doc deny bench soak setup clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+run: ## serve https://localhost:8443 with three origins of its own; needs Rust and a C compiler, nothing else
+	cargo run --profile quick -- $(ARGS)
+
+dev: ## the same, rebuilt and restarted on every change
+	.ci/dev $(ARGS)
+
+plugins: ## rebuild the built-in plugins from source into plugins/dist
+	.ci/setup plugins
+	$(SDK_BUILD) plugins
+
+guests: ## rebuild the test guests from source
+	.ci/setup plugins
+	$(SDK_BUILD) guests
+
+test: ## install what tests need, build every component from source, run all tests
+	.ci/setup build plugins test
+	$(SDK_BUILD) verify
+	$(SDK_BUILD) plugins --out $(CURDIR)/target/plugins
+	$(SDK_BUILD) guests
+	WEIR_PLUGINS=$(CURDIR)/target/plugins $(MAKE) --no-print-directory test-only
+
+test-only: ## run all tests with the components as they are (`cargo nextest run -E 'test(name)'` for some)
+	cargo nextest run --workspace --lib --bins --tests
+	cargo test --workspace --doc --quiet
+	.ci/each-guest cargo test --workspace --quiet
+
+check: ## what CI runs: formatting, lints, documentation, dependencies, then the tests
+	.ci/setup build plugins test check
+	$(MAKE) --no-print-directory fmt lint doc deny test
+
+fmt: ## check the formatting (`cargo fmt --all` corrects it)
+	cargo fmt --all --check
+	.ci/each-guest cargo fmt --all --check
+
+lint: ## clippy, warnings are errors
+	cargo clippy --workspace --all-targets --locked -- -D warnings
+	.ci/each-guest cargo clippy --workspace --all-targets --locked --quiet -- -D warnings
+
+doc: ## build the documentation, warnings are errors
+	RUSTDOCFLAGS='-D warnings' cargo doc --workspace --no-deps --document-private-items --quiet --locked
+
+deny: ## licences, sources and duplicates among the dependencies
+	cargo deny --workspace --log-level warn check bans licenses sources
+
+bench: ## criterion benches; for the comparison with other proxies see docs/performance.md
+	cargo bench --package weir --bench '*' --package weir-runtime
+
+soak: ## ten minutes of load on all protocols under a memory bound (SOAK=seconds)
+	WEIR_SOAK_SECONDS=$(or $(SOAK),600) cargo nextest run --package weir --test it --profile soak -E 'test(soak::)'
+
+setup: ## install what all targets need
+	.ci/setup
+
+clean: ## remove what was built
+	cargo clean
