@@ -1,4 +1,6 @@
-//! The commands: `demo`, `run`, `check`, `schema`.
+//! The commands: `demo`, `run`, `check`, `schema`, `plugin`.
+
+mod plugin;
 
 use std::io::Write as _;
 use std::net::SocketAddr;
@@ -31,6 +33,9 @@ enum Command {
     Run(Source),
     /// Read a configuration, compile every plugin, start nothing.
     Check(Source),
+    /// Write, build, test, measure and swap plugins.
+    #[command(subcommand)]
+    Plugin(plugin::PluginCommand),
     /// Print the JSON Schema of the configuration, for editors.
     Schema {
         /// Print the reference as Markdown instead.
@@ -69,6 +74,8 @@ enum CliError {
     Config(#[from] ConfigErrors),
     #[error(transparent)]
     Server(#[from] ServerError),
+    #[error(transparent)]
+    Plugin(#[from] plugin::PluginCliError),
     #[error("start telemetry")]
     Telemetry(#[from] crate::telemetry::TelemetryError),
     #[error("write to standard output")]
@@ -97,6 +104,7 @@ fn execute(command: Command) -> Result<(), CliError> {
         }
         Command::Run(source) => serve(source.load()?, None),
         Command::Check(source) => check(&source),
+        Command::Plugin(command) => Ok(plugin::execute(command)?),
         Command::Schema { reference } => {
             let text = if reference {
                 config::reference()
@@ -151,6 +159,7 @@ impl CliError {
     fn exit_code(&self) -> u8 {
         match self {
             Self::Config(_)
+            | Self::Plugin(plugin::PluginCliError::Config(_))
             | Self::Server(ServerError::State(_) | ServerError::Bind(_) | ServerError::Tls(_)) => {
                 CONFIGURATION_ERROR
             }

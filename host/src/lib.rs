@@ -4,8 +4,10 @@
 //! goes, [`upstream`] picks an endpoint by a plugin and sends it; the response comes back the same way. [`server`] starts
 //! all that and takes it down, [`state`] is what a configuration became, [`config`] how it was read.
 
+mod admin;
 pub mod cli;
 pub mod config;
+mod control;
 pub mod demo;
 pub mod listen;
 pub mod plugins;

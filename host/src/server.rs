@@ -12,10 +12,12 @@ use tokio::runtime::{Builder, LocalOptions, LocalRuntime};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
+use crate::admin;
 use crate::config::Config;
 use crate::listen::{self, BindError, Edge, Sockets};
+use crate::plugins::{self, PluginsError};
 use crate::proxy::Proxy;
-use crate::state::{State, StateError};
+use crate::state::State;
 use crate::task::Tasks;
 use crate::telemetry::{self, Telemetry, TelemetryError};
 use crate::tls::TlsError;
@@ -26,7 +28,7 @@ use crate::upstream::health;
 pub enum ServerError {
     /// Plugins or upstreams.
     #[error(transparent)]
-    State(#[from] StateError),
+    State(#[from] PluginsError),
     /// A listener's address.
     #[error(transparent)]
     Bind(#[from] BindError),
@@ -113,9 +115,15 @@ impl Server {
             let address = telemetry::serve_metrics(metrics, registry, &tasks)?;
             tracing::info!(%address, path = metrics.path, "serving metrics");
         }
+        if let Some(admin) = &self.config.admin {
+            let address = admin::serve(admin, &self.state.plugins, &tasks)
+                .map_err(failed("bind the admin listener"))?;
+            tracing::info!(%address, "serving the admin API");
+        }
         for upstream in &self.state.upstreams {
             health::start(upstream, &tasks);
         }
+        plugins::supervise(&self.state.plugins, &tasks);
         let grace = self.config.grace;
         let workers = Workers::start(self, &drain, &close)?;
         tracing::info!(workers = workers.threads.len(), "ready");

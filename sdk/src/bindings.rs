@@ -1,4 +1,4 @@
-//! Guest bindings of `wit/`, generated, and nothing else. Public for the export macro.
+//! Guest bindings of `wit/`, generated, and nothing else. Public for the export macros.
 
 #![allow(
     missing_docs,
@@ -11,8 +11,47 @@
     reason = "generated code keeps its generator's style"
 )]
 
-wit_bindgen::generate!({
-    path: "../wit",
-    world: "balancer",
-    pub_export_macro: true,
-});
+/// The largest world brings most interfaces along; the others use its types.
+pub mod body_filter {
+    wit_bindgen::generate!({
+        path: "../wit",
+        world: "body-filter",
+        pub_export_macro: true,
+        export_macro_name: "export_body_filter_world",
+        default_bindings_module: "weir_sdk::bindings::body_filter",
+    });
+}
+
+pub mod filter {
+    wit_bindgen::generate!({
+        path: "../wit",
+        world: "filter",
+        pub_export_macro: true,
+        export_macro_name: "export_filter_world",
+        default_bindings_module: "weir_sdk::bindings::filter",
+        with: {
+            "weir:plugin/types@0.1.0": crate::bindings::body_filter::weir::plugin::types,
+            "weir:plugin/filtering@0.1.0": crate::bindings::body_filter::weir::plugin::filtering,
+            "weir:plugin/host@0.1.0": crate::bindings::body_filter::weir::plugin::host,
+            "weir:plugin/state@0.1.0": crate::bindings::body_filter::weir::plugin::state,
+        },
+    });
+}
+
+pub mod balancer {
+    wit_bindgen::generate!({
+        path: "../wit",
+        world: "balancer",
+        pub_export_macro: true,
+        export_macro_name: "export_balancer_world",
+        default_bindings_module: "weir_sdk::bindings::balancer",
+        with: {
+            "weir:plugin/types@0.1.0": crate::bindings::body_filter::weir::plugin::types,
+            "weir:plugin/host@0.1.0": crate::bindings::body_filter::weir::plugin::host,
+            "weir:plugin/state@0.1.0": crate::bindings::body_filter::weir::plugin::state,
+        },
+    });
+}
+
+pub use balancer::weir::plugin::balancing;
+pub use body_filter::weir::plugin::{bodies, filtering, host, state, types};

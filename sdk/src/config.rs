@@ -1,9 +1,13 @@
 //! A plugin's configuration, from JSON text.
 
+use schemars::{JsonSchema, generate::SchemaSettings};
 use serde::de::DeserializeOwned;
 
-/// What a plugin is configured with. Every type that serde can deserialise is one.
+/// What a plugin is configured with. Every type that derives `Deserialize` and `JsonSchema` is one.
 pub trait Config: Sized {
+    /// The JSON Schema that every configuration satisfies which [`Config::parse`] may accept.
+    fn schema() -> String;
+
     /// Reads a configuration from JSON text; `null`, what the host hands over when the user gave none, is `{}`.
     ///
     /// # Errors
@@ -12,7 +16,12 @@ pub trait Config: Sized {
     fn parse(text: &str) -> Result<Self, String>;
 }
 
-impl<C: DeserializeOwned> Config for C {
+impl<C: DeserializeOwned + JsonSchema> Config for C {
+    fn schema() -> String {
+        let generator = SchemaSettings::draft2020_12().into_generator();
+        serde_json::to_string(&generator.into_root_schema_for::<C>()).unwrap_or_default()
+    }
+
     fn parse(text: &str) -> Result<Self, String> {
         let text = if text.trim() == "null" { "{}" } else { text };
         serde_json::from_str(text).map_err(|error| {
@@ -32,12 +41,11 @@ impl<C: DeserializeOwned> Config for C {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct NoConfig;
 
-impl NoConfig {
-    /// Its JSON Schema.
-    pub const SCHEMA: &'static str = r#"{"type":"object","additionalProperties":false}"#;
-}
-
 impl Config for NoConfig {
+    fn schema() -> String {
+        r#"{"type":"object","additionalProperties":false}"#.to_owned()
+    }
+
     fn parse(text: &str) -> Result<Self, String> {
         let text = text.trim();
         if text == "null" {
@@ -59,9 +67,10 @@ mod tests {
 
     use super::*;
 
-    #[derive(Debug, Deserialize, PartialEq)]
+    #[derive(Debug, Deserialize, JsonSchema, PartialEq)]
     #[serde(deny_unknown_fields)]
     struct Share {
+        /// How much.
         #[serde(default)]
         share: u32,
     }
@@ -73,6 +82,13 @@ mod tests {
         for text in ["null", "{}", " { } "] {
             assert_eq!(NoConfig::parse(text), Ok(NoConfig));
         }
+    }
+
+    #[test]
+    fn the_schema_says_what_the_type_says() {
+        let schema: serde_json::Value = serde_json::from_str(&Share::schema()).unwrap();
+        assert_eq!(schema["additionalProperties"], false);
+        assert_eq!(schema["properties"]["share"]["description"], "How much.");
     }
 
     #[test]

@@ -1,65 +1,74 @@
-//! The macros of a plugin's crate: [`manifest!`](crate::manifest) and [`export_balancer!`](crate::export_balancer).
+//! What the attributes expand to. Each exports on WebAssembly and nothing elsewhere, so that the logic unit-tests natively.
 
-/// A [`Manifest`](crate::Manifest) with the name, version and description of the package it is written in, and the
-/// JSON Schema given.
+/// The [`Manifest`](crate::Manifest) of the package it is written in, with the schema of the configuration given.
+#[doc(hidden)]
 #[macro_export]
-macro_rules! manifest {
-    ($schema:expr) => {
+macro_rules! package_manifest {
+    ($config:ty) => {
         $crate::Manifest {
             name: env!("CARGO_PKG_NAME").into(),
             version: env!("CARGO_PKG_VERSION").into(),
             summary: env!("CARGO_PKG_DESCRIPTION").into(),
-            config_schema: $schema.into(),
+            config_schema: <$config as $crate::Config>::schema(),
         }
     };
 }
 
-/// Exports a [`Balancer`](crate::Balancer) from a component: once in a crate of type `cdylib`. Exports nothing on
-/// targets other than WebAssembly.
+/// The one instance of a component.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! one_instance {
+    ($plugin:ty) => {
+        // A component runs on one thread, where this is a plain static.
+        ::std::thread_local! {
+            static INSTANCE: ::core::cell::RefCell<Option<$plugin>> =
+                const { ::core::cell::RefCell::new(None) };
+        }
+
+        fn with<T>(call: impl FnOnce(&mut $plugin) -> T) -> T {
+            INSTANCE.with_borrow_mut(|instance| match instance {
+                Some(instance) => call(instance),
+                // The host configures first; whatever else calls has earned a trap.
+                None => ::core::arch::wasm32::unreachable(),
+            })
+        }
+    };
+}
+
+#[doc(hidden)]
 #[macro_export]
 macro_rules! export_balancer {
-    ($balancer:ty) => {
+    ($plugin:ty) => {
         // Natively nobody calls it but tests; this keeps the compiler from calling it dead.
         #[cfg(not(target_arch = "wasm32"))]
-        const _: fn($balancer, &$crate::Pick<'_>) = |mut balancer, pick| {
-            <$balancer as $crate::Balancer>::pick(&mut balancer, pick);
+        const _: fn($plugin, &$crate::Pick<'_>) = |mut plugin, pick| {
+            <$plugin as $crate::Balancer>::pick(&mut plugin, pick);
         };
 
         #[cfg(target_arch = "wasm32")]
         #[allow(unsafe_code, reason = "the exports of a component are unsafe attributes")]
         const _: () = {
-            use ::core::cell::RefCell;
-
             struct Exported;
 
-            // A component runs on one thread, where this is a plain static.
-            ::std::thread_local! {
-                static INSTANCE: RefCell<Option<$balancer>> = const { RefCell::new(None) };
-            }
+            $crate::one_instance!($plugin);
 
-            fn with<T>(call: impl FnOnce(&mut $balancer) -> T) -> T {
-                INSTANCE.with_borrow_mut(|instance| match instance {
-                    Some(instance) => call(instance),
-                    // The host configures first; whatever else calls has earned a trap.
-                    None => ::core::arch::wasm32::unreachable(),
-                })
-            }
-
-            impl $crate::bindings::Guest for Exported {
+            impl $crate::bindings::balancer::Guest for Exported {
                 fn describe() -> $crate::Manifest {
-                    <$balancer as $crate::Balancer>::describe()
+                    <$plugin as $crate::Balancer>::describe($crate::package_manifest!(
+                        <$plugin as $crate::Balancer>::Config
+                    ))
                 }
 
-                fn configure(config: String) -> Result<$crate::Needs, String> {
+                fn configure(config: String) -> Result<$crate::bindings::balancing::Needs, String> {
+                    let mut needs = $crate::Needs::default();
                     let config = $crate::Config::parse(&config)?;
-                    let balancer = <$balancer as $crate::Balancer>::new(config)?;
-                    let needs = $crate::Balancer::needs(&balancer);
-                    INSTANCE.set(Some(balancer));
-                    Ok(needs)
+                    let plugin = <$plugin as $crate::Balancer>::new(config, &mut needs)?;
+                    INSTANCE.set(Some(plugin));
+                    Ok(needs.into())
                 }
 
                 fn update(endpoints: Vec<$crate::Endpoint>) {
-                    with(|balancer| $crate::Balancer::update(balancer, endpoints))
+                    with(|plugin| $crate::Balancer::update(plugin, endpoints))
                 }
 
                 fn pick(
@@ -69,15 +78,131 @@ macro_rules! export_balancer {
                     loads: Vec<u32>,
                 ) -> Option<u32> {
                     let pick = $crate::Pick { sequence, attempt, inputs: &inputs, loads: &loads };
-                    with(|balancer| $crate::Balancer::pick(balancer, &pick))
+                    with(|plugin| $crate::Balancer::pick(plugin, &pick))
                 }
 
                 fn observe(outcomes: Vec<$crate::Outcome>) {
-                    with(|balancer| $crate::Balancer::observe(balancer, outcomes))
+                    with(|plugin| $crate::Balancer::observe(plugin, outcomes))
                 }
             }
 
-    $crate::bindings::export!(Exported with_types_in $crate::bindings);
+            $crate::bindings::balancer::export_balancer_world!(
+                Exported with_types_in $crate::bindings::balancer
+            );
+        };
+    };
+}
+
+/// What both worlds of filters export.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! filter_functions {
+    ($plugin:ty) => {
+        fn describe() -> $crate::Manifest {
+            <$plugin as $crate::Filter>::describe($crate::package_manifest!(
+                <$plugin as $crate::Filter>::Config
+            ))
+        }
+
+        fn configure(config: String) -> Result<$crate::bindings::filtering::FilterNeeds, String> {
+            let mut needs = $crate::FilterNeeds::default();
+            let config = $crate::Config::parse(&config)?;
+            let plugin = <$plugin as $crate::Filter>::new(config, &mut needs)?;
+            INSTANCE.set(Some(plugin));
+            Ok(needs.into())
+        }
+
+        fn on_request(inputs: Vec<Option<Vec<u8>>>) -> $crate::RequestDecision {
+            let request = $crate::Request { inputs: &inputs };
+            with(|plugin| $crate::Filter::on_request(plugin, &request))
+        }
+
+        fn on_fetch(
+            context: Vec<u8>,
+            answer: Result<$crate::Reply, String>,
+        ) -> $crate::RequestDecision {
+            with(|plugin| $crate::Filter::on_fetch(plugin, &context, answer))
+        }
+
+        fn on_response(
+            status: u16,
+            inputs: Vec<Option<Vec<u8>>>,
+            context: Vec<u8>,
+        ) -> $crate::ResponseDecision {
+            let response = $crate::Response { status, inputs: &inputs, context: &context };
+            with(|plugin| $crate::Filter::on_response(plugin, &response))
+        }
+    };
+}
+
+#[doc(hidden)]
+#[macro_export]
+macro_rules! export_filter {
+    ($plugin:ty) => {
+        #[cfg(not(target_arch = "wasm32"))]
+        const _: fn($plugin, &$crate::Request<'_>) = |mut plugin, request| {
+            <$plugin as $crate::Filter>::on_request(&mut plugin, request);
+        };
+
+        #[cfg(target_arch = "wasm32")]
+        #[allow(unsafe_code, reason = "the exports of a component are unsafe attributes")]
+        const _: () = {
+            struct Exported;
+
+            $crate::one_instance!($plugin);
+
+            impl $crate::bindings::filter::Guest for Exported {
+                $crate::filter_functions!($plugin);
+            }
+
+            $crate::bindings::filter::export_filter_world!(
+                Exported with_types_in $crate::bindings::filter
+            );
+        };
+    };
+}
+
+#[doc(hidden)]
+#[macro_export]
+macro_rules! export_body_filter {
+    ($plugin:ty) => {
+        #[cfg(not(target_arch = "wasm32"))]
+        const _: fn($plugin, &$crate::Piece<'_>) = |mut plugin, piece| {
+            <$plugin as $crate::BodyFilter>::on_response_body(&mut plugin, piece);
+        };
+
+        #[cfg(target_arch = "wasm32")]
+        #[allow(unsafe_code, reason = "the exports of a component are unsafe attributes")]
+        const _: () = {
+            struct Exported;
+
+            $crate::one_instance!($plugin);
+
+            impl $crate::bindings::body_filter::Guest for Exported {
+                $crate::filter_functions!($plugin);
+
+                fn on_request_body(
+                    context: Vec<u8>,
+                    data: Vec<u8>,
+                    end: bool,
+                ) -> $crate::BodyDecision {
+                    let piece = $crate::Piece { context: &context, data: &data, end };
+                    with(|plugin| $crate::BodyFilter::on_request_body(plugin, &piece))
+                }
+
+                fn on_response_body(
+                    context: Vec<u8>,
+                    data: Vec<u8>,
+                    end: bool,
+                ) -> $crate::BodyDecision {
+                    let piece = $crate::Piece { context: &context, data: &data, end };
+                    with(|plugin| $crate::BodyFilter::on_response_body(plugin, &piece))
+                }
+            }
+
+            $crate::bindings::body_filter::export_body_filter_world!(
+                Exported with_types_in $crate::bindings::body_filter
+            );
         };
     };
 }

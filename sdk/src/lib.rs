@@ -1,21 +1,21 @@
 //! What a Weir plugin written in Rust depends on.
 //!
-//! A balancer is a type that implements [`Balancer`], exported with [`export_balancer!`]. The macro exports it on
-//! WebAssembly and expands to nothing elsewhere, so that the logic unit-tests natively, with `cargo test`.
+//! A balancer is a type that implements [`Balancer`] under [`#[weir_sdk::balancer]`](macro@balancer), a filter one that
+//! implements [`Filter`] under [`#[weir_sdk::filter]`](macro@filter). The attribute exports the type on WebAssembly and
+//! nothing elsewhere, so that the logic unit-tests natively, with `cargo test`.
+//!
+//! A balancer chooses:
 //!
 //! ```
-//! use weir_sdk::{Balancer, Endpoint, Manifest, Needs, NoConfig, Pick};
+//! use weir_sdk::{Balancer, Endpoint, Needs, NoConfig, Pick};
 //!
 //! struct First(Option<u32>);
 //!
+//! #[weir_sdk::balancer]
 //! impl Balancer for First {
 //!     type Config = NoConfig;
 //!
-//!     fn describe() -> Manifest {
-//!         weir_sdk::manifest!(NoConfig::SCHEMA)
-//!     }
-//!
-//!     fn new(_config: NoConfig) -> Result<Self, String> {
+//!     fn new(_config: NoConfig, _needs: &mut Needs) -> Result<Self, String> {
 //!         Ok(First(None))
 //!     }
 //!
@@ -27,82 +27,77 @@
 //!         self.0
 //!     }
 //! }
-//!
-//! weir_sdk::export_balancer!(First);
 //! ```
 //!
-//! `weir-sdk-build` turns the module that `cargo build --target wasm32-unknown-unknown` makes into a component.
-//! The interface itself, in the words of WIT, is in `wit/`; this crate adds no protocol of its own.
+//! A filter asks for its inputs once and decides with them for each request:
+//!
+//! ```
+//! use schemars::JsonSchema;
+//! use serde::Deserialize;
+//! use weir_sdk::{Changes, Filter, FilterNeeds, Input, Reply, Request, RequestDecision};
+//!
+//! #[derive(Deserialize, JsonSchema)]
+//! #[serde(deny_unknown_fields)]
+//! struct Config {
+//!     /// The tenant that may pass.
+//!     tenant: String,
+//! }
+//!
+//! struct Gate {
+//!     tenant: String,
+//!     given: Input,
+//! }
+//!
+//! #[weir_sdk::filter]
+//! impl Filter for Gate {
+//!     type Config = Config;
+//!
+//!     fn new(config: Config, needs: &mut FilterNeeds) -> Result<Self, String> {
+//!         Ok(Gate { tenant: config.tenant, given: needs.header("x-tenant") })
+//!     }
+//!
+//!     fn on_request(&mut self, request: &Request<'_>) -> RequestDecision {
+//!         match request.text(self.given) {
+//!             Some(tenant) if tenant == self.tenant => Changes::new().set("x-checked", "1").into(),
+//!             _ => Reply::new(403).body("unknown tenant\n").into(),
+//!         }
+//!     }
+//! }
+//!
+//! let mut needs = FilterNeeds::default();
+//! let mut gate = Gate::new(Config { tenant: "acme".into() }, &mut needs).unwrap();
+//! let inputs = [Some(b"acme".to_vec())];
+//! assert!(matches!(gate.on_request(&Request { inputs: &inputs }), RequestDecision::Edit(_)));
+//! ```
+//!
+//! `weir plugin build` turns such a crate into a component. The interface itself, in the words of WIT, is in `wit/`; this
+//! crate adds no protocol of its own.
 
+// The attributes name this crate, in the tests of this crate as well.
+extern crate self as weir_sdk;
+
+mod balancer;
 #[doc(hidden)]
 pub mod bindings;
 mod config;
 mod export;
+mod filter;
 pub mod host;
+mod needs;
+pub mod state;
 
-pub use bindings::weir::plugin::types::{Endpoint, Manifest, Needs, Outcome};
+pub use balancer::{Balancer, Endpoint, Needs, Outcome, Pick, TRIED};
+pub use bindings::types::Manifest;
 pub use config::{Config, NoConfig};
+pub use filter::{
+    BodyDecision, BodyFilter, Changes, Edit, Fetch, Filter, FilterNeeds, Header, Piece, Reply,
+    Request, RequestDecision, Response, ResponseDecision,
+};
+pub use needs::Input;
 
-/// Chooses the endpoint of each request. There is one instance for each worker and upstream; see the world
-/// `balancer` for when each method is called.
-pub trait Balancer: Sized + 'static {
-    /// The configuration: a type that derives `Deserialize`, or [`NoConfig`]. Make it `#[serde(deny_unknown_fields)]`,
-    /// so that a misspelt key is refused with a message that names it; a user who gives none gives `{}`.
-    type Config: Config;
-
-    /// What this plugin is; [`manifest!`] fills it from the package.
-    fn describe() -> Manifest;
-
-    /// Makes an instance, or says what is wrong with the configuration.
-    ///
-    /// # Errors
-    ///
-    /// The reason, for the user.
-    fn new(config: Self::Config) -> Result<Self, String>;
-
-    /// What the host is to hand over. Asked once, after [`Balancer::new`]; nothing by default.
-    fn needs(&self) -> Needs {
-        Needs { inputs: Vec::new(), sequence: false, loads: false, outcomes: false }
-    }
-
-    /// Replaces the endpoints to choose from.
-    fn update(&mut self, endpoints: Vec<Endpoint>);
-
-    /// Chooses an endpoint by its id, or none if no endpoint should take the request.
-    fn pick(&mut self, pick: &Pick<'_>) -> Option<u32>;
-
-    /// Learns how requests ended, in batches, if [`Needs::outcomes`] is set.
-    fn observe(&mut self, outcomes: Vec<Outcome>) {
-        let _ = outcomes;
-    }
-}
-
-/// The request that an endpoint is chosen for.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Pick<'a> {
-    /// The request's number in its upstream, over all workers, without gaps; the same for every attempt.
-    /// 0 unless [`Needs::sequence`] is set.
-    pub sequence: u64,
-    /// 0 at first, then counts the retries of this request. A retry should go elsewhere.
-    pub attempt: u32,
-    /// A value, or none, for each of [`Needs::inputs`].
-    pub inputs: &'a [Option<Vec<u8>>],
-    /// Requests in flight at each endpoint of the last update, in its order, over all workers; [`TRIED`] for one
-    /// that this request was already sent to. Empty unless [`Needs::loads`] is set.
-    pub loads: &'a [u32],
-}
-
-impl<'a> Pick<'a> {
-    /// The value of the input at this place of [`Needs::inputs`], if the request has it.
-    pub fn input(&self, index: usize) -> Option<&'a [u8]> {
-        self.inputs.get(index)?.as_deref()
-    }
-
-    /// The load of the endpoint at this place of the last update; 0 if it was not given.
-    pub fn load(&self, index: usize) -> u32 {
-        self.loads.get(index).copied().unwrap_or(0)
-    }
-}
-
-/// The load that marks an endpoint that the request has already tried.
-pub const TRIED: u32 = u32::MAX;
+/// Exports the type of an `impl Balancer for …` from a component.
+pub use weir_sdk_macros::balancer;
+/// Exports the type of an `impl BodyFilter for …`, which is a [`Filter`] too, from a component.
+pub use weir_sdk_macros::body_filter;
+/// Exports the type of an `impl Filter for …` from a component.
+pub use weir_sdk_macros::filter;

@@ -238,13 +238,28 @@ async fn answer(
             let length = http_body::Body::size_hint(request.body()).exact();
             let (sender, body) = Body::channel();
             let announced = request.headers().get("trailer").cloned();
+            let content_type = request.headers().get("content-type").cloned();
             spawn(copy(request.into_body(), Some(sender), exchange));
             let mut response = Response::new(body.announcing(length));
             // Trailers that are not announced go no further over HTTP/1.1 (RFC 9110 §6.6.2).
             if let Some(announced) = announced {
                 response.headers_mut().insert("trailer", announced);
             }
+            if let Some(content_type) = content_type {
+                response.headers_mut().insert("content-type", content_type);
+            }
             response
+        }
+        // An authorization service: who presents `Bearer good` is ann.
+        "auth" => {
+            let is_good =
+                request.headers().get("authorization").is_some_and(|v| v == "Bearer good");
+            let mut response =
+                status(if is_good { StatusCode::NO_CONTENT } else { StatusCode::UNAUTHORIZED });
+            let (name, value) =
+                if is_good { ("x-user", "ann") } else { ("www-authenticate", "Bearer") };
+            response.headers_mut().insert(name, value.parse().unwrap());
+            finish(exchange, response)
         }
         "count" => {
             let counted = copy(request.into_body(), None, exchange).await;

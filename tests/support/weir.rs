@@ -24,6 +24,7 @@ pub(crate) struct Setup {
     listener: Vec<String>,
     tls: String,
     upstream: Vec<String>,
+    upstreams: String,
     routes: String,
     top: Vec<String>,
     telemetry: String,
@@ -42,6 +43,7 @@ pub(crate) struct Weir {
     child: Child,
     address: SocketAddr,
     metrics: SocketAddr,
+    admin: Option<SocketAddr>,
     records: mpsc::UnboundedReceiver<String>,
     log: mpsc::UnboundedReceiver<String>,
     printed: Arc<Mutex<Vec<String>>>,
@@ -58,6 +60,7 @@ impl Setup {
             listener: Vec::new(),
             tls: "tls: { self_signed: {} }".to_owned(),
             upstream: Vec::new(),
+            upstreams: String::new(),
             routes: "  - { name: all, upstream: app }\n".to_owned(),
             top: Vec::new(),
             telemetry: String::new(),
@@ -91,6 +94,12 @@ impl Setup {
     /// Adds keys to the upstream, such as `balancer: weighted`.
     pub(crate) fn upstream(mut self, yaml: &str) -> Self {
         self.upstream.push(yaml.to_owned());
+        self
+    }
+
+    /// Adds upstreams: lines that begin with `  - `.
+    pub(crate) fn upstream_after(mut self, yaml: &str) -> Self {
+        self.upstreams.push_str(yaml);
         self
     }
 
@@ -166,7 +175,8 @@ impl Setup {
 
     /// Starts Weir and waits until it serves.
     pub(crate) async fn start(self) -> Weir {
-        let metrics = free_address();
+        // A free port that is the kernel's choice; the log tells which.
+        let metrics = ([127, 0, 0, 1], 0).into();
         let config = self.write(metrics);
         let mut command = match self.files {
             None => Command::new(WEIR),
@@ -176,6 +186,8 @@ impl Setup {
                 shell
             }
         };
+        // Compiled once for all tests; those of the cache itself have one of their own.
+        command.env("WEIR_PLUGIN_CACHE", concat!(env!("CARGO_TARGET_TMPDIR"), "/plugins"));
         command.arg("run").arg("-c").arg(&config).args(&self.arguments).args(self.fresh_balancer());
         Weir::start(command, metrics, self.text, self.directory).await
     }
@@ -199,13 +211,14 @@ impl Setup {
             self.endpoints.iter().map(|endpoint| format!("      - {endpoint}\n")).collect();
         format!(
             "listeners:\n  - address: \"127.0.0.1:0\"\n    {}\n{}\
-             upstreams:\n  - name: app\n    endpoints:\n{endpoints}{}\
+             upstreams:\n  - name: app\n    endpoints:\n{endpoints}{}{}\
              routes:\n{}\
              telemetry:\n  metrics: {{ address: \"{metrics}\" }}\n  log: {{ {}, format: {format} }}\n  {}\n\
              shutdown: {{ grace: {} }}\nworkers: {}\n{}\n",
             self.tls,
             lines(&self.listener),
             lines(&self.upstream),
+            self.upstreams,
             self.routes,
             self.log,
             self.telemetry,
@@ -234,16 +247,43 @@ impl Weir {
         let records = lines(child.stdout.take().unwrap(), printed.clone());
         let log = lines(child.stderr.take().unwrap(), printed.clone());
         let address = ([0, 0, 0, 0], 0).into();
-        let mut weir =
-            Self { child, address, metrics, records, log, printed, text, _directory: directory };
-        weir.address = weir.logged("listening").await["address"].as_str().unwrap().parse().unwrap();
-        weir.logged("ready").await;
+        let mut weir = Self {
+            child,
+            address,
+            metrics,
+            admin: None,
+            records,
+            log,
+            printed,
+            text,
+            _directory: directory,
+        };
+        loop {
+            let Some(line) = within("a start", weir.log.recv()).await else {
+                panic!("Weir ended before it was ready: {}", weir.printed());
+            };
+            let address = |message| {
+                let fields = event(&line, message, text)?;
+                fields["address"].as_str()?.parse::<SocketAddr>().ok()
+            };
+            weir.address = address("listening").unwrap_or(weir.address);
+            weir.metrics = address("serving metrics").unwrap_or(weir.metrics);
+            weir.admin = address("serving the admin API").or(weir.admin);
+            if event(&line, "ready", text).is_some() {
+                break;
+            }
+        }
         weir
     }
 
     /// Where clients connect, TCP and UDP alike.
     pub(crate) fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Where the admin API is.
+    pub(crate) fn admin_address(&self) -> SocketAddr {
+        self.admin.expect("an admin API is configured")
     }
 
     /// Where metrics are.

@@ -1,10 +1,11 @@
 //! Zone first: requests stay in one zone while it has a healthy endpoint, and go to the others only when it has none.
 
+use schemars::JsonSchema;
 use serde::Deserialize;
-use weir_sdk::{Balancer, Endpoint, Manifest, Needs, Pick};
+use weir_sdk::{Balancer, Endpoint, Needs, Pick};
 
 /// Its configuration, as it stands under `balancer_config`.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct Config {
     /// The zone that comes first.
@@ -17,19 +18,13 @@ struct ZoneFirst {
     ids: Vec<u32>,
 }
 
+#[weir_sdk::balancer]
 impl Balancer for ZoneFirst {
     type Config = Config;
 
-    fn describe() -> Manifest {
-        weir_sdk::manifest!(SCHEMA)
-    }
-
-    fn new(config: Config) -> Result<Self, String> {
+    fn new(config: Config, needs: &mut Needs) -> Result<Self, String> {
+        needs.sequence();
         Ok(ZoneFirst { zone: config.zone, ids: Vec::new() })
-    }
-
-    fn needs(&self) -> Needs {
-        Needs { inputs: Vec::new(), sequence: true, loads: false, outcomes: false }
     }
 
     // Called with the healthy endpoints whenever they change, so there is nothing to search for in `pick`.
@@ -44,15 +39,6 @@ impl Balancer for ZoneFirst {
         self.ids.get(index as usize).copied()
     }
 }
-
-weir_sdk::export_balancer!(ZoneFirst);
-
-const SCHEMA: &str = r#"{
-  "type": "object",
-  "properties": { "zone": { "type": "string", "description": "The zone that comes first" } },
-  "required": ["zone"],
-  "additionalProperties": false
-}"#;
 
 #[cfg(test)]
 mod tests {
@@ -69,7 +55,10 @@ mod tests {
     }
 
     fn picks(endpoints: Vec<Endpoint>) -> Vec<u32> {
-        let mut balancer = ZoneFirst::new(Config { zone: "a".to_owned() }).unwrap();
+        let mut balancer = {
+            let config = Config { zone: "a".to_owned() };
+            ZoneFirst::new(config, &mut Needs::default()).unwrap()
+        };
         balancer.update(endpoints);
         (0..4).filter_map(|sequence| balancer.pick(&Pick { sequence, ..Pick::default() })).collect()
     }

@@ -13,7 +13,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use criterion::{BenchmarkId, Criterion};
-use weir_runtime::{Balancer, BalancerInstance, Endpoint, Engine, Limits, Pick};
+use weir_runtime::{BalancerInstance, Endpoint, Engine, Environment, Limits, Pick, Plugin};
 
 const BUILTINS: [&str; 5] =
     ["round-robin", "least-connections", "weighted", "random-two-choices", "consistent-hash"];
@@ -56,19 +56,19 @@ fn main() {
     group.finish();
     criterion.bench_function("instantiate/round-robin", |bencher| {
         let balancer = load(&engine, "round-robin");
-        bencher.iter(|| balancer.instantiate("null").unwrap());
+        bencher.iter(|| balancer.balancer("null").unwrap());
     });
     criterion.final_summary();
 }
 
-fn load(engine: &Engine, name: &str) -> Balancer {
+fn load(engine: &Engine, name: &str) -> Plugin {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../plugins/dist").join(name);
     let wasm = fs::read(path.with_extension("wasm")).unwrap();
-    Balancer::load(engine, name, &wasm, Limits::default()).unwrap()
+    Plugin::load(engine, name, &wasm, Limits::default(), &Environment::default()).unwrap()
 }
 
-fn instance(balancer: &Balancer, count: u32) -> BalancerInstance {
-    let mut instance = balancer.instantiate("null").unwrap();
+fn instance(balancer: &Plugin, count: u32) -> BalancerInstance {
+    let mut instance = balancer.balancer("null").unwrap();
     instance.update(&(0..count).map(endpoint).collect::<Vec<_>>()).unwrap();
     instance
 }

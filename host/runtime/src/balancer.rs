@@ -1,85 +1,37 @@
-//! [`Balancer`], a plugin of the world `balancer`, and [`BalancerInstance`], a running copy of it.
+//! [`BalancerInstance`], a running copy of a plugin of the world `balancer`.
 
-use std::sync::Arc;
-
-use wasmtime::component::{Component, HasSelf, Linker};
-
-use crate::bindings::weir::plugin::types;
-use crate::bindings::{self, BalancerPre};
-use crate::engine::Engine;
+use crate::bindings::{balancer, balancing};
 use crate::error::PluginError;
-use crate::instance::{Sandbox, State};
-use crate::limits::Limits;
+use crate::instance::Sandbox;
+use crate::plugin::{Kind, Plugin, World, check_inputs};
 
-/// A balancer plugin: compiled, its world checked, and asked what it is. Workers share it and make their
-/// instances from it.
-pub struct Balancer {
-    engine: Engine,
-    plugin: Arc<str>,
-    limits: Limits,
-    component: BalancerPre<State>,
-    manifest: Manifest,
-}
-
-impl Balancer {
-    /// Compiles a component, checks that it is a balancer and calls `describe`; `name` is what logs and errors
-    /// call it. Takes time: about 0.1 s for a small component, seconds for one that brings an interpreter.
-    ///
-    /// # Errors
-    ///
-    /// [`PluginError::Invalid`] if it is no component, imports anything but `weir:plugin/host`, lacks a function
-    /// of the world or describes itself beyond the bounds; otherwise what went wrong in `describe`.
-    pub fn load(
-        engine: &Engine,
-        name: &str,
-        wasm: &[u8],
-        limits: Limits,
-    ) -> Result<Balancer, PluginError> {
-        let plugin: Arc<str> = name.into();
-        let component = compile(engine, &plugin, wasm)?;
-        let mut sandbox = Sandbox::new(engine, &plugin, limits);
-        let guest = sandbox.set_up("instantiate", |store| component.instantiate(store))?;
-        let manifest = sandbox.set_up("describe", |store| guest.call_describe(store))?;
-        let manifest = Manifest::check(&plugin, manifest)?;
-        Ok(Balancer { engine: engine.clone(), plugin, limits, component, manifest })
-    }
-
-    /// What the plugin says about itself.
-    pub fn manifest(&self) -> &Manifest {
-        &self.manifest
-    }
-
-    /// What each instance may take.
-    pub fn limits(&self) -> Limits {
-        self.limits
-    }
-
-    /// Makes a fresh instance and configures it; `config` is JSON text, `null` for none. Takes about 10 µs
+impl Plugin {
+    /// Makes a fresh instance of a balancer and configures it; `config` is JSON text, `null` for none. Takes about 10 µs
     /// besides what the guest does.
     ///
     /// # Errors
     ///
-    /// [`PluginError::Refused`] if the plugin does not accept the configuration, [`PluginError::Invalid`] if it
-    /// asks for more than there is; otherwise what went wrong in `configure`.
-    pub fn instantiate(&self, config: &str) -> Result<BalancerInstance, PluginError> {
-        let mut sandbox = Sandbox::new(&self.engine, &self.plugin, self.limits);
-        let guest = sandbox.set_up("instantiate", |store| self.component.instantiate(store))?;
+    /// [`PluginError::Refused`] if the plugin does not accept the configuration, [`PluginError::Invalid`] if it is no
+    /// balancer or asks for more than there is; otherwise what went wrong in `configure`.
+    pub fn balancer(&self, config: &str) -> Result<BalancerInstance, PluginError> {
+        let World::Balancer(world) = &self.world else { return Err(self.is_no(Kind::Balancer)) };
+        let mut sandbox = self.sandbox();
+        let guest = sandbox.set_up("instantiate", |store| world.instantiate(store))?;
         let needs = sandbox.set_up("configure", |store| guest.call_configure(store, config))?;
-        let needs = needs.map_err(|message| PluginError::Refused {
-            plugin: Arc::clone(&self.plugin),
-            message: cut(message, MAX_MESSAGE),
-        })?;
-        let needs = Needs::check(&self.plugin, needs)?;
+        let balancing::Needs { inputs, sequence, loads, outcomes } =
+            needs.map_err(|message| self.refused(message))?;
+        check_inputs(&self.name, &inputs)?;
+        let needs = Needs { inputs, sequence, loads, outcomes };
         Ok(BalancerInstance { sandbox, guest, needs })
     }
 }
 
-/// One instance of a [`Balancer`], for one upstream and one worker.
+/// One instance of a balancer, for one upstream and one worker.
 ///
 /// After an error from any call it is in no known state: drop it and make another.
 pub struct BalancerInstance {
     sandbox: Sandbox,
-    guest: bindings::Balancer,
+    guest: balancer::Balancer,
     needs: Needs,
 }
 
@@ -136,38 +88,6 @@ impl BalancerInstance {
     }
 }
 
-/// What a plugin says about itself.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Manifest {
-    /// Its own name, at most 64 bytes.
-    pub name: String,
-    /// Its version, at most 64 bytes.
-    pub version: String,
-    /// One sentence, at most 1 KiB.
-    pub summary: String,
-    /// A JSON Schema of its configuration, at most 64 KiB, or empty.
-    pub config_schema: String,
-}
-
-impl Manifest {
-    fn check(plugin: &Arc<str>, told: types::Manifest) -> Result<Manifest, PluginError> {
-        let bounds = [
-            ("name", &told.name, MAX_NAME),
-            ("version", &told.version, MAX_NAME),
-            ("summary", &told.summary, MAX_SUMMARY),
-            ("config-schema", &told.config_schema, MAX_SCHEMA),
-        ];
-        for (field, value, most) in bounds {
-            if value.len() > most {
-                let what = format!("describe: {field} has more than {most} bytes");
-                return Err(PluginError::invalid(plugin, what));
-            }
-        }
-        let types::Manifest { name, version, summary, config_schema } = told;
-        Ok(Manifest { name, version, summary, config_schema })
-    }
-}
-
 /// What a plugin wants to be given.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Needs {
@@ -180,21 +100,6 @@ pub struct Needs {
     pub loads: bool,
     /// Whether [`BalancerInstance::observe`] is to be called.
     pub outcomes: bool,
-}
-
-impl Needs {
-    fn check(plugin: &Arc<str>, told: types::Needs) -> Result<Needs, PluginError> {
-        if told.inputs.len() > MAX_INPUTS {
-            let what = format!("configure: it needs more than {MAX_INPUTS} inputs");
-            return Err(PluginError::invalid(plugin, what));
-        }
-        if told.inputs.iter().any(|input| input.len() > MAX_INPUT) {
-            let what = format!("configure: the name of an input has more than {MAX_INPUT} bytes");
-            return Err(PluginError::invalid(plugin, what));
-        }
-        let types::Needs { inputs, sequence, loads, outcomes } = told;
-        Ok(Needs { inputs, sequence, loads, outcomes })
-    }
 }
 
 /// A server that may be chosen.
@@ -217,9 +122,9 @@ impl Endpoint {
         self.labels.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect()
     }
 
-    fn lower<'a>(&'a self, labels: &'a [(&'a str, &'a str)]) -> types::Endpoint<'a> {
+    fn lower<'a>(&'a self, labels: &'a [(&'a str, &'a str)]) -> balancing::Endpoint<'a> {
         let Endpoint { id, address, weight, zone, .. } = self;
-        types::Endpoint { id: *id, address, weight: *weight, zone, labels }
+        balancing::Endpoint { id: *id, address, weight: *weight, zone, labels }
     }
 }
 
@@ -252,53 +157,8 @@ pub struct Outcome {
 }
 
 impl Outcome {
-    fn lower(&self) -> types::Outcome {
+    fn lower(&self) -> balancing::Outcome {
         let Outcome { endpoint, status, duration_us } = *self;
-        types::Outcome { endpoint, status, duration_us }
+        balancing::Outcome { endpoint, status, duration_us }
     }
 }
-
-fn compile(
-    engine: &Engine,
-    plugin: &Arc<str>,
-    wasm: &[u8],
-) -> Result<BalancerPre<State>, PluginError> {
-    if wasm.len() > MAX_COMPONENT {
-        let what = format!("it is larger than {MAX_COMPONENT} bytes");
-        return Err(PluginError::invalid(plugin, what));
-    }
-    if wasm.starts_with(CORE_MODULE) {
-        let what =
-            "this is a core module, not a component; `weir-sdk-build component` makes one of it";
-        return Err(PluginError::invalid(plugin, what));
-    }
-    let unloadable = |what| move |error| PluginError::unloadable(plugin, what, error);
-    let component = Component::new(engine.wasmtime(), wasm)
-        .map_err(unloadable("this is not a WebAssembly component"))?;
-    let mut linker = Linker::new(engine.wasmtime());
-    bindings::Balancer::add_to_linker::<State, HasSelf<State>>(&mut linker, |state| state)
-        .map_err(unloadable("link weir:plugin/host"))?;
-    let linked = linker.instantiate_pre(&component).map_err(unloadable(
-        "it imports what a plugin is not given; only weir:plugin/host is there",
-    ))?;
-    BalancerPre::new(linked).map_err(unloadable("it is not of the world weir:plugin/balancer"))
-}
-
-/// Cuts between characters.
-fn cut(mut text: String, most: usize) -> String {
-    text.truncate(text.floor_char_boundary(most));
-    text
-}
-
-/// How a core module begins; a component has another version in the second half.
-const CORE_MODULE: &[u8] = b"\0asm\x01\0\0\0";
-
-/// Bytes of a component; those of Python, the largest, have 18 MiB. Compiling takes time and memory in proportion.
-const MAX_COMPONENT: usize = 64 << 20;
-
-const MAX_NAME: usize = 64;
-const MAX_SUMMARY: usize = 1 << 10;
-const MAX_SCHEMA: usize = 64 << 10;
-const MAX_MESSAGE: usize = 4 << 10;
-const MAX_INPUTS: usize = 64;
-const MAX_INPUT: usize = 256;

@@ -1,12 +1,16 @@
 //! [`Engine`]: how components are compiled and where their instances live, and the clock that bounds their calls.
 
 use std::io;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::mpsc::{self, RecvTimeoutError, Sender};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use wasmtime::{Config, EngineWeak, InstanceAllocationStrategy, PoolingAllocationConfig};
+use wasmtime::{
+    Cache, CacheConfig, Config, Enabled, EngineWeak, InstanceAllocationStrategy,
+    PoolingAllocationConfig,
+};
 
 use crate::error::PluginError;
 
@@ -19,7 +23,7 @@ pub struct Engine {
 }
 
 impl Engine {
-    /// Starts an engine.
+    /// Starts an engine that compiles everything anew.
     ///
     /// The address space for instances is reserved at once, about 8 TiB and none of it used; where that is not
     /// to be had (a limit on address space), instances get their memory one by one, and a little slower.
@@ -28,13 +32,38 @@ impl Engine {
     ///
     /// [`PluginError::Engine`] on a machine that the compiler cannot work for, or with no thread to be had.
     pub fn new() -> Result<Engine, PluginError> {
-        let pooled = wasmtime::Engine::new(config().allocation_strategy(pool()));
+        Engine::build(None)
+    }
+
+    /// Starts an engine that keeps compiled code in `directory`, up to 1 GiB, keyed by the component's digest, the
+    /// compiler's version and its settings. What is there is run without a check: whoever can write to it can run code
+    /// in this process. Without the directory, or without the right to write to it, everything is compiled anew.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Engine::new`].
+    pub fn with_cache(directory: &Path) -> Result<Engine, PluginError> {
+        let mut cache = CacheConfig::new();
+        cache.with_directory(directory).with_files_total_size_soft_limit(CACHE);
+        match Cache::new(cache) {
+            Ok(cache) => Engine::build(Some(cache)),
+            Err(error) => {
+                let directory = directory.display();
+                tracing::info!(%directory, error = format!("{error:#}"), "no cache of compiled code");
+                Engine::build(None)
+            }
+        }
+    }
+
+    fn build(cache: Option<Cache>) -> Result<Engine, PluginError> {
+        let pooled =
+            wasmtime::Engine::new(config().cache(cache.clone()).allocation_strategy(pool()));
         let engine = pooled.or_else(|error| {
             tracing::info!(
                 error = format!("{error:#}"),
                 "no address space for a pool of plugin instances; each gets its own memory"
             );
-            wasmtime::Engine::new(&unpooled())
+            wasmtime::Engine::new(unpooled().cache(cache))
         });
         Engine::start(engine)
     }
@@ -107,7 +136,11 @@ fn pool() -> InstanceAllocationStrategy {
         .max_memories_per_component(64)
         .max_tables_per_component(128)
         .max_tables_per_module(16)
-        .table_elements(TABLE_ELEMENTS);
+        .table_elements(TABLE_ELEMENTS)
+        // A fresh instance for each request then costs what the last one wrote to, where the kernel can tell.
+        .pagemap_scan(Enabled::Auto)
+        .linear_memory_keep_resident(KEPT)
+        .table_keep_resident(KEPT);
     InstanceAllocationStrategy::Pooling(pool)
 }
 
@@ -138,6 +171,12 @@ const TABLES: u32 = 8_000;
 
 /// The largest table met in practice has 7,700 elements (Python).
 const TABLE_ELEMENTS: usize = 20_000;
+
+/// Bytes of a memory or table that stay resident for the next instance to take its place.
+const KEPT: usize = 64 << 10;
+
+/// Bytes of compiled code on disk; that of an interpreter has 60 MiB.
+const CACHE: u64 = 1 << 30;
 
 /// Stack of guest code. Workers have 2 MiB, of which this leaves the larger part to the host.
 const WASM_STACK: usize = 512 << 10;

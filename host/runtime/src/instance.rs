@@ -5,6 +5,7 @@ use std::sync::Arc;
 use wasmtime::{Store, StoreContextMut};
 
 use crate::engine::Engine;
+use crate::environment::Environment;
 use crate::error::PluginError;
 use crate::imports::log::LogBudget;
 use crate::limits::{Deadline, Limits, Memory};
@@ -18,9 +19,15 @@ pub(crate) struct Sandbox {
 }
 
 impl Sandbox {
-    pub(crate) fn new(engine: &Engine, plugin: &Arc<str>, limits: Limits) -> Sandbox {
+    pub(crate) fn new(
+        engine: &Engine,
+        plugin: &Arc<str>,
+        limits: Limits,
+        environment: &Environment,
+    ) -> Sandbox {
         let state = State {
             plugin: Arc::clone(plugin),
+            environment: environment.clone(),
             memory: Memory::new(limits.memory),
             deadline: Deadline::default(),
             log: LogBudget::default(),
@@ -62,6 +69,19 @@ impl Sandbox {
         self.run(name, self.limits, call)
     }
 
+    /// As [`Sandbox::call`], for one that may return more than the others.
+    pub(crate) fn call_with<T>(
+        &mut self,
+        name: &'static str,
+        transfer: usize,
+        call: impl FnOnce(StoreContextMut<'_, State>) -> wasmtime::Result<T>,
+    ) -> Result<T, PluginError> {
+        self.store.set_hostcall_fuel(transfer);
+        let result = self.run(name, self.limits, call);
+        self.store.set_hostcall_fuel(TRANSFER);
+        result
+    }
+
     /// Whose it is.
     pub(crate) fn plugin(&self) -> &Arc<str> {
         &self.store.data().plugin
@@ -90,6 +110,7 @@ impl Sandbox {
 /// What the host keeps for an instance.
 pub(crate) struct State {
     pub(crate) plugin: Arc<str>,
+    pub(crate) environment: Environment,
     pub(crate) memory: Memory,
     pub(crate) deadline: Deadline,
     pub(crate) log: LogBudget,
@@ -97,4 +118,4 @@ pub(crate) struct State {
 
 /// Bytes that one call may make the host copy out of the guest. It is counted before anything is allocated, so
 /// that a list whose elements all point at the same long string cannot exhaust the host.
-const TRANSFER: usize = 256 << 10;
+const TRANSFER: usize = 512 << 10;

@@ -19,7 +19,9 @@ use super::error::{Place, Problem, did_you_mean};
 use super::file::{self, File, Protocol};
 
 use super::text::Kind;
-use super::{BUILTIN, Config, Endpoint, Listener, Plugin, Protocols, Quic, Tls, Upstream};
+use super::{
+    Admin, BALANCERS, Config, Endpoint, Listener, Places, Plugin, Protocols, Quic, Tls, Upstream,
+};
 
 /// What checking found besides its result.
 pub(super) struct Check<'a> {
@@ -49,14 +51,20 @@ impl<'a> Check<'a> {
         });
         let listeners = self.each("listeners", file.listeners, Self::listener);
         let declared = file.plugins.len();
+        let names_of = |plugin: &file::Plugin| {
+            plugin.allow.upstreams.iter().map(|name| name.0.clone()).collect()
+        };
+        let allowed: Vec<Vec<String>> = file.plugins.iter().map(names_of).collect();
         let mut plugins = self.each("plugins", file.plugins, Self::plugin);
         let upstreams = self.each("upstreams", file.upstreams, |check, path, upstream| {
             check.upstream(path, upstream, &mut plugins)
         });
         let names: Vec<&str> = upstreams.iter().map(|upstream| upstream.name.as_str()).collect();
-        let routes = self.routes(file.routes, &names);
+        self.allowed(allowed, &mut plugins, &names);
+        let routes = self.routes(file.routes, &names, &mut plugins);
+        let admin = file.admin.map(|admin| self.admin(admin));
         self.unused(&plugins, declared, &upstreams, &routes);
-        self.metrics_address(&file.telemetry, &listeners);
+        self.own_addresses(&file.telemetry, admin.as_ref(), &listeners);
         Problem::sort(&mut self.warnings);
         Config {
             listeners,
@@ -64,9 +72,12 @@ impl<'a> Check<'a> {
             upstreams,
             routes,
             telemetry: file.telemetry,
+            admin,
+            state: file.state,
             grace: file.shutdown.grace,
             workers: workers(file.workers),
             warnings: std::mem::take(&mut self.warnings),
+            places: Places::default(),
         }
     }
 
@@ -173,17 +184,44 @@ impl<'a> Check<'a> {
 
     /// A plugin of the file, or a built-in one, which gets an entry when it is first named.
     fn balancer(&mut self, path: &str, name: &str, plugins: &mut Vec<Plugin>) -> usize {
+        self.plugin_named("balancer", BALANCERS, path, name, plugins)
+    }
+
+    /// Resolves a name among the plugins of the file and those `builtin` ones that serve as `what`.
+    fn plugin_named(
+        &mut self,
+        what: &str,
+        builtin: &[&str],
+        path: &str,
+        name: &str,
+        plugins: &mut Vec<Plugin>,
+    ) -> usize {
         if let Some(at) = plugins.iter().position(|plugin| plugin.name == name) {
             return at;
         }
-        if BUILTIN.contains(&name) {
+        if builtin.contains(&name) {
             plugins.push(Plugin::builtin(name));
             return plugins.len() - 1;
         }
         let mut names: Vec<&str> = plugins.iter().map(|plugin| plugin.name.as_str()).collect();
-        names.extend(BUILTIN.iter().filter(|builtin| !plugins.iter().any(|p| p.name == **builtin)));
-        self.problem(path, format!("unknown balancer \"{name}\"{}", did_you_mean(name, &names)));
+        names.extend(builtin.iter().filter(|builtin| !plugins.iter().any(|p| p.name == **builtin)));
+        self.problem(path, format!("unknown {what} \"{name}\"{}", did_you_mean(name, &names)));
         0
+    }
+
+    /// Resolves `allow.upstreams` of each plugin of the file.
+    fn allowed(&mut self, allowed: Vec<Vec<String>>, plugins: &mut [Plugin], upstreams: &[&str]) {
+        for (at, (plugin, names)) in plugins.iter_mut().zip(allowed).enumerate() {
+            let path = below(&below(&item("plugins", at), "allow"), "upstreams");
+            plugin.upstreams = self.each(&path, names, |check, path, name| {
+                let found = upstreams.iter().position(|upstream| *upstream == name);
+                if found.is_none() {
+                    let hint = did_you_mean(&name, upstreams);
+                    check.problem(path, format!("unknown upstream \"{name}\"{hint}"));
+                }
+                found.unwrap_or_default()
+            });
+        }
     }
 
     fn endpoint(&mut self, path: &str, endpoint: file::Endpoint) -> Endpoint {
@@ -208,16 +246,36 @@ impl<'a> Check<'a> {
         }
     }
 
-    fn metrics_address(&mut self, telemetry: &super::Telemetry, listeners: &[Listener]) {
-        let Some(metrics) = &telemetry.metrics else { return };
-        let taken = |listener: &&Listener| {
-            (listener.protocols.h2 || listener.protocols.h1)
-                && listener.address == metrics.address
-                && metrics.address.port() != 0
+    fn own_addresses(
+        &mut self,
+        telemetry: &super::Telemetry,
+        admin: Option<&Admin>,
+        listeners: &[Listener],
+    ) {
+        let metrics = telemetry.metrics.as_ref().map(|metrics| metrics.address);
+        let admin = admin.map(|admin| admin.address);
+        let is_listeners = |address: SocketAddr| {
+            let takes_tcp = |l: &&Listener| l.protocols.h2 || l.protocols.h1;
+            listeners.iter().filter(takes_tcp).any(|listener| listener.address == address)
         };
-        if let Some(listener) = listeners.iter().find(taken) {
-            let path = "telemetry.metrics.address";
-            self.problem(path, format!("{path}: {} is a listener's address", listener.address));
+        for (path, address) in [("telemetry.metrics.address", metrics), ("admin.address", admin)] {
+            let Some(address) = address.filter(|address| address.port() != 0) else { continue };
+            if is_listeners(address) {
+                self.problem(path, format!("{path}: {address} is a listener's address"));
+            }
+        }
+        if let (Some(metrics), Some(admin)) = (metrics, admin)
+            && metrics == admin
+            && admin.port() != 0
+        {
+            let path = "admin.address";
+            self.problem(path, format!("{path}: {admin} is the address of the metrics"));
+        }
+        if let Some(address) = admin.filter(|address| !address.ip().is_loopback()) {
+            let message = format!(
+                "admin.address: {address} is not a loopback address, and the token crosses the network in the clear"
+            );
+            self.warn("admin.address", message);
         }
     }
 
@@ -229,14 +287,17 @@ impl<'a> Check<'a> {
         routes: &[super::Route],
     ) {
         for (at, plugin) in plugins.iter().enumerate().take(declared) {
-            if !upstreams.iter().any(|upstream| upstream.balancer == at) {
+            let is_used = upstreams.iter().any(|upstream| upstream.balancer == at)
+                || routes.iter().any(|route| route.filters.contains(&at));
+            if !is_used {
                 let path = below(&item("plugins", at), "name");
                 self.warn(&path, format!("plugin \"{}\" is not used", plugin.name));
             }
         }
         for (at, upstream) in upstreams.iter().enumerate() {
             let leads = |route: &super::Route| matches!(route.action, super::Action::Upstream(to) if to == at);
-            if !routes.iter().any(leads) {
+            let is_allowed = plugins.iter().any(|plugin| plugin.upstreams.contains(&at));
+            if !routes.iter().any(leads) && !is_allowed {
                 let path = below(&item("upstreams", at), "name");
                 self.warn(&path, format!("no route leads to upstream \"{}\"", upstream.name));
             }

@@ -4,8 +4,8 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use super::{
-    Endpoint, ListenerLimits, Log, LogFormat, MetricsEndpoint, Plugin, PluginLimits, Quic, Respond,
-    Retry, Source, Timeouts, UpstreamLimits,
+    Canary, Endpoint, ListenerLimits, Log, LogFormat, MetricsEndpoint, OnFailure, Plugin,
+    PluginLimits, Quic, Respond, Retry, Reuse, SharedState, Source, Timeouts, UpstreamLimits,
 };
 
 /// Browsers open a page's whole set of requests at once; RFC 9114 §6.1 asks for at least 100.
@@ -46,6 +46,16 @@ pub const PLUGIN_MEMORY: usize = 16 << 20;
 
 /// A thousand times what a call usually takes, and what one bad call may hold up its worker's other requests.
 pub const PLUGIN_TIME: Duration = Duration::from_millis(5);
+
+/// A generation that traps shows it with its first requests; one that is slow, within some thousands.
+pub const CANARY_TIME: Duration = Duration::from_secs(10);
+
+/// Half a million counters.
+pub const STATE_MEMORY: usize = 64 << 20;
+
+/// Loopback: who can swap plugins can do everything.
+pub const ADMIN_ADDRESS: SocketAddr =
+    SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 9091);
 
 /// One lost SYN (1 s until it is sent again) does not fail a request.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
@@ -115,6 +125,18 @@ impl Default for PluginLimits {
     }
 }
 
+impl Default for Canary {
+    fn default() -> Self {
+        Self { share: 1.0, time: CANARY_TIME }
+    }
+}
+
+impl Default for SharedState {
+    fn default() -> Self {
+        Self { memory: STATE_MEMORY }
+    }
+}
+
 impl Default for Timeouts {
     fn default() -> Self {
         Self {
@@ -163,6 +185,12 @@ impl Plugin {
             sha256: None,
             config: serde_json::Value::Null,
             limits: PluginLimits::default(),
+            on_failure: on_failure(),
+            reuse: reuse(),
+            upstreams: Vec::new(),
+            spaces: Vec::new(),
+            watch: false,
+            canary: Canary::default(),
         }
     }
 }
@@ -181,6 +209,24 @@ impl Endpoint {
 }
 
 // `#[serde(default = …)]` takes functions only. They serve types with a required key, which have no `Default`.
+
+/// A request that a filter should have refused must not pass because the filter broke.
+pub(super) fn on_failure() -> OnFailure {
+    OnFailure::Closed
+}
+
+/// A fresh instance costs twenty times a call.
+pub(super) fn reuse() -> Reuse {
+    Reuse::Worker
+}
+
+pub(super) fn watch() -> bool {
+    true
+}
+
+pub(super) fn admin_address() -> SocketAddr {
+    ADMIN_ADDRESS
+}
 
 pub(super) fn health_interval() -> Duration {
     // Three failures take an endpoint out in 15 s, and a probe costs an origin nothing at this rate.

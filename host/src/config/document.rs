@@ -5,6 +5,7 @@
 //! documents, aliases that multiply.
 
 use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 
 use saphyr_parser::{Event, Marker, Parser, ScanError};
 use serde_json::Value;
@@ -19,6 +20,25 @@ pub(super) struct Document {
     name: String,
     marks: BTreeMap<String, Mark>,
     arguments: BTreeMap<String, String>,
+}
+
+/// Where the parts of a configuration are written, for who finds something wrong later.
+#[derive(Debug, Clone, Default)]
+pub struct Places(Option<Arc<Document>>);
+
+impl Places {
+    pub(super) fn new(document: Document) -> Self {
+        Self(Some(Arc::new(document)))
+    }
+
+    /// Something wrong with the value at `path`, such as `plugins[0].config.rate`.
+    pub fn problem(&self, path: &str, message: impl Into<String>) -> Problem {
+        let place = match &self.0 {
+            Some(document) => document.value(path),
+            None => Place::File(path.to_owned()),
+        };
+        Problem::new(place, message)
+    }
 }
 
 #[derive(Debug, Clone, Copy)]

@@ -25,6 +25,11 @@ pub(super) enum Place {
 }
 
 impl ConfigErrors {
+    /// Faults that were found after the file was read.
+    pub fn of(problems: Vec<Problem>) -> Self {
+        Self::new(problems)
+    }
+
     pub(super) fn new(mut problems: Vec<Problem>) -> Self {
         Problem::sort(&mut problems);
         Self(problems)

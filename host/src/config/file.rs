@@ -11,10 +11,13 @@ use serde_json::Value;
 
 use super::addresses::{CertificateName, HostPattern, HostPort, SocketAddress};
 use super::defaults;
-use super::names::{Digest, Method, Name, PathPattern, PluginSource};
+use super::names::{Digest, Method, Name, PathPattern, PluginSource, Secret};
 use super::text::{As, Text};
 use super::units;
-use super::{Health, ListenerLimits, PluginLimits, Quic, Telemetry, Timeouts, UpstreamLimits};
+use super::{
+    Canary, Health, ListenerLimits, OnFailure, PluginLimits, Quic, Reuse, SharedState, Telemetry,
+    Timeouts, UpstreamLimits,
+};
 
 /// The configuration of Weir.
 #[derive(Deserialize, JsonSchema)]
@@ -24,7 +27,8 @@ pub(super) struct File {
     /// Where clients connect.
     #[schemars(length(min = 1))]
     pub(super) listeners: Vec<Listener>,
-    /// WebAssembly components that choose endpoints. The built-in balancers need no entry.
+    /// WebAssembly components that choose endpoints and filter requests and responses. Built-in ones that are used without
+    /// `config` need no entry.
     #[serde(default)]
     #[schemars(length(min = 1))]
     pub(super) plugins: Vec<Plugin>,
@@ -38,6 +42,11 @@ pub(super) struct File {
     /// Metrics, traces and logs.
     #[serde(default)]
     pub(super) telemetry: Telemetry,
+    /// The admin API: lists plugins and swaps them. Left out: there is none.
+    pub(super) admin: Option<Admin>,
+    /// What plugins share over workers and swaps.
+    #[serde(default)]
+    pub(super) state: SharedState,
     /// What happens on SIGTERM and SIGINT.
     #[serde(default)]
     pub(super) shutdown: Shutdown,
@@ -108,18 +117,54 @@ pub(super) struct SelfSigned {
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Plugin {
-    /// What `balancer` refers to; unique. The name of a built-in balancer replaces that.
+    /// What `balancer` and `filters` refer to; unique. The name of a built-in plugin replaces that.
     pub(super) name: Text<Name>,
     /// Where the component is.
     pub(super) source: Text<PluginSource>,
     /// When given, the component must have this SHA-256.
     pub(super) sha256: Option<Text<Digest>>,
-    /// Handed to the plugin as JSON. What it may hold is the plugin's own affair.
+    /// Handed to the plugin as JSON, once it satisfies the plugin's own JSON Schema (`weir plugin inspect` shows it).
     #[serde(default)]
     pub(super) config: Value,
     /// What one instance may take; a call that exceeds it fails and its instance is replaced.
     #[serde(default)]
     pub(super) limits: PluginLimits,
+    /// What a filter's failure means for its request. A balancer's failure never fails one: round robin takes its place.
+    #[serde(default = "defaults::on_failure")]
+    pub(super) on_failure: OnFailure,
+    /// How long an instance lives.
+    #[serde(default = "defaults::reuse")]
+    pub(super) reuse: Reuse,
+    /// What the plugin can reach; nothing that is not named here.
+    #[serde(default)]
+    pub(super) allow: Allow,
+    /// Whether a `file:` source is looked at every second and swapped in when it has changed. Never with `sha256`.
+    #[serde(default = "defaults::watch")]
+    pub(super) watch: bool,
+    /// How a new generation is tried when it is swapped in; `weir plugin swap` may say otherwise.
+    #[serde(default)]
+    pub(super) canary: Canary,
+}
+
+/// What a plugin can reach.
+#[derive(Default, Deserialize, Serialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct Allow {
+    /// Upstreams that it may fetch from, or send a request to.
+    pub(super) upstreams: Vec<Text<Name>>,
+    /// Spaces of the shared state that it shares with other plugins; its own it always has.
+    pub(super) state: Vec<Text<Name>>,
+}
+
+/// The admin API, over plain HTTP; keep it on a loopback address.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Admin {
+    /// Address and port.
+    #[serde(default = "defaults::admin_address", with = "As::<SocketAddress>")]
+    pub(super) address: std::net::SocketAddr,
+    /// What clients must present as a bearer token.
+    pub(super) token: Text<Secret>,
 }
 
 #[derive(Deserialize, JsonSchema)]
@@ -172,6 +217,10 @@ pub(super) struct Route {
     /// Conditions; all that are given must hold. Left out: every request.
     #[serde(default, rename = "match")]
     pub(super) matcher: Match,
+    /// Plugins that requests pass in this order, and responses in reverse: `headers`, `rate-limit`, `forward-auth`,
+    /// `body-replace`, or a plugin's name.
+    #[serde(default)]
+    pub(super) filters: Vec<Text<Name>>,
     /// Sends the request to the upstream of this name. A route has exactly one of `upstream` and `respond`.
     pub(super) upstream: Option<Text<Name>>,
     /// Answers by itself.

@@ -27,6 +27,7 @@ use std::sync::LazyLock;
 use file::File;
 use serde_json::Value;
 
+pub use document::Places;
 pub use error::{ConfigErrors, Problem};
 pub use reference::{reference, schema};
 pub use shortcut::{Overrides, from_upstreams};
@@ -39,8 +40,24 @@ use self::error::Place;
 use self::shape::Shape;
 
 /// The balancers that are embedded in the binary.
-pub const BUILTIN: &[&str] =
+pub const BALANCERS: &[&str] =
     &["round-robin", "least-connections", "weighted", "random-two-choices", "consistent-hash"];
+
+/// The filters that are embedded in the binary.
+pub const FILTERS: &[&str] = &["headers", "rate-limit", "forward-auth", "body-replace"];
+
+/// Whether a plugin of this name is embedded in the binary.
+pub fn is_builtin(name: &str) -> bool {
+    BALANCERS.contains(&name) || FILTERS.contains(&name)
+}
+
+/// Reads a duration as the configuration has them: `30s`, `500ms`.
+///
+/// # Errors
+/// What is wrong with it.
+pub fn duration(text: &str) -> Result<std::time::Duration, String> {
+    <units::Duration as text::Kind>::parse(text)
+}
 
 /// Reads, checks and resolves a configuration file. Relative paths in it are below its folder.
 ///
@@ -72,24 +89,28 @@ pub fn from_text(
 ) -> Result<Config, ConfigErrors> {
     let (mut document, mut value) = document::read(name, text).map_err(ConfigErrors::new)?;
     overrides.apply(&mut document, &mut value).map_err(ConfigErrors::new)?;
-    from_value(&document, value, base)
+    from_value(document, value, base)
 }
 
-fn from_value(document: &Document, mut value: Value, base: &Path) -> Result<Config, ConfigErrors> {
-    let shape = Shape::of(document, &SCHEMA, &mut value);
+fn from_value(document: Document, mut value: Value, base: &Path) -> Result<Config, ConfigErrors> {
+    let shape = Shape::of(&document, &SCHEMA, &mut value);
     let file = match serde_json::from_value::<File>(value) {
         Ok(file) => file,
         // What is missing or misshapen has been reported with its place.
         Err(_) if shape.has_problems() => return Err(ConfigErrors::new(shape.into_problems())),
         Err(error) => return Err(Problem::new(document.value(""), error.to_string()).into()),
     };
-    let mut check = Check::new(document, base);
-    let config = check.config(file);
+    let mut check = Check::new(&document, base);
+    let mut config = check.config(file);
     let mut problems = check.problems;
     problems.retain(|(path, _)| !shape.is_faulty_at(path));
     let mut problems: Vec<Problem> = problems.into_iter().map(|(_, problem)| problem).collect();
     problems.extend(shape.into_problems());
-    if problems.is_empty() { Ok(config) } else { Err(ConfigErrors::new(problems)) }
+    if !problems.is_empty() {
+        return Err(ConfigErrors::new(problems));
+    }
+    config.places = Places::new(document);
+    Ok(config)
 }
 
 /// Made once: it is the same for every file.

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use super::error::{did_you_mean, nearest};
 use super::text::Kind;
-use super::{BUILTIN, Source};
+use super::{BALANCERS, FILTERS, Source, is_builtin};
 
 /// A name that other keys refer to and that labels metrics.
 pub(super) struct Name;
@@ -14,6 +14,9 @@ pub(super) struct PluginSource;
 
 /// A SHA-256 in hexadecimal.
 pub(super) struct Digest;
+
+/// A secret, or where it is.
+pub(super) struct Secret;
 
 /// A path of requests.
 pub(super) struct PathPattern;
@@ -63,18 +66,17 @@ impl Kind for PluginSource {
 
     fn parse(text: &str) -> Result<Source, String> {
         match text.split_once(':') {
-            Some(("builtin", name)) if BUILTIN.contains(&name) => {
-                Ok(Source::Builtin(name.to_owned()))
-            }
+            Some(("builtin", name)) if is_builtin(name) => Ok(Source::Builtin(name.to_owned())),
             Some(("builtin", name)) => {
-                Err(format!("no built-in plugin \"{name}\"{}", did_you_mean(name, BUILTIN)))
+                let builtin = [BALANCERS, FILTERS].concat();
+                Err(format!("no built-in plugin \"{name}\"{}", did_you_mean(name, &builtin)))
             }
             Some(("file", "")) => Err("\"file:\" names no file".to_owned()),
             Some(("file", path)) => Ok(Source::File(PathBuf::from(path))),
             Some((scheme, _)) if !scheme.contains(['/', '.', '\\']) => Err(format!(
                 "\"{text}\" has the unknown scheme \"{scheme}\"; sources are builtin:NAME and file:PATH"
             )),
-            _ if BUILTIN.contains(&text) => {
+            _ if is_builtin(text) => {
                 Err(format!("\"{text}\" has no scheme; write \"builtin:{text}\""))
             }
             _ => Err(format!("\"{text}\" has no scheme; write \"file:{text}\"")),
@@ -113,6 +115,41 @@ impl Kind for Digest {
     fn print(value: &[u8; 32]) -> String {
         value.iter().map(|byte| format!("{byte:02x}")).collect()
     }
+}
+
+impl Kind for Secret {
+    type Value = SecretSource;
+    const FORMAT: &'static str = "secret";
+    const MEANING: &'static str = "`env:NAME` for a variable of the environment, `file:PATH` relative to the configuration, or the text itself";
+    const PATTERN: &'static str = "^.+$";
+    const EXAMPLES: &'static [&'static str] = &["env:WEIR_ADMIN_TOKEN", "file:admin.token"];
+
+    fn parse(text: &str) -> Result<SecretSource, String> {
+        match text.split_once(':') {
+            _ if text.is_empty() => Err("a secret cannot be empty".to_owned()),
+            Some(("env", "")) => Err("\"env:\" names no variable".to_owned()),
+            Some(("file", "")) => Err("\"file:\" names no file".to_owned()),
+            Some(("env", name)) => Ok(SecretSource::Environment(name.to_owned())),
+            Some(("file", path)) => Ok(SecretSource::File(PathBuf::from(path))),
+            _ => Ok(SecretSource::Plain(text.to_owned())),
+        }
+    }
+
+    fn print(value: &SecretSource) -> String {
+        match value {
+            SecretSource::Environment(name) => format!("env:{name}"),
+            SecretSource::File(path) => format!("file:{}", path.display()),
+            SecretSource::Plain(_) => "(a secret)".to_owned(),
+        }
+    }
+}
+
+/// Where a secret is.
+#[derive(Clone, PartialEq, Eq)]
+pub(super) enum SecretSource {
+    Environment(String),
+    File(PathBuf),
+    Plain(String),
 }
 
 impl Kind for PathPattern {

@@ -91,7 +91,7 @@ pub fn from_upstreams(overrides: &Overrides) -> Result<Config, ConfigErrors> {
     });
     let plugins = Overrides { plugins: overrides.plugins.clone(), upstreams: Vec::new() };
     plugins.apply(&mut document, &mut file).map_err(ConfigErrors::new)?;
-    from_value(&document, file, Path::new(""))
+    from_value(document, file, Path::new(""))
 }
 
 /// `http://HOST[:PORT]` as an endpoint's address.

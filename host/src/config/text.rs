@@ -234,6 +234,7 @@ pub(super) const FORMATS: &[Format] = &[
     Format::of::<addresses::CertificateName>(),
     Format::of::<names::PluginSource>(),
     Format::of::<names::Digest>(),
+    Format::of::<names::Secret>(),
     Format::of::<addresses::HostPattern>(),
     Format::of::<names::PathPattern>(),
     Format::of::<names::RequestPath>(),

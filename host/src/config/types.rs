@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use super::addresses::Authority;
 use super::defaults;
+use super::document::Places;
 use super::error::Problem;
 use super::names::{RequestPath, StatusRange};
 use super::telemetry::Telemetry;
@@ -32,12 +33,18 @@ pub struct Config {
     pub routes: Vec<Route>,
     /// Metrics, traces and logs.
     pub telemetry: Telemetry,
+    /// The admin API; absent: there is none.
+    pub admin: Option<Admin>,
+    /// What plugins share.
+    pub state: SharedState,
     /// How long requests in flight may take after a signal. Default 30 s.
     pub grace: Duration,
     /// Worker threads, at least one. Default: one a core.
     pub workers: usize,
     /// What is allowed and yet probably a mistake; for the log.
     pub warnings: Vec<Problem>,
+    /// Where things are written.
+    pub places: Places,
 }
 
 /// One address: UDP for HTTP/3, TCP for HTTP/2 and HTTP/1.1.
@@ -171,6 +178,72 @@ pub struct Plugin {
     pub config: serde_json::Value,
     /// Memory and time of a call.
     pub limits: PluginLimits,
+    /// What a filter's failure means for its request.
+    pub on_failure: OnFailure,
+    /// How long an instance lives.
+    pub reuse: Reuse,
+    /// Indexes into [`Config::upstreams`] that it may send requests to.
+    pub upstreams: Vec<usize>,
+    /// Spaces of the shared state that it may reach besides its own.
+    pub spaces: Vec<String>,
+    /// Whether a changed file is swapped in.
+    pub watch: bool,
+    /// How a new generation is tried.
+    pub canary: Canary,
+}
+
+/// What a filter's failure means for its request: a trap, a call that took too long, a refused result. A balancer's
+/// failure never fails a request: round robin takes its place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum OnFailure {
+    /// As if the plugin were not there.
+    Open,
+    /// The request is answered with 503.
+    Closed,
+}
+
+/// How long an instance of a plugin lives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Reuse {
+    /// One instance a worker, kept until it fails.
+    Worker,
+    /// A fresh one for each call, so that nothing can leak from one request to another; costs 10 µs and more.
+    Request,
+}
+
+/// How a new generation of a plugin is tried when it is swapped in. While it is tried, what it fails at is done again
+/// by the old one, and it goes back by itself when it fails or takes longer than that.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Canary {
+    /// Share of requests that the new generation gets.
+    #[serde(with = "As::<units::Percent>")]
+    pub share: f64,
+    /// How long it is tried; then it gets all requests.
+    #[serde(rename = "for", with = "As::<units::Duration>")]
+    #[schemars(extend("x-minimum" = "1s", "x-maximum" = "24h"))]
+    pub time: Duration,
+}
+
+/// The admin API.
+#[derive(Debug, Clone)]
+pub struct Admin {
+    /// Where it is served, over plain HTTP.
+    pub address: SocketAddr,
+    /// What clients must present as a bearer token.
+    pub token: String,
+}
+
+/// State that plugins share over workers and swaps, in memory.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct SharedState {
+    /// What keys, values and finding them may take; past it, what was not used for long makes room.
+    #[serde(with = "As::<units::MemorySize>")]
+    #[schemars(extend("x-minimum" = "1MiB", "x-maximum" = "64GiB"))]
+    pub memory: usize,
 }
 
 /// Where a component is.
@@ -307,6 +380,8 @@ pub struct Route {
     pub name: String,
     /// What must hold.
     pub matcher: Match,
+    /// Indexes into [`Config::plugins`], in the order in which requests pass.
+    pub filters: Vec<usize>,
     /// What happens then.
     pub action: Action,
 }

@@ -45,6 +45,12 @@ pub enum BodyError {
     /// No byte for too long.
     #[error("no byte of the body in time")]
     Timeout,
+    /// A filter decided that nothing more of it goes on.
+    #[error("a filter stopped the body")]
+    Stopped,
+    /// A filter failed on it.
+    #[error("a filter failed on the body")]
+    Filter,
     /// Framing of HTTP/1.1 or HTTP/2.
     #[error("read body")]
     Hyper(#[from] hyper::Error),

@@ -36,6 +36,10 @@ pub enum Failure {
     Trailers,
     /// The client sent nothing for too long.
     Timeout,
+    /// A filter let nothing more of it pass.
+    Stopped,
+    /// A filter failed on it.
+    Filter,
 }
 
 impl Exchange {
@@ -53,6 +57,13 @@ impl Exchange {
     /// Why reading it failed, if it did.
     pub fn failure(&self) -> Option<Failure> {
         self.failure.get()
+    }
+
+    /// Notes that the body failed on its further way.
+    pub fn fail(&self, failure: Failure) {
+        if self.failure.get().is_none() {
+            self.failure.set(Some(failure));
+        }
     }
 
     /// Completes when nothing of the request has moved for `limit`; never for `None`. Cancel safe.
@@ -250,6 +261,8 @@ impl From<&BodyError> for Failure {
             BodyError::Length { .. } => Self::Length,
             BodyError::Trailers(_) => Self::Trailers,
             BodyError::Timeout => Self::Timeout,
+            BodyError::Stopped => Self::Stopped,
+            BodyError::Filter => Self::Filter,
             BodyError::Aborted | BodyError::Hyper(_) | BodyError::Origin(_) | BodyError::H3(_) => {
                 Self::Aborted
             }

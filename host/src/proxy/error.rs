@@ -24,6 +24,9 @@ pub enum ProxyError {
     /// The request's body could not be read.
     #[error("read request body: {0:?}")]
     RequestBody(Failure),
+    /// A filter failed, and its plugin is closed on failure; its name, and how.
+    #[error("plugin {0} failed: {1}")]
+    Filter(Arc<str>, &'static str),
     /// No route matches.
     #[error("no route matches")]
     NoRoute,
@@ -74,6 +77,8 @@ pub enum Side {
     Upstream,
     /// This proxy or its configuration.
     Proxy,
+    /// A plugin.
+    Plugin,
 }
 
 impl Side {
@@ -83,6 +88,7 @@ impl Side {
             Self::Client => "client",
             Self::Upstream => "upstream",
             Self::Proxy => "proxy",
+            Self::Plugin => "plugin",
         }
     }
 }
@@ -115,10 +121,14 @@ impl ProxyError {
             Self::RequestBody(failure) => match failure {
                 Failure::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
                 Failure::Timeout => StatusCode::REQUEST_TIMEOUT,
+                Failure::Stopped => StatusCode::FORBIDDEN,
+                Failure::Filter => StatusCode::SERVICE_UNAVAILABLE,
                 Failure::Aborted | Failure::Length | Failure::Trailers => StatusCode::BAD_REQUEST,
             },
             Self::NoRoute => StatusCode::NOT_FOUND,
-            Self::NoEndpoint(_) | Self::Saturated { .. } => StatusCode::SERVICE_UNAVAILABLE,
+            Self::NoEndpoint(_) | Self::Saturated { .. } | Self::Filter(..) => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
             Self::Connect { .. } | Self::Exchange(_) => StatusCode::BAD_GATEWAY,
             Self::ConnectTimeout { .. } | Self::FirstByteTimeout | Self::TotalTimeout => {
                 StatusCode::GATEWAY_TIMEOUT
@@ -134,6 +144,7 @@ impl ProxyError {
             | Self::NotImplemented(_)
             | Self::RequestBody(_) => Side::Client,
             Self::NoRoute => Side::Proxy,
+            Self::Filter(..) => Side::Plugin,
             _ => Side::Upstream,
         }
     }
@@ -150,7 +161,10 @@ impl ProxyError {
                 Failure::Length => "body_length",
                 Failure::Trailers => "trailers",
                 Failure::Timeout => "body_timeout",
+                Failure::Stopped => "body_stopped",
+                Failure::Filter => "body_filter",
             },
+            Self::Filter(_, kind) => kind,
             Self::NoRoute => "no_route",
             Self::NoEndpoint(_) => "no_endpoint",
             Self::Saturated { .. } => "saturated",

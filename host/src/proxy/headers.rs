@@ -11,10 +11,11 @@ use http::{Uri, Version};
 
 use super::{Peer, Protocol};
 
-/// Turns a client's request head into the one that the origin gets.
+/// Turns a client's request head into the one that the origin gets: for `host`, which nearly always is the `authority` that
+/// the client asked for.
 ///
 /// Fields that `Connection` names go first, so that a client cannot have the ones added here removed.
-pub fn toward_upstream(head: &mut Parts, authority: &Authority, peer: &Peer) {
+pub fn toward_upstream(head: &mut Parts, authority: &Authority, host: &Authority, peer: &Peer) {
     let wants_trailers = wants_trailers(&head.headers);
     strip_connection(&mut head.headers);
     join_cookies(&mut head.headers);
@@ -30,7 +31,7 @@ pub fn toward_upstream(head: &mut Parts, authority: &Authority, peer: &Peer) {
     }
     add_forwarding(&mut head.headers, authority, peer);
     add_via(&mut head.headers, peer.protocol.via());
-    if let Ok(host) = HeaderValue::from_str(authority.as_str()) {
+    if let Ok(host) = HeaderValue::from_str(host.as_str()) {
         head.headers.insert(header::HOST, host);
     }
     head.version = Version::HTTP_11;
@@ -194,7 +195,8 @@ mod tests {
             tls: true,
             listener: 0,
         };
-        toward_upstream(&mut head, &"shop.example:8443".parse().unwrap(), &peer);
+        let authority = "shop.example:8443".parse().unwrap();
+        toward_upstream(&mut head, &authority, &authority, &peer);
         head
     }
 

@@ -4,8 +4,12 @@
 //! request; what can fail is in [`error`], and [`respond`] alone turns that into responses.
 
 pub mod body;
+pub mod edit;
 pub mod error;
+mod filtered;
+pub mod filters;
 pub mod headers;
+pub mod input;
 pub mod message;
 pub mod respond;
 
@@ -14,26 +18,34 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 
+use http::uri::Authority;
 use http::{Request, Response};
 use http_body::Body as _;
 use rand::rngs::SmallRng;
 use rand::{RngExt as _, SeedableRng as _};
 
+use crate::config::ListenerLimits;
 use crate::listen::body::Body;
-use crate::route::Action;
+use crate::plugins::view::{Pinned, View};
+use crate::route::{Action, Route};
 use crate::state::State;
 use crate::telemetry::Telemetry;
 use crate::telemetry::metrics::Local;
 use crate::telemetry::record::{Record, RequestId};
+use crate::upstream::Reach;
 use crate::upstream::send::Outgoing;
-use crate::upstream::{Reach, Upstream};
 use body::{Exchange, RequestBody};
 use error::ProxyError;
+use filters::{Chain, Way};
+use input::Subject;
+use message::Checked;
 
 /// What one worker needs to serve requests; lives on its thread.
 pub struct Proxy {
     state: Arc<State>,
     reaches: Vec<Reach>,
+    /// The plugins as new requests see them.
+    view: RefCell<Rc<View>>,
     telemetry: Arc<Telemetry>,
     metrics: Rc<Local>,
     random: RefCell<SmallRng>,
@@ -79,35 +91,30 @@ impl Protocol {
 impl Proxy {
     /// Makes one worker's proxy.
     pub fn new(state: Arc<State>, telemetry: Arc<Telemetry>) -> Self {
-        let reach = |upstream: &Arc<Upstream>| {
-            let metrics = telemetry.metrics.plugin(&upstream.balancer_name, 1);
-            Reach::new(Arc::clone(upstream), metrics)
-        };
-        let reaches = state.upstreams.iter().map(reach).collect();
+        let reaches = state.upstreams.iter().map(Arc::clone).map(Reach::new).collect();
+        let view = RefCell::new(Rc::new(View::new(&state.plugins, None)));
         let metrics = Rc::new(Local::new(&telemetry.metrics));
         let random = RefCell::new(SmallRng::from_rng(&mut rand::rng()));
-        Self { state, reaches, telemetry, metrics, random }
+        Self { state, reaches, view, telemetry, metrics, random }
     }
 
     /// Answers a request; every failure becomes a response. Dropping the future cancels the upstream's work.
     pub async fn serve(&self, request: Request<Body>, peer: Peer) -> Response<Body> {
         let id = RequestId(self.random.borrow_mut().random());
         let mut record = Record::start(&self.telemetry, &self.metrics, &request, &peer, id);
-        let response = match self.forward(request, &peer, &mut record).await {
+        let response = match self.forward(request, &peer, id, &mut record).await {
             Ok(response) => response,
-            Err(error) => {
-                record.error(error.side().label(), error.kind());
-                log(&error, id);
-                respond::to(&error, id)
-            }
+            Err(error) => fail(&error, id, &mut record),
         };
         record.finish(response)
     }
 
+    /// Finds the route and passes its filters; the response of the rest passes them back.
     async fn forward(
         &self,
         request: Request<Body>,
         peer: &Peer,
+        id: RequestId,
         record: &mut Record,
     ) -> Result<Response<Body>, ProxyError> {
         let limits = self.state.limits(peer.listener);
@@ -116,12 +123,45 @@ impl Proxy {
         let route =
             self.state.router.find(&head, checked.authority.as_str()).ok_or(ProxyError::NoRoute)?;
         record.route(&route.name);
-        let reach = match &route.action {
-            Action::Respond(respond) => return Ok(respond::fixed(respond)),
-            Action::Upstream(index) => self.reaches.get(*index).ok_or(ProxyError::NoRoute)?,
-        };
+        let pinned = Pinned::new(self.view(), id.0);
+        let subject = Subject::new(peer, id, &route.name);
+        let method = head.method.clone();
+        let mut chain =
+            Chain::new(&route.filters, &pinned, &subject, &self.reaches, limits, method);
 
-        headers::toward_upstream(&mut head, &checked.authority, peer);
+        let mut host = checked.authority.clone();
+        let response = match chain.on_request(&mut head, &mut host, record).await {
+            Ok(Way::Back(reply)) => Ok(reply),
+            Ok(Way::On(upstream)) => {
+                let request = Request::from_parts(head, body);
+                let going = Going { route, upstream, checked, host, chain: &chain, limits };
+                self.answer(request, going, &pinned, &subject, record).await
+            }
+            Err(error) => Err(error),
+        };
+        let response = response.unwrap_or_else(|error| fail(&error, id, record));
+        Ok(chain.on_response(response, record))
+    }
+
+    /// Does what the route says, with what the filters made of the request.
+    async fn answer(
+        &self,
+        request: Request<Body>,
+        going: Going<'_>,
+        pinned: &Pinned,
+        subject: &Subject<'_>,
+        record: &mut Record,
+    ) -> Result<Response<Body>, ProxyError> {
+        let Going { route, upstream, checked, host, chain, limits } = going;
+        let reach = match (upstream, &route.action) {
+            (None, Action::Respond(respond)) => return Ok(respond::fixed(respond)),
+            (Some(index), _) => self.reaches.get(index),
+            (None, Action::Upstream(index)) => self.reaches.get(*index),
+        };
+        let reach = reach.ok_or(ProxyError::NoRoute)?;
+
+        let (mut head, body) = request.into_parts();
+        headers::toward_upstream(&mut head, &checked.authority, &host, subject.peer);
         let exchange = Exchange::start(false, record.request_bytes());
         let idle = reach.upstream().timeouts.idle;
         let mut body =
@@ -129,15 +169,29 @@ impl Proxy {
         if checked.declared.is_none() && !body.is_end_stream() && head.method.is_safe() {
             body = RequestBody::settle(body).await?;
         }
+        if chain.wants_request_body() {
+            body = chain.on_request_body(body, &exchange);
+        }
         let request = Request::from_parts(head, body);
-        let outgoing = Outgoing { request, authority: checked.authority.as_str(), peer, exchange };
+        let authority = host.as_str();
+        let outgoing = Outgoing { request, authority, subject, exchange, pinned, is_own: true };
         let mut response = reach.send(outgoing, record).await?;
         headers::toward_client(response.headers_mut());
         Ok(response)
     }
 
-    /// Closes idle connections to origins that were idle for too long.
+    /// The plugins as a request that comes now sees them.
+    fn view(&self) -> Rc<View> {
+        let mut view = self.view.borrow_mut();
+        if !view.is_current(&self.state.plugins) {
+            *view = Rc::new(View::new(&self.state.plugins, Some(&view)));
+        }
+        Rc::clone(&view)
+    }
+
+    /// Closes idle connections to origins that were idle for too long, and lets go of plugins' generations that are over.
     pub fn sweep(&self) {
+        drop(self.view());
         self.reaches.iter().flat_map(Reach::pools).for_each(|pool| pool.sweep());
     }
 }
@@ -146,6 +200,25 @@ impl std::fmt::Debug for Proxy {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Proxy").finish_non_exhaustive()
     }
+}
+
+/// What the request side of a route led to.
+struct Going<'a> {
+    route: &'a Route,
+    /// The upstream that a filter chose.
+    upstream: Option<usize>,
+    checked: Checked,
+    /// The authority that the origin is to see.
+    host: Authority,
+    chain: &'a Chain<'a>,
+    limits: &'a ListenerLimits,
+}
+
+/// Notes a failure and makes its response.
+fn fail(error: &ProxyError, id: RequestId, record: &mut Record) -> Response<Body> {
+    record.error(error.side().label(), error.kind());
+    log(error, id);
+    respond::to(error, id)
 }
 
 /// Tells operators the whole chain of causes, once.

@@ -20,6 +20,8 @@ pub struct Router {
 pub struct Route {
     /// The value of the `route` label.
     pub name: Arc<str>,
+    /// Indexes of the plugins that requests pass, in order.
+    pub filters: Vec<usize>,
     /// What happens to a request that matches.
     pub action: Action,
     host: HostPattern,
@@ -57,6 +59,7 @@ impl Route {
         let matcher = &route.matcher;
         Self {
             name: Arc::from(route.name.as_str()),
+            filters: route.filters.clone(),
             action: match &route.action {
                 config::Action::Upstream(index) => Action::Upstream(*index),
                 config::Action::Respond(respond) => Action::Respond(respond.clone()),
@@ -85,7 +88,8 @@ mod tests {
     use crate::config::Match;
 
     fn route(name: &str, matcher: Match) -> config::Route {
-        config::Route { name: name.into(), matcher, action: config::Action::Upstream(0) }
+        let action = config::Action::Upstream(0);
+        config::Route { name: name.into(), matcher, filters: Vec::new(), action }
     }
 
     fn head(method: &str, uri: &str, fields: &[(&'static str, &'static str)]) -> Parts {

@@ -11,12 +11,15 @@ use prometheus::{
 use crate::telemetry::process::Process;
 
 mod local;
+mod plugin;
 mod set;
 #[cfg(test)]
 mod tests;
 
 pub(crate) use local::Route;
 pub use local::{Local, MethodLabel};
+use plugin::PluginMetrics;
+pub use plugin::{Function, Generation, Plugin, Swap};
 pub use set::Listed;
 pub(crate) use set::Set;
 
@@ -90,42 +93,12 @@ pub struct Backend {
     endpoint: String,
 }
 
-/// The gauges of one generation of a plugin, and its counters by function and kind. Clones share them.
-#[derive(Debug, Clone)]
-pub struct Plugin {
-    /// Instances that exist now.
-    pub instances: IntGauge,
-    /// Linear memory of all instances, bytes.
-    pub memory: IntGauge,
-    metrics: PluginMetrics,
-    plugin: String,
-    generation: String,
-}
-
-/// The counters of one function of a plugin. Clones share them.
-#[derive(Debug, Clone)]
-pub struct PluginFunction {
-    /// Calls, failed ones too.
-    pub calls: IntCounter,
-    /// Time inside a call.
-    pub duration: Histogram,
-}
-
 #[derive(Debug, Clone)]
 struct BackendMetrics {
     health: IntGaugeVec,
     requests: IntCounterVec,
     duration: HistogramVec,
     errors: IntCounterVec,
-}
-
-#[derive(Debug, Clone)]
-struct PluginMetrics {
-    calls: IntCounterVec,
-    duration: HistogramVec,
-    failures: IntCounterVec,
-    instances: IntGaugeVec,
-    memory: IntGaugeVec,
 }
 
 impl Metrics {
@@ -195,21 +168,9 @@ impl Metrics {
         }
     }
 
-    /// Returns the handles of one generation of a plugin.
-    pub fn plugin(&self, plugin: &str, generation: u64) -> Plugin {
-        let generation = generation.to_string();
-        let labels = &[plugin, &generation];
-        for kind in PLUGIN_FAILURES {
-            // There from the start, so that a rate over it exists before the first failure.
-            self.plugin.failures.with_label_values(&[plugin, &generation, kind]);
-        }
-        Plugin {
-            instances: self.plugin.instances.with_label_values(labels),
-            memory: self.plugin.memory.with_label_values(labels),
-            metrics: self.plugin.clone(),
-            plugin: plugin.to_owned(),
-            generation,
-        }
+    /// Returns what is counted for one plugin.
+    pub fn plugin(&self, name: &str) -> Plugin {
+        self.plugin.plugin(name)
     }
 
     /// Writes all metrics in Prometheus' text format 0.0.4, process figures read just before.
@@ -228,9 +189,6 @@ impl Metrics {
     }
 }
 
-/// The kinds of `weir_plugin_failures_total`: the runtime's, and a balancer that picked nothing.
-const PLUGIN_FAILURES: [&str; 6] = ["invalid", "memory", "none", "refused", "timeout", "trap"];
-
 impl Default for Metrics {
     fn default() -> Self {
         Self::new()
@@ -241,25 +199,6 @@ impl Backend {
     /// Counts a failed attempt; `kind` is from a closed set, it becomes a label.
     pub fn error(&self, kind: &'static str) {
         self.errors.with_label_values(&[self.upstream.as_str(), &self.endpoint, kind]).inc();
-    }
-}
-
-impl Plugin {
-    /// Returns the handles of one exported function.
-    pub fn function(&self, function: &'static str) -> PluginFunction {
-        let labels = &[self.plugin.as_str(), &self.generation, function];
-        PluginFunction {
-            calls: self.metrics.calls.with_label_values(labels),
-            duration: self.metrics.duration.with_label_values(labels),
-        }
-    }
-
-    /// Counts a failure; `kind` is from a closed set, it becomes a label.
-    pub fn failure(&self, kind: &'static str) {
-        self.metrics
-            .failures
-            .with_label_values(&[self.plugin.as_str(), &self.generation, kind])
-            .inc();
     }
 }
 
@@ -339,54 +278,6 @@ impl BackendMetrics {
     }
 }
 
-impl PluginMetrics {
-    fn register(set: &mut Set) -> Self {
-        Self {
-            calls: set.counters(
-                "weir_plugin_calls_total",
-                "Calls of a plugin's function, failed ones too.",
-                &["plugin", "generation", "function"],
-            ),
-            duration: set.histograms(
-                "weir_plugin_call_duration_seconds",
-                "Time inside a call of a plugin's function.",
-                &["plugin", "generation", "function"],
-                CALL_SECONDS,
-            ),
-            failures: set.counters(
-                "weir_plugin_failures_total",
-                "Failures of a plugin, by kind.",
-                &["plugin", "generation", "kind"],
-            ),
-            instances: set.gauges(
-                "weir_plugin_instances",
-                "Instances of a plugin that exist now.",
-                &["plugin", "generation"],
-            ),
-            memory: set.gauges(
-                "weir_plugin_memory_bytes",
-                "Linear memory of all instances of a plugin.",
-                &["plugin", "generation"],
-            ),
-        }
-    }
-}
-
 /// Upper bounds for requests and round trips: from a cached answer on one machine to a slow download.
 const REQUEST_SECONDS: &[f64] =
     &[0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0];
-
-/// Upper bounds for plugin calls: a kept instance answers in 0.2 µs, the default time limit is 5 ms.
-const CALL_SECONDS: &[f64] = &[
-    0.000_000_25,
-    0.000_000_5,
-    0.000_001,
-    0.000_002_5,
-    0.000_005,
-    0.000_01,
-    0.000_05,
-    0.000_25,
-    0.001,
-    0.005,
-    0.025,
-];

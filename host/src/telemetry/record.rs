@@ -331,6 +331,8 @@ fn failure(error: &BodyError) -> &'static str {
         BodyError::Length { .. } => "length",
         BodyError::Trailers(_) => "trailers",
         BodyError::Timeout => "timeout",
+        BodyError::Stopped => "stopped",
+        BodyError::Filter => "filter",
         BodyError::Origin(_) | BodyError::Hyper(_) | BodyError::H3(_) => "framing",
     }
 }

@@ -23,6 +23,9 @@ use crate::telemetry::{TelemetryError, traceparent};
 /// The span around a balancer's choice.
 pub const PICK: &str = "pick";
 
+/// The span around one call of a filter.
+pub const FILTER: &str = "filter";
+
 /// The span around one attempt at an endpoint; its context is what the endpoint sees.
 pub const ATTEMPT: &str = "attempt";
 

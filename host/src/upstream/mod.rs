@@ -14,8 +14,6 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
-use weir_runtime::Balancer;
-
 use crate::config;
 use crate::telemetry::metrics::{Backend, Metrics};
 
@@ -33,10 +31,8 @@ pub struct Upstream {
     pub limits: config::UpstreamLimits,
     /// How endpoints are probed, if at all.
     pub health: Option<config::Health>,
-    /// The compiled balancer.
-    pub(crate) balancer: Arc<Balancer>,
-    /// The balancer plugin's name, for labels.
-    pub(crate) balancer_name: Arc<str>,
+    /// Index of the balancer among the plugins.
+    pub(crate) balancer: usize,
     /// The JSON given to its `configure`.
     pub(crate) balancer_config: String,
     /// Numbers requests over all workers: what makes round robin exact.
@@ -65,13 +61,7 @@ pub struct Endpoint {
 
 impl Upstream {
     /// Makes the shared state of an upstream; every endpoint starts healthy.
-    pub fn new(
-        config: &config::Upstream,
-        balancer: Arc<Balancer>,
-        balancer_name: &str,
-        balancer_config: String,
-        metrics: &Metrics,
-    ) -> Self {
+    pub fn new(config: &config::Upstream, balancer_config: String, metrics: &Metrics) -> Self {
         let endpoint = |endpoint: &config::Endpoint| {
             let backend = metrics.backend(&config.name, &endpoint.name);
             Arc::new(Endpoint {
@@ -91,8 +81,7 @@ impl Upstream {
             timeouts: config.timeouts.clone(),
             limits: config.limits.clone(),
             health: config.health.clone(),
-            balancer,
-            balancer_name: Arc::from(balancer_name),
+            balancer: config.balancer,
             balancer_config,
             sequence: AtomicU64::new(0),
             membership: AtomicU64::new(1),

@@ -1,6 +1,7 @@
 //! One worker's way to one upstream: pick an endpoint, get a connection, send, and send again where that is safe.
 
 use std::cell::RefCell;
+use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -10,17 +11,18 @@ use http::{Method, Request, Response};
 use http_body::Body as _;
 use tokio::time::Instant;
 
-use super::balance::{Chooser, Turn};
+use super::balance::{Chooser, Question, Turn};
 use super::body::{Bounds, Exchanged};
 use super::connect::{ConnectError, Connection, Pool};
 use super::h1::{H1Error, Received, head};
 use super::{Endpoint, Upstream};
 use crate::listen::body::Body;
-use crate::proxy::Peer;
+use crate::plugins::view::Pinned;
 use crate::proxy::body::Exchange;
 use crate::proxy::error::ProxyError;
-use crate::telemetry::metrics::Plugin as PluginMetrics;
+use crate::proxy::input::Subject;
 use crate::telemetry::record::Record;
+use crate::telemetry::trace::{ATTEMPT, PICK};
 
 /// One worker's share of an upstream: its balancer instance and its connections.
 pub struct Reach {
@@ -33,23 +35,27 @@ pub struct Reach {
 pub struct Outgoing<'a> {
     /// The head as the origin gets it, and the body.
     pub request: Request<Body>,
-    /// The client's authority.
+    /// The authority that it is for.
     pub authority: &'a str,
-    /// The client.
-    pub peer: &'a Peer,
+    /// Whose request it is.
+    pub subject: &'a Subject<'a>,
     /// How far the request's body has come.
     pub exchange: Rc<Exchange>,
+    /// The generations of plugins that it meets.
+    pub pinned: &'a Pinned,
+    /// Whether it is the client's request, whose endpoint the access record names, and not one made on the way.
+    pub is_own: bool,
 }
 
 impl Reach {
     /// Makes one worker's share.
-    pub fn new(upstream: Arc<Upstream>, metrics: PluginMetrics) -> Self {
+    pub fn new(upstream: Arc<Upstream>) -> Self {
         let pool = |endpoint: &Arc<Endpoint>| {
             let (limits, connect) = (upstream.limits.clone(), upstream.timeouts.connect);
             Rc::new(Pool::new(Arc::clone(endpoint), limits, connect))
         };
         let pools = upstream.endpoints.iter().map(pool).collect();
-        let chooser = RefCell::new(Chooser::new(Arc::clone(&upstream), metrics));
+        let chooser = RefCell::new(Chooser::new(Arc::clone(&upstream)));
         Self { upstream, chooser, pools }
     }
 
@@ -77,7 +83,8 @@ impl Reach {
         record: &mut Record,
     ) -> Result<Response<Body>, ProxyError> {
         let total = self.upstream.timeouts.total.map(|total| Instant::now() + total);
-        let sending = self.attempts(outgoing, record, total);
+        // Pinned here, so that the two ways to wait share its room.
+        let sending = pin!(self.attempts(outgoing, record, total));
         match total {
             None => sending.await,
             Some(at) => tokio::time::timeout_at(at, sending)
@@ -92,13 +99,18 @@ impl Reach {
         record: &mut Record,
         total: Option<Instant>,
     ) -> Result<Response<Body>, ProxyError> {
-        let Outgoing { request, authority, peer, exchange } = outgoing;
+        let Outgoing { request, authority, subject, exchange, pinned, is_own } = outgoing;
         let (mut head, body) = request.into_parts();
         let mut turn = Turn::default();
         loop {
-            let (id, endpoint, pool) = self.pick(&head, authority, peer, &mut turn, record)?;
+            let question = Question { head: &head, authority, subject };
+            let (id, endpoint, pool) = self.pick(&question, &mut turn, pinned, record)?;
+            if is_own {
+                record.attempt(&self.upstream.name, &endpoint.name);
+            }
+            endpoint.metrics.requests.inc();
             let in_flight = endpoint.enter();
-            let mut span = record.span("attempt");
+            let mut span = record.span(ATTEMPT);
             record.propagate(&mut head.headers);
             let start = std::time::Instant::now();
             let connection = match pool.idle() {
@@ -150,14 +162,15 @@ impl Reach {
 
     fn pick(
         &self,
-        head: &Parts,
-        authority: &str,
-        peer: &Peer,
+        question: &Question<'_>,
         turn: &mut Turn,
-        record: &mut Record,
+        pinned: &Pinned,
+        record: &Record,
     ) -> Result<(u32, Arc<Endpoint>, Rc<Pool>), ProxyError> {
-        let span = record.span("pick");
-        let id = self.chooser.borrow_mut().pick(head, authority, peer, turn);
+        let span = record.span(PICK);
+        let lane = pinned.lane(self.upstream.balancer);
+        let id =
+            lane.and_then(|lane| self.chooser.borrow_mut().pick(question, turn, lane, pinned.roll));
         let chosen = id.and_then(|id| {
             let index = usize::try_from(id).ok()?;
             Some((id, self.upstream.endpoints.get(index)?, self.pools.get(index)?))
@@ -166,10 +179,9 @@ impl Reach {
             chosen.ok_or_else(|| ProxyError::NoEndpoint(Arc::clone(&self.upstream.name)))?;
         if let Some(mut span) = span {
             span.attribute("weir.endpoint", endpoint.name.to_string());
-            span.attribute("weir.balancer", self.upstream.balancer_name.to_string());
+            let balancer = lane.map(|lane| lane.slot.name.to_string());
+            span.attribute("weir.balancer", balancer.unwrap_or_default());
         }
-        record.attempt(&self.upstream.name, &endpoint.name);
-        endpoint.metrics.requests.inc();
         Ok((id, Arc::clone(endpoint), Rc::clone(pool)))
     }
 

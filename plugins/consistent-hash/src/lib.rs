@@ -8,39 +8,37 @@
 
 mod table;
 
+use schemars::JsonSchema;
 use serde::Deserialize;
 use table::{Table, hash, mix};
-use weir_sdk::{Balancer, Endpoint, Manifest, Needs, Pick};
+use weir_sdk::{Balancer, Endpoint, Input, Needs, Pick};
 
-/// Its configuration; SCHEMA says the same.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct Config {
+    /// What makes requests alike: client (the address), path (without query), header:NAME or cookie:NAME.
+    #[schemars(regex(pattern = r"^(client|path|(header|cookie):[!#$%&'*+.^_`|~0-9A-Za-z-]+)$"))]
     #[serde(default = "client")]
     key: String,
 }
 
 #[derive(Debug)]
 struct ConsistentHash {
-    input: String,
+    key: Input,
+    is_path: bool,
     ids: Vec<u32>,
     table: Table,
 }
 
+#[weir_sdk::balancer]
 impl Balancer for ConsistentHash {
     type Config = Config;
 
-    fn describe() -> Manifest {
-        weir_sdk::manifest!(SCHEMA)
-    }
-
-    fn new(config: Config) -> Result<Self, String> {
-        Ok(ConsistentHash { input: input(&config.key)?, ids: Vec::new(), table: Table::new(&[]) })
-    }
-
-    fn needs(&self) -> Needs {
-        let inputs = vec![self.input.clone()];
-        Needs { inputs, sequence: true, loads: false, outcomes: false }
+    fn new(config: Config, needs: &mut Needs) -> Result<Self, String> {
+        needs.sequence();
+        let name = input(&config.key)?;
+        let (is_path, key) = (name == PATH, needs.input(name));
+        Ok(ConsistentHash { key, is_path, ids: Vec::new(), table: Table::new(&[]) })
     }
 
     fn update(&mut self, endpoints: Vec<Endpoint>) {
@@ -55,8 +53,8 @@ impl Balancer for ConsistentHash {
     }
 
     fn pick(&mut self, pick: &Pick<'_>) -> Option<u32> {
-        let key = match pick.input(0) {
-            Some(path) if self.input == PATH => hash(path.split(|byte| *byte == b'?').next()?),
+        let key = match pick.bytes(self.key) {
+            Some(path) if self.is_path => hash(path.split(|byte| *byte == b'?').next()?),
             Some(value) => hash(value),
             None => mix(pick.sequence),
         };
@@ -64,8 +62,6 @@ impl Balancer for ConsistentHash {
         self.ids.get(index).copied()
     }
 }
-
-weir_sdk::export_balancer!(ConsistentHash);
 
 /// The host's name for what the user calls it.
 fn input(key: &str) -> Result<String, String> {
@@ -93,19 +89,6 @@ fn client() -> String {
 /// The path is hashed without its query.
 const PATH: &str = ":path";
 
-const SCHEMA: &str = r##"{
-  "type": "object",
-  "properties": {
-    "key": {
-      "type": "string",
-      "description": "What makes requests alike: client (the address), path (without query), header:NAME or cookie:NAME",
-      "pattern": "^(client|path|(header|cookie):[!#$%&'*+.^_`|~0-9A-Za-z-]+)$",
-      "default": "client"
-    }
-  },
-  "additionalProperties": false
-}"##;
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -120,8 +103,12 @@ mod tests {
         }
     }
 
+    fn new(key: &str) -> Result<ConsistentHash, String> {
+        ConsistentHash::new(Config { key: key.to_owned() }, &mut Needs::default())
+    }
+
     fn balancer(key: &str, endpoints: Vec<Endpoint>) -> ConsistentHash {
-        let mut balancer = ConsistentHash::new(Config { key: key.to_owned() }).unwrap();
+        let mut balancer = new(key).unwrap();
         balancer.update(endpoints);
         balancer
     }
@@ -186,7 +173,7 @@ mod tests {
 
     #[test]
     fn inputs_are_the_host_s_names() {
-        let needs = |key| balancer(key, vec![]).needs().inputs;
+        let needs = |key| input(key).map(|name| [name]).unwrap();
         assert_eq!(needs("client"), ["client.address"]);
         assert_eq!(needs("path"), [":path"]);
         assert_eq!(needs("header:X-User"), ["header:x-user"]);
@@ -196,7 +183,7 @@ mod tests {
     #[test]
     fn what_cannot_be_hashed_on_is_refused() {
         for key in ["", "user", "header:", "header:x y", "cookie", "query:a", "header:a:b"] {
-            let error = ConsistentHash::new(Config { key: key.to_owned() }).unwrap_err();
+            let error = new(key).unwrap_err();
             assert!(error.contains("is none of client, path"), "{error}");
         }
     }

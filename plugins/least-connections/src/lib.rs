@@ -4,7 +4,7 @@
 //! sequence number, so an idle upstream is used evenly. An endpoint of weight 0 gets nothing, and one that this
 //! request already tried only if there is no other.
 
-use weir_sdk::{Balancer, Endpoint, Manifest, Needs, NoConfig, Pick, TRIED};
+use weir_sdk::{Balancer, Endpoint, Needs, NoConfig, Pick, TRIED};
 
 #[derive(Debug)]
 struct LeastConnections {
@@ -19,19 +19,14 @@ struct Candidate {
     weight: u32,
 }
 
+#[weir_sdk::balancer]
 impl Balancer for LeastConnections {
     type Config = NoConfig;
 
-    fn describe() -> Manifest {
-        weir_sdk::manifest!(NoConfig::SCHEMA)
-    }
-
-    fn new(_config: NoConfig) -> Result<Self, String> {
+    fn new(_config: NoConfig, needs: &mut Needs) -> Result<Self, String> {
+        needs.sequence();
+        needs.loads();
         Ok(LeastConnections { endpoints: Vec::new() })
-    }
-
-    fn needs(&self) -> Needs {
-        Needs { inputs: Vec::new(), sequence: true, loads: true, outcomes: false }
     }
 
     fn update(&mut self, endpoints: Vec<Endpoint>) {
@@ -65,14 +60,12 @@ fn is_less((a, load_a): (Candidate, u32), (b, load_b): (Candidate, u32)) -> bool
     }
 }
 
-weir_sdk::export_balancer!(LeastConnections);
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn balancer(weights: &[u32]) -> LeastConnections {
-        let mut balancer = LeastConnections::new(NoConfig).unwrap();
+        let mut balancer = LeastConnections::new(NoConfig, &mut Needs::default()).unwrap();
         let endpoint = |(id, weight): (usize, &u32)| Endpoint {
             id: id as u32,
             address: format!("10.0.0.{id}:80"),

@@ -4,7 +4,7 @@
 //! that act on stale loads don't all rush to the same endpoint. An endpoint of weight 0 gets nothing, and one
 //! that this request already tried only if there is no other.
 
-use weir_sdk::{Balancer, Endpoint, Manifest, Needs, NoConfig, Pick, TRIED, host};
+use weir_sdk::{Balancer, Endpoint, Needs, NoConfig, Pick, TRIED, host};
 
 #[derive(Debug)]
 struct RandomTwoChoices {
@@ -20,19 +20,13 @@ struct Candidate {
     weight: u32,
 }
 
+#[weir_sdk::balancer]
 impl Balancer for RandomTwoChoices {
     type Config = NoConfig;
 
-    fn describe() -> Manifest {
-        weir_sdk::manifest!(NoConfig::SCHEMA)
-    }
-
-    fn new(_config: NoConfig) -> Result<Self, String> {
+    fn new(_config: NoConfig, needs: &mut Needs) -> Result<Self, String> {
+        needs.loads();
         Ok(RandomTwoChoices { endpoints: Vec::new(), random: Random(host::random()) })
-    }
-
-    fn needs(&self) -> Needs {
-        Needs { inputs: Vec::new(), sequence: false, loads: true, outcomes: false }
     }
 
     fn update(&mut self, endpoints: Vec<Endpoint>) {
@@ -98,8 +92,6 @@ impl Random {
         z ^ (z >> 31)
     }
 }
-
-weir_sdk::export_balancer!(RandomTwoChoices);
 
 #[cfg(test)]
 mod tests {

@@ -3,26 +3,20 @@
 //! The turn is the host's sequence number, which all workers share, so the distribution is exact over all of them. An
 //! endpoint of weight 0 gets nothing; other weights are not looked at.
 
-use weir_sdk::{Balancer, Endpoint, Manifest, Needs, NoConfig, Pick};
+use weir_sdk::{Balancer, Endpoint, Needs, NoConfig, Pick};
 
 #[derive(Debug)]
 struct RoundRobin {
     ids: Vec<u32>,
 }
 
+#[weir_sdk::balancer]
 impl Balancer for RoundRobin {
     type Config = NoConfig;
 
-    fn describe() -> Manifest {
-        weir_sdk::manifest!(NoConfig::SCHEMA)
-    }
-
-    fn new(_config: NoConfig) -> Result<Self, String> {
+    fn new(_config: NoConfig, needs: &mut Needs) -> Result<Self, String> {
+        needs.sequence();
         Ok(RoundRobin { ids: Vec::new() })
-    }
-
-    fn needs(&self) -> Needs {
-        Needs { inputs: Vec::new(), sequence: true, loads: false, outcomes: false }
     }
 
     fn update(&mut self, endpoints: Vec<Endpoint>) {
@@ -37,14 +31,12 @@ impl Balancer for RoundRobin {
     }
 }
 
-weir_sdk::export_balancer!(RoundRobin);
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn balancer(weights: &[u32]) -> RoundRobin {
-        let mut balancer = RoundRobin::new(NoConfig).unwrap();
+        let mut balancer = RoundRobin::new(NoConfig, &mut Needs::default()).unwrap();
         let endpoint = |(id, weight): (usize, &u32)| Endpoint {
             id: id as u32 + 10,
             address: format!("10.0.0.{id}:80"),

@@ -7,7 +7,7 @@
 mod schedule;
 
 use schedule::Schedule;
-use weir_sdk::{Balancer, Endpoint, Manifest, Needs, NoConfig, Pick};
+use weir_sdk::{Balancer, Endpoint, Needs, NoConfig, Pick};
 
 #[derive(Debug)]
 struct Weighted {
@@ -15,19 +15,13 @@ struct Weighted {
     schedule: Schedule,
 }
 
+#[weir_sdk::balancer]
 impl Balancer for Weighted {
     type Config = NoConfig;
 
-    fn describe() -> Manifest {
-        weir_sdk::manifest!(NoConfig::SCHEMA)
-    }
-
-    fn new(_config: NoConfig) -> Result<Self, String> {
+    fn new(_config: NoConfig, needs: &mut Needs) -> Result<Self, String> {
+        needs.sequence();
         Ok(Weighted { ids: Vec::new(), schedule: Schedule::new(&[]) })
-    }
-
-    fn needs(&self) -> Needs {
-        Needs { inputs: Vec::new(), sequence: true, loads: false, outcomes: false }
     }
 
     fn update(&mut self, endpoints: Vec<Endpoint>) {
@@ -45,14 +39,12 @@ impl Balancer for Weighted {
     }
 }
 
-weir_sdk::export_balancer!(Weighted);
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn balancer(weights: &[u32]) -> Weighted {
-        let mut balancer = Weighted::new(NoConfig).unwrap();
+        let mut balancer = Weighted::new(NoConfig, &mut Needs::default()).unwrap();
         let endpoint = |(id, weight): (usize, &u32)| Endpoint {
             id: id as u32,
             address: format!("10.0.0.{id}:80"),

@@ -152,6 +152,7 @@ mod tests {
             "plugins/first/src/lib.rs",
             "sdk/Cargo.toml",
             "sdk/src/lib.rs",
+            "sdk/macros/src/lib.rs",
             "wit/types.wit",
         ] {
             let path = root.path().join(file);
@@ -177,9 +178,13 @@ mod tests {
 
     #[test]
     fn a_change_of_any_source_makes_a_component_old() {
-        for file in
-            ["plugins/Cargo.lock", "plugins/first/src/lib.rs", "sdk/src/lib.rs", "wit/types.wit"]
-        {
+        for file in [
+            "plugins/Cargo.lock",
+            "plugins/first/src/lib.rs",
+            "sdk/macros/src/lib.rs",
+            "sdk/src/lib.rs",
+            "wit/types.wit",
+        ] {
             let (root, workspace) = repository();
             fs::write(root.path().join(file), "changed").unwrap();
             assert_eq!(wrong(&root, &workspace), ["first is older than its sources"], "{file}");

@@ -5,10 +5,14 @@
 
 mod component;
 mod dist;
+mod project;
+mod reference;
 mod toolchain;
 mod workspace;
 
 pub use component::component;
 pub use dist::{Entry, digest, verify, write};
+pub use project::project;
+pub use reference::reference;
 pub use toolchain::Toolchain;
 pub use workspace::{Built, Workspace};

@@ -29,6 +29,8 @@ enum Command {
     Guests,
     /// Fails when a component in plugins/dist is older than its sources
     Verify,
+    /// Prints the reference of the plugin interface, in Markdown
+    Reference,
     /// Makes a component of a core module
     Component {
         /// The module, built with weir-sdk for wasm32-unknown-unknown
@@ -44,6 +46,10 @@ fn main() -> anyhow::Result<()> {
         Command::Plugins { out } => plugins(out),
         Command::Guests => guests(),
         Command::Verify => current(),
+        Command::Reference => {
+            let page = weir_sdk_build::reference(&repository()?.join("wit"))?;
+            io::stdout().write_all(page.as_bytes()).context("write to standard output")
+        }
         Command::Component { module, output } => {
             let core = fs::read(&module).with_context(|| format!("read {}", module.display()))?;
             let wasm = component(&core)?;

@@ -78,9 +78,12 @@ impl Workspace {
             self.folder.join(name).join("Cargo.toml"),
             self.root.join("sdk/Cargo.toml"),
         ];
-        for folder in
-            [self.folder.join(name).join("src"), self.root.join("sdk/src"), self.root.join("wit")]
-        {
+        for folder in [
+            self.folder.join(name).join("src"),
+            self.root.join("sdk/src"),
+            self.root.join("sdk/macros/src"),
+            self.root.join("wit"),
+        ] {
             collect(&folder, &mut files)?;
         }
         files.sort();

@@ -1,7 +1,7 @@
 //! The host's functions, in a component.
 
-use crate::bindings::weir::plugin::host;
-pub(super) use crate::bindings::weir::plugin::host::{log, now};
+use crate::bindings::host;
+pub(super) use crate::bindings::host::{count, log, now};
 
 pub(super) fn random() -> u64 {
     // The host answers with as many bytes as were asked for.

@@ -1,9 +1,8 @@
-//! The guest's log: lines go to `tracing` under the target `weir::plugin`, with the plugin's name, cut in length
-//! and bounded in rate so that a guest cannot fill a disk or hide other lines.
+//! The guest's log: lines are cut in length and bounded in rate, so that a guest cannot fill a disk or hide other lines.
 
 use std::time::{Duration, Instant};
 
-use crate::bindings::weir::plugin::host::Level;
+use crate::environment::{Level, Services};
 
 /// How many lines an instance may still write in this second.
 #[derive(Debug, Default)]
@@ -15,16 +14,15 @@ pub(crate) struct LogBudget {
 
 impl LogBudget {
     /// Writes a line, or counts it as dropped.
-    pub(crate) fn write(&mut self, plugin: &str, level: Level, message: &str) {
-        if !self.admit(plugin, Instant::now()) {
-            return;
-        }
-        let message = printable(message);
-        match level {
-            Level::Debug => tracing::debug!(target: TARGET, plugin, "{message}"),
-            Level::Info => tracing::info!(target: TARGET, plugin, "{message}"),
-            Level::Warn => tracing::warn!(target: TARGET, plugin, "{message}"),
-            Level::Error => tracing::error!(target: TARGET, plugin, "{message}"),
+    pub(crate) fn write(
+        &mut self,
+        services: &dyn Services,
+        plugin: &str,
+        level: Level,
+        message: &str,
+    ) {
+        if self.admit(plugin, Instant::now()) {
+            services.log(plugin, level, &printable(message));
         }
     }
 

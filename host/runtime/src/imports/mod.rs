@@ -1,38 +1,128 @@
-//! `weir:plugin/host`: what a guest may ask of the host. No function calls back, waits, or costs more than its
-//! bound.
+//! `weir:plugin/host` and `weir:plugin/state`: what a guest may ask of the host. No function calls back, waits, or costs
+//! more than its bound.
 
 pub(crate) mod log;
 
-use std::time::{SystemTime, UNIX_EPOCH};
-
-use rand::Rng;
-
-use crate::bindings::weir::plugin::{host, types};
+use crate::bindings::{bodies, filtering, host, state, types};
+use crate::environment::Level;
 use crate::instance::State;
 
 impl types::Host for State {}
 
+impl filtering::Host for State {}
+
+impl bodies::Host for State {}
+
 impl host::Host for State {
     fn log(&mut self, level: host::Level, message: String) {
-        self.log.write(&self.plugin, level, &message);
+        let level = match level {
+            host::Level::Debug => Level::Debug,
+            host::Level::Info => Level::Info,
+            host::Level::Warn => Level::Warn,
+            host::Level::Error => Level::Error,
+        };
+        self.log.write(self.environment.services(), &self.plugin, level, &message);
     }
 
     fn now(&mut self) -> u64 {
-        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)
+        self.environment.services().now()
     }
 
     fn random(&mut self, len: u32) -> wasmtime::Result<Vec<u8>> {
         if len > MAX_RANDOM {
-            return Err(wasmtime::Error::msg(format!(
-                "random asked for {len} bytes, at most {MAX_RANDOM} are given at once"
-            )));
+            return trap(format!("random asked for {len} bytes, at most {MAX_RANDOM} are given"));
         }
         let mut bytes = vec![0; len as usize];
-        rand::rng().fill_bytes(&mut bytes);
+        self.environment.services().random(&mut bytes);
         Ok(bytes)
     }
+
+    fn count(&mut self, metric: String, by: u64) {
+        let is_name = (1..=MAX_METRIC).contains(&metric.len())
+            && metric.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
+        if is_name {
+            self.environment.services().count(&metric, by);
+        }
+    }
+}
+
+impl state::Host for State {
+    fn add(&mut self, space: String, key: String, by: i64, ttl_ms: u64) -> wasmtime::Result<i64> {
+        let key = self.key(&space, &key)?;
+        Ok(self.environment.state().add(&key, by, ttl_ms, self.environment.services().now()))
+    }
+
+    fn get(&mut self, space: String, key: String) -> wasmtime::Result<Option<Vec<u8>>> {
+        let key = self.key(&space, &key)?;
+        Ok(self.environment.state().get(&key, self.environment.services().now()))
+    }
+
+    fn set(
+        &mut self,
+        space: String,
+        key: String,
+        value: Vec<u8>,
+        ttl_ms: u64,
+    ) -> wasmtime::Result<()> {
+        let key = self.key(&space, &key)?;
+        check_value(&value)?;
+        self.environment.state().set(&key, &value, ttl_ms, self.environment.services().now());
+        Ok(())
+    }
+
+    fn replace(
+        &mut self,
+        space: String,
+        key: String,
+        expected: Option<Vec<u8>>,
+        value: Vec<u8>,
+        ttl_ms: u64,
+    ) -> wasmtime::Result<bool> {
+        let key = self.key(&space, &key)?;
+        check_value(&value)?;
+        let now = self.environment.services().now();
+        Ok(self.environment.state().replace(&key, expected.as_deref(), &value, ttl_ms, now))
+    }
+
+    fn remove(&mut self, space: String, key: String) -> wasmtime::Result<()> {
+        let key = self.key(&space, &key)?;
+        self.environment.state().remove(&key);
+        Ok(())
+    }
+}
+
+impl State {
+    fn key(&self, space: &str, key: &str) -> wasmtime::Result<Vec<u8>> {
+        if key.len() > MAX_KEY {
+            return trap(format!("a key of the state has {} bytes, at most {MAX_KEY}", key.len()));
+        }
+        match self.environment.key(space, key) {
+            Some(key) => Ok(key),
+            None => trap(format!("the space {space:?} is not among allow.state")),
+        }
+    }
+}
+
+fn check_value(value: &[u8]) -> wasmtime::Result<()> {
+    if value.len() > MAX_VALUE {
+        return trap(format!(
+            "a value of the state has {} bytes, at most {MAX_VALUE}",
+            value.len()
+        ));
+    }
+    Ok(())
+}
+
+fn trap<T>(reason: String) -> wasmtime::Result<T> {
+    Err(wasmtime::Error::msg(reason))
 }
 
 /// Bytes of one `random` call; a seed needs 32.
 const MAX_RANDOM: u32 = 4096;
+
+/// Letters of a metric's name.
+const MAX_METRIC: usize = 64;
+
+/// Bytes of a key and of a value in `state`.
+const MAX_KEY: usize = 1024;
+const MAX_VALUE: usize = 64 << 10;

@@ -9,7 +9,7 @@ const BUILTINS: [&str; 5] =
     ["round-robin", "least-connections", "weighted", "random-two-choices", "consistent-hash"];
 
 fn instance(name: &str, weights: &[u32]) -> BalancerInstance {
-    let mut instance = builtin(name).instantiate("null").unwrap();
+    let mut instance = builtin(name).balancer("null").unwrap();
     instance.update(&endpoints(weights)).unwrap();
     instance
 }
@@ -32,7 +32,7 @@ fn each_describes_itself_by_its_name_and_has_a_schema() {
 #[test]
 fn each_refuses_a_key_that_it_does_not_know_by_name() {
     for name in BUILTINS {
-        let error = builtin(name).instantiate(r#"{"shares": 3}"#).err().unwrap();
+        let error = builtin(name).balancer(r#"{"shares": 3}"#).err().unwrap();
         assert_eq!(error.kind(), "refused");
         assert!(error.to_string().contains("unknown field `shares`"), "{error}");
     }
@@ -41,7 +41,7 @@ fn each_refuses_a_key_that_it_does_not_know_by_name() {
 #[test]
 fn each_answers_none_without_endpoints_and_before_any() {
     for name in BUILTINS {
-        let mut instance = builtin(name).instantiate("{}").unwrap();
+        let mut instance = builtin(name).balancer("{}").unwrap();
         assert_eq!(pick(&mut instance, 1, &[]), None);
         instance.update(&[]).unwrap();
         assert_eq!(pick(&mut instance, 2, &[]), None);
@@ -87,7 +87,7 @@ fn each_keeps_its_memory_however_long_it_runs() {
 #[test]
 fn round_robin_is_exact_over_instances() {
     let balancer = builtin("round-robin");
-    let mut workers: Vec<_> = (0..3).map(|_| balancer.instantiate("null").unwrap()).collect();
+    let mut workers: Vec<_> = (0..3).map(|_| balancer.balancer("null").unwrap()).collect();
     let mut counts = [0; 5];
     for worker in &mut workers {
         worker.update(&endpoints(&[1; 5])).unwrap();
@@ -102,7 +102,7 @@ fn round_robin_is_exact_over_instances() {
 #[test]
 fn weighted_is_exact_over_instances() {
     let balancer = builtin("weighted");
-    let mut workers: Vec<_> = (0..2).map(|_| balancer.instantiate("null").unwrap()).collect();
+    let mut workers: Vec<_> = (0..2).map(|_| balancer.balancer("null").unwrap()).collect();
     let mut counts = [0; 4];
     for worker in &mut workers {
         worker.update(&endpoints(&[5, 1, 0, 4])).unwrap();
@@ -136,7 +136,7 @@ fn random_two_choices_never_takes_the_most_loaded() {
 fn random_two_choices_differs_from_instance_to_instance() {
     let balancer = builtin("random-two-choices");
     let picks = || {
-        let mut instance = balancer.instantiate("null").unwrap();
+        let mut instance = balancer.balancer("null").unwrap();
         instance.update(&endpoints(&[1; 100])).unwrap();
         (0..20).map(|_| pick(&mut instance, 0, &[0; 100])).collect::<Vec<_>>()
     };
@@ -146,7 +146,7 @@ fn random_two_choices_differs_from_instance_to_instance() {
 #[test]
 fn consistent_hash_keeps_users_where_they_were() {
     let balancer = builtin("consistent-hash");
-    let mut instance = balancer.instantiate(r#"{"key": "header:X-User"}"#).unwrap();
+    let mut instance = balancer.balancer(r#"{"key": "header:X-User"}"#).unwrap();
     assert_eq!(instance.needs().inputs, ["header:x-user"]);
     let homes = |instance: &mut BalancerInstance, left: &[usize]| {
         let mut members = endpoints(&[1; 10]);

@@ -4,14 +4,14 @@
 use std::fs;
 use std::time::{Duration, Instant};
 
-use weir_runtime::{Balancer, BalancerInstance, Limits, Outcome, Pick, PluginError};
+use weir_runtime::{BalancerInstance, Environment, Limits, Outcome, Pick, Plugin, PluginError};
 
 use crate::support::{MEMORY, endpoints, engine, guest};
 
 /// An instance that does this in a call, and has endpoints 0 and 1.
 fn instance(act: &str, call: &str) -> BalancerInstance {
     let balancer = guest("misbehave").unwrap();
-    let mut instance = balancer.instantiate(&config(act, call)).unwrap();
+    let mut instance = balancer.balancer(&config(act, call)).unwrap();
     instance.update(&endpoints(&[1, 1])).unwrap();
     instance
 }
@@ -28,14 +28,14 @@ fn pick(instance: &mut BalancerInstance) -> Result<Option<u32>, PluginError> {
 fn failure(act: &str, call: &str) -> PluginError {
     let balancer = guest("misbehave").unwrap();
     let error = fail(&balancer, act, call);
-    let mut fresh = balancer.instantiate("null").unwrap();
+    let mut fresh = balancer.balancer("null").unwrap();
     fresh.update(&endpoints(&[1])).unwrap();
     assert_eq!(pick(&mut fresh).unwrap(), Some(0));
     error
 }
 
-fn fail(balancer: &Balancer, act: &str, call: &str) -> PluginError {
-    let mut instance = match balancer.instantiate(&config(act, call)) {
+fn fail(balancer: &Plugin, act: &str, call: &str) -> PluginError {
+    let mut instance = match balancer.balancer(&config(act, call)) {
         Ok(instance) => instance,
         Err(error) => return error,
     };
@@ -113,7 +113,7 @@ fn allocating_without_end_is_refused_in_every_call() {
 fn a_leak_ends_at_the_limit_and_the_host_gets_its_memory_back() {
     let balancer = guest("misbehave").unwrap();
     let leak = || {
-        let mut instance = balancer.instantiate(&config("leak", "pick")).unwrap();
+        let mut instance = balancer.balancer(&config("leak", "pick")).unwrap();
         let error = loop {
             if let Err(error) = pick(&mut instance) {
                 break error;
@@ -154,7 +154,7 @@ fn a_refusal_has_the_plugin_s_reason_cut_short() {
 
 #[test]
 fn a_configuration_that_is_no_json_is_refused() {
-    let error = guest("misbehave").unwrap().instantiate("{").err().unwrap();
+    let error = guest("misbehave").unwrap().balancer("{").err().unwrap();
     assert_eq!(error.kind(), "refused");
 }
 
@@ -189,7 +189,9 @@ fn a_boastful_description_is_invalid() {
 #[test]
 fn what_is_no_balancer_is_invalid() {
     let load = |wasm| {
-        let error = Balancer::load(engine(), "p", wasm, Limits::default()).err().unwrap();
+        let error = Plugin::load(engine(), "p", wasm, Limits::default(), &Environment::default())
+            .err()
+            .unwrap();
         assert_eq!(error.kind(), "invalid");
         error.to_string()
     };
@@ -197,7 +199,7 @@ fn what_is_no_balancer_is_invalid() {
     load(b"garbage");
     assert!(load(b"\0asm\x01\0\0\0").contains("core module"));
     // A component, with nothing in it.
-    assert!(load(b"\0asm\x0d\0\x01\0").contains("not of the world weir:plugin/balancer"));
+    assert!(load(b"\0asm\x0d\0\x01\0").contains("of none of weir:plugin's worlds"));
 }
 
 #[test]
@@ -205,8 +207,15 @@ fn a_component_that_is_cut_short_is_invalid_wherever_it_is_cut() {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../plugins/dist/round-robin.wasm");
     let wasm = fs::read(path).expect("build it with `cargo run -p weir-sdk-build -- plugins`");
     for length in (0..wasm.len()).step_by(wasm.len() / 40) {
-        let error =
-            Balancer::load(engine(), "p", &wasm[..length], Limits::default()).err().unwrap();
+        let error = Plugin::load(
+            engine(),
+            "p",
+            &wasm[..length],
+            Limits::default(),
+            &Environment::default(),
+        )
+        .err()
+        .unwrap();
         assert_eq!(error.kind(), "invalid", "cut at {length}");
     }
 }
@@ -214,7 +223,7 @@ fn a_component_that_is_cut_short_is_invalid_wherever_it_is_cut() {
 #[test]
 fn hundreds_of_instances_live_at_once() {
     let balancer = guest("misbehave").unwrap();
-    let mut instances: Vec<_> = (0..500).map(|_| balancer.instantiate("null").unwrap()).collect();
+    let mut instances: Vec<_> = (0..500).map(|_| balancer.balancer("null").unwrap()).collect();
     for instance in &mut instances {
         instance.update(&endpoints(&[1])).unwrap();
         assert_eq!(pick(instance).unwrap(), Some(0));
@@ -227,8 +236,9 @@ fn an_instance_outlives_the_engine_and_the_plugin_it_came_from() {
     let path =
         concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/guests/target/dist/misbehave.wasm");
     let wasm = fs::read(path).expect("build it with `cargo run -p weir-sdk-build -- guests`");
-    let balancer = Balancer::load(&engine, "p", &wasm, Limits::default()).unwrap();
-    let mut instance = balancer.instantiate(&config("spin", "pick")).unwrap();
+    let balancer =
+        Plugin::load(&engine, "p", &wasm, Limits::default(), &Environment::default()).unwrap();
+    let mut instance = balancer.balancer(&config("spin", "pick")).unwrap();
     drop((engine, balancer));
     assert_eq!(pick(&mut instance).unwrap_err().kind(), "timeout");
 }

@@ -6,21 +6,22 @@ use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use std::time::Duration;
 
-use weir_runtime::{Balancer, Endpoint, Engine, Limits, PluginError};
+use weir_runtime::{Endpoint, Engine, Environment, Limits, Plugin, PluginError};
 
 /// A built-in balancer, from `plugins/dist` or from where `WEIR_PLUGINS` says a fresh build is.
-pub(crate) fn builtin(name: &str) -> Balancer {
+pub(crate) fn builtin(name: &str) -> Plugin {
     let dist = env::var_os("WEIR_PLUGINS").map(PathBuf::from);
     let dist = dist.unwrap_or_else(|| root().join("plugins/dist"));
     let wasm = read(&dist, name, "cargo run -p weir-sdk-build -- plugins");
-    Balancer::load(engine(), name, &wasm, PATIENT).unwrap()
+    Plugin::load(engine(), name, &wasm, PATIENT, &Environment::default()).unwrap()
 }
 
 /// A guest that misbehaves, under limits that its misbehaviour meets soon.
-pub(crate) fn guest(name: &str) -> Result<Balancer, PluginError> {
+pub(crate) fn guest(name: &str) -> Result<Plugin, PluginError> {
     let dist = root().join("tests/guests/target/dist");
     let wasm = read(&dist, name, "cargo run -p weir-sdk-build -- guests");
-    Balancer::load(engine(), name, &wasm, Limits { memory: MEMORY, ..Limits::default() })
+    let limits = Limits { memory: MEMORY, ..Limits::default() };
+    Plugin::load(engine(), name, &wasm, limits, &Environment::default())
 }
 
 /// Tests share the processors with each other: what is right must not depend on a millisecond.

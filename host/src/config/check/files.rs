@@ -1,5 +1,6 @@
 //! The files that a configuration names: components, certificates and keys.
 
+use std::env::VarError;
 use std::error::Error as _;
 use std::fs;
 use std::io;
@@ -13,9 +14,9 @@ use sha2::Digest as _;
 
 use super::Check;
 use crate::config::document::below;
-use crate::config::names::Digest;
+use crate::config::names::{Digest, SecretSource};
 use crate::config::text::Kind;
-use crate::config::{Certificate, Plugin, Source, file};
+use crate::config::{Admin, Certificate, Plugin, Source, file};
 
 /// Why a certificate cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -116,7 +117,50 @@ impl Check<'_> {
         if let Source::File(file) = &source {
             self.component(path, file, sha256);
         }
-        Plugin { name: plugin.name.0, source, sha256, config: plugin.config, limits: plugin.limits }
+        Plugin {
+            name: plugin.name.0,
+            watch: plugin.watch && sha256.is_none() && matches!(source, Source::File(_)),
+            source,
+            sha256,
+            config: plugin.config,
+            limits: plugin.limits,
+            on_failure: plugin.on_failure,
+            reuse: plugin.reuse,
+            // Resolved once the upstreams are known.
+            upstreams: Vec::new(),
+            spaces: plugin.allow.state.into_iter().map(|name| name.0).collect(),
+            canary: plugin.canary,
+        }
+    }
+
+    pub(super) fn admin(&mut self, admin: file::Admin) -> Admin {
+        let path = "admin.token";
+        let token = match admin.token.0 {
+            SecretSource::Plain(token) => Ok(token),
+            SecretSource::Environment(name) => std::env::var(&name).map_err(|error| match error {
+                VarError::NotPresent => format!("the variable {name} is not set"),
+                VarError::NotUnicode(_) => format!("the variable {name} is not text"),
+            }),
+            SecretSource::File(file) => {
+                let file = self.base.join(file);
+                let shown = file.display().to_string();
+                fs::read_to_string(file)
+                    .map_err(|error| format!("cannot read \"{shown}\": {error}"))
+            }
+        };
+        let token = token.map(|token| token.trim().to_owned()).and_then(|token| {
+            let is_sendable = !token.is_empty() && token.bytes().all(|b| b.is_ascii_graphic());
+            if is_sendable {
+                Ok(token)
+            } else {
+                Err("must be one or more visible ASCII characters".to_owned())
+            }
+        });
+        let token = token.unwrap_or_else(|message| {
+            self.problem(path, format!("{path}: {message}"));
+            String::new()
+        });
+        Admin { address: admin.address, token }
     }
 
     fn component(&mut self, path: &str, file: &Path, sha256: Option<[u8; 32]>) {

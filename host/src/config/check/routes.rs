@@ -8,10 +8,15 @@ use super::Check;
 use crate::config::document::{below, item};
 use crate::config::error::did_you_mean;
 use crate::config::file;
-use crate::config::{Action, Match, Respond, Route};
+use crate::config::{Action, FILTERS, Match, Plugin, Respond, Route};
 
 impl Check<'_> {
-    pub(super) fn routes(&mut self, routes: Vec<file::Route>, upstreams: &[&str]) -> Vec<Route> {
+    pub(super) fn routes(
+        &mut self,
+        routes: Vec<file::Route>,
+        upstreams: &[&str],
+        plugins: &mut Vec<Plugin>,
+    ) -> Vec<Route> {
         let given = routes.iter().map(|route| route.name.as_ref().map(|name| name.0.as_str()));
         let given: Vec<(usize, &str)> =
             given.enumerate().filter_map(|(at, name)| Some((at, name?))).collect();
@@ -19,8 +24,9 @@ impl Check<'_> {
             let at = given.get(at).map_or(0, |(at, _)| *at);
             below(&item("routes", at), "name")
         });
-        let routes =
-            self.each("routes", routes, |check, path, route| check.route(path, route, upstreams));
+        let routes = self.each("routes", routes, |check, path, route| {
+            check.route(path, route, upstreams, plugins)
+        });
         for (at, route) in routes.iter().enumerate() {
             let mut earlier = routes.iter().take(at);
             if let Some(by) = earlier.position(|earlier| covers(&earlier.matcher, &route.matcher)) {
@@ -33,7 +39,13 @@ impl Check<'_> {
         routes
     }
 
-    fn route(&mut self, path: &str, route: file::Route, upstreams: &[&str]) -> Route {
+    fn route(
+        &mut self,
+        path: &str,
+        route: file::Route,
+        upstreams: &[&str],
+        plugins: &mut Vec<Plugin>,
+    ) -> Route {
         let matcher = self.matcher(&below(path, "match"), route.matcher);
         let name = route.name.map_or_else(|| label(&matcher), |name| name.0);
         let action = match (route.upstream, route.respond) {
@@ -59,7 +71,10 @@ impl Check<'_> {
                 Action::Respond(Respond::default())
             }
         };
-        Route { name, matcher, action }
+        let filters = self.each(&below(path, "filters"), route.filters, |check, path, name| {
+            check.plugin_named("filter", FILTERS, path, &name.0, plugins)
+        });
+        Route { name, matcher, filters, action }
     }
 
     fn matcher(&mut self, path: &str, matcher: file::Match) -> Match {

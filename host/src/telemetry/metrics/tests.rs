@@ -27,7 +27,7 @@ fn the_page_lists_every_metric_and_no_other() {
 #[test]
 fn every_metric_that_is_listed_can_be_scraped_by_its_name() {
     let metrics = Metrics::new();
-    touch(&metrics);
+    let _generation = touch(&metrics);
     let text = metrics.encode();
     let typed: HashSet<(&str, &str)> =
         text.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split_once(' ')).collect();
@@ -58,7 +58,7 @@ fn label_values_cannot_break_the_format() {
 #[test]
 fn endpoints_and_plugins_have_their_own_children() {
     let metrics = Metrics::new();
-    touch(&metrics);
+    let _generation = touch(&metrics);
     let text = metrics.encode();
     for sample in [
         r#"backend_health_status{endpoint="10.0.0.3:80",upstream="app"} 1"#,
@@ -85,13 +85,27 @@ fn two_routes_of_one_name_share_their_counters_and_others_do_not() {
     assert_eq!((count("a"), count("b")), (2, 1));
 }
 
-/// Gives every vector a child.
-fn touch(metrics: &Metrics) {
+/// Gives every vector a child; some are gone when what is returned is.
+fn touch(metrics: &Metrics) -> Generation {
     metrics.backend("app", "10.0.0.3:80").error("connect");
-    let plugin = metrics.plugin("round-robin", 1);
-    plugin.failure("trap");
-    plugin.function("pick").calls.inc();
+    let plugin = metrics.plugin("round-robin");
+    plugin.shadow("same");
+    plugin.custom("things").inc();
+    let generation = plugin.generation(1);
+    generation.failure("trap");
+    generation.function("pick").calls.inc();
     metrics.http_requests.with_label_values(&["GET", "200", "h3", NO_ROUTE]).inc();
     metrics.http_request_duration.with_label_values(&["h3", NO_ROUTE]).observe(0.1);
     metrics.http_requests_active.with_label_values(&["h3"]).inc();
+    generation
+}
+
+#[test]
+fn what_is_counted_for_a_generation_ends_with_it() {
+    let metrics = Metrics::new();
+    let generation = touch(&metrics);
+    let counts = |metrics: &Metrics| metrics.encode().matches("generation=\"1\"").count();
+    assert!(counts(&metrics) > 10);
+    drop(generation);
+    assert_eq!(counts(&metrics), 0, "{}", metrics.encode());
 }

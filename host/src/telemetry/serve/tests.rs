@@ -3,6 +3,8 @@ use std::cell::RefCell;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio_util::sync::CancellationToken;
 
+use tokio::net::TcpStream;
+
 use super::*;
 
 /// Sends each request on a connection of its own and returns the answers.
@@ -61,7 +63,7 @@ fn other_methods_and_paths_are_refused() {
 fn silent_connections_keep_nobody_out_for_good() {
     // More connections than places, all closed again: the next one is served.
     let mut requests = vec![""; 0];
-    requests.resize(2 * CONNECTIONS, "GET /metrics HTTP/1.0\r\n\r\n");
+    requests.resize(2 * control::CONNECTIONS, "GET /metrics HTTP/1.0\r\n\r\n");
     assert!(ask(&requests).iter().all(|answer| answer.starts_with("HTTP/1.0 200")));
 }
 

@@ -1,20 +1,18 @@
 //! A balancer whose summary is longer than is allowed.
 
-use weir_sdk::{Balancer, Endpoint, Manifest, NoConfig, Pick};
+use weir_sdk::{Balancer, Endpoint, Manifest, Needs, NoConfig, Pick};
 
 struct Boast;
 
+#[weir_sdk::balancer]
 impl Balancer for Boast {
     type Config = NoConfig;
 
-    fn describe() -> Manifest {
-        Manifest {
-            summary: "I am the best. ".repeat(1000),
-            ..weir_sdk::manifest!(NoConfig::SCHEMA)
-        }
+    fn describe(package: Manifest) -> Manifest {
+        Manifest { summary: "I am the best. ".repeat(1000), ..package }
     }
 
-    fn new(_config: NoConfig) -> Result<Self, String> {
+    fn new(_config: NoConfig, _needs: &mut Needs) -> Result<Self, String> {
         Ok(Boast)
     }
 
@@ -24,5 +22,3 @@ impl Balancer for Boast {
         None
     }
 }
-
-weir_sdk::export_balancer!(Boast);

@@ -6,11 +6,12 @@
 use std::hint::black_box;
 use std::mem::forget;
 
+use schemars::JsonSchema;
 use serde::Deserialize;
 use weir_sdk::host::{self, Level};
-use weir_sdk::{Balancer, Endpoint, Manifest, Needs, Outcome, Pick};
+use weir_sdk::{Balancer, Endpoint, Needs, Outcome, Pick};
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct Config {
     #[serde(default, rename = "in")]
@@ -19,7 +20,7 @@ struct Config {
     act: Act,
 }
 
-#[derive(Deserialize, Default, Clone, Copy, PartialEq)]
+#[derive(Deserialize, JsonSchema, Default, Clone, Copy, PartialEq)]
 #[serde(rename_all = "kebab-case")]
 enum Act {
     #[default]
@@ -56,30 +57,24 @@ struct Misbehave {
     first: Option<u32>,
 }
 
+#[weir_sdk::balancer]
 impl Balancer for Misbehave {
     type Config = Config;
 
-    fn describe() -> Manifest {
-        weir_sdk::manifest!("")
-    }
-
-    fn new(config: Config) -> Result<Self, String> {
+    fn new(config: Config, needs: &mut Needs) -> Result<Self, String> {
+        needs.outcomes();
         if config.call == "configure" {
             if config.act == Act::Refuse {
                 return Err("no ".repeat(10_000));
             }
             act(config.act);
         }
+        match config.act {
+            Act::Greedy => needs.raw_inputs((0..1000).map(|n| format!("header:x-{n}")).collect()),
+            Act::Alias => needs.raw_inputs(aliases()),
+            _ => {}
+        }
         Ok(Misbehave { config, first: None })
-    }
-
-    fn needs(&self) -> Needs {
-        let inputs = match self.config.act {
-            Act::Greedy => (0..1000).map(|n| format!("header:x-{n}")).collect(),
-            Act::Alias => aliases(),
-            _ => Vec::new(),
-        };
-        Needs { inputs, sequence: false, loads: false, outcomes: true }
     }
 
     fn update(&mut self, endpoints: Vec<Endpoint>) {
@@ -146,5 +141,3 @@ fn aliases() -> Vec<String> {
     let alias = |_| unsafe { String::from_raw_parts(text.as_mut_ptr(), text.len(), text.len()) };
     (0..10_000).map(alias).collect()
 }
-
-weir_sdk::export_balancer!(Misbehave);

@@ -68,16 +68,26 @@ pub fn builtin(name: &str) -> Option<&'static [u8]> {
 }
 
 /// Every embedded component, by name.
-pub const BUILTIN: [(&str, &[u8]); 5] = [
-    ("round-robin", include_bytes!("../../plugins/dist/round-robin.wasm")),
-    ("least-connections", include_bytes!("../../plugins/dist/least-connections.wasm")),
-    ("weighted", include_bytes!("../../plugins/dist/weighted.wasm")),
-    ("random-two-choices", include_bytes!("../../plugins/dist/random-two-choices.wasm")),
-    ("consistent-hash", include_bytes!("../../plugins/dist/consistent-hash.wasm")),
+pub const BUILTIN: [(&str, &[u8]); 9] = [
+    ("round-robin", include_bytes!("../../../plugins/dist/round-robin.wasm")),
+    ("least-connections", include_bytes!("../../../plugins/dist/least-connections.wasm")),
+    ("weighted", include_bytes!("../../../plugins/dist/weighted.wasm")),
+    ("random-two-choices", include_bytes!("../../../plugins/dist/random-two-choices.wasm")),
+    ("consistent-hash", include_bytes!("../../../plugins/dist/consistent-hash.wasm")),
+    ("headers", include_bytes!("../../../plugins/dist/headers.wasm")),
+    ("rate-limit", include_bytes!("../../../plugins/dist/rate-limit.wasm")),
+    ("forward-auth", include_bytes!("../../../plugins/dist/forward-auth.wasm")),
+    ("body-replace", include_bytes!("../../../plugins/dist/body-replace.wasm")),
 ];
 
-/// A component of a scripting language with its interpreter is 20 MiB; this leaves room.
-const MAX_BYTES: u64 = 64 * 1024 * 1024;
+/// The runtime takes no more; a component of a scripting language with its interpreter is 20 MiB.
+pub const MAX_BYTES: u64 = weir_runtime::MAX_COMPONENT as u64;
+
+/// A component's SHA-256 in hexadecimal.
+pub fn digest(wasm: &[u8]) -> String {
+    let digest: [u8; 32] = Sha256::digest(wasm).into();
+    hex(&digest)
+}
 
 fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()

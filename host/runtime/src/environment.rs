@@ -1,0 +1,124 @@
+//! [`Environment`]: what a plugin can reach beyond its own memory, and [`Services`], who provides it.
+
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use rand::Rng as _;
+
+use crate::state::{MemoryState, SharedState};
+
+/// How much a line that a plugin logs matters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Level {
+    /// For whoever debugs the plugin.
+    Debug,
+    /// Worth knowing.
+    Info,
+    /// Something is degraded.
+    Warn,
+    /// Somebody must act.
+    Error,
+}
+
+/// The clock, the randomness, the log and the counters of one plugin. None may call a plugin or wait.
+pub trait Services: Send + Sync {
+    /// Nanoseconds since the Unix epoch; the system's clock by default.
+    fn now(&self) -> u64 {
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)
+    }
+
+    /// Fills `bytes` with what nobody can predict; from the system's generator by default.
+    fn random(&self, bytes: &mut [u8]) {
+        rand::rng().fill_bytes(bytes);
+    }
+
+    /// Writes a line that is free of control characters and bounded in length and rate; to `tracing`, under the target
+    /// `weir::plugin`, by default.
+    fn log(&self, plugin: &str, level: Level, message: &str) {
+        match level {
+            Level::Debug => tracing::debug!(target: TARGET, plugin, "{message}"),
+            Level::Info => tracing::info!(target: TARGET, plugin, "{message}"),
+            Level::Warn => tracing::warn!(target: TARGET, plugin, "{message}"),
+            Level::Error => tracing::error!(target: TARGET, plugin, "{message}"),
+        }
+    }
+
+    /// Adds to a counter of the plugin's own; nowhere by default. The name has been checked, the number of names not.
+    fn count(&self, metric: &str, by: u64) {
+        let _ = (metric, by);
+    }
+}
+
+/// The defaults of [`Services`].
+#[derive(Debug, Clone, Copy, Default)]
+pub struct SystemServices;
+
+impl Services for SystemServices {}
+
+/// What one plugin can reach. Cloning shares it.
+#[derive(Clone)]
+pub struct Environment {
+    services: Arc<dyn Services>,
+    state: Arc<dyn SharedState>,
+    /// The plugin's own space.
+    own: Arc<str>,
+    /// Spaces that it shares with others.
+    spaces: Arc<[String]>,
+}
+
+impl Environment {
+    /// Gives a plugin `services`, a space of `state` that nobody else has the name `own` of, and the `spaces` that it shares.
+    pub fn new(
+        services: Arc<dyn Services>,
+        state: Arc<dyn SharedState>,
+        own: &str,
+        spaces: &[String],
+    ) -> Self {
+        Self { services, state, own: own.into(), spaces: spaces.into() }
+    }
+
+    /// The spaces that it shares with others.
+    pub fn spaces(&self) -> &[String] {
+        &self.spaces
+    }
+
+    pub(crate) fn services(&self) -> &dyn Services {
+        &*self.services
+    }
+
+    pub(crate) fn state(&self) -> &dyn SharedState {
+        &*self.state
+    }
+
+    /// The whole key, or none if the plugin may not reach the space. A space's name has no NUL (the configuration sees
+    /// to that), so that no two pairs have the same key.
+    pub(crate) fn key(&self, space: &str, key: &str) -> Option<Vec<u8>> {
+        let (kind, space) = match space {
+            "" => (b'p', &*self.own),
+            shared => (b's', self.spaces.iter().find(|name| *name == shared)?.as_str()),
+        };
+        let mut whole = Vec::with_capacity(space.len() + key.len() + 2);
+        whole.push(kind);
+        whole.extend_from_slice(space.as_bytes());
+        whole.push(0);
+        whole.extend_from_slice(key.as_bytes());
+        Some(whole)
+    }
+}
+
+impl Default for Environment {
+    /// The system's clock and randomness, counters that go nowhere and a state of its own, 1 MiB.
+    fn default() -> Self {
+        let state = Arc::new(MemoryState::new(1 << 20));
+        Self::new(Arc::new(SystemServices), state, "", &[])
+    }
+}
+
+impl std::fmt::Debug for Environment {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Environment").field("own", &self.own).field("spaces", &self.spaces).finish()
+    }
+}
+
+const TARGET: &str = "weir::plugin";

@@ -1,0 +1,256 @@
+//! [`FilterInstance`], a running copy of a plugin of the world `filter` or `body-filter`.
+
+use std::sync::Arc;
+
+use crate::bindings::{body_filter, filter, filtering};
+use crate::error::PluginError;
+use crate::instance::Sandbox;
+use crate::plugin::{Kind, Plugin, World, check_inputs};
+
+pub use crate::bindings::bodies::{BodyDecision, Piece};
+pub use crate::bindings::filtering::{
+    Changes, Edit, Fetch, HeaderResult as Header, ReplyResult as Reply, RequestDecision,
+    ResponseDecision,
+};
+
+impl Plugin {
+    /// Makes a fresh instance of a filter and configures it; `config` is JSON text, `null` for none. Takes about 10 µs
+    /// besides what the guest does.
+    ///
+    /// # Errors
+    ///
+    /// [`PluginError::Refused`] if the plugin does not accept the configuration, [`PluginError::Invalid`] if it is no
+    /// filter or asks for more than there is; otherwise what went wrong in `configure`.
+    pub fn filter(&self, config: &str) -> Result<FilterInstance, PluginError> {
+        let mut sandbox = self.sandbox();
+        let (guest, needs) = match &self.world {
+            World::Filter(world) => {
+                let guest = sandbox.set_up("instantiate", |store| world.instantiate(store))?;
+                let needs = sandbox.set_up("configure", |s| guest.call_configure(s, config))?;
+                (Guest::Plain(guest), needs)
+            }
+            World::BodyFilter(world) => {
+                let guest = sandbox.set_up("instantiate", |store| world.instantiate(store))?;
+                let needs = sandbox.set_up("configure", |s| guest.call_configure(s, config))?;
+                (Guest::WithBodies(guest), needs)
+            }
+            World::Balancer(_) => return Err(self.is_no(Kind::Filter)),
+        };
+        let filtering::FilterNeeds { on_request, on_response, inputs, response_inputs } =
+            needs.map_err(|message| self.refused(message))?;
+        check_inputs(&self.name, &inputs)?;
+        check_inputs(&self.name, &response_inputs)?;
+        let needs = FilterNeeds { on_request, on_response, inputs, response_inputs };
+        Ok(FilterInstance { sandbox, guest, needs })
+    }
+}
+
+/// What a filter wants to be given.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FilterNeeds {
+    /// Whether [`FilterInstance::on_request`] is to be called.
+    pub on_request: bool,
+    /// Whether [`FilterInstance::on_response`] is to be called.
+    pub on_response: bool,
+    /// Names of the inputs of a request, at most 64 of at most 256 bytes. Which there are is the host's matter.
+    pub inputs: Vec<String>,
+    /// Names of the inputs of a response, as many.
+    pub response_inputs: Vec<String>,
+}
+
+/// One instance of a filter, for one worker.
+///
+/// After an error from any call it is in no known state: drop it and make another.
+pub struct FilterInstance {
+    sandbox: Sandbox,
+    guest: Guest,
+    needs: FilterNeeds,
+}
+
+/// The two worlds share all of the first.
+enum Guest {
+    Plain(filter::Filter),
+    WithBodies(body_filter::BodyFilter),
+}
+
+impl FilterInstance {
+    /// What the plugin wants to be given.
+    pub fn needs(&self) -> &FilterNeeds {
+        &self.needs
+    }
+
+    /// Decides on a request. Costs 0.3 to 0.9 µs with two inputs.
+    ///
+    /// # Errors
+    ///
+    /// What went wrong in the guest, or [`PluginError::Invalid`] if the decision is beyond its bounds.
+    #[inline]
+    pub fn on_request(&mut self, inputs: &[Option<&[u8]>]) -> Result<RequestDecision, PluginError> {
+        let guest = &self.guest;
+        let decision = self.sandbox.call("on-request", |store| match guest {
+            Guest::Plain(guest) => guest.call_on_request(store, inputs),
+            Guest::WithBodies(guest) => guest.call_on_request(store, inputs),
+        })?;
+        self.check_request("on-request", decision)
+    }
+
+    /// Goes on after a fetch.
+    ///
+    /// # Errors
+    ///
+    /// As for [`FilterInstance::on_request`].
+    pub fn on_fetch(
+        &mut self,
+        context: &[u8],
+        answer: Result<Answer<'_>, &str>,
+    ) -> Result<RequestDecision, PluginError> {
+        let headers: Vec<_> = answer.iter().flat_map(|answer| answer.headers).collect();
+        let headers: Vec<_> =
+            headers.iter().map(|(name, value)| filtering::HeaderParam { name, value }).collect();
+        let answer = answer.map(|answer| filtering::ReplyParam {
+            status: answer.status,
+            headers: &headers,
+            body: answer.body,
+        });
+        let guest = &self.guest;
+        let decision = self.sandbox.call("on-fetch", |store| match guest {
+            Guest::Plain(guest) => guest.call_on_fetch(store, context, answer),
+            Guest::WithBodies(guest) => guest.call_on_fetch(store, context, answer),
+        })?;
+        self.check_request("on-fetch", decision)
+    }
+
+    /// Decides on a response.
+    ///
+    /// # Errors
+    ///
+    /// As for [`FilterInstance::on_request`].
+    #[inline]
+    pub fn on_response(
+        &mut self,
+        status: u16,
+        inputs: &[Option<&[u8]>],
+        context: &[u8],
+    ) -> Result<ResponseDecision, PluginError> {
+        let guest = &self.guest;
+        let decision = self.sandbox.call("on-response", |store| match guest {
+            Guest::Plain(guest) => guest.call_on_response(store, status, inputs, context),
+            Guest::WithBodies(guest) => guest.call_on_response(store, status, inputs, context),
+        })?;
+        match &decision {
+            ResponseDecision::Next => {}
+            ResponseDecision::Edit(changes) => self.check_changes("on-response", changes)?,
+            ResponseDecision::Reply(reply) => self.check_reply("on-response", reply)?,
+        }
+        Ok(decision)
+    }
+
+    /// Takes a piece of a request's body.
+    ///
+    /// # Errors
+    ///
+    /// As for [`FilterInstance::on_request`].
+    pub fn on_request_body(
+        &mut self,
+        context: &[u8],
+        data: &[u8],
+        end: bool,
+    ) -> Result<BodyDecision, PluginError> {
+        let Guest::WithBodies(guest) = &self.guest else { return Err(self.sees_no_bodies()) };
+        self.sandbox.call_with("on-request-body", TRANSFER_OF_BODIES, |store| {
+            guest.call_on_request_body(store, context, data, end)
+        })
+    }
+
+    /// Takes a piece of a response's body.
+    ///
+    /// # Errors
+    ///
+    /// As for [`FilterInstance::on_request`].
+    pub fn on_response_body(
+        &mut self,
+        context: &[u8],
+        data: &[u8],
+        end: bool,
+    ) -> Result<BodyDecision, PluginError> {
+        let Guest::WithBodies(guest) = &self.guest else { return Err(self.sees_no_bodies()) };
+        self.sandbox.call_with("on-response-body", TRANSFER_OF_BODIES, |store| {
+            guest.call_on_response_body(store, context, data, end)
+        })
+    }
+
+    /// Bytes of linear memory that it holds now.
+    pub fn memory(&self) -> usize {
+        self.sandbox.memory()
+    }
+
+    fn check_request(
+        &self,
+        call: &'static str,
+        decision: RequestDecision,
+    ) -> Result<RequestDecision, PluginError> {
+        match &decision {
+            RequestDecision::Next => {}
+            RequestDecision::Edit(changes) => self.check_changes(call, changes)?,
+            RequestDecision::Reply(reply) => self.check_reply(call, reply)?,
+            RequestDecision::Fetch(fetch) => {
+                self.bound(call, "headers of a fetch", fetch.headers.len(), MAX_EDITS)?;
+                self.bound(call, "bytes of a fetch's context", fetch.context.len(), MAX_CONTEXT)?;
+            }
+        }
+        Ok(decision)
+    }
+
+    fn check_changes(&self, call: &'static str, changes: &Changes) -> Result<(), PluginError> {
+        self.bound(call, "edits", changes.edits.len(), MAX_EDITS)?;
+        self.bound(call, "bytes of context", changes.context.len(), MAX_CONTEXT)?;
+        let wants_body = changes.edits.iter().any(|edit| matches!(edit, Edit::Body));
+        if wants_body && matches!(self.guest, Guest::Plain(_)) {
+            return Err(self.sees_no_bodies());
+        }
+        Ok(())
+    }
+
+    fn check_reply(&self, call: &'static str, reply: &Reply) -> Result<(), PluginError> {
+        self.bound(call, "headers of a reply", reply.headers.len(), MAX_EDITS)
+    }
+
+    fn bound(
+        &self,
+        call: &'static str,
+        what: &'static str,
+        is: usize,
+        most: usize,
+    ) -> Result<(), PluginError> {
+        if is > most {
+            let what = format!("{call} returned {is} {what}, at most {most} are taken");
+            return Err(PluginError::invalid(self.sandbox.plugin(), what));
+        }
+        Ok(())
+    }
+
+    fn sees_no_bodies(&self) -> PluginError {
+        let plugin: &Arc<str> = self.sandbox.plugin();
+        PluginError::invalid(plugin, "it asked for a body, which only a body-filter can")
+    }
+}
+
+/// The answer to a [`Fetch`].
+#[derive(Debug, Clone, Copy)]
+pub struct Answer<'a> {
+    /// Its status.
+    pub status: u16,
+    /// Its header fields.
+    pub headers: &'a [(&'a str, &'a [u8])],
+    /// Its body.
+    pub body: &'a [u8],
+}
+
+/// Edits of one decision, and fields of one message.
+const MAX_EDITS: usize = 256;
+
+/// Bytes that the host keeps for a request.
+const MAX_CONTEXT: usize = 16 << 10;
+
+/// Bytes that a call for a piece of a body may return: the piece, and as much to see again.
+const TRANSFER_OF_BODIES: usize = 1 << 20;

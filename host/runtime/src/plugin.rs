@@ -1,0 +1,285 @@
+//! [`Plugin`]: a component that was compiled, found to be of one of the worlds, and asked what it is.
+
+use std::sync::Arc;
+
+use wasmtime::component::{Component, HasSelf, InstancePre, Linker};
+
+use crate::bindings::{balancer, body_filter, filter, types};
+use crate::engine::Engine;
+use crate::environment::Environment;
+use crate::error::PluginError;
+use crate::instance::{Sandbox, State};
+use crate::limits::Limits;
+
+/// A plugin: compiled, its world known, its manifest read. Cloning shares it; workers make their instances from it with
+/// [`Plugin::balancer`] or [`Plugin::filter`].
+#[derive(Clone)]
+pub struct Plugin {
+    pub(crate) engine: Engine,
+    pub(crate) name: Arc<str>,
+    pub(crate) limits: Limits,
+    pub(crate) environment: Environment,
+    pub(crate) world: World,
+    manifest: Arc<Manifest>,
+}
+
+/// The world of a component, ready to be instantiated.
+#[derive(Clone)]
+pub(crate) enum World {
+    Balancer(balancer::BalancerPre<State>),
+    Filter(filter::FilterPre<State>),
+    BodyFilter(body_filter::BodyFilterPre<State>),
+}
+
+/// What a plugin can be used as.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// World `balancer`: an upstream's `balancer`.
+    Balancer,
+    /// World `filter`: one of a route's `filters`.
+    Filter,
+    /// World `body-filter`: a filter that also sees bodies.
+    BodyFilter,
+}
+
+impl Kind {
+    /// The world's name.
+    pub fn world(self) -> &'static str {
+        match self {
+            Kind::Balancer => "balancer",
+            Kind::Filter => "filter",
+            Kind::BodyFilter => "body-filter",
+        }
+    }
+}
+
+impl Plugin {
+    /// Compiles a component, finds its world and calls `describe`; `name` is what logs and errors call it. Takes time:
+    /// about 0.1 s for a small component, seconds for one that brings an interpreter, unless the engine's cache has it.
+    ///
+    /// # Errors
+    ///
+    /// [`PluginError::Invalid`] if it is no component, imports anything but `weir:plugin`'s interfaces, is of none of the
+    /// worlds or describes itself beyond the bounds; otherwise what went wrong in `describe`.
+    pub fn load(
+        engine: &Engine,
+        name: &str,
+        wasm: &[u8],
+        limits: Limits,
+        environment: &Environment,
+    ) -> Result<Plugin, PluginError> {
+        let name: Arc<str> = name.into();
+        let world = link(engine, &name, wasm)?;
+        let mut sandbox = Sandbox::new(engine, &name, limits, environment);
+        let manifest = match &world {
+            World::Balancer(world) => {
+                let guest = sandbox.set_up("instantiate", |store| world.instantiate(store))?;
+                sandbox.set_up("describe", |store| guest.call_describe(store))
+            }
+            World::Filter(world) => {
+                let guest = sandbox.set_up("instantiate", |store| world.instantiate(store))?;
+                sandbox.set_up("describe", |store| guest.call_describe(store))
+            }
+            World::BodyFilter(world) => {
+                let guest = sandbox.set_up("instantiate", |store| world.instantiate(store))?;
+                sandbox.set_up("describe", |store| guest.call_describe(store))
+            }
+        };
+        let manifest = Arc::new(Manifest::check(&name, manifest?)?);
+        let (engine, environment) = (engine.clone(), environment.clone());
+        Ok(Plugin { engine, name, limits, environment, world, manifest })
+    }
+
+    /// The name that it was loaded with.
+    pub fn name(&self) -> &Arc<str> {
+        &self.name
+    }
+
+    /// What it can be used as.
+    pub fn kind(&self) -> Kind {
+        match &self.world {
+            World::Balancer(_) => Kind::Balancer,
+            World::Filter(_) => Kind::Filter,
+            World::BodyFilter(_) => Kind::BodyFilter,
+        }
+    }
+
+    /// What the plugin says about itself.
+    pub fn manifest(&self) -> &Manifest {
+        &self.manifest
+    }
+
+    /// What each instance may take.
+    pub fn limits(&self) -> Limits {
+        self.limits
+    }
+
+    /// What its instances reach.
+    pub fn environment(&self) -> &Environment {
+        &self.environment
+    }
+
+    /// The same plugin in another environment, without compiling it again.
+    #[must_use]
+    pub fn with_environment(&self, environment: Environment) -> Plugin {
+        Plugin { environment, ..self.clone() }
+    }
+
+    /// The interfaces that it imports, by their full names, and those exports that the world does not know.
+    pub fn interfaces(&self) -> Interfaces {
+        let pre = match &self.world {
+            World::Balancer(world) => world.instance_pre(),
+            World::Filter(world) => world.instance_pre(),
+            World::BodyFilter(world) => world.instance_pre(),
+        };
+        let (engine, component) = (self.engine.wasmtime(), pre.component().component_type());
+        let names = |name: (&str, _)| name.0.to_owned();
+        Interfaces {
+            imports: component.imports(engine).map(|(name, item)| names((name, item))).collect(),
+            exports: component.exports(engine).map(|(name, item)| names((name, item))).collect(),
+        }
+    }
+
+    pub(crate) fn sandbox(&self) -> Sandbox {
+        Sandbox::new(&self.engine, &self.name, self.limits, &self.environment)
+    }
+
+    /// A plugin that was asked for what its world does not have.
+    pub(crate) fn is_no(&self, wanted: Kind) -> PluginError {
+        let (wanted, is) = (wanted.world(), self.kind().world());
+        PluginError::invalid(&self.name, format!("it is a {is}, not a {wanted}"))
+    }
+
+    /// A configuration that the guest does not accept.
+    pub(crate) fn refused(&self, message: String) -> PluginError {
+        PluginError::Refused { plugin: Arc::clone(&self.name), message: cut(message, MAX_MESSAGE) }
+    }
+}
+
+impl std::fmt::Debug for Plugin {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let (name, kind) = (&self.name, self.kind());
+        f.debug_struct("Plugin").field("name", name).field("kind", &kind).finish_non_exhaustive()
+    }
+}
+
+/// What a component is connected by.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Interfaces {
+    /// Names of the imported interfaces, such as `weir:plugin/host@0.1.0`.
+    pub imports: Vec<String>,
+    /// Names of the exported functions.
+    pub exports: Vec<String>,
+}
+
+/// What a plugin says about itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Manifest {
+    /// Its own name, at most 64 bytes.
+    pub name: String,
+    /// Its version, at most 64 bytes.
+    pub version: String,
+    /// One sentence, at most 1 KiB.
+    pub summary: String,
+    /// A JSON Schema of its configuration, at most 64 KiB, or empty.
+    pub config_schema: String,
+}
+
+impl Manifest {
+    fn check(plugin: &Arc<str>, told: types::Manifest) -> Result<Manifest, PluginError> {
+        let bounds = [
+            ("name", &told.name, MAX_NAME),
+            ("version", &told.version, MAX_NAME),
+            ("summary", &told.summary, MAX_SUMMARY),
+            ("config-schema", &told.config_schema, MAX_SCHEMA),
+        ];
+        for (field, value, most) in bounds {
+            if value.len() > most {
+                let what = format!("describe: {field} has more than {most} bytes");
+                return Err(PluginError::invalid(plugin, what));
+            }
+        }
+        let types::Manifest { name, version, summary, config_schema } = told;
+        Ok(Manifest { name, version, summary, config_schema })
+    }
+}
+
+/// Checks the names of inputs that a plugin asks for.
+pub(crate) fn check_inputs(plugin: &Arc<str>, inputs: &[String]) -> Result<(), PluginError> {
+    let what = if inputs.len() > MAX_INPUTS {
+        format!("configure: it needs more than {MAX_INPUTS} inputs")
+    } else if inputs.iter().any(|input| input.len() > MAX_INPUT) {
+        format!("configure: the name of an input has more than {MAX_INPUT} bytes")
+    } else {
+        return Ok(());
+    };
+    Err(PluginError::invalid(plugin, what))
+}
+
+fn link(engine: &Engine, plugin: &Arc<str>, wasm: &[u8]) -> Result<World, PluginError> {
+    if wasm.len() > MAX_COMPONENT {
+        let what = format!("it is larger than {MAX_COMPONENT} bytes");
+        return Err(PluginError::invalid(plugin, what));
+    }
+    if wasm.starts_with(CORE_MODULE) {
+        let what = "this is a core module, not a component; `weir plugin build` makes one of it";
+        return Err(PluginError::invalid(plugin, what));
+    }
+    let unloadable = |what: &'static str| {
+        move |error: wasmtime::Error| PluginError::unloadable(plugin, what, error)
+    };
+    let component = Component::new(engine.wasmtime(), wasm)
+        .map_err(unloadable("this is not a WebAssembly component"))?;
+    let mut linker = Linker::new(engine.wasmtime());
+    body_filter::BodyFilter::add_to_linker::<State, HasSelf<State>>(&mut linker, |state| state)
+        .map_err(unloadable("link weir:plugin"))?;
+    let linked = linker.instantiate_pre(&component).map_err(unloadable(
+        "it imports what a plugin is not given; only weir:plugin/host and weir:plugin/state are there",
+    ))?;
+    world(engine, &component, linked).map_err(|(kind, error)| match kind {
+        Some(kind) => {
+            let what = format!("it is not of the world weir:plugin/{}", kind.world());
+            PluginError::unloadable(plugin, what, error)
+        }
+        None => PluginError::unloadable(plugin, "it is of none of weir:plugin's worlds", error),
+    })
+}
+
+/// Finds the world by the function that only it has, so that the error about what is missing names the right one.
+fn world(
+    engine: &Engine,
+    component: &Component,
+    linked: InstancePre<State>,
+) -> Result<World, (Option<Kind>, wasmtime::Error)> {
+    let exports = |name| component.component_type().get_export(engine.wasmtime(), name).is_some();
+    let lacks = |kind| move |error| (Some(kind), error);
+    if exports("pick") {
+        balancer::BalancerPre::new(linked).map(World::Balancer).map_err(lacks(Kind::Balancer))
+    } else if exports("on-request-body") || exports("on-response-body") {
+        let world = body_filter::BodyFilterPre::new(linked).map(World::BodyFilter);
+        world.map_err(lacks(Kind::BodyFilter))
+    } else if exports("on-request") {
+        filter::FilterPre::new(linked).map(World::Filter).map_err(lacks(Kind::Filter))
+    } else {
+        Err((None, wasmtime::Error::msg("it exports neither `pick` nor `on-request`")))
+    }
+}
+
+/// Cuts between characters.
+fn cut(mut text: String, most: usize) -> String {
+    text.truncate(text.floor_char_boundary(most));
+    text
+}
+
+/// How a core module begins; a component has another version in the second half.
+const CORE_MODULE: &[u8] = b"\0asm\x01\0\0\0";
+
+/// Bytes of a component; those of Python, the largest, have 18 MiB. Compiling takes time and memory in proportion.
+pub const MAX_COMPONENT: usize = 64 << 20;
+
+const MAX_NAME: usize = 64;
+const MAX_SUMMARY: usize = 1 << 10;
+const MAX_SCHEMA: usize = 64 << 10;
+const MAX_MESSAGE: usize = 4 << 10;
+const MAX_INPUTS: usize = 64;
+const MAX_INPUT: usize = 256;

@@ -1,0 +1,239 @@
+//! The admin API: what runs, and swapping it. [`client`] is the other end, for the commands.
+//!
+//! Every request presents the token. `Host` must be an address or `localhost`, and `Origin`, if there is one, the same: a
+//! page that a browser shows must not reach it by a name that it made resolve here.
+
+pub(crate) mod client;
+mod token;
+
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::{ALLOW, CONTENT_TYPE, HOST, ORIGIN, WWW_AUTHENTICATE};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode};
+use http_body_util::{BodyExt as _, Full, Limited};
+use hyper::body::Incoming;
+use serde_json::{Value, json};
+
+use crate::config;
+use crate::control::{self, Answer};
+use crate::plugins::Plugins;
+use crate::plugins::slot::{Mode, Slot, Terms};
+use crate::plugins::watch::{TOO_LONG, chain, compile};
+use crate::task::Tasks;
+use token::Token;
+
+/// Serves the admin API until the grace period is over; returns the address.
+///
+/// # Errors
+/// When the address cannot be bound.
+pub(crate) fn serve(
+    config: &config::Admin,
+    plugins: &Arc<Plugins>,
+    tasks: &Tasks,
+) -> io::Result<SocketAddr> {
+    let admin = Admin { plugins: Arc::clone(plugins), token: Token::new(&config.token) };
+    control::serve(config.address, admin, tasks)
+}
+
+struct Admin {
+    plugins: Arc<Plugins>,
+    token: Token,
+}
+
+/// A status and what is wrong, for the client.
+struct Refusal {
+    status: StatusCode,
+    reason: String,
+    field: Option<(HeaderName, &'static str)>,
+}
+
+impl Refusal {
+    fn new(status: StatusCode, reason: impl Into<String>) -> Self {
+        Self { status, reason: reason.into(), field: None }
+    }
+
+    fn method(allowed: &'static str) -> Self {
+        let reason = format!("allowed here: {allowed}");
+        let field = Some((ALLOW, allowed));
+        Self { status: StatusCode::METHOD_NOT_ALLOWED, reason, field }
+    }
+}
+
+impl Answer for Admin {
+    const NAME: &'static str = "admin";
+
+    /// Compiling a component takes up to two minutes.
+    const TIME: Duration = Duration::from_secs(180);
+
+    async fn answer(&self, request: Request<Incoming>) -> Response<Full<Bytes>> {
+        let (status, body, field) = match self.serve(request).await {
+            Ok(body) => (StatusCode::OK, body, None),
+            Err(refusal) => (refusal.status, json!({ "error": refusal.reason }), refusal.field),
+        };
+        let mut response = Response::new(Full::from(format!("{body:#}\n")));
+        *response.status_mut() = status;
+        let fields = response.headers_mut();
+        fields.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        fields.insert(http::header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        if let Some((name, value)) = field {
+            fields.insert(name, HeaderValue::from_static(value));
+        }
+        response
+    }
+}
+
+impl Admin {
+    async fn serve(&self, request: Request<Incoming>) -> Result<Value, Refusal> {
+        check_origin(request.headers())?;
+        if !self.token.is_in(request.headers()) {
+            let reason = "present the token of admin.token: Authorization: Bearer …";
+            let field = Some((WWW_AUTHENTICATE, "Bearer realm=\"weir\""));
+            let status = StatusCode::UNAUTHORIZED;
+            return Err(Refusal { status, reason: reason.to_owned(), field });
+        }
+        let path = request.uri().path().to_owned();
+        let parts: Vec<&str> = path.split('/').skip(1).collect();
+        let is_read = *request.method() == Method::GET || *request.method() == Method::HEAD;
+        match parts[..] {
+            ["api", "plugins"] if is_read => {
+                let plugins: Vec<Value> =
+                    self.plugins.slots().iter().map(|slot| slot.status()).collect();
+                Ok(json!({ "plugins": plugins }))
+            }
+            ["api", "plugins"] => Err(Refusal::method("GET, HEAD")),
+            ["api", "plugins", name] => {
+                let slot = self.find(name)?;
+                match *request.method() {
+                    _ if is_read => Ok(slot.status()),
+                    Method::PUT => swap(slot, request).await,
+                    _ => Err(Refusal::method("GET, HEAD, PUT")),
+                }
+            }
+            ["api", "plugins", name, "rollback"] => {
+                let slot = self.find(name)?;
+                if *request.method() != Method::POST {
+                    return Err(Refusal::method("POST"));
+                }
+                slot.rollback("asked for")
+                    .map_err(|error| Refusal::new(StatusCode::CONFLICT, error.to_string()))?;
+                tracing::info!(plugin = &*slot.name, "plugin rolled back by the admin API");
+                Ok(slot.status())
+            }
+            _ => Err(Refusal::new(StatusCode::NOT_FOUND, "there is /api/plugins")),
+        }
+    }
+
+    fn find(&self, name: &str) -> Result<Arc<Slot>, Refusal> {
+        self.plugins.find(name).cloned().ok_or_else(|| {
+            let names: Vec<&str> = self.plugins.slots().iter().map(|slot| &*slot.name).collect();
+            let reason = format!("no plugin is called {name:?}; there are {}", names.join(", "));
+            Refusal::new(StatusCode::NOT_FOUND, reason)
+        })
+    }
+}
+
+/// `PUT /api/plugins/NAME?share=10&for=60s`, or `?shadow=true&for=60s`; the body is the component.
+async fn swap(slot: Arc<Slot>, request: Request<Incoming>) -> Result<Value, Refusal> {
+    let query = request.uri().query().unwrap_or_default().to_owned();
+    let terms = terms(&query, slot.canary.into())
+        .map_err(|reason| Refusal::new(StatusCode::BAD_REQUEST, reason))?;
+    let body = Limited::new(request.into_body(), weir_runtime::MAX_COMPONENT).collect().await;
+    let wasm = body.map_err(|error| {
+        let is_large = error.is::<http_body_util::LengthLimitError>();
+        let status = if is_large { StatusCode::PAYLOAD_TOO_LARGE } else { StatusCode::BAD_REQUEST };
+        Refusal::new(status, format!("read the component: {error}"))
+    })?;
+    let (wasm, swapping) = (wasm.to_bytes(), Arc::clone(&slot));
+    let swapped = compile(move || {
+        swapping.swap(&wasm, terms).map(|generation| generation.number).map_err(|e| chain(&e))
+    });
+    match swapped.await {
+        Some(Ok(_)) => Ok(slot.status()),
+        Some(Err(reason)) => Err(Refusal::new(StatusCode::UNPROCESSABLE_ENTITY, reason)),
+        None => Err(Refusal::new(StatusCode::UNPROCESSABLE_ENTITY, TOO_LONG)),
+    }
+}
+
+fn terms(query: &str, default: Terms) -> Result<Terms, String> {
+    let mut terms = default;
+    for pair in query.split('&').filter(|pair| !pair.is_empty()) {
+        let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
+        match key {
+            "share" => {
+                let percent = value.trim_end_matches("%25").trim_end_matches('%');
+                let share = percent.parse::<f64>().ok().filter(|s| (0.0..=100.0).contains(s));
+                let share = share.ok_or_else(|| format!("share: {value:?} is no percentage"))?;
+                terms.mode = Mode::share(share / 100.0);
+            }
+            "for" => terms.time = config::duration(value).map_err(|e| format!("for: {e}"))?,
+            "shadow" if matches!(value, "" | "true") => terms.mode = Mode::Shadow,
+            "shadow" => return Err(format!("shadow: {value:?} is not true")),
+            _ => return Err(format!("unknown parameter {key:?}; there are share, for and shadow")),
+        }
+    }
+    Ok(terms)
+}
+
+/// Refuses what a browser sends on behalf of a page of somebody else.
+fn check_origin(fields: &HeaderMap) -> Result<(), Refusal> {
+    let text = |name: HeaderName| fields.get(name).map(|value| value.to_str().unwrap_or("?"));
+    let host = text(HOST).unwrap_or_default();
+    let refuse = |what: &str| Err(Refusal::new(StatusCode::FORBIDDEN, what));
+    if !is_local(host) {
+        return refuse("Host must be an IP address or localhost");
+    }
+    match text(ORIGIN) {
+        Some(origin) if origin.strip_prefix("http://") != Some(host) => {
+            refuse("Origin is another site")
+        }
+        _ => Ok(()),
+    }
+}
+
+fn is_local(host: &str) -> bool {
+    let Ok(authority) = host.parse::<http::uri::Authority>() else { return false };
+    let name = authority.host().trim_start_matches('[').trim_end_matches(']');
+    name.eq_ignore_ascii_case("localhost") || name.parse::<IpAddr>().is_ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_addresses_and_localhost_are_served() {
+        for host in ["127.0.0.1:9091", "localhost:9091", "[::1]:9091", "LOCALHOST", "10.0.0.7"] {
+            assert!(is_local(host), "{host}");
+        }
+        for host in ["", "evil.example", "localhost.evil.example:9091", "127.0.0.1.nip.io", "a b"] {
+            assert!(!is_local(host), "{host}");
+        }
+        let mut fields = HeaderMap::new();
+        fields.insert(HOST, HeaderValue::from_static("127.0.0.1:9091"));
+        assert!(check_origin(&fields).is_ok());
+        fields.insert(ORIGIN, HeaderValue::from_static("http://127.0.0.1:9091"));
+        assert!(check_origin(&fields).is_ok());
+        for origin in ["http://evil.example", "null", "http://127.0.0.1:9092"] {
+            fields.insert(ORIGIN, HeaderValue::from_static(origin));
+            assert!(check_origin(&fields).is_err(), "{origin}");
+        }
+    }
+
+    #[test]
+    fn the_terms_of_a_swap_are_read_or_refused() {
+        let default = Terms { mode: Mode::share(1.0), time: Duration::from_secs(10) };
+        assert_eq!(terms("", default).ok(), Some(default));
+        let canary = Terms { mode: Mode::Share(1000), time: Duration::from_secs(60) };
+        for query in ["share=10&for=60s", "for=1m&share=10%25", "share=10%&for=60s"] {
+            assert_eq!(terms(query, default).ok(), Some(canary), "{query}");
+        }
+        assert_eq!(terms("shadow=true", default).unwrap().mode, Mode::Shadow);
+        for query in ["share=101", "share=-1", "share=x", "for=60", "shadow=no", "shares=1"] {
+            assert!(terms(query, default).is_err(), "{query}");
+        }
+    }
+}

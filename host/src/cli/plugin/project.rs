@@ -1,0 +1,167 @@
+//! `weir plugin new` and `build`: a project in a folder of its own, and the component that it makes.
+
+use std::fs;
+use std::path::Path;
+
+use weir_sdk_build::Toolchain;
+
+use super::{NewKind, PluginCliError, print, progress};
+
+/// Writes a project into a folder that is not there yet, or empty.
+pub(super) fn write(folder: &Path, kind: NewKind) -> Result<(), PluginCliError> {
+    let name = folder.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+    let is_name = name.starts_with(|c: char| c.is_ascii_lowercase())
+        && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
+    if !is_name || name.len() > 64 {
+        let hint = "lower-case letters, digits and hyphens, beginning with a letter";
+        return Err(PluginCliError::Failed(format!("{name:?} is no name for a plugin: {hint}")));
+    }
+    let is_taken = fs::read_dir(folder).is_ok_and(|mut entries| entries.next().is_some());
+    if is_taken || folder.is_file() {
+        let shown = folder.display();
+        return Err(PluginCliError::Failed(format!("{shown} is there already, and not empty")));
+    }
+    let (source, cases) = match kind {
+        NewKind::Balancer => (BALANCER, BALANCER_CASES),
+        NewKind::Filter => (FILTER, FILTER_CASES),
+        NewKind::BodyFilter => (BODY_FILTER, BODY_FILTER_CASES),
+    };
+    let written = [
+        ("Cargo.toml", MANIFEST),
+        ("src/lib.rs", source),
+        ("cases.yaml", cases),
+        ("README.md", README),
+        (".gitignore", "/target\n/*.wasm\n"),
+    ];
+    let use_of_it = match kind {
+        NewKind::Balancer => "upstreams: [{ name: app, balancer: @NAME@, … }]",
+        NewKind::Filter | NewKind::BodyFilter => "routes: [{ filters: [@NAME@], upstream: app }]",
+    };
+    for (path, text) in written {
+        let text = text.replace("@USE@", use_of_it).replace("@NAME@", name);
+        put(&folder.join(path), &text)?;
+    }
+    for (path, text) in SDK {
+        put(&folder.join(path), text)?;
+    }
+    let shown = folder.display();
+    print(&format!(
+        "{shown} is written. Next:\n\n  cd {shown}\n  weir plugin build      # makes {name}.wasm\n  weir plugin test       # runs cases.yaml in the real runtime\n  cargo test             # runs its unit tests\n"
+    ))
+}
+
+/// Builds the project in a folder and writes `NAME.wasm` there; returns the component.
+pub(super) fn build(folder: &Path) -> Result<Vec<u8>, PluginCliError> {
+    if !folder.join("Cargo.toml").exists() {
+        let shown = folder.display();
+        let hint = "weir plugin new NAME writes one";
+        return Err(PluginCliError::Failed(format!("{shown} has no Cargo.toml; {hint}")));
+    }
+    let failed = |error: anyhow::Error| PluginCliError::Failed(format!("{error:#}"));
+    let toolchain = Toolchain::find().map_err(failed)?;
+    progress(&format!("building {}", folder.display()));
+    let built = weir_sdk_build::project(folder, &toolchain).map_err(failed)?;
+    let path = folder.join(&built.name).with_extension("wasm");
+    fs::write(&path, &built.wasm).map_err(|source| PluginCliError::Io {
+        what: format!("write {}", path.display()),
+        source,
+    })?;
+    progress(&format!("{} ({} bytes)", path.display(), built.wasm.len()));
+    Ok(built.wasm)
+}
+
+fn put(path: &Path, text: &str) -> Result<(), PluginCliError> {
+    let made = match path.parent() {
+        Some(folder) => fs::create_dir_all(folder),
+        None => Ok(()),
+    };
+    made.and_then(|()| fs::write(path, text))
+        .map_err(|source| PluginCliError::Io { what: format!("write {}", path.display()), source })
+}
+
+const MANIFEST: &str = include_str!("project/Cargo.toml.in");
+const README: &str = include_str!("project/README.md.in");
+const BALANCER: &str = include_str!("project/balancer.rs.in");
+const BALANCER_CASES: &str = include_str!("project/balancer.yaml");
+const FILTER: &str = include_str!("project/filter.rs.in");
+const FILTER_CASES: &str = include_str!("project/filter.yaml");
+const BODY_FILTER: &str = include_str!("project/body_filter.rs.in");
+const BODY_FILTER_CASES: &str = include_str!("project/body_filter.yaml");
+
+/// The SDK that this Weir was built with: a project has exactly the interface of the host it is for, and needs no
+/// registry for it.
+macro_rules! sdk {
+    ($($path:literal),* $(,)?) => {
+        &[
+            ("weir/sdk/Cargo.toml", include_str!("project/sdk.toml")),
+            ("weir/sdk/macros/Cargo.toml", include_str!("project/macros.toml")),
+            $((concat!("weir/", $path), include_str!(concat!("../../../../", $path)))),*
+        ]
+    };
+}
+
+const SDK: &[(&str, &str)] = sdk![
+    "sdk/src/balancer.rs",
+    "sdk/src/bindings.rs",
+    "sdk/src/config.rs",
+    "sdk/src/export.rs",
+    "sdk/src/filter.rs",
+    "sdk/src/host.rs",
+    "sdk/src/host/component.rs",
+    "sdk/src/host/native.rs",
+    "sdk/src/lib.rs",
+    "sdk/src/needs.rs",
+    "sdk/src/state.rs",
+    "sdk/src/state/component.rs",
+    "sdk/src/state/native.rs",
+    "sdk/macros/src/lib.rs",
+    "wit/balancer.wit",
+    "wit/filter.wit",
+    "wit/host.wit",
+    "wit/types.wit",
+];
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+
+    use super::*;
+
+    fn files(folder: &Path, all: &mut Vec<PathBuf>) {
+        for entry in folder.read_dir().unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() { files(&path, all) } else { all.push(path) }
+        }
+    }
+
+    #[test]
+    fn every_file_of_the_sdk_is_carried_along() {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+        let mut there = Vec::new();
+        for folder in ["sdk/src", "sdk/macros/src", "wit"] {
+            files(&root.join(folder), &mut there);
+        }
+        let mut there: Vec<String> = there
+            .iter()
+            .map(|path| format!("weir/{}", path.strip_prefix(root).unwrap().display()))
+            .collect();
+        there.sort();
+        let mut carried: Vec<&str> = SDK.iter().map(|(path, _)| *path).collect();
+        carried.retain(|path| !path.ends_with(".toml"));
+        carried.sort_unstable();
+        assert_eq!(carried, there);
+    }
+
+    #[test]
+    fn nothing_is_written_over() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join("mine"), "").unwrap();
+        let project = folder.path().join("gate");
+        fs::create_dir(&project).unwrap();
+        fs::write(project.join("mine"), "").unwrap();
+        assert!(write(&project, NewKind::Filter).is_err());
+        for name in ["Gate", "1gate", "g ate", "..", ""] {
+            assert!(write(&folder.path().join(name), NewKind::Filter).is_err(), "{name}");
+        }
+    }
+}

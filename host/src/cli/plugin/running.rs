@@ -1,0 +1,152 @@
+//! Commands that talk to a running Weir.
+
+use std::path::Path;
+
+use http::Method;
+use serde_json::Value;
+
+use super::{Admin, PluginCliError, print, progress, read_file};
+use crate::admin::client::Client;
+use crate::config::{self, Overrides};
+
+impl Admin {
+    fn client(&self) -> Result<Client, PluginCliError> {
+        if let Some(path) = &self.config {
+            let config = config::load(path, &Overrides::default())?;
+            let admin = config.admin.ok_or_else(|| {
+                PluginCliError::Failed(format!("{} has no `admin:`", path.display()))
+            })?;
+            return Ok(Client { address: admin.address.to_string(), token: admin.token });
+        }
+        let variable = |name| std::env::var(name).ok().filter(|value| !value.is_empty());
+        let address = self.admin.clone().or_else(|| variable("WEIR_ADMIN"));
+        let address = address.unwrap_or_else(|| config::defaults::ADMIN_ADDRESS.to_string());
+        let address = address.trim_start_matches("http://").trim_end_matches('/').to_owned();
+        let token = self.token.clone().or_else(|| variable("WEIR_ADMIN_TOKEN"));
+        let token = token.ok_or_else(|| {
+            let hint =
+                "the admin API wants a token: set WEIR_ADMIN_TOKEN, or pass --token or --config";
+            PluginCliError::Failed(hint.to_owned())
+        })?;
+        Ok(Client { address, token })
+    }
+}
+
+/// The query of a swap.
+pub(super) fn terms(share: Option<&str>, time: Option<&str>, shadow: bool) -> String {
+    let mut query = Vec::new();
+    if let Some(share) = share {
+        query.push(format!("share={}", share.trim_end_matches('%')));
+    }
+    if let Some(time) = time {
+        query.push(format!("for={time}"));
+    }
+    if shadow {
+        query.push("shadow=true".to_owned());
+    }
+    query.join("&")
+}
+
+pub(super) fn list(admin: &Admin, as_json: bool) -> Result<(), PluginCliError> {
+    let answer = admin.client()?.call(Method::GET, "/api/plugins", Vec::new())?;
+    if as_json {
+        return print(&format!("{answer:#}\n"));
+    }
+    let mut rows =
+        vec![["NAME", "WORLD", "STATE", "GENERATION", "VERSION", "SOURCE"].map(str::to_owned)];
+    for plugin in answer.get("plugins").and_then(Value::as_array).into_iter().flatten() {
+        let text = |path: &str| match plugin.pointer(path) {
+            Some(Value::String(text)) => text.clone(),
+            Some(Value::Null) | None => "-".to_owned(),
+            Some(value) => value.to_string(),
+        };
+        rows.push([
+            text("/name"),
+            text("/world"),
+            text("/state"),
+            text("/generation/number"),
+            text("/generation/version"),
+            text("/source"),
+        ]);
+    }
+    print(&table(&rows))
+}
+
+pub(super) fn swap(
+    name: &str,
+    component: &Path,
+    terms: &str,
+    admin: &Admin,
+) -> Result<(), PluginCliError> {
+    let client = admin.client()?;
+    let wasm = read_file(component)?;
+    progress(&format!("compiling {} there", component.display()));
+    let answer = client.call(Method::PUT, &format!("/api/plugins/{name}?{terms}"), wasm)?;
+    print(&told(name, &answer))
+}
+
+pub(super) fn rollback(name: &str, admin: &Admin) -> Result<(), PluginCliError> {
+    let path = format!("/api/plugins/{name}/rollback");
+    let answer = admin.client()?.call(Method::POST, &path, Vec::new())?;
+    print(&told(name, &answer))
+}
+
+/// What runs now, in a line.
+fn told(name: &str, status: &Value) -> String {
+    let number = |path: &str| status.pointer(path).map(Value::to_string);
+    let serving = number("/generation/number").unwrap_or_default();
+    let Some(tried) = number("/trial/generation/number") else {
+        return format!("{name}: generation {serving} serves\n");
+    };
+    let left = status.pointer("/trial/seconds_left").and_then(Value::as_f64).unwrap_or_default();
+    let share = status.pointer("/trial/share").and_then(Value::as_f64);
+    let how = match share {
+        Some(share) => format!("gets {}% of the requests", share * 100.0),
+        None => "runs in the shadow".to_owned(),
+    };
+    format!("{name}: generation {tried} {how} for {left:.0} s beside generation {serving}\n")
+}
+
+/// Columns as wide as they must be.
+fn table<const N: usize>(rows: &[[String; N]]) -> String {
+    let mut widths = [0; N];
+    for row in rows {
+        for (width, cell) in widths.iter_mut().zip(row) {
+            *width = cell.chars().count().max(*width);
+        }
+    }
+    let line = |row: &[String; N]| {
+        let cells: Vec<String> =
+            row.iter().zip(widths).map(|(cell, width)| format!("{cell:<width$}")).collect();
+        cells.join("  ").trim_end().to_owned() + "\n"
+    };
+    rows.iter().map(line).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_swap_is_told_in_a_line() {
+        let on_trial = json!({
+            "generation": { "number": 1 },
+            "trial": { "generation": { "number": 2 }, "share": 0.1, "seconds_left": 59.9 },
+        });
+        let text = told("p", &on_trial);
+        assert_eq!(text, "p: generation 2 gets 10% of the requests for 60 s beside generation 1\n");
+        assert_eq!(
+            told("p", &json!({ "generation": { "number": 3 } })),
+            "p: generation 3 serves\n"
+        );
+    }
+
+    #[test]
+    fn a_query_is_made_of_what_was_given() {
+        assert_eq!(terms(None, None, false), "");
+        assert_eq!(terms(Some("10%"), Some("60s"), false), "share=10&for=60s");
+        assert_eq!(terms(None, None, true), "shadow=true");
+    }
+}

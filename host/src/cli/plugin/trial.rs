@@ -1,0 +1,180 @@
+//! `weir plugin test` and `bench`: a component in the real runtime, without a proxy around it.
+
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use clap::Args;
+use weir_runtime::{Endpoint, Engine, Environment, Kind, Limits, Pick, Plugin};
+use weir_sdk_testing::{Component, cases};
+
+use super::{PluginCliError, print, progress, project, read, read_file};
+use crate::config::defaults;
+
+#[derive(Debug, Args)]
+pub(in crate::cli) struct Test {
+    /// A project's folder, which is built first, or a component.
+    #[arg(default_value = ".")]
+    subject: PathBuf,
+    /// The cases. [default: cases.yaml in the project's folder, or beside the component]
+    #[arg(long, value_name = "FILE")]
+    cases: Option<PathBuf>,
+    /// Memory that an instance may take, in MiB.
+    #[arg(long, value_name = "MIB", default_value_t = (defaults::PLUGIN_MEMORY >> 20) as u64)]
+    memory: u64,
+}
+
+#[derive(Debug, Args)]
+pub(in crate::cli) struct Bench {
+    /// A component, or builtin:NAME.
+    component: String,
+    /// Configuration (JSON).
+    #[arg(long, value_name = "JSON", default_value = "{}")]
+    config: String,
+    /// Endpoints that a balancer chooses among.
+    #[arg(long, default_value_t = 32)]
+    endpoints: u32,
+    /// Value of each input, and of each field of the response.
+    #[arg(long, default_value = "192.0.2.117")]
+    input: String,
+    /// Memory that an instance may take, in MiB.
+    #[arg(long, value_name = "MIB", default_value_t = (defaults::PLUGIN_MEMORY >> 20) as u64)]
+    memory: u64,
+    /// How long each function is called.
+    #[arg(long, value_name = "SECONDS", default_value_t = 1)]
+    seconds: u64,
+}
+
+pub(super) fn test(test: &Test) -> Result<(), PluginCliError> {
+    let (wasm, beside) = if test.subject.is_dir() {
+        (project::build(&test.subject)?, test.subject.clone())
+    } else {
+        let folder = test.subject.parent().unwrap_or(Path::new(""));
+        (read_file(&test.subject)?, folder.to_owned())
+    };
+    let path = test.cases.clone().unwrap_or_else(|| beside.join("cases.yaml"));
+    let text = String::from_utf8(read_file(&path)?);
+    let text =
+        text.map_err(|_| PluginCliError::Failed(format!("{} is no text", path.display())))?;
+    let component = Component::load(&wasm, limits(test.memory))?;
+    let folder = path.parent().unwrap_or(Path::new(""));
+    let outcomes = cases::run(&component, &text, folder)
+        .map_err(|error| PluginCliError::Failed(format!("{}: {error}", path.display())))?;
+    let (mut report, mut failed) = (String::new(), 0);
+    for outcome in &outcomes {
+        match &outcome.fault {
+            None => report.push_str(&format!("ok    {}\n", outcome.name)),
+            Some(fault) => {
+                failed += 1;
+                report.push_str(&format!("FAIL  {}: {fault}\n", outcome.name));
+            }
+        }
+    }
+    for (level, line) in component.world().lines() {
+        report.push_str(&format!("log   {level:?}: {line}\n"));
+    }
+    print(&report)?;
+    let count = outcomes.len();
+    match (count, failed) {
+        (0, _) => Err(PluginCliError::Failed(format!("{} has no cases", path.display()))),
+        (_, 0) => print(&format!("{count} cases passed\n")),
+        _ => Err(PluginCliError::Failed(format!("{failed} of {count} cases failed"))),
+    }
+}
+
+pub(super) fn bench(bench: &Bench) -> Result<(), PluginCliError> {
+    let wasm = read(&bench.component)?;
+    let engine = Engine::new()?;
+    let environment = Environment::default();
+    progress(&format!("compiling {}", bench.component));
+    let start = Instant::now();
+    let plugin = Plugin::load(&engine, "plugin", &wasm, limits(bench.memory), &environment)?;
+    let compile = start.elapsed();
+    let time = Duration::from_secs(bench.seconds.clamp(1, 60));
+    let input = Some(bench.input.as_bytes());
+    let mut report = format!(
+        "component    {} bytes, {}\ncompile      {compile:.1?}\n",
+        wasm.len(),
+        plugin.kind().world()
+    );
+    let mut line = |name: &str, result: Result<Duration, PluginCliError>| {
+        let text = match result {
+            Ok(each) => format!("{:.0} ns", each.as_secs_f64() * 1e9),
+            Err(error) => format!("failed: {error}"),
+        };
+        report.push_str(&format!("{name:<12} {text}\n"));
+    };
+    let memory = if plugin.kind() == Kind::Balancer {
+        line("instantiate", each(time, || Ok(plugin.balancer(&bench.config)?)));
+        let mut instance = plugin.balancer(&bench.config)?;
+        let endpoints: Vec<Endpoint> = (0..bench.endpoints).map(endpoint).collect();
+        line("update", each(time, || Ok(instance.update(&endpoints)?)));
+        let needs = instance.needs().clone();
+        let inputs = vec![input; needs.inputs.len()];
+        let loads: Vec<u32> = (0..bench.endpoints).map(|n| n * 7919 % 61).collect();
+        let loads = if needs.loads { &loads[..] } else { &[] };
+        let mut sequence = 0;
+        line(
+            "pick",
+            each(time, || {
+                sequence += 1;
+                instance.pick(Pick { sequence, attempt: 0, inputs: &inputs, loads })?;
+                Ok(())
+            }),
+        );
+        instance.memory()
+    } else {
+        line("instantiate", each(time, || Ok(plugin.filter(&bench.config)?)));
+        let mut instance = plugin.filter(&bench.config)?;
+        let needs = instance.needs().clone();
+        let request = vec![input; needs.inputs.len()];
+        let response = vec![input; needs.response_inputs.len()];
+        if needs.on_request {
+            line("on-request", each(time, || Ok(instance.on_request(&request)?)));
+        }
+        if needs.on_response {
+            line("on-response", each(time, || Ok(instance.on_response(200, &response, b"")?)));
+        }
+        instance.memory()
+    };
+    report.push_str(&format!("memory       {} KiB an instance\n", memory >> 10));
+    print(&report)
+}
+
+/// Calls for about `time` and returns what one call takes: the median of ten rounds.
+fn each<T>(
+    time: Duration,
+    mut call: impl FnMut() -> Result<T, PluginCliError>,
+) -> Result<Duration, PluginCliError> {
+    const ROUNDS: u32 = 10;
+    call()?;
+    let start = Instant::now();
+    call()?;
+    let one = start.elapsed().max(Duration::from_nanos(50));
+    let calls = (time.as_nanos() / u128::from(ROUNDS) / one.as_nanos()).clamp(1, 1 << 24);
+    let calls = u32::try_from(calls).unwrap_or(1);
+    let mut rounds = Vec::new();
+    for _ in 0..ROUNDS {
+        let start = Instant::now();
+        for _ in 0..calls {
+            call()?;
+        }
+        rounds.push(start.elapsed() / calls);
+    }
+    rounds.sort_unstable();
+    Ok(rounds.get(rounds.len() / 2).copied().unwrap_or_default())
+}
+
+fn endpoint(id: u32) -> Endpoint {
+    Endpoint {
+        id,
+        address: format!("10.0.{}.{}:8080", id >> 8 & 255, id & 255),
+        weight: 1 + id % 3,
+        zone: String::new(),
+        labels: Vec::new(),
+    }
+}
+
+fn limits(mib: u64) -> Limits {
+    let memory = usize::try_from(mib.clamp(1, 4096) << 20).unwrap_or(usize::MAX);
+    Limits { memory, ..Limits::default() }
+}

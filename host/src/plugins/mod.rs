@@ -1,0 +1,184 @@
+//! Plugins: where they come from, their generations, and how one takes another's place while requests flow.
+//!
+//! [`Plugins`] are those of one configuration, shared by all threads. Each is a [`slot::Slot`] with its [`generation`]s; a
+//! worker sees them through a [`view::View`], in which each generation has a [`seat::Seat`] with the worker's own
+//! instance. `schema` holds configurations against what a plugin says of its own; `watch` swaps changed files in and ends
+//! trials.
+
+pub mod generation;
+mod schema;
+pub mod seat;
+mod services;
+pub mod slot;
+pub mod source;
+pub mod view;
+pub mod watch;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use serde_json::Value;
+use tokio::sync::Notify;
+use weir_runtime::{Engine, Environment, MemoryState, PluginError};
+
+use crate::config::{self, Config, ConfigErrors, Problem};
+use crate::telemetry::metrics::Metrics;
+use services::Counting;
+use slot::{LoadError, Role, Shared, Slot, Use};
+use source::SourceError;
+
+pub use watch::watch as supervise;
+
+/// The plugins of one configuration.
+pub struct Plugins {
+    slots: Vec<Arc<Slot>>,
+    shared: Shared,
+}
+
+/// Why the plugins of a configuration cannot be had.
+#[derive(Debug, thiserror::Error)]
+pub enum PluginsError {
+    /// The plugin runtime could not be set up.
+    #[error("start the plugin runtime")]
+    Engine(#[source] PluginError),
+    /// A component could not be read.
+    #[error("plugin {name}")]
+    Source {
+        /// The plugin's name.
+        name: String,
+        /// What happened.
+        source: SourceError,
+    },
+    /// A component is broken, or not what the configuration uses it as.
+    #[error("load plugin {name}")]
+    Load {
+        /// The plugin's name.
+        name: String,
+        /// What happened.
+        source: LoadError,
+    },
+    /// Plugins do not take their configurations.
+    #[error(transparent)]
+    Config(ConfigErrors),
+}
+
+impl Plugins {
+    /// Reads, compiles and configures every plugin.
+    ///
+    /// # Errors
+    /// [`PluginsError`], naming the plugin.
+    pub fn load(config: &Config, metrics: &Metrics) -> Result<Self, PluginsError> {
+        let engine = match cache_directory() {
+            Some(directory) => Engine::with_cache(&directory),
+            None => Engine::new(),
+        };
+        let shared = Shared {
+            engine: engine.map_err(PluginsError::Engine)?,
+            version: Arc::new(AtomicU64::new(1)),
+            changed: Arc::new(Notify::new()),
+        };
+        let state = Arc::new(MemoryState::new(config.state.memory));
+        let mut slots = Vec::with_capacity(config.plugins.len());
+        let mut problems = Vec::new();
+        for (index, plugin) in config.plugins.iter().enumerate() {
+            let wasm = source::read(plugin)
+                .map_err(|source| PluginsError::Source { name: plugin.name.clone(), source })?;
+            let own = metrics.plugin(&plugin.name);
+            let services = Arc::new(Counting::new(own.clone()));
+            let environment = Environment::new(
+                services,
+                Arc::clone(&state) as Arc<_>,
+                &plugin.name,
+                &plugin.spaces,
+            );
+            let uses = uses(config, index);
+            match Slot::new(plugin, &wasm, uses, &shared, environment, own) {
+                Ok(slot) => slots.push(Arc::new(slot)),
+                Err(LoadError::Config(faults)) => problems.extend(
+                    faults.iter().map(|(path, message)| fault(config, plugin, path, message)),
+                ),
+                Err(LoadError::Plugin(PluginError::Refused { message, .. })) => {
+                    let path = format!("plugins[{index}].config");
+                    problems.push(fault(config, plugin, &path, &message));
+                }
+                Err(source) => {
+                    return Err(PluginsError::Load { name: plugin.name.clone(), source });
+                }
+            }
+        }
+        if problems.is_empty() {
+            Ok(Self { slots, shared })
+        } else {
+            Err(PluginsError::Config(ConfigErrors::of(problems)))
+        }
+    }
+
+    /// Every plugin, by its index in the configuration.
+    pub fn slots(&self) -> &[Arc<Slot>] {
+        &self.slots
+    }
+
+    /// The plugin of a name.
+    pub fn find(&self, name: &str) -> Option<&Arc<Slot>> {
+        self.slots.iter().find(|slot| &*slot.name == name)
+    }
+
+    /// A number that moves with every change of any plugin.
+    pub fn version(&self) -> u64 {
+        self.shared.version.load(Ordering::Acquire)
+    }
+
+    /// Completes when a plugin has changed since it was asked last.
+    async fn changed(&self) {
+        self.shared.changed.notified().await;
+    }
+}
+
+impl std::fmt::Debug for Plugins {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_list().entries(self.slots.iter().map(|slot| &slot.name)).finish()
+    }
+}
+
+/// What a configuration uses the plugin with this index as.
+fn uses(config: &Config, index: usize) -> Vec<Use> {
+    let own_path = format!("plugins[{index}].config");
+    let own = config.plugins.get(index).map_or(&Value::Null, |plugin| &plugin.config);
+    let mut uses = Vec::new();
+    for (at, upstream) in config.upstreams.iter().enumerate() {
+        if upstream.balancer == index {
+            let (path, config) = if upstream.balancer_config.is_null() {
+                (own_path.clone(), own)
+            } else {
+                (format!("upstreams[{at}].balancer_config"), &upstream.balancer_config)
+            };
+            uses.push(Use { role: Role::Balancer, path, config: config.clone() });
+        }
+    }
+    if config.routes.iter().any(|route| route.filters.contains(&index)) {
+        uses.push(Use { role: Role::Filter, path: own_path.clone(), config: own.clone() });
+    }
+    if uses.is_empty() {
+        uses.push(Use { role: Role::Idle, path: own_path, config: own.clone() });
+    }
+    uses
+}
+
+fn fault(config: &Config, plugin: &config::Plugin, path: &str, message: &str) -> Problem {
+    config.places.problem(path, format!("{path}: plugin {}: {message}", plugin.name))
+}
+
+/// Where compiled code is kept: `WEIR_PLUGIN_CACHE` (`off` for nowhere), else below what systemd and the desktop give.
+fn cache_directory() -> Option<PathBuf> {
+    let variable = |name| std::env::var_os(name).filter(|value| !value.is_empty());
+    if let Some(chosen) = variable("WEIR_PLUGIN_CACHE") {
+        return (chosen != "off").then(|| chosen.into());
+    }
+    let base = variable("CACHE_DIRECTORY").map(PathBuf::from).or_else(|| {
+        let home = || Some(PathBuf::from(variable("HOME")?).join(".cache"));
+        let user = variable("XDG_CACHE_HOME").map(PathBuf::from).or_else(home);
+        user.map(|user| user.join("weir"))
+    })?;
+    base.is_absolute().then(|| base.join("plugins"))
+}

@@ -1,0 +1,252 @@
+//! [`Seat`]: one worker's hold of one generation of a plugin, with the instance that it keeps for filters.
+
+use std::cell::{Cell, OnceCell, RefCell};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Instant;
+
+use weir_runtime::{FilterInstance, PluginError};
+
+use super::generation::{Failure, Generation};
+use super::slot::Slot;
+use crate::config::Reuse;
+use crate::proxy::input::{Inputs, ResponseInputs};
+use crate::telemetry::metrics;
+
+/// One generation of a plugin on one worker.
+pub struct Seat {
+    /// The generation.
+    pub generation: Arc<Generation>,
+    /// Whether it is on trial: then every call is counted and timed.
+    pub is_on_trial: Cell<bool>,
+    kept: RefCell<Option<Running>>,
+    shape: OnceCell<Rc<Shape>>,
+    functions: [OnceCell<metrics::Function>; 5],
+    calls: Cell<u32>,
+}
+
+/// What a filter asked for.
+#[derive(Debug)]
+pub struct Shape {
+    /// Whether it is called for requests.
+    pub on_request: bool,
+    /// Whether it is called for responses.
+    pub on_response: bool,
+    /// What it is given of a request.
+    pub inputs: Inputs,
+    /// What it is given of a response.
+    pub response_inputs: ResponseInputs,
+}
+
+/// A function of a filter.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Function {
+    /// `on-request`
+    Request,
+    /// `on-fetch`
+    Fetch,
+    /// `on-response`
+    Response,
+    /// `on-request-body`
+    RequestBody,
+    /// `on-response-body`
+    ResponseBody,
+}
+
+impl Function {
+    /// Its name in WIT, and in metrics and traces.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Request => "on-request",
+            Self::Fetch => "on-fetch",
+            Self::Response => "on-response",
+            Self::RequestBody => "on-request-body",
+            Self::ResponseBody => "on-response-body",
+        }
+    }
+}
+
+impl Seat {
+    /// Takes a seat; the instance is made with the first call.
+    pub fn new(generation: Arc<Generation>) -> Self {
+        Self {
+            generation,
+            is_on_trial: Cell::new(false),
+            kept: RefCell::default(),
+            shape: OnceCell::new(),
+            functions: Default::default(),
+            calls: Cell::new(0),
+        }
+    }
+
+    /// What the filter asked for. Makes an instance if there was none yet.
+    ///
+    /// # Errors
+    /// [`Failure`] if none can be made.
+    pub fn shape(&self, slot: &Slot) -> Result<&Rc<Shape>, Failure> {
+        if self.shape.get().is_none() {
+            self.generation.admit()?;
+            let made = self.instantiate(slot).inspect_err(|error| self.fail(slot, error))?;
+            *self.kept.borrow_mut() = Some(made);
+        }
+        let missing = || PluginError::invalid(&slot.name, "configure: it told no needs");
+        Ok(self.shape.get().ok_or_else(missing)?)
+    }
+
+    /// Calls a function of the filter on the kept instance, or a fresh one. An error throws the instance away.
+    ///
+    /// # Errors
+    /// [`Failure`]: what went wrong, or that the plugin is not to be called.
+    pub fn call<T>(
+        &self,
+        slot: &Slot,
+        function: Function,
+        call: impl FnOnce(&mut FilterInstance) -> Result<T, PluginError>,
+    ) -> Result<T, Failure> {
+        self.generation.admit()?;
+        let kept = self.kept.borrow_mut().take();
+        let running = match kept {
+            Some(running) => Ok(running),
+            None => self.instantiate(slot),
+        };
+        let called = running.and_then(|mut running| {
+            let result = self.measure(function, || call(&mut running.instance))?;
+            running.recount();
+            if slot.reuse == Reuse::Worker {
+                *self.kept.borrow_mut() = Some(running);
+            }
+            Ok(result)
+        });
+        match called {
+            Ok(result) => {
+                self.generation.succeeded();
+                Ok(result)
+            }
+            Err(error) => {
+                self.fail(slot, &error);
+                Err(error.into())
+            }
+        }
+    }
+
+    /// Notes that what a call returned cannot be used, and throws the instance away.
+    pub fn reject(&self, slot: &Slot, what: String) -> Failure {
+        *self.kept.borrow_mut() = None;
+        let error = PluginError::invalid(&slot.name, what);
+        self.fail(slot, &error);
+        error.into()
+    }
+
+    fn fail(&self, slot: &Slot, error: &PluginError) {
+        let consequence = match slot.on_failure {
+            _ if self.is_on_trial.get() => "the generation before took its place for this request",
+            crate::config::OnFailure::Closed => "the request is answered with 503",
+            crate::config::OnFailure::Open => "the request goes on without it",
+        };
+        self.generation.failed(error, consequence);
+        if self.is_on_trial.get() {
+            slot.review();
+        }
+    }
+
+    fn measure<T>(
+        &self,
+        function: Function,
+        call: impl FnOnce() -> Result<T, PluginError>,
+    ) -> Result<T, PluginError> {
+        let calls = self.calls.get();
+        self.calls.set(calls.wrapping_add(1));
+        let is_on_trial = self.is_on_trial.get();
+        // Reading the clock twice costs a fifth of the call: one in so many is timed.
+        let timed = (is_on_trial || calls.is_multiple_of(TIMED_EVERY)).then(Instant::now);
+        let metrics = self.function(function);
+        metrics.calls.inc();
+        if is_on_trial {
+            self.generation.tally.trial_calls.fetch_add(1, Ordering::Relaxed);
+        }
+        let result = call();
+        if let Some(start) = timed {
+            let duration = start.elapsed();
+            metrics.duration.observe(duration.as_secs_f64());
+            self.generation.tally.time(duration);
+        }
+        result
+    }
+
+    fn function(&self, function: Function) -> &metrics::Function {
+        #[allow(clippy::indexing_slicing, reason = "there are as many as functions")]
+        let cell = &self.functions[function as usize];
+        cell.get_or_init(|| self.generation.metrics.function(function.name()))
+    }
+
+    fn instantiate(&self, slot: &Slot) -> Result<Running, PluginError> {
+        let instance = self.generation.plugin.filter(&slot.config)?;
+        if self.shape.get().is_none() {
+            let needs = instance.needs();
+            let invalid = |what| PluginError::invalid(&slot.name, what);
+            let shape = Shape {
+                on_request: needs.on_request,
+                on_response: needs.on_response,
+                inputs: Inputs::parse(&needs.inputs).map_err(invalid)?,
+                response_inputs: ResponseInputs::parse(&needs.response_inputs).map_err(invalid)?,
+            };
+            let _ = self.shape.set(Rc::new(shape));
+        }
+        Ok(Running::new(instance, &self.generation.metrics))
+    }
+}
+
+/// An instance and what is counted for it as long as it lives.
+struct Running {
+    instance: FilterInstance,
+    counted: Counted,
+}
+
+impl Running {
+    fn new(instance: FilterInstance, metrics: &metrics::Generation) -> Self {
+        let counted = Counted::new(metrics, instance.memory());
+        Self { instance, counted }
+    }
+
+    fn recount(&mut self) {
+        self.counted.set(self.instance.memory());
+    }
+}
+
+/// Counts an instance, and its memory, for as long as it lives.
+pub struct Counted {
+    metrics: metrics::Generation,
+    memory: usize,
+}
+
+impl Counted {
+    /// Counts one that has `memory` bytes.
+    pub fn new(metrics: &metrics::Generation, memory: usize) -> Self {
+        metrics.instances.inc();
+        metrics.memory.add(signed(memory));
+        Self { metrics: metrics.clone(), memory }
+    }
+
+    /// Follows its growth.
+    pub fn set(&mut self, memory: usize) {
+        if memory != self.memory {
+            self.metrics.memory.add(signed(memory) - signed(self.memory));
+            self.memory = memory;
+        }
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.metrics.instances.dec();
+        self.metrics.memory.sub(signed(self.memory));
+    }
+}
+
+fn signed(bytes: usize) -> i64 {
+    i64::try_from(bytes).unwrap_or(i64::MAX)
+}
+
+/// One call in so many is timed for the histogram.
+pub const TIMED_EVERY: u32 = 16;

@@ -1,0 +1,173 @@
+//! A body that passes a filter, piece by piece as it streams.
+
+use std::collections::VecDeque;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use http_body::Frame;
+use weir_runtime::filter::BodyDecision;
+
+use super::body::{Exchange, Failure};
+use crate::config::OnFailure;
+use crate::listen::body::{Body, BodyError};
+use crate::plugins::seat::{Function, Seat};
+use crate::plugins::slot::Slot;
+
+/// A body on its way through one filter.
+pub(super) struct Filtered {
+    inner: Body,
+    slot: Arc<Slot>,
+    seat: Rc<Seat>,
+    function: Function,
+    /// What the filter wants to see again with the next piece.
+    context: Vec<u8>,
+    /// What it let pass and nobody has taken yet.
+    ready: VecDeque<Frame<Bytes>>,
+    /// Whether it has changed anything: from then on it cannot be left out.
+    is_changed: bool,
+    /// Whether the filter failed before it changed anything, and the rest goes on without it.
+    is_left_out: bool,
+    has_ended: bool,
+    /// The exchange of a request's body, for who waits for the answer.
+    exchange: Option<Rc<Exchange>>,
+}
+
+impl Filtered {
+    /// Hands a request's body to a filter.
+    pub(super) fn request(
+        inner: Body,
+        slot: &Arc<Slot>,
+        seat: &Rc<Seat>,
+        context: &[u8],
+        exchange: &Rc<Exchange>,
+    ) -> Body {
+        let exchange = Some(Rc::clone(exchange));
+        Self::through(inner, slot, seat, Function::RequestBody, context.to_vec(), exchange)
+    }
+
+    /// Hands a response's body to a filter.
+    pub(super) fn response(
+        inner: Body,
+        slot: &Arc<Slot>,
+        seat: &Rc<Seat>,
+        context: Vec<u8>,
+    ) -> Body {
+        Self::through(inner, slot, seat, Function::ResponseBody, context, None)
+    }
+
+    fn through(
+        inner: Body,
+        slot: &Arc<Slot>,
+        seat: &Rc<Seat>,
+        function: Function,
+        context: Vec<u8>,
+        exchange: Option<Rc<Exchange>>,
+    ) -> Body {
+        Body::stream(Self {
+            inner,
+            slot: Arc::clone(slot),
+            seat: Rc::clone(seat),
+            function,
+            context,
+            ready: VecDeque::new(),
+            is_changed: false,
+            is_left_out: false,
+            has_ended: false,
+            exchange,
+        })
+    }
+
+    /// Passes what came through the filter.
+    fn pass(&mut self, frame: Option<Frame<Bytes>>) -> Result<(), BodyError> {
+        let Some(frame) = frame else {
+            self.has_ended = true;
+            return self.ask(Bytes::new(), true);
+        };
+        match frame.into_data() {
+            Ok(mut data) => {
+                while !data.is_empty() {
+                    let piece = data.split_to(data.len().min(PIECE));
+                    self.ask(piece, false)?;
+                }
+                Ok(())
+            }
+            Err(trailers) => {
+                self.has_ended = true;
+                self.ask(Bytes::new(), true)?;
+                self.ready.push_back(trailers);
+                Ok(())
+            }
+        }
+    }
+
+    fn ask(&mut self, data: Bytes, end: bool) -> Result<(), BodyError> {
+        if self.is_left_out {
+            self.push(data);
+            return Ok(());
+        }
+        let (context, function) = (&self.context, self.function);
+        let decision = self.seat.call(&self.slot, function, |filter| match function {
+            Function::RequestBody => filter.on_request_body(context, &data, end),
+            _ => filter.on_response_body(context, &data, end),
+        });
+        match decision {
+            Ok(BodyDecision::Keep) => self.push(data),
+            Ok(BodyDecision::Replace(piece)) => {
+                self.is_changed = true;
+                self.context = piece.context;
+                self.push(piece.data.into());
+            }
+            Ok(BodyDecision::Stop) => return Err(BodyError::Stopped),
+            Err(_) if self.slot.on_failure == OnFailure::Open && !self.is_changed => {
+                self.is_left_out = true;
+                self.push(data);
+            }
+            Err(_) => return Err(BodyError::Filter),
+        }
+        Ok(())
+    }
+
+    fn push(&mut self, data: Bytes) {
+        if !data.is_empty() {
+            self.ready.push_back(Frame::data(data));
+        }
+    }
+}
+
+impl http_body::Body for Filtered {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        loop {
+            if let Some(frame) = self.ready.pop_front() {
+                return Poll::Ready(Some(Ok(frame)));
+            }
+            if self.has_ended {
+                return Poll::Ready(None);
+            }
+            let frame = ready!(Pin::new(&mut self.inner).poll_frame(cx)).transpose();
+            if let Err(error) = frame.and_then(|frame| self.pass(frame)) {
+                self.has_ended = true;
+                self.ready.clear();
+                if let Some(exchange) = &self.exchange {
+                    exchange.fail(Failure::from(&error));
+                }
+                return Poll::Ready(Some(Err(error)));
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.has_ended && self.ready.is_empty()
+    }
+}
+
+/// Bytes that a filter sees at once at the most.
+const PIECE: usize = 64 << 10;

@@ -1,0 +1,316 @@
+//! What plugins may ask to be given of a request or a response, by name.
+
+use std::cell::OnceCell;
+use std::rc::Rc;
+
+use http::request::Parts;
+use http::{HeaderMap, HeaderName, HeaderValue};
+
+use super::Peer;
+use crate::telemetry::record::RequestId;
+
+/// What does not change while a request passes its filters.
+pub struct Subject<'a> {
+    /// The client.
+    pub peer: &'a Peer,
+    /// The request's id.
+    pub id: RequestId,
+    /// The route's name.
+    pub route: &'a str,
+    client: OnceCell<String>,
+    id_text: OnceCell<String>,
+}
+
+impl<'a> Subject<'a> {
+    /// A request of `peer` on `route`.
+    pub fn new(peer: &'a Peer, id: RequestId, route: &'a str) -> Self {
+        Self { peer, id, route, client: OnceCell::new(), id_text: OnceCell::new() }
+    }
+
+    /// The client's IP address as text.
+    fn client(&self) -> &str {
+        self.client.get_or_init(|| self.peer.client.ip().to_canonical().to_string())
+    }
+
+    fn id_text(&self) -> &str {
+        self.id_text.get_or_init(|| self.id.to_string())
+    }
+
+    fn scheme(&self) -> &'static str {
+        if self.peer.tls { "https" } else { "http" }
+    }
+}
+
+/// One input of a request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Input {
+    Path,
+    Method,
+    Authority,
+    Scheme,
+    ClientAddress,
+    RequestId,
+    RouteName,
+    Header(HeaderName),
+    Cookie(String),
+    Headers,
+}
+
+impl Input {
+    fn parse(name: &str) -> Result<Self, String> {
+        let unknown = || format!("it asks for the input {name:?}, which there is not");
+        Ok(match name {
+            ":path" => Self::Path,
+            ":method" => Self::Method,
+            ":authority" => Self::Authority,
+            ":scheme" => Self::Scheme,
+            "client.address" => Self::ClientAddress,
+            "request.id" => Self::RequestId,
+            "route.name" => Self::RouteName,
+            "headers" => Self::Headers,
+            _ => match name.split_once(':') {
+                Some(("header", field)) => Self::Header(field.parse().map_err(|_| unknown())?),
+                Some(("cookie", cookie)) if !cookie.is_empty() => Self::Cookie(cookie.to_owned()),
+                _ => return Err(unknown()),
+            },
+        })
+    }
+
+    fn read<'a>(
+        &self,
+        head: &'a Parts,
+        authority: &'a str,
+        subject: &'a Subject<'_>,
+        lines: &'a [u8],
+    ) -> Option<&'a [u8]> {
+        match self {
+            Self::Path => Some(head.uri.path_and_query().map_or("/", |p| p.as_str()).as_bytes()),
+            Self::Method => Some(head.method.as_str().as_bytes()),
+            Self::Authority => Some(authority.as_bytes()),
+            Self::Scheme => Some(subject.scheme().as_bytes()),
+            Self::ClientAddress => Some(subject.client().as_bytes()),
+            Self::RequestId => Some(subject.id_text().as_bytes()),
+            Self::RouteName => Some(subject.route.as_bytes()),
+            Self::Header(name) => head.headers.get(name).map(HeaderValue::as_bytes),
+            Self::Cookie(name) => cookie(&head.headers, name.as_bytes()),
+            Self::Headers => Some(lines),
+        }
+    }
+}
+
+/// The inputs of a request that a plugin asked for, in its order.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Inputs {
+    inputs: Vec<Input>,
+    has_lines: bool,
+}
+
+impl Inputs {
+    /// Reads the names.
+    ///
+    /// # Errors
+    /// Names the one that there is not.
+    pub fn parse(names: &[String]) -> Result<Self, String> {
+        let inputs = names.iter().map(|name| Input::parse(name)).collect::<Result<Vec<_>, _>>()?;
+        let has_lines = inputs.contains(&Input::Headers);
+        Ok(Self { inputs, has_lines })
+    }
+
+    /// The values for a request, borrowed from it, handed to `use_them`.
+    pub fn with<T>(
+        &self,
+        head: &Parts,
+        authority: &str,
+        subject: &Subject<'_>,
+        use_them: impl FnOnce(&[Option<&[u8]>]) -> T,
+    ) -> T {
+        let lines = if self.has_lines { lines(&head.headers) } else { Vec::new() };
+        let read = |input: &Input| input.read(head, authority, subject, &lines);
+        // Nearly every plugin asks for a handful: no allocation for them.
+        if let [first] = &self.inputs[..] {
+            return use_them(&[read(first)]);
+        }
+        if let [first, second] = &self.inputs[..] {
+            return use_them(&[read(first), read(second)]);
+        }
+        let values: Vec<_> = self.inputs.iter().map(read).collect();
+        use_them(&values)
+    }
+}
+
+/// The inputs of a response that a filter asked for: some are of the response, the others of its request.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ResponseInputs {
+    inputs: Vec<ResponseInput>,
+    /// What must be kept of the request until then.
+    kept: Vec<Input>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum ResponseInput {
+    Header(HeaderName),
+    Headers,
+    /// Index into what was kept.
+    Kept(usize),
+}
+
+/// What was kept of a request for its response.
+#[derive(Debug, Clone, Default)]
+pub struct Kept(Vec<Option<Rc<[u8]>>>);
+
+impl ResponseInputs {
+    /// Reads the names.
+    ///
+    /// # Errors
+    /// Names the one that there is not.
+    pub fn parse(names: &[String]) -> Result<Self, String> {
+        let mut all = Self::default();
+        for name in names {
+            let unknown = || format!("it asks for the input {name:?}, which there is not");
+            let input = match name.split_once(':') {
+                Some(("header", field)) => {
+                    ResponseInput::Header(field.parse().map_err(|_| unknown())?)
+                }
+                _ if name == "headers" => ResponseInput::Headers,
+                _ => {
+                    let of_request = name.strip_prefix("request-").unwrap_or(name);
+                    all.kept.push(Input::parse(of_request).map_err(|_| unknown())?);
+                    ResponseInput::Kept(all.kept.len() - 1)
+                }
+            };
+            all.inputs.push(input);
+        }
+        Ok(all)
+    }
+
+    /// Keeps what will be wanted of the request.
+    pub fn keep(&self, head: &Parts, authority: &str, subject: &Subject<'_>) -> Kept {
+        if self.kept.is_empty() {
+            return Kept::default();
+        }
+        let lines =
+            if self.kept.contains(&Input::Headers) { lines(&head.headers) } else { Vec::new() };
+        let read = |input: &Input| input.read(head, authority, subject, &lines).map(Rc::from);
+        Kept(self.kept.iter().map(read).collect())
+    }
+
+    /// The values for a response, handed to `use_them`.
+    pub fn with<T>(
+        &self,
+        fields: &HeaderMap,
+        kept: &Kept,
+        use_them: impl FnOnce(&[Option<&[u8]>]) -> T,
+    ) -> T {
+        let has_lines = self.inputs.contains(&ResponseInput::Headers);
+        let lines = if has_lines { lines(fields) } else { Vec::new() };
+        let values: Vec<Option<&[u8]>> = self
+            .inputs
+            .iter()
+            .map(|input| match input {
+                ResponseInput::Header(name) => fields.get(name).map(HeaderValue::as_bytes),
+                ResponseInput::Headers => Some(&lines[..]),
+                ResponseInput::Kept(index) => kept.0.get(*index)?.as_deref(),
+            })
+            .collect();
+        use_them(&values)
+    }
+}
+
+/// All fields, one `name: value` a line. No value has a line end in it.
+fn lines(fields: &HeaderMap) -> Vec<u8> {
+    let mut lines = Vec::with_capacity(fields.len() * 40);
+    for (name, value) in fields {
+        lines.extend_from_slice(name.as_str().as_bytes());
+        lines.extend_from_slice(b": ");
+        lines.extend_from_slice(value.as_bytes());
+        lines.push(b'\n');
+    }
+    lines
+}
+
+/// The value of a cookie (RFC 6265 §4.2.1), from any of the Cookie fields.
+fn cookie<'a>(headers: &'a HeaderMap, name: &[u8]) -> Option<&'a [u8]> {
+    headers
+        .get_all(http::header::COOKIE)
+        .iter()
+        .flat_map(|field| field.as_bytes().split(|b| *b == b';'))
+        .find_map(|pair| pair.trim_ascii().strip_prefix(name)?.strip_prefix(b"="))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::proxy::Protocol;
+
+    fn names(names: &[&str]) -> Vec<String> {
+        names.iter().map(|name| (*name).to_owned()).collect()
+    }
+
+    fn peer() -> Peer {
+        Peer {
+            client: "[::ffff:192.0.2.7]:999".parse().unwrap(),
+            local: "127.0.0.1:8443".parse().unwrap(),
+            protocol: Protocol::H3,
+            tls: true,
+            listener: 0,
+        }
+    }
+
+    #[test]
+    fn a_cookie_is_found_in_any_field_by_its_whole_name() {
+        let mut headers = HeaderMap::new();
+        headers.append("cookie", "sid2=x; other=1".parse().unwrap());
+        headers.append("cookie", "sid=abc=d".parse().unwrap());
+        assert_eq!(cookie(&headers, b"sid"), Some(&b"abc=d"[..]));
+        assert_eq!(cookie(&headers, b"si"), None);
+    }
+
+    #[test]
+    fn an_input_is_known_by_its_name_or_refused() {
+        assert_eq!(Input::parse("header:X-User"), Ok(Input::Header("x-user".parse().unwrap())));
+        assert_eq!(Input::parse("cookie:sid"), Ok(Input::Cookie("sid".into())));
+        for name in ["header:", "header:a b", "cookie:", "path", "", "request-header:x"] {
+            assert!(Input::parse(name).is_err(), "{name}");
+        }
+        for name in ["request-header:", "request-x", "nothing"] {
+            assert!(ResponseInputs::parse(&names(&[name])).is_err(), "{name}");
+        }
+    }
+
+    #[test]
+    fn values_come_in_the_order_of_their_names() {
+        let asked = [":path", "client.address", "header:x-a", "headers", ":scheme", "route.name"];
+        let inputs = Inputs::parse(&names(&asked)).unwrap();
+        let request = http::Request::builder().uri("/a?b").header("x-b", "2").body(()).unwrap();
+        let (head, ()) = request.into_parts();
+        let peer = peer();
+        let subject = Subject::new(&peer, RequestId(7), "shop");
+        inputs.with(&head, "host", &subject, |values| {
+            let values: Vec<_> = values.iter().map(|v| v.map(String::from_utf8_lossy)).collect();
+            let wanted = [
+                Some("/a?b"),
+                Some("192.0.2.7"),
+                None,
+                Some("x-b: 2\n"),
+                Some("https"),
+                Some("shop"),
+            ];
+            assert_eq!(values, wanted.map(|value| value.map(Into::into)));
+        });
+    }
+
+    #[test]
+    fn a_response_has_its_own_fields_and_those_of_its_request() {
+        let asked = ["header:server", ":path", "request-header:x-b"];
+        let inputs = ResponseInputs::parse(&names(&asked)).unwrap();
+        let request = http::Request::builder().uri("/a").header("x-b", "2").body(()).unwrap();
+        let (head, ()) = request.into_parts();
+        let peer = peer();
+        let kept = inputs.keep(&head, "host", &Subject::new(&peer, RequestId(7), "shop"));
+        let mut fields = HeaderMap::new();
+        fields.insert("server", "origin".parse().unwrap());
+        inputs.with(&fields, &kept, |values| {
+            assert_eq!(values, [Some(&b"origin"[..]), Some(b"/a"), Some(b"2")]);
+        });
+    }
+}

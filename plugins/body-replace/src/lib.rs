@@ -1,0 +1,209 @@
+//! Body replace: replaces text in bodies as they stream.
+//!
+//! Only bodies of the listed types are touched, and none with a content coding. A match over the border of two pieces is
+//! found: what may begin one is held back until the next. Where several texts begin at one place, the longest wins.
+
+mod replace;
+
+use replace::Replacer;
+use schemars::JsonSchema;
+use serde::Deserialize;
+use weir_sdk::{
+    BodyDecision, BodyFilter, Changes, Filter, FilterNeeds, Input, Piece, Request, RequestDecision,
+    Response, ResponseDecision,
+};
+
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct Config {
+    /// What is replaced.
+    #[schemars(length(min = 1, max = 64))]
+    replace: Vec<Pair>,
+    /// Media types whose bodies are looked at; `text/*` takes every one that begins so.
+    #[serde(default = "types")]
+    types: Vec<String>,
+    /// Whether bodies of responses are looked at.
+    #[serde(default = "yes")]
+    responses: bool,
+    /// Whether bodies of requests are looked at.
+    #[serde(default)]
+    requests: bool,
+    /// Whether `accept-encoding` is removed from requests, so that origins answer without a content coding.
+    #[serde(default = "yes")]
+    identity: bool,
+}
+
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct Pair {
+    /// The text to look for.
+    #[schemars(length(min = 1, max = 1024))]
+    from: String,
+    /// What stands in its place.
+    #[serde(default)]
+    to: String,
+}
+
+#[derive(Debug)]
+struct BodyReplace {
+    replacer: Replacer,
+    types: Vec<String>,
+    identity: bool,
+    /// Content type and coding, of requests and of responses, where they are looked at.
+    request: Option<(Input, Input)>,
+    response: Option<(Input, Input, Input)>,
+}
+
+#[weir_sdk::body_filter]
+impl BodyFilter for BodyReplace {
+    fn on_request_body(&mut self, piece: &Piece<'_>) -> BodyDecision {
+        self.pass(piece)
+    }
+
+    fn on_response_body(&mut self, piece: &Piece<'_>) -> BodyDecision {
+        self.pass(piece)
+    }
+}
+
+impl Filter for BodyReplace {
+    type Config = Config;
+
+    fn new(config: Config, needs: &mut FilterNeeds) -> Result<Self, String> {
+        let pairs = config.replace.into_iter().map(|pair| (pair.from, pair.to));
+        let replacer = Replacer::new(pairs)?;
+        let request = config
+            .requests
+            .then(|| (needs.header("content-type"), needs.header("content-encoding")));
+        let response = config.responses.then(|| {
+            (
+                needs.response_header("content-type"),
+                needs.response_header("content-encoding"),
+                needs.response_header("etag"),
+            )
+        });
+        let identity = config.identity && response.is_some();
+        if identity {
+            needs.on_request();
+        }
+        let types = config.types.iter().map(|name| name.to_ascii_lowercase()).collect();
+        Ok(BodyReplace { replacer, types, identity, request, response })
+    }
+
+    fn on_request(&mut self, request: &Request<'_>) -> RequestDecision {
+        let mut changes = Changes::new();
+        if self.identity {
+            changes = changes.remove("accept-encoding");
+        }
+        if let Some((content_type, coding)) = self.request
+            && self.is_looked_at(request.text(content_type), request.text(coding))
+        {
+            changes = changes.body();
+        }
+        if changes.edits.is_empty() { RequestDecision::Next } else { changes.into() }
+    }
+
+    fn on_response(&mut self, response: &Response<'_>) -> ResponseDecision {
+        let Some((content_type, coding, etag)) = self.response else {
+            return ResponseDecision::Next;
+        };
+        // Bytes of a part have no place in the whole that was replaced in (RFC 9110 §15.3.7).
+        let is_part = response.status == 206;
+        if is_part || !self.is_looked_at(response.text(content_type), response.text(coding)) {
+            return ResponseDecision::Next;
+        }
+        let mut changes = Changes::new().body();
+        for name in OF_THE_BYTES {
+            changes = changes.remove(name);
+        }
+        // The bytes are others, the meaning is not (RFC 9110 §8.8.1).
+        if let Some(etag) = response.text(etag).filter(|etag| !etag.starts_with("W/")) {
+            changes = changes.set("etag", format!("W/{etag}"));
+        }
+        changes.into()
+    }
+}
+
+impl BodyReplace {
+    fn pass(&self, piece: &Piece<'_>) -> BodyDecision {
+        let (data, held) = self.replacer.pass(piece.context, piece.data, piece.end);
+        if held.is_empty() && piece.context.is_empty() && data == piece.data {
+            return BodyDecision::Keep;
+        }
+        Piece::replace(data, held)
+    }
+
+    fn is_looked_at(&self, content_type: Option<&str>, coding: Option<&str>) -> bool {
+        let is_plain = coding.is_none_or(|coding| coding.trim().eq_ignore_ascii_case("identity"));
+        let Some(content_type) = content_type else { return false };
+        let name = content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+        let fits = |pattern: &String| match pattern.strip_suffix('*') {
+            Some(prefix) => name.starts_with(prefix),
+            None => name == *pattern,
+        };
+        is_plain && self.types.iter().any(fits)
+    }
+}
+
+fn types() -> Vec<String> {
+    ["text/*", "application/json", "application/javascript", "application/xml"]
+        .map(str::to_owned)
+        .to_vec()
+}
+
+fn yes() -> bool {
+    true
+}
+
+/// Fields that speak of the bytes as they were.
+const OF_THE_BYTES: [&str; 4] = ["accept-ranges", "content-md5", "content-digest", "digest"];
+
+#[cfg(test)]
+mod tests {
+    use weir_sdk::Edit;
+
+    use super::*;
+
+    fn filter() -> BodyReplace {
+        let replace = vec![Pair { from: "a".to_owned(), to: "b".to_owned() }];
+        let config =
+            Config { replace, types: types(), responses: true, requests: false, identity: true };
+        BodyReplace::new(config, &mut FilterNeeds::default()).unwrap()
+    }
+
+    fn respond(status: u16, fields: [Option<&str>; 3]) -> ResponseDecision {
+        let inputs = fields.map(|value| value.map(|value| value.as_bytes().to_vec()));
+        filter().on_response(&Response { status, inputs: &inputs, context: b"" })
+    }
+
+    #[test]
+    fn only_plain_bodies_of_the_types_are_handed_over() {
+        let passes = [
+            [Some("text/html; charset=utf-8"), None, None],
+            [Some("Application/JSON"), Some("identity"), None],
+        ];
+        for fields in passes {
+            assert!(matches!(respond(200, fields), ResponseDecision::Edit(_)), "{fields:?}");
+        }
+        let stays = [
+            [Some("image/png"), None, None],
+            [Some("text/html"), Some("gzip"), None],
+            [None, None, None],
+        ];
+        for fields in stays {
+            assert!(matches!(respond(200, fields), ResponseDecision::Next), "{fields:?}");
+        }
+        assert!(matches!(respond(206, passes[0]), ResponseDecision::Next));
+    }
+
+    #[test]
+    fn a_strong_etag_becomes_weak() {
+        let ResponseDecision::Edit(changes) =
+            respond(200, [Some("text/html"), None, Some("\"x\"")])
+        else {
+            panic!("nothing was edited")
+        };
+        let is_weak =
+            |edit: &Edit| matches!(edit, Edit::Set(h) if h.name == "etag" && h.value == b"W/\"x\"");
+        assert!(changes.edits.iter().any(is_weak));
+    }
+}

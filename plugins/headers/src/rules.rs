@@ -1,0 +1,126 @@
+//! The rules of one direction.
+
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+use weir_sdk::{Changes, Input};
+
+use crate::template::Template;
+
+/// What happens to the fields of one direction: first `remove`, then `set`, then `append`.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Section {
+    /// Fields that replace every field of their name.
+    pub(crate) set: BTreeMap<String, String>,
+    /// Fields that are added to those of their name.
+    pub(crate) append: BTreeMap<String, Values>,
+    /// Fields that are removed.
+    pub(crate) remove: Vec<String>,
+}
+
+/// One value or several.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(untagged)]
+pub(crate) enum Values {
+    /// One field.
+    One(String),
+    /// A field for each.
+    Several(Vec<String>),
+}
+
+impl From<Vec<String>> for Values {
+    fn from(values: Vec<String>) -> Self {
+        Values::Several(values)
+    }
+}
+
+/// A section, checked.
+#[derive(Debug, Default)]
+pub(crate) struct Rules {
+    remove: Vec<String>,
+    set: Vec<(String, Template)>,
+    append: Vec<(String, Template)>,
+}
+
+impl Rules {
+    /// Checks a section; `input` asks for what a variable stands for.
+    pub(crate) fn new(
+        direction: &str,
+        section: Section,
+        mut input: impl FnMut(&str) -> Option<Input>,
+    ) -> Result<Rules, String> {
+        let mut rules = Rules::default();
+        for name in section.remove {
+            let name = field(&name).map_err(|error| format!("{direction}.remove: {error}"))?;
+            rules.remove.push(name);
+        }
+        for (name, value) in section.set {
+            let at = |error| format!("{direction}.set.{name}: {error}");
+            let template = Template::parse(&value, &mut input).map_err(at)?;
+            rules.set.push((field(&name).map_err(at)?, template));
+        }
+        for (name, values) in section.append {
+            let at = |error| format!("{direction}.append.{name}: {error}");
+            let values = match values {
+                Values::One(value) => vec![value],
+                Values::Several(values) => values,
+            };
+            for value in values {
+                let template = Template::parse(&value, &mut input).map_err(at)?;
+                rules.append.push((field(&name).map_err(at)?, template));
+            }
+        }
+        Ok(rules)
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.remove.is_empty() && self.set.is_empty() && self.append.is_empty()
+    }
+
+    /// The changes, if there are any.
+    pub(crate) fn apply<'a>(&self, value: impl Fn(Input) -> Option<&'a [u8]>) -> Option<Changes> {
+        let mut changes = Changes::new();
+        for name in &self.remove {
+            changes = changes.remove(name.as_str());
+        }
+        for (name, template) in &self.set {
+            if let Some(value) = template.fill(&value) {
+                changes = changes.set(name.as_str(), value);
+            }
+        }
+        for (name, template) in &self.append {
+            if let Some(value) = template.fill(&value) {
+                changes = changes.append(name.as_str(), value);
+            }
+        }
+        (!changes.edits.is_empty()).then_some(changes)
+    }
+}
+
+/// A field's name in lower case, if the proxy lets it be touched.
+fn field(name: &str) -> Result<String, String> {
+    let is_token = |b: u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b);
+    if name.is_empty() || !name.bytes().all(is_token) {
+        return Err(format!("{name:?} is not the name of a header field"));
+    }
+    let name = name.to_ascii_lowercase();
+    if FORBIDDEN.contains(&name.as_str()) {
+        return Err(format!("{name} is the proxy's own"));
+    }
+    Ok(name)
+}
+
+/// Fields that frame or route a message.
+const FORBIDDEN: [&str; 9] = [
+    "connection",
+    "content-length",
+    "host",
+    "keep-alive",
+    "proxy-connection",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+];

@@ -1,0 +1,48 @@
+//! One package in a folder of its own, as `weir plugin new` writes it.
+
+use std::path::Path;
+use std::process::Stdio;
+
+use anyhow::{Context, bail, ensure};
+use serde_json::Value;
+
+use crate::component::component;
+use crate::toolchain::Toolchain;
+use crate::workspace::Built;
+
+/// Compiles the package in `folder` and wraps it as a component; cargo writes its progress to standard error.
+///
+/// # Errors
+///
+/// If compiling or wrapping fails, or the package makes no module.
+pub fn project(folder: &Path, toolchain: &Toolchain) -> anyhow::Result<Built> {
+    let mut command = toolchain.build(&[]);
+    command
+        .current_dir(folder)
+        .arg("--message-format=json-render-diagnostics")
+        .stdout(Stdio::piped());
+    let child = command.spawn().with_context(|| format!("run {command:?}"))?;
+    let output = child.wait_with_output().context("wait for cargo")?;
+    ensure!(output.status.success(), "compile {} ({})", folder.display(), output.status);
+    let messages = String::from_utf8_lossy(&output.stdout);
+    // The package itself is compiled last; what it depends on makes no modules.
+    let module = messages.lines().rev().find_map(module);
+    let Some((name, module)) = module else {
+        bail!(
+            "{} makes no module: its Cargo.toml needs crate-type = [\"cdylib\"]",
+            folder.display()
+        );
+    };
+    let core = std::fs::read(&module).with_context(|| format!("read {module}"))?;
+    let wasm = component(&core).with_context(|| format!("make a component of {name}"))?;
+    Ok(Built { name, wasm })
+}
+
+/// The package's name and the module of a message of cargo's that tells of one.
+fn module(line: &str) -> Option<(String, String)> {
+    let message: Value = serde_json::from_str(line).ok()?;
+    let files = message.get("filenames")?.as_array()?;
+    let module = files.iter().filter_map(Value::as_str).find(|file| file.ends_with(".wasm"))?;
+    let target = message.get("target")?.get("name")?.as_str()?;
+    Some((target.replace('_', "-"), module.to_owned()))
+}

@@ -1,0 +1,143 @@
+//! A request as a plugin under test sees it.
+
+use std::sync::Arc;
+
+use serde::Deserialize;
+use weir_runtime::PluginError;
+
+/// A request: what a plugin may ask to be given of it.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Request {
+    /// The method.
+    pub method: String,
+    /// The path, with the query.
+    pub path: String,
+    /// Host and port.
+    pub authority: String,
+    /// `https` or `http`.
+    pub scheme: String,
+    /// The client's address.
+    pub client: String,
+    /// The request's id.
+    pub id: String,
+    /// The route's name.
+    pub route: String,
+    /// Header fields; the names in lower case.
+    #[serde(deserialize_with = "fields")]
+    pub headers: Vec<(String, String)>,
+}
+
+impl Default for Request {
+    fn default() -> Self {
+        Self {
+            method: "GET".to_owned(),
+            path: "/".to_owned(),
+            authority: "localhost".to_owned(),
+            scheme: "https".to_owned(),
+            client: "192.0.2.1".to_owned(),
+            id: "0000000000000001".to_owned(),
+            route: "default".to_owned(),
+            headers: Vec::new(),
+        }
+    }
+}
+
+impl Request {
+    /// A GET of `path`.
+    pub fn get(path: &str) -> Self {
+        Self { path: path.to_owned(), ..Self::default() }
+    }
+
+    /// Adds a header field.
+    #[must_use]
+    pub fn header(mut self, name: &str, value: &str) -> Self {
+        self.headers.push((name.to_ascii_lowercase(), value.to_owned()));
+        self
+    }
+
+    pub(crate) fn values(&self, names: &[String]) -> Result<Vec<Option<Vec<u8>>>, PluginError> {
+        names.iter().map(|name| self.value(name)).collect()
+    }
+
+    pub(crate) fn response_values(
+        &self,
+        names: &[String],
+        fields: &[(String, String)],
+    ) -> Result<Vec<Option<Vec<u8>>>, PluginError> {
+        let value = |name: &String| match name.as_str() {
+            "headers" => Ok(Some(lines(fields))),
+            _ => match name.split_once(':') {
+                Some(("header", field)) => Ok(find(fields, field)),
+                Some(("request-header", field)) => Ok(find(&self.headers, field)),
+                _ => self.value(name),
+            },
+        };
+        names.iter().map(value).collect()
+    }
+
+    fn value(&self, name: &str) -> Result<Option<Vec<u8>>, PluginError> {
+        let text = match name {
+            ":path" => &self.path,
+            ":method" => &self.method,
+            ":authority" => &self.authority,
+            ":scheme" => &self.scheme,
+            "client.address" => &self.client,
+            "request.id" => &self.id,
+            "route.name" => &self.route,
+            "headers" => return Ok(Some(lines(&self.headers))),
+            _ => match name.split_once(':') {
+                Some(("header", field)) => return Ok(find(&self.headers, field)),
+                Some(("cookie", cookie)) => return Ok(self.cookie(cookie)),
+                _ => {
+                    let what = format!("it asks for the input {name:?}, which there is not");
+                    return Err(PluginError::invalid(&Arc::from("plugin"), what));
+                }
+            },
+        };
+        Ok(Some(text.clone().into_bytes()))
+    }
+
+    fn cookie(&self, name: &str) -> Option<Vec<u8>> {
+        let cookies = self.headers.iter().filter(|(field, _)| field == "cookie");
+        let mut pairs = cookies.flat_map(|(_, value)| value.split(';'));
+        pairs.find_map(|pair| {
+            let (key, value) = pair.trim().split_once('=')?;
+            (key == name).then(|| value.as_bytes().to_vec())
+        })
+    }
+}
+
+fn find(fields: &[(String, String)], name: &str) -> Option<Vec<u8>> {
+    let (_, value) = fields.iter().find(|(field, _)| field.eq_ignore_ascii_case(name))?;
+    Some(value.as_bytes().to_vec())
+}
+
+fn lines(fields: &[(String, String)]) -> Vec<u8> {
+    let lines: Vec<String> =
+        fields.iter().map(|(name, value)| format!("{name}: {value}\n")).collect();
+    lines.concat().into_bytes()
+}
+
+/// Fields as a map of names to a value or several.
+pub(crate) fn fields<'de, D: serde::Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Vec<(String, String)>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Values {
+        One(String),
+        Several(Vec<String>),
+    }
+    let map = std::collections::BTreeMap::<String, Values>::deserialize(deserializer)?;
+    let mut fields = Vec::new();
+    for (name, values) in map {
+        let values = match values {
+            Values::One(value) => vec![value],
+            Values::Several(values) => values,
+        };
+        let name = name.to_ascii_lowercase();
+        fields.extend(values.into_iter().map(|value| (name.clone(), value)));
+    }
+    Ok(fields)
+}

@@ -1,0 +1,59 @@
+//! A filter that puts its version on responses, and fails as often as it is told. Tests swap its generations.
+//!
+//! The version is a text in the component that tests replace with another of the same length; so are its faults.
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+use weir_sdk::{
+    Changes, Filter, FilterNeeds, Request, RequestDecision, Response, ResponseDecision,
+};
+
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct Config {}
+
+/// `version=` and 16 characters, then `faults=` and 16: `none`, `trap` (each request), `refuse` (the configuration), `slow`.
+static MARK: &str = "version=0000000000000000 faults=none............";
+
+struct Versioned {
+    version: String,
+    faults: String,
+}
+
+#[weir_sdk::filter]
+impl Filter for Versioned {
+    type Config = Config;
+
+    fn new(_config: Config, needs: &mut FilterNeeds) -> Result<Self, String> {
+        needs.on_request();
+        needs.on_response();
+        // Read at run time, so that the compiler does not know it.
+        let mark = std::hint::black_box(MARK);
+        let version = mark[8..24].to_owned();
+        let faults = mark[32..].trim_end_matches('.').to_owned();
+        if faults == "refuse" {
+            return Err("this version refuses its configuration".to_owned());
+        }
+        Ok(Versioned { version, faults })
+    }
+
+    fn on_request(&mut self, _request: &Request<'_>) -> RequestDecision {
+        match self.faults.as_str() {
+            "trap" => panic!("as marked"),
+            "slow" => {
+                for n in 0..200_000_u64 {
+                    std::hint::black_box(n);
+                }
+            }
+            _ => {}
+        }
+        Changes::new().set("x-version", self.version.as_str()).context(self.version.as_str()).into()
+    }
+
+    fn on_response(&mut self, response: &Response<'_>) -> ResponseDecision {
+        // What the request side left must be of this same generation.
+        let is_own = response.context == self.version.as_bytes();
+        let own = if is_own { "whole" } else { "split" };
+        Changes::new().set("x-version", self.version.as_str()).set("x-generation", own).into()
+    }
+}

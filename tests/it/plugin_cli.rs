@@ -1,0 +1,123 @@
+//! `weir plugin …` as a user types it, outside the repository.
+
+use std::path::Path;
+use std::process::Command;
+
+use crate::support::tools::{builtin, guest};
+use crate::support::weir::WEIR;
+
+fn weir(folder: &Path, arguments: &[&str]) -> (bool, String) {
+    let output = Command::new(WEIR)
+        .arg("plugin")
+        .args(arguments)
+        .current_dir(folder)
+        // What the projects have in common is compiled once.
+        .env(
+            "CARGO_TARGET_DIR",
+            folder.ancestors().find(is_temporary).unwrap_or(folder).join("target"),
+        )
+        // What cargo tells its tests is not what a user's shell tells.
+        .env_remove("RUSTC")
+        .output()
+        .unwrap();
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    (output.status.success(), text(&output.stdout) + &text(&output.stderr))
+}
+
+/// Whether it is the folder of a test.
+fn is_temporary(folder: &&Path) -> bool {
+    folder.parent() == Some(&std::env::temp_dir())
+}
+
+#[test]
+fn what_new_writes_builds_and_its_tests_pass() {
+    let folder = tempfile::tempdir().unwrap();
+    for kind in ["filter", "balancer", "body-filter"] {
+        let name = format!("my-{kind}");
+        let (ok, text) = weir(folder.path(), &["new", &name, "--kind", kind]);
+        assert!(ok && text.contains("weir plugin build"), "{text}");
+        let project = folder.path().join(&name);
+        let (ok, text) = weir(&project, &["test"]);
+        assert!(ok && text.contains("cases passed"), "{text}");
+        let cargo =
+            Command::new("cargo").args(["test", "--quiet"]).current_dir(&project).output().unwrap();
+        assert!(cargo.status.success(), "{}", String::from_utf8_lossy(&cargo.stderr));
+        let component = format!("{name}.wasm");
+        let (ok, text) = weir(&project, &["inspect", &component]);
+        assert!(ok && text.contains(&format!("world    {kind}")), "{text}");
+        let (ok, text) = weir(&project, &["bench", &component, "--seconds", "1"]);
+        assert!(ok && text.contains("KiB an instance") && !text.contains("failed"), "{text}");
+        let (ok, text) = weir(folder.path(), &["new", &name, "--kind", kind]);
+        assert!(!ok && text.contains("there already"), "{text}");
+    }
+}
+
+#[test]
+fn cases_that_do_not_hold_fail_with_what_was_decided() {
+    let folder = tempfile::tempdir().unwrap();
+    let cases = folder.path().join("cases.yaml");
+    let text = "
+config: { request: { set: { x-a: '${path}' } } }
+cases:
+  - name: holds
+    request: { path: /a }
+    expect: { edit: { set: { x-a: /a } } }
+  - name: does not
+    request: { path: /b }
+    expect: { edit: { set: { x-a: /a } } }
+";
+    std::fs::write(&cases, text).unwrap();
+    let component = builtin("headers");
+    let arguments = ["test", component.to_str().unwrap(), "--cases", cases.to_str().unwrap()];
+    let (ok, text) = weir(folder.path(), &arguments);
+    assert!(!ok, "{text}");
+    assert!(text.contains("ok    holds"), "{text}");
+    assert!(
+        text.contains("FAIL  does not: expect.edit.set.x-a: expected \"/a\", got \"/b\""),
+        "{text}"
+    );
+}
+
+#[test]
+fn recorded_traffic_is_replayed() {
+    let folder = tempfile::tempdir().unwrap();
+    let record = |client: &str| {
+        format!("{{\"client\":\"{client}:99\",\"method\":\"GET\",\"path\":\"/\",\"status\":200}}\n")
+    };
+    let records: String = ["192.0.2.1", "192.0.2.2", "192.0.2.1", "192.0.2.1"].map(record).concat();
+    std::fs::write(folder.path().join("access.jsonl"), records).unwrap();
+    let text = "
+config: { requests: 2, per: 1h }
+cases:
+  - name: the third request of a client is refused
+    replay: access.jsonl
+    decisions: { edit: 3, reply: 1 }
+  - name: an hour later it passes
+    advance: 1h
+    replay: access.jsonl
+    decisions: { edit: 3, reply: 1 }
+";
+    std::fs::write(folder.path().join("cases.yaml"), text).unwrap();
+    let component = builtin("rate-limit");
+    let arguments = ["test", component.to_str().unwrap(), "--cases", "cases.yaml"];
+    let (ok, text) = weir(folder.path(), &arguments);
+    assert!(ok && text.contains("2 cases passed"), "{text}");
+}
+
+#[test]
+fn what_is_wrong_is_told_with_what_would_help() {
+    let folder = tempfile::tempdir().unwrap();
+    let (ok, text) = weir(folder.path(), &["build"]);
+    assert!(!ok && text.contains("weir plugin new"), "{text}");
+    let (ok, text) = weir(folder.path(), &["inspect", "builtin:header"]);
+    assert!(!ok && text.contains("headers"), "{text}");
+    let (ok, text) = weir(folder.path(), &["inspect", "gone.wasm"]);
+    assert!(!ok && text.contains("gone.wasm"), "{text}");
+    let (ok, text) = weir(folder.path(), &["list"]);
+    assert!(!ok && text.contains("WEIR_ADMIN_TOKEN"), "{text}");
+    let (ok, text) = weir(folder.path(), &["list", "--token", "x", "--admin", "127.0.0.1:1"]);
+    assert!(!ok && text.contains("is Weir running"), "{text}");
+    let boast = guest("boast");
+    let (ok, text) = weir(folder.path(), &["inspect", boast.to_str().unwrap()]);
+    assert!(!ok && text.contains("summary has more than"), "{text}");
+}
