@@ -2,6 +2,10 @@
 
 use std::process::ExitCode;
 
+/// A request allocates some sixty times; glibc's allocator was an eighth of the proxy's CPU time.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     weir::cli::main()
 }

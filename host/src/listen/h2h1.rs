@@ -18,7 +18,7 @@ use tokio::time::{Instant, sleep};
 
 use super::body::Body;
 use super::linger::Lingering;
-use super::{Edge, Handler, admit};
+use super::{Edge, Handler};
 use crate::proxy::{Peer, Protocol};
 use crate::task::Tasks;
 
@@ -51,13 +51,8 @@ impl<H: Handler> Service<H> {
     }
 
     async fn answer(&self, request: Request<Incoming>, protocol: Protocol) -> Response<Body> {
-        let mut response = match admit(request.headers(), &self.edge.limits) {
-            Ok(()) => {
-                let peer = Peer { protocol, ..self.peer };
-                self.handler.serve(request.map(Body::from), peer).await
-            }
-            Err(status) => refusal(status),
-        };
+        let peer = Peer { protocol, ..self.peer };
+        let mut response = self.handler.serve(request.map(Body::from), peer).await;
         let is_draining = self.tasks.is_draining();
         if let Some(alt_svc) = &self.edge.alt_svc {
             let clear = HeaderValue::from_static("clear");
@@ -126,7 +121,8 @@ pub(super) async fn serve_h2<H: Handler>(
         .keep_alive_timeout(PING_TIMEOUT);
     let answer = service_fn(|request| {
         let service = Rc::clone(&service);
-        async move { Ok::<_, Infallible>(service.answer(request, Protocol::H2).await) }
+        // Boxed: on its way to being a task hyper moves it several times, and it is large.
+        Box::pin(async move { Ok::<_, Infallible>(service.answer(request, Protocol::H2).await) })
     });
     let mut connection = pin!(builder.serve_connection(TokioIo::new(io), answer));
     let result = tokio::select! {
@@ -207,13 +203,6 @@ impl Drop for Running {
 /// A window of HTTP/2 has 31 bits.
 fn window(bytes: u64) -> u32 {
     bytes.min(0x7fff_ffff) as u32
-}
-
-/// An answer without a body.
-pub(super) fn refusal(status: StatusCode) -> Response<Body> {
-    let mut response = Response::new(Body::empty());
-    *response.status_mut() = status;
-    response
 }
 
 fn report(result: hyper::Result<()>, peer: &Peer) {

@@ -27,13 +27,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use http::{HeaderMap, HeaderValue, Request, Response, StatusCode};
+use http::{HeaderValue, Request, Response};
 
 pub use self::bind::{BindError, bind};
 use self::body::Body;
 use self::handover::Group;
 use crate::config::{self, ListenerLimits, Protocols, Quic};
-use crate::proxy::{Peer, Proxy, message};
+use crate::proxy::{Peer, Proxy};
 use crate::task::Tasks;
 use crate::telemetry::metrics;
 use crate::tls::{ServerConfigs, TlsError};
@@ -166,11 +166,6 @@ pub fn serve<H: Handler>(
         h3::serve(socket, sockets.worker, &sockets.group, edge, Rc::clone(handler), tasks)?;
     }
     Ok(())
-}
-
-/// Holds a decoded header section to the listener's limits; the error is the status to answer with.
-fn admit(headers: &HeaderMap, limits: &ListenerLimits) -> Result<(), StatusCode> {
-    message::within(headers, limits.header_bytes, limits.header_count).map_err(|e| e.status())
 }
 
 /// The address as its own family: a dual-stack socket shows IPv4 clients as IPv6.

@@ -6,6 +6,7 @@ use std::sync::atomic::AtomicUsize;
 use std::thread::{self, JoinHandle};
 
 use bytes::{Buf, Bytes};
+use http::StatusCode;
 use http_body_util::{BodyExt, Empty, Full};
 use hyper_util::rt::TokioIo;
 use quinn::crypto::rustls::QuicClientConfig;

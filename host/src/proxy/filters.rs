@@ -82,6 +82,16 @@ impl<'a> Chain<'a> {
         Self { filters, pinned, subject, reaches, limits, method, passed: Vec::new() }
     }
 
+    /// The generations of plugins that its request meets.
+    pub fn pinned(&self) -> &'a Pinned {
+        self.pinned
+    }
+
+    /// Whose request it is.
+    pub fn subject(&self) -> &'a Subject<'a> {
+        self.subject
+    }
+
     /// Passes a request through the filters.
     ///
     /// # Errors
@@ -327,13 +337,20 @@ impl<'a> Chain<'a> {
             0 => FETCH,
             ms => Duration::from_millis(ms.into()).min(LONGEST_FETCH),
         };
-        let request = edit::request(fetch, authority)?;
-        let host = request.headers().get(http::header::HOST).cloned();
+        let (mut head, body) = edit::request(fetch, authority)?.into_parts();
+        let host = head.headers.get(http::header::HOST).cloned();
         let host = host.as_ref().and_then(|host| host.to_str().ok()).unwrap_or_default();
-        let exchange = Exchange::start(request.body().is_end_stream(), Rc::default());
+        let exchange = Exchange::start(body.is_end_stream(), Rc::default());
         let (subject, pinned) = (self.subject, self.pinned);
-        let outgoing =
-            Outgoing { request, authority: host, subject, exchange, pinned, is_own: false };
+        let outgoing = Outgoing {
+            head: &mut head,
+            body,
+            authority: host,
+            subject,
+            exchange,
+            pinned,
+            is_own: false,
+        };
         let answer = tokio::time::timeout(limit, async {
             let response = reach.send(outgoing, record).await.map_err(|error| error.to_string())?;
             let (head, body) = response.into_parts();

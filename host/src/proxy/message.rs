@@ -21,7 +21,7 @@ pub struct Checked {
     pub declared: Option<u64>,
 }
 
-/// Checks a request's head. How large it may be, the listeners have checked with [`within`].
+/// Checks a request's head. How large it may be, [`within`] checks.
 ///
 /// # Errors
 /// [`ProxyError::Malformed`] or [`ProxyError::NotImplemented`].

@@ -18,6 +18,7 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 
+use http::request::Parts;
 use http::uri::Authority;
 use http::{Request, Response};
 use http_body::Body as _;
@@ -99,29 +100,39 @@ impl Proxy {
     }
 
     /// Answers a request; every failure becomes a response. Dropping the future cancels the upstream's work.
-    pub async fn serve(&self, request: Request<Body>, peer: Peer) -> Response<Body> {
+    pub fn serve(
+        &self,
+        request: Request<Body>,
+        peer: Peer,
+    ) -> impl Future<Output = Response<Body>> + use<'_> {
         let id = RequestId(self.random.borrow_mut().random());
         let mut record = Record::start(&self.telemetry, &self.metrics, &request, &peer, id);
-        let response = match self.forward(request, &peer, id, &mut record).await {
-            Ok(response) => response,
-            Err(error) => fail(&error, id, &mut record),
-        };
-        record.finish(response)
+        let (mut head, body) = request.into_parts();
+        // Not an `async fn`, and the head goes down by reference: a future has room for each argument that it is given
+        // by value and for what it moves it to, and this one is moved before it runs.
+        async move {
+            let response = match self.forward(&mut head, body, &peer, id, &mut record).await {
+                Ok(response) => response,
+                Err(error) => fail(&error, id, &mut record),
+            };
+            record.finish(response)
+        }
     }
 
     /// Finds the route and passes its filters; the response of the rest passes them back.
     async fn forward(
         &self,
-        request: Request<Body>,
+        head: &mut Parts,
+        body: Body,
         peer: &Peer,
         id: RequestId,
         record: &mut Record,
     ) -> Result<Response<Body>, ProxyError> {
         let limits = self.state.limits(peer.listener);
-        let (mut head, body) = request.into_parts();
-        let checked = message::check(&head)?;
+        message::within(&head.headers, limits.header_bytes, limits.header_count)?;
+        let checked = message::check(head)?;
         let route =
-            self.state.router.find(&head, checked.authority.as_str()).ok_or(ProxyError::NoRoute)?;
+            self.state.router.find(head, checked.authority.as_str()).ok_or(ProxyError::NoRoute)?;
         record.route(&route.name);
         let pinned = Pinned::new(self.view(), id.0);
         let subject = Subject::new(peer, id, &route.name);
@@ -130,12 +141,11 @@ impl Proxy {
             Chain::new(&route.filters, &pinned, &subject, &self.reaches, limits, method);
 
         let mut host = checked.authority.clone();
-        let response = match chain.on_request(&mut head, &mut host, record).await {
+        let response = match chain.on_request(head, &mut host, record).await {
             Ok(Way::Back(reply)) => Ok(reply),
             Ok(Way::On(upstream)) => {
-                let request = Request::from_parts(head, body);
-                let going = Going { route, upstream, checked, host, chain: &chain, limits };
-                self.answer(request, going, &pinned, &subject, record).await
+                let going = Going { route, upstream, checked: &checked, host: &host, limits };
+                self.answer(head, body, going, &chain, record).await
             }
             Err(error) => Err(error),
         };
@@ -146,13 +156,13 @@ impl Proxy {
     /// Does what the route says, with what the filters made of the request.
     async fn answer(
         &self,
-        request: Request<Body>,
+        head: &mut Parts,
+        body: Body,
         going: Going<'_>,
-        pinned: &Pinned,
-        subject: &Subject<'_>,
+        chain: &Chain<'_>,
         record: &mut Record,
     ) -> Result<Response<Body>, ProxyError> {
-        let Going { route, upstream, checked, host, chain, limits } = going;
+        let Going { route, upstream, checked, host, limits } = going;
         let reach = match (upstream, &route.action) {
             (None, Action::Respond(respond)) => return Ok(respond::fixed(respond)),
             (Some(index), _) => self.reaches.get(index),
@@ -160,8 +170,8 @@ impl Proxy {
         };
         let reach = reach.ok_or(ProxyError::NoRoute)?;
 
-        let (mut head, body) = request.into_parts();
-        headers::toward_upstream(&mut head, &checked.authority, &host, subject.peer);
+        let (pinned, subject) = (chain.pinned(), chain.subject());
+        headers::toward_upstream(head, &checked.authority, host, subject.peer);
         let exchange = Exchange::start(false, record.request_bytes());
         let idle = reach.upstream().timeouts.idle;
         let mut body =
@@ -172,9 +182,8 @@ impl Proxy {
         if chain.wants_request_body() {
             body = chain.on_request_body(body, &exchange);
         }
-        let request = Request::from_parts(head, body);
         let authority = host.as_str();
-        let outgoing = Outgoing { request, authority, subject, exchange, pinned, is_own: true };
+        let outgoing = Outgoing { head, body, authority, subject, exchange, pinned, is_own: true };
         let mut response = reach.send(outgoing, record).await?;
         headers::toward_client(response.headers_mut());
         Ok(response)
@@ -207,10 +216,9 @@ struct Going<'a> {
     route: &'a Route,
     /// The upstream that a filter chose.
     upstream: Option<usize>,
-    checked: Checked,
+    checked: &'a Checked,
     /// The authority that the origin is to see.
-    host: Authority,
-    chain: &'a Chain<'a>,
+    host: &'a Authority,
     limits: &'a ListenerLimits,
 }
 
@@ -227,5 +235,21 @@ fn log(error: &ProxyError, id: RequestId) {
     match error.side() {
         error::Side::Upstream => tracing::warn!(request_id = %id, error = chain, "request failed"),
         _ => tracing::debug!(request_id = %id, error = chain, "request refused"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn size_of_result<A, B, F>(_: impl Fn(&'static Proxy, A, B) -> F) -> usize {
+        size_of::<F>()
+    }
+
+    /// Each listener moves a request's future some times before it is polled, and keeps one for each request.
+    #[test]
+    fn a_request_s_future_stays_small() {
+        let size = size_of_result(Proxy::serve);
+        assert!(size <= 3200, "{size} bytes");
     }
 }

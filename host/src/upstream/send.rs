@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http::request::Parts;
-use http::{Method, Request, Response};
+use http::{Method, Response};
 use http_body::Body as _;
 use tokio::time::Instant;
 
@@ -33,8 +33,10 @@ pub struct Reach {
 
 /// A request on its way, with what later steps need to know of it.
 pub struct Outgoing<'a> {
-    /// The head as the origin gets it, and the body.
-    pub request: Request<Body>,
+    /// The head as the origin gets it.
+    pub head: &'a mut Parts,
+    /// The body.
+    pub body: Body,
     /// The authority that it is for.
     pub authority: &'a str,
     /// Whose request it is.
@@ -99,11 +101,10 @@ impl Reach {
         record: &mut Record,
         total: Option<Instant>,
     ) -> Result<Response<Body>, ProxyError> {
-        let Outgoing { request, authority, subject, exchange, pinned, is_own } = outgoing;
-        let (mut head, body) = request.into_parts();
+        let Outgoing { head, body, authority, subject, exchange, pinned, is_own } = outgoing;
         let mut turn = Turn::default();
         loop {
-            let question = Question { head: &head, authority, subject };
+            let question = Question { head, authority, subject };
             let (id, endpoint, pool) = self.pick(&question, &mut turn, pinned, record)?;
             if is_own {
                 record.attempt(&self.upstream.name, &endpoint.name);
@@ -132,8 +133,8 @@ impl Reach {
                     return Err(ProxyError::connect(&endpoint.name, error));
                 }
             };
-            let encoded = head::encode(&head, !body.is_end_stream());
-            let sending = Sending { head: &head, encoded, pool: &pool, exchange: &exchange };
+            let encoded = head::encode(head, !body.is_end_stream());
+            let sending = Sending { head, encoded, pool: &pool, exchange: &exchange };
             let sent = self.exchange(sending, connection, body).await;
             let (received, connection) = sent.inspect_err(|error| {
                 endpoint.metrics.error(error.kind());

@@ -16,8 +16,7 @@ use super::quic::Transport;
 use super::stream::{Half, Stream};
 use super::{Connection, body, fields};
 use crate::listen::body::Body;
-use crate::listen::h2h1::refusal;
-use crate::listen::{Handler, admit, canonical};
+use crate::listen::{Handler, canonical};
 use crate::proxy::{Peer, Protocol};
 
 /// How long a client may take nothing of a response before it is given up; nginx's `send_timeout` is the same.
@@ -79,46 +78,39 @@ async fn serve<H: Handler>(
     };
     let (mut send, recv) = both.split();
     let method = request.method().clone();
-    let response = match receive(request, recv, stream, connection).await? {
-        Ok(request) => {
-            let peer = Peer {
-                client: canonical(connection.link.connection.remote_address()),
-                local: connection.edge.address,
-                protocol: Protocol::H3,
-                tls: true,
-                listener: connection.edge.index,
-            };
-            connection.handler.serve(request, peer).await
-        }
-        Err(status) => refusal(status),
+    let request = receive(request, recv, stream, connection).await?;
+    let peer = Peer {
+        client: canonical(connection.link.connection.remote_address()),
+        local: connection.edge.address,
+        protocol: Protocol::H3,
+        tls: true,
+        listener: connection.edge.index,
     };
+    let response = connection.handler.serve(request, peer).await;
     if let Some(code) = stream.fault() {
         return Err(code);
     }
     respond(method, response, &mut send, stream).await
 }
 
-/// Checks the head and adds the body; the inner error is a status to refuse the request with.
+/// Checks the head and adds the body.
 async fn receive<H: Handler>(
     request: Request<()>,
     recv: RequestStream<Half, Bytes>,
     stream: &Rc<Stream>,
     connection: &Connection<H>,
-) -> Result<Result<Request<Body>, StatusCode>, Code> {
+) -> Result<Request<Body>, Code> {
     let malformed = |reason| {
         tracing::debug!(reason, "malformed HTTP/3 request");
         Code::H3_MESSAGE_ERROR
     };
     fields::request(&request).map_err(malformed)?;
     let length = fields::content_length(request.headers()).map_err(malformed)?;
-    let limits = &connection.edge.limits;
-    if let Err(status) = admit(request.headers(), limits) {
-        return Ok(Err(status));
-    }
-    let body = body::incoming(recv, Rc::clone(stream), length, limits.header_count)
+    let count = connection.edge.limits.header_count;
+    let body = body::incoming(recv, Rc::clone(stream), length, count)
         .await
         .map_err(|_| Code::H3_MESSAGE_ERROR)?;
-    Ok(Ok(request.map(|()| body)))
+    Ok(request.map(|()| body))
 }
 
 async fn respond(

@@ -85,26 +85,12 @@ fn plain_text_is_h1_without_alt_svc() {
 }
 
 #[test]
-fn limits_on_heads_are_answered() {
+fn a_head_that_hyper_cannot_hold_is_answered() {
     run(async {
         let server = Server::start(&listener(), 1);
-        let many = |mut request: http::request::Builder| {
-            for n in 0..200 {
-                request = request.header(format!("x-{n}"), "v");
-            }
-            request
-        };
-        let request = many(Request::get("https://localhost/")).body(Full::default()).unwrap();
-        let response = h2(server.address).await.send_request(request).await.unwrap();
-        assert_eq!(response.status(), 431);
-        let request = many(Request::get("/")).header("host", "x").body(Empty::new()).unwrap();
+        let many = (0..200).fold(Request::get("/"), |r, n| r.header(format!("x-{n}"), "v"));
+        let request = many.header("host", "x").body(Empty::new()).unwrap();
         let response = h1(server.address).await.send_request(request).await.unwrap();
-        assert_eq!(response.status(), 431);
-        let large = h1_get("/");
-        let (mut parts, body) = large.into_parts();
-        parts.headers.insert("x-large", "v".repeat(70_000).parse().unwrap());
-        let response =
-            h1(server.address).await.send_request(Request::from_parts(parts, body)).await.unwrap();
         assert_eq!(response.status(), 431);
         assert_eq!(server.log.begun.load(Ordering::Relaxed), 0);
     });

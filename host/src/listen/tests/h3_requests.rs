@@ -144,17 +144,13 @@ fn a_large_section_is_refused_with_a_status() {
         let value = "v".repeat(66_000);
         let mut lines = head_lines("GET", "/");
         lines.push(("x-large".into(), value));
-        let mut many = head_lines("GET", "/");
-        many.extend((0..200).map(|n| (format!("x-{n}"), String::new())));
-        for lines in [lines, many] {
-            let (mut send, mut recv) = h3.connection.open_bi().await.unwrap();
-            send.write_all(&encode(&lines)).await.unwrap();
-            send.finish().unwrap();
-            let response = recv.read_to_end(10_000).await.unwrap();
-            // HEADERS with nothing but :status, and "431" in Huffman's code (RFC 7541, appendix B).
-            assert_eq!(response[..2], [1, 8]);
-            assert!(response.ends_with(&[0x83, 0x69, 0x90, 0xff]), "{response:x?}");
-        }
+        let (mut send, mut recv) = h3.connection.open_bi().await.unwrap();
+        send.write_all(&encode(&lines)).await.unwrap();
+        send.finish().unwrap();
+        let response = recv.read_to_end(10_000).await.unwrap();
+        // HEADERS with nothing but :status, and "431" in Huffman's code (RFC 7541, appendix B).
+        assert_eq!(response[..2], [1, 8]);
+        assert!(response.ends_with(&[0x83, 0x69, 0x90, 0xff]), "{response:x?}");
         assert_eq!(server.log.begun.load(Ordering::Relaxed), 0);
     });
 }
