@@ -21,7 +21,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
-use h3::error::Code;
+use h3::error::{Code, ConnectionError};
+use h3::server::RequestResolver;
 use tokio::time::{Instant, sleep, sleep_until};
 
 use self::exchange::{Outcome, exchange};
@@ -64,7 +65,10 @@ async fn serve_connection<H: Handler>(
     let mut builder = h3::server::builder();
     builder.max_field_section_size(section as u64).send_grease(false);
     let transport = Transport::new(Rc::clone(&link));
-    let Ok(mut requests) = builder.build::<_, Bytes>(transport).await else { return };
+    let Ok(requests) = builder.build::<_, Bytes>(transport).await else { return };
+    // A set of one: it is polled only when it was woken itself, and not each time that a request of the connection is.
+    let mut accepting = FuturesUnordered::new();
+    accepting.push(accept(Box::new(requests)));
 
     let shared = Rc::new(Connection { link: Rc::clone(&link), edge, handler });
     let quic = &shared.edge.quic;
@@ -75,6 +79,8 @@ async fn serve_connection<H: Handler>(
     let mut was_active = true;
     let mut idle = pin!(sleep(quiet));
     let mut draining = pin!(tasks.draining());
+    // The crate closes the connection when its part of it is dropped, which must not be before the last request's end.
+    let mut over = None;
 
     loop {
         tokio::select! {
@@ -87,11 +93,16 @@ async fn serve_connection<H: Handler>(
                 }
             }
             // Executing requests are capped, not only open streams: a reset frees a stream at once.
-            accepted = requests.accept(), if running.len() < quic.max_concurrent_streams as usize => {
-                let Ok(Some(resolver)) = accepted else { break };
-                let Some(stream) = link.accepted() else { break };
+            Some((requests, accepted)) = accepting.next(),
+                if running.len() < quic.max_concurrent_streams as usize =>
+            {
+                let (Ok(Some(resolver)), Some(stream)) = (accepted, link.accepted()) else {
+                    over = Some(requests);
+                    break;
+                };
                 was_active = true;
                 running.push(exchange(resolver, stream, Rc::clone(&shared)));
+                accepting.push(accept(requests));
             }
             () = &mut draining, if matches!(drain, Drain::Not) => {
                 link.announce_end().await;
@@ -116,6 +127,16 @@ async fn serve_connection<H: Handler>(
     // After the client's GOAWAY, or when the connection is lost: what runs is finished, or finds out.
     while running.next().await.is_some() {}
     link.close(Code::H3_NO_ERROR, b"");
+    drop(over);
+}
+
+type Requests = h3::server::Connection<Transport, Bytes>;
+type Accepted = Result<Option<RequestResolver<Transport, Bytes>>, ConnectionError>;
+
+/// Waits for the next request, and gives the connection back.
+async fn accept(mut requests: Box<Requests>) -> (Box<Requests>, Accepted) {
+    let accepted = requests.accept().await;
+    (requests, accepted)
 }
 
 /// How far the end of a connection has come (RFC 9114 §5.2).
