@@ -81,7 +81,8 @@ impl Rules {
 
     /// The changes, if there are any.
     pub(crate) fn apply<'a>(&self, value: impl Fn(Input) -> Option<&'a [u8]>) -> Option<Changes> {
-        let mut changes = Changes::new();
+        let rules = self.remove.len() + self.set.len() + self.append.len();
+        let mut changes = Changes { edits: Vec::with_capacity(rules), context: Vec::new() };
         for name in &self.remove {
             changes = changes.remove(name.as_str());
         }

@@ -54,7 +54,7 @@ impl Template {
 
     /// The value; `None` when it has variables and comes out empty.
     pub(crate) fn fill<'a>(&self, value: &impl Fn(Input) -> Option<&'a [u8]>) -> Option<Vec<u8>> {
-        let mut filled = Vec::new();
+        let mut filled = Vec::with_capacity(ROOM);
         for part in &self.parts {
             match part {
                 Part::Text(text) => filled.extend_from_slice(text),
@@ -64,6 +64,9 @@ impl Template {
         (!self.has_variables || !filled.is_empty()).then_some(filled)
     }
 }
+
+/// Bytes that most values fit in.
+const ROOM: usize = 64;
 
 /// The input of a request that a variable stands for.
 pub(crate) fn of_request(variable: &str) -> Option<String> {

@@ -106,7 +106,7 @@ impl Component {
     pub fn balancer(&self, config: &str, endpoints: &[Endpoint]) -> Result<Balancer, PluginError> {
         let mut instance = self.plugin.balancer(config)?;
         instance.update(endpoints)?;
-        Ok(Balancer { instance, sequence: 0 })
+        Ok(Balancer { instance, sequence: 0, endpoints: endpoints.len() })
     }
 }
 
@@ -205,6 +205,8 @@ pub struct Stopped;
 pub struct Balancer {
     instance: BalancerInstance,
     sequence: u64,
+    /// How many there are to choose from.
+    endpoints: usize,
 }
 
 impl Balancer {
@@ -213,10 +215,12 @@ impl Balancer {
     /// # Errors
     /// What went wrong in the plugin.
     pub fn update(&mut self, endpoints: &[Endpoint]) -> Result<(), PluginError> {
+        self.endpoints = endpoints.len();
         self.instance.update(endpoints)
     }
 
-    /// Asks for the endpoint of the next request; `attempt` counts its retries, `loads` are of the endpoints in order.
+    /// Asks for the endpoint of the next request; `attempt` counts its retries, `loads` are of the endpoints in
+    /// order; none means that all are idle.
     ///
     /// # Errors
     /// What went wrong in the plugin.
@@ -233,7 +237,12 @@ impl Balancer {
         if attempt == 0 {
             self.sequence += 1;
         }
-        let loads = if needs.loads { loads } else { &[] };
+        let unloaded = vec![0; self.endpoints];
+        let loads = match (needs.loads, loads) {
+            (false, _) => &[],
+            (true, []) => &unloaded[..],
+            (true, loads) => loads,
+        };
         self.instance.pick(Pick { sequence, attempt, inputs: &inputs, loads })
     }
 
