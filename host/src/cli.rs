@@ -52,6 +52,9 @@ struct DemoArgs {
     /// Where to serve metrics.
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:9090")]
     metrics: SocketAddr,
+    /// Where to serve the admin API.
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:9091")]
+    admin: SocketAddr,
 }
 
 #[derive(Debug, Args)]
@@ -99,7 +102,7 @@ fn execute(command: Command) -> Result<(), CliError> {
     match command {
         Command::Demo(args) => {
             let demo = demo::Demo::bind()?;
-            let config = demo.config(args.listen, args.metrics)?;
+            let config = demo.config(args.listen, args.metrics, args.admin)?;
             serve(config, Some(demo))
         }
         Command::Run(source) => serve(source.load()?, None),
@@ -121,10 +124,10 @@ fn serve(config: Config, demo: Option<demo::Demo>) -> Result<(), CliError> {
     for warning in &config.warnings {
         tracing::warn!("{warning}");
     }
-    let metrics = config.telemetry.metrics.as_ref().map(|metrics| metrics.address);
+    let shown = demo.as_ref().map(|_| config.clone());
     let server = Server::bind(config, telemetry)?;
-    if let (Some(_), Some(address)) = (&demo, server.addresses().next()) {
-        std::io::stderr().write_all(demo::welcome(address, metrics).as_bytes())?;
+    if let (Some(config), Some(address)) = (shown, server.addresses().next()) {
+        std::io::stderr().write_all(demo::welcome(address, &config).as_bytes())?;
     }
     Ok(server.run(|tasks| demo.map_or(Ok(()), |demo| demo.serve(tasks)))?)
 }

@@ -40,10 +40,18 @@ impl Demo {
     ///
     /// # Errors
     /// When an address is in the way of another.
-    pub fn config(&self, listen: SocketAddr, metrics: SocketAddr) -> Result<Config, ConfigErrors> {
+    pub fn config(
+        &self,
+        listen: SocketAddr,
+        metrics: SocketAddr,
+        admin: SocketAddr,
+    ) -> Result<Config, ConfigErrors> {
+        let token = format!("{:032x}", rand::random::<u128>());
         let mut text = format!(
             "listeners: [{{ address: \"{listen}\", tls: {{ self_signed: {{ names: [localhost, 127.0.0.1, \"::1\"] }} }} }}]\n\
              telemetry: {{ metrics: {{ address: \"{metrics}\" }}, log: {{ format: text, access: false }} }}\n\
+             admin: {{ address: \"{admin}\", token: \"{token}\" }}\n\
+             plugins: [{{ name: headers, source: builtin:headers, config: {{ response: {{ set: {{ x-weir-route: \"${{route}}\" }} }} }} }}]\n\
              shutdown: {{ grace: 5s }}\n"
         );
         let mut routes = String::from("routes:\n");
@@ -58,11 +66,11 @@ impl Demo {
             text.push_str("    health: { path: /health, interval: 2s }\n");
             if name != "round-robin" {
                 routes.push_str(&format!(
-                    "  - {{ match: {{ path: \"/{name}/*\" }}, upstream: {name} }}\n"
+                    "  - {{ match: {{ path: \"/{name}/*\" }}, filters: [headers], upstream: {name} }}\n"
                 ));
             }
         }
-        routes.push_str("  - { upstream: round-robin }\n");
+        routes.push_str("  - { filters: [headers], upstream: round-robin }\n");
         text.push_str(&routes);
         config::from_text("demo", &text, Path::new("."), &Overrides::default())
     }
@@ -83,10 +91,18 @@ impl Demo {
 }
 
 /// What the demonstration prints: where it is and what to try.
-pub fn welcome(address: SocketAddr, metrics: Option<SocketAddr>) -> String {
+pub fn welcome(address: SocketAddr, config: &Config) -> String {
     let port = address.port();
-    let metrics = metrics.map_or(String::new(), |m| {
-        format!("  http://{m}/metrics                 metrics for Prometheus\n")
+    let metrics = config.telemetry.metrics.as_ref().map_or(String::new(), |metrics| {
+        format!("  http://{}/metrics                 metrics for Prometheus\n", metrics.address)
+    });
+    let admin = config.admin.as_ref().map_or(String::new(), |admin| {
+        format!(
+            "\n  export WEIR_ADMIN={} WEIR_ADMIN_TOKEN={}\n  \
+             weir plugin list                                the plugins, and in which generation\n  \
+             weir plugin swap headers FILE --share 10%       swap one while requests flow (weir plugin new writes one)\n",
+            admin.address, admin.token
+        )
     });
     format!(
         "\nWeir's demonstration serves HTTP/3, HTTP/2 and HTTP/1.1 on https://localhost:{port}\n\
@@ -94,7 +110,7 @@ pub fn welcome(address: SocketAddr, metrics: Option<SocketAddr>) -> String {
          \x20 https://localhost:{port}/                         a page that shows the balancers at work\n\
          \x20 curl -k --http3-only https://localhost:{port}/whoami   round robin, over HTTP/3\n\
          \x20 curl -k https://localhost:{port}/weighted/whoami       smooth weighted: 5, 3, 1\n\
-         {metrics}\
+         {metrics}{admin}\
          \nCtrl-C drains and stops.\n\n"
     )
 }

@@ -172,16 +172,24 @@ async fn the_shortest_way_to_proxy_something_needs_no_file() {
 #[tokio::test]
 async fn the_demo_serves_three_origins_on_all_protocols() {
     let directory = TempDir::new().unwrap();
-    let metrics = free_address();
+    let any = ["--listen", "--metrics", "--admin"].map(|key| [key, "127.0.0.1:0"]).concat();
     let mut command = Command::new(WEIR);
-    command.args(["demo", "--listen", "127.0.0.1:0", "--metrics", &metrics.to_string()]);
-    let demo = Weir::start(command, metrics, true, directory).await;
+    command.arg("demo").args(any);
+    let demo = Weir::start(command, ([127, 0, 0, 1], 0).into(), true, directory).await;
     for protocol in Protocol::ALL {
         let (status, _) = demo.get(protocol, "/").await;
         assert_eq!(status, 200, "{protocol:?}");
     }
     assert!(demo.metric("backend_health_status", &[]).await >= 3.0);
     assert!(demo.printed().contains("curl"), "what to try: {}", demo.printed());
+    // Its plugins can be listed with what it printed.
+    let printed = demo.printed();
+    let token = printed.split("WEIR_ADMIN_TOKEN=").nth(1).and_then(|rest| rest.lines().next());
+    let mut list = Command::new(WEIR);
+    list.args(["plugin", "list", "--token", token.unwrap(), "--admin"]);
+    let listed = list.arg(demo.admin_address().to_string()).output().unwrap();
+    let listed = String::from_utf8(listed.stdout).unwrap();
+    assert!(listed.contains("consistent-hash") && listed.contains("headers"), "{listed}");
 }
 
 /// A configuration with a listener and these lines.
