@@ -134,4 +134,4 @@ impl<'a> Pick<'a> {
 }
 
 /// The load that marks an endpoint that the request has already tried.
-pub const TRIED: u32 = u32::MAX;
+pub const TRIED: u32 = i32::MAX as u32;

@@ -143,7 +143,7 @@ pub struct Pick<'a> {
 }
 
 /// The load that marks an endpoint that a request has already tried.
-pub const TRIED: u32 = u32::MAX;
+pub const TRIED: u32 = i32::MAX as u32;
 
 /// How a request ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

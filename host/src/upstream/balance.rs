@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use http::request::Parts;
-use weir_runtime::{BalancerInstance, Outcome, Pick, PluginError};
+use weir_runtime::{BalancerInstance, Outcome, Pick, PluginError, TRIED};
 
 use super::Upstream;
 use crate::config::Reuse;
@@ -35,6 +35,16 @@ pub struct Turn {
     /// How many endpoints were tried before.
     pub attempt: u32,
     sequence: Option<u64>,
+    /// Which they were.
+    tried: Vec<u32>,
+}
+
+impl Turn {
+    /// Notes that an endpoint was tried in vain.
+    pub fn failed(&mut self, endpoint: u32) {
+        self.attempt += 1;
+        self.tried.push(endpoint);
+    }
 }
 
 /// What a balancer is asked about.
@@ -237,7 +247,11 @@ impl Balancer {
         loads.clear();
         if needs.loads {
             let endpoints = &members.upstream.endpoints;
-            let load = |id: &u32| endpoints.get(*id as usize).map_or(0, |e| e.load());
+            let load = |id: &u32| match endpoints.get(*id as usize) {
+                _ if turn.tried.contains(id) => TRIED,
+                Some(endpoint) => endpoint.load().min(TRIED - 1),
+                None => 0,
+            };
             loads.extend(members.candidates.iter().map(load));
         }
         // Reading the clock twice costs a fifth of the call: one in so many is timed.

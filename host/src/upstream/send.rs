@@ -125,7 +125,7 @@ impl Reach {
                     if let Some(span) = &mut span {
                         span.error("connect");
                     }
-                    turn.attempt += 1;
+                    turn.failed(id);
                     if turn.attempt < MAX_ATTEMPTS && !matches!(error, ConnectError::Saturated(_)) {
                         tracing::debug!(endpoint = &*endpoint.name, %error, "trying another endpoint");
                         continue;
