@@ -2,7 +2,8 @@
 
 use std::convert::Infallible;
 use std::io;
-use std::net::{SocketAddr, TcpListener};
+use std::iter;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
 use std::path::Path;
 use std::time::Duration;
 
@@ -47,13 +48,18 @@ impl Demo {
         admin: SocketAddr,
     ) -> Result<Config, ConfigErrors> {
         let token = format!("{:032x}", rand::random::<u128>());
-        let mut text = format!(
-            "listeners: [{{ address: \"{listen}\", tls: {{ self_signed: {{ names: [localhost, 127.0.0.1, \"::1\"] }} }} }}]\n\
-             telemetry: {{ metrics: {{ address: \"{metrics}\" }}, log: {{ format: text, access: false }} }}\n\
+        let mut text = String::from("listeners:\n");
+        for address in iter::once(listen).chain(other_loopback(listen)) {
+            text.push_str(&format!(
+                "  - {{ address: \"{address}\", tls: {{ self_signed: {{ names: [localhost, 127.0.0.1, \"::1\"] }} }} }}\n"
+            ));
+        }
+        text.push_str(&format!(
+            "telemetry: {{ metrics: {{ address: \"{metrics}\" }}, log: {{ format: text, access: false }} }}\n\
              admin: {{ address: \"{admin}\", token: \"{token}\" }}\n\
              plugins: [{{ name: headers, source: builtin:headers, config: {{ response: {{ set: {{ x-weir-route: \"${{route}}\" }} }} }} }}]\n\
              shutdown: {{ grace: 5s }}\n"
-        );
+        ));
         let mut routes = String::from("routes:\n");
         text.push_str("upstreams:\n");
         for (name, balancer, extra) in BALANCERS {
@@ -113,6 +119,14 @@ pub fn welcome(address: SocketAddr, config: &Config) -> String {
          {metrics}{admin}\
          \nCtrl-C drains and stops.\n\n"
     )
+}
+
+/// The same port of the IPv6 loopback, if there is one: browsers take `localhost` for `[::1]` first, and QUIC, unlike TCP,
+/// does not tell them that nobody is there.
+fn other_loopback(listen: SocketAddr) -> Option<SocketAddr> {
+    let other = SocketAddr::new(Ipv6Addr::LOCALHOST.into(), listen.port());
+    let is_wanted = listen.ip() == Ipv4Addr::LOCALHOST && listen.port() != 0;
+    (is_wanted && TcpListener::bind(other).is_ok()).then_some(other)
 }
 
 async fn accept(listener: tokio::net::TcpListener, name: &'static str, tasks: &Tasks) {

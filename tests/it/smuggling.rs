@@ -299,25 +299,13 @@ async fn malformed_h2_field_sections_are_refused() {
     assert_eq!(RawH2::request(&weir, &get("/")).await, Outcome::Status(200));
 }
 
-/// What the h3 crate accepts and hides: of a pseudo-header field that comes twice it keeps the last, and
-/// it does not mind where one stands. One message goes on either way.
-const UNSEEN_ON_H3: &[&str] = &[
-    "two paths",
-    "two methods",
-    "a pseudo-header field after another",
-    "a response's pseudo-header field",
-];
-
 #[tokio::test]
 async fn malformed_h3_field_sections_are_refused() {
     let (_origin, weir) = raw().await;
-    let mut accepted = Vec::new();
     for (name, fields) in MALFORMED {
-        if !RawH3::request(&weir, fields).await.is_refusal() {
-            accepted.push(*name);
-        }
+        let outcome = RawH3::request(&weir, fields).await;
+        assert!(outcome.is_refusal(), "{name}: {outcome:?}");
     }
-    assert_eq!(accepted, UNSEEN_ON_H3);
     for field in MALFORMED_FIELDS {
         let outcome = RawH3::request(&weir, &[&get("/")[..], &[*field]].concat()).await;
         assert!(outcome.is_refusal(), "{field:?}: {outcome:?}");

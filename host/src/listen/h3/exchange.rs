@@ -3,19 +3,17 @@
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use h3::error::{Code, StreamError};
-use h3::server::{RequestResolver, RequestStream};
-use http::{Method, Request, Response, StatusCode};
-use http_body::Body as _;
+use http::{HeaderMap, Method, Request, Response, StatusCode};
+use http_body::{Body as _, Frame};
 use tokio::time::timeout;
+use weir_h3::{Code, Error, Stream, message};
 
-use super::quic::Transport;
-use super::stream::{Half, Stream};
-use super::{Connection, body, fields};
-use crate::listen::body::Body;
+use super::{Connection, body};
+use crate::listen::body::{Body, BodyError};
 use crate::listen::{Handler, canonical};
 use crate::proxy::{Peer, Protocol};
 
@@ -36,7 +34,6 @@ pub(super) enum Outcome {
 
 /// Serves one request. Dropping the future cancels it.
 pub(super) async fn exchange<H: Handler>(
-    resolver: RequestResolver<Transport, Bytes>,
     stream: Rc<Stream>,
     connection: Rc<Connection<H>>,
 ) -> Outcome {
@@ -45,7 +42,7 @@ pub(super) async fn exchange<H: Handler>(
     let end = tokio::select! {
         biased;
         _ = &mut stopped => Err(Code::H3_REQUEST_CANCELLED),
-        end = serve(resolver, &stream, &connection) => end,
+        end = serve(&stream, &connection) => end,
     };
     match end {
         Ok(()) => {
@@ -62,25 +59,18 @@ pub(super) async fn exchange<H: Handler>(
 }
 
 /// Reads the head, has it served, sends the response. The error is the code to reset the stream with.
-async fn serve<H: Handler>(
-    resolver: RequestResolver<Transport, Bytes>,
-    stream: &Rc<Stream>,
-    connection: &Connection<H>,
-) -> Result<(), Code> {
+async fn serve<H: Handler>(stream: &Rc<Stream>, connection: &Connection<H>) -> Result<(), Code> {
     let limits = &connection.edge.limits;
-    let (request, both) = match timeout(limits.header_timeout, resolver.resolve_request()).await {
-        Ok(Ok(head)) => head,
-        // The crate has sent 431.
-        Ok(Err(StreamError::HeaderTooBig { .. })) => return Ok(()),
-        Ok(Err(StreamError::StreamError { code, .. })) => return Err(code),
-        Ok(Err(_)) => return Err(Code::H3_REQUEST_CANCELLED),
+    let request = match timeout(limits.header_timeout, stream.head()).await {
+        Ok(Ok(request)) => request,
+        Ok(Err(Error::TooLarge)) => return too_large(stream).await,
+        Ok(Err(error)) => return Err(refusal(&error)),
         Err(_) => return Err(Code::H3_REQUEST_INCOMPLETE),
     };
-    let (mut send, recv) = both.split();
     let method = request.method().clone();
-    let request = receive(request, recv, stream, connection).await?;
+    let request = receive(request, stream, limits.header_count).await?;
     let peer = Peer {
-        client: canonical(connection.link.connection.remote_address()),
+        client: canonical(connection.handle.quic().remote_address()),
         local: connection.edge.address,
         protocol: Protocol::H3,
         tls: true,
@@ -90,45 +80,49 @@ async fn serve<H: Handler>(
     if let Some(code) = stream.fault() {
         return Err(code);
     }
-    respond(method, response, &mut send, stream).await
+    respond(method, response, stream).await
 }
 
-/// Checks the head and adds the body.
-async fn receive<H: Handler>(
+/// Adds the body.
+async fn receive(
     request: Request<()>,
-    recv: RequestStream<Half, Bytes>,
     stream: &Rc<Stream>,
-    connection: &Connection<H>,
+    trailers: usize,
 ) -> Result<Request<Body>, Code> {
-    let malformed = |reason| {
-        tracing::debug!(reason, "malformed HTTP/3 request");
-        Code::H3_MESSAGE_ERROR
-    };
-    fields::request(&request).map_err(malformed)?;
-    let length = fields::content_length(request.headers()).map_err(malformed)?;
-    let count = connection.edge.limits.header_count;
-    let body = body::incoming(recv, Rc::clone(stream), length, count)
-        .await
-        .map_err(|_| Code::H3_MESSAGE_ERROR)?;
-    Ok(request.map(|()| body))
+    match body::incoming(stream, trailers).await {
+        Ok(body) => Ok(request.map(|()| body)),
+        Err(_) => Err(stream.fault().unwrap_or(Code::H3_REQUEST_CANCELLED)),
+    }
 }
 
-async fn respond(
-    method: Method,
-    response: Response<Body>,
-    send: &mut RequestStream<Half, Bytes>,
-    stream: &Stream,
-) -> Result<(), Code> {
+/// The code for a request that could not be read.
+fn refusal(error: &Error) -> Code {
+    match error {
+        Error::Stream(violation) => {
+            tracing::debug!(reason = violation.reason, "HTTP/3 request refused");
+            violation.code
+        }
+        _ => Code::H3_REQUEST_CANCELLED,
+    }
+}
+
+async fn too_large(stream: &Stream) -> Result<(), Code> {
+    stream.put_head(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, &HeaderMap::new());
+    timed(poll_fn(|cx| stream.poll_flush(cx))).await
+}
+
+async fn respond(method: Method, response: Response<Body>, stream: &Stream) -> Result<(), Code> {
     let (mut head, mut body) = response.into_parts();
-    fields::strip(&mut head.headers);
+    for name in &message::OF_CONNECTIONS {
+        head.headers.remove(name);
+    }
+    stream.put_head(head.status, &head.headers);
     let has_body = method != Method::HEAD
         && !matches!(head.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
-    timed(send.send_response(Response::from_parts(head, ()))).await?;
     while has_body && !body.is_end_stream() {
-        let Some(frame) = poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await else { break };
+        let Some(frame) = poll_fn(|cx| poll_frame(&mut body, stream, cx)).await else { break };
         // The client must see that the response is not whole.
-        let frame = frame.map_err(|_| Code::H3_INTERNAL_ERROR)?;
-        match frame.into_data() {
+        match frame.map_err(|_| Code::H3_INTERNAL_ERROR)?.into_data() {
             Ok(mut data) => {
                 while !data.is_empty() {
                     let piece = data.split_to(data.len().min(PIECE));
@@ -137,16 +131,30 @@ async fn respond(
             }
             Err(frame) => {
                 if let Ok(trailers) = frame.into_trailers() {
-                    timed(send.send_trailers(trailers)).await?;
+                    stream.put_trailers(&trailers);
                 }
             }
         }
     }
-    Ok(())
+    timed(poll_fn(|cx| stream.poll_flush(cx))).await
+}
+
+/// The next frame of a body; while there is none, what was sent before is not held back.
+fn poll_frame(
+    body: &mut Body,
+    stream: &Stream,
+    cx: &mut Context<'_>,
+) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+    let frame = Pin::new(body).poll_frame(cx);
+    if frame.is_pending() {
+        // Whether the client still takes it shows with the next piece.
+        let _ = stream.poll_flush(cx);
+    }
+    frame
 }
 
 /// Waits for the client to take something, but not for ever.
-async fn timed<E>(sending: impl Future<Output = Result<(), E>>) -> Result<(), Code> {
+async fn timed(sending: impl Future<Output = Result<(), Error>>) -> Result<(), Code> {
     match timeout(STALLED, sending).await {
         Ok(Ok(())) => Ok(()),
         Ok(Err(_)) => Err(Code::H3_INTERNAL_ERROR),

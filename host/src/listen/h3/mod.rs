@@ -1,43 +1,28 @@
 //! HTTP/3: QUIC connections of one worker become requests.
 //!
-//! The one seam to the h3 crate: nothing outside this directory knows it. quinn does the transport; the crate does QPACK,
-//! control streams and settings; `quic`, `stream`, `uni` and `frames` stand between them; `exchange` serves a request. A
-//! connection's requests run inside the connection's task.
+//! The one seam to `weir_h3`: nothing outside this directory knows it. quinn does the transport; the crate does frames,
+//! QPACK, control streams and settings; `endpoint` owns the socket; `exchange` serves a request. A connection's requests
+//! run inside the connection's task.
 
 mod body;
 mod endpoint;
 mod exchange;
-mod fields;
-mod frames;
-mod quic;
-mod stream;
-mod uni;
 
 use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
-use h3::error::{Code, ConnectionError};
-use h3::server::RequestResolver;
 use tokio::time::{Instant, sleep, sleep_until};
+use weir_h3::{Code, Config, Handle};
 
 use self::exchange::{Outcome, exchange};
-use self::quic::{Link, Transport};
 use super::{Edge, Handler};
 use crate::task::Tasks;
 
 pub(super) use self::endpoint::{serve, server_config};
-
-/// What a HEADERS frame may have beyond the limit of a decoded section. A section that is only somewhat too large is then
-/// still decoded, and answered with 431; beyond, the stream is reset unread.
-const FRAME_SLACK: usize = 16 << 10;
-
-/// `http::HeaderMap` panics past 24,576 names, and a field counts for 32 bytes at least.
-const SECTION_CEILING: usize = 24_000 * 32;
 
 /// Requests that a client may waste (cancel, or have reset for breaking the rules) ahead of those it lets complete. Each
 /// completed one makes up for one wasted. A browser that leaves a page cancels at most what is open.
@@ -48,7 +33,7 @@ const IDLE_PERIODS: u32 = 10;
 
 /// What the requests of a connection share.
 struct Connection<H> {
-    link: Rc<Link>,
+    handle: Handle,
     edge: Arc<Edge>,
     handler: Rc<H>,
 }
@@ -60,17 +45,9 @@ async fn serve_connection<H: Handler>(
     handler: Rc<H>,
     tasks: &Tasks,
 ) {
-    let section = edge.limits.header_bytes.min(SECTION_CEILING);
-    let link = Link::new(connection, section + FRAME_SLACK);
-    let mut builder = h3::server::builder();
-    builder.max_field_section_size(section as u64).send_grease(false);
-    let transport = Transport::new(Rc::clone(&link));
-    let Ok(requests) = builder.build::<_, Bytes>(transport).await else { return };
-    // A set of one: it is polled only when it was woken itself, and not each time that a request of the connection is.
-    let mut accepting = FuturesUnordered::new();
-    accepting.push(accept(Box::new(requests)));
-
-    let shared = Rc::new(Connection { link: Rc::clone(&link), edge, handler });
+    let mut requests = weir_h3::Connection::new(connection, config(&edge));
+    let handle = requests.handle();
+    let shared = Rc::new(Connection { handle: handle.clone(), edge, handler });
     let quic = &shared.edge.quic;
     let mut running = FuturesUnordered::new();
     let mut waste = Waste::new(quic.max_concurrent_streams);
@@ -79,8 +56,6 @@ async fn serve_connection<H: Handler>(
     let mut was_active = true;
     let mut idle = pin!(sleep(quiet));
     let mut draining = pin!(tasks.draining());
-    // The crate closes the connection when its part of it is dropped, which must not be before the last request's end.
-    let mut over = None;
 
     loop {
         tokio::select! {
@@ -88,28 +63,28 @@ async fn serve_connection<H: Handler>(
             Some(outcome) = running.next(), if !running.is_empty() => {
                 if waste.count(outcome) {
                     tracing::debug!("closing an HTTP/3 connection that wastes requests");
-                    link.close(Code::H3_EXCESSIVE_LOAD, b"too many requests wasted");
+                    handle.close(Code::H3_EXCESSIVE_LOAD, "too many requests wasted");
                     return;
                 }
             }
             // Executing requests are capped, not only open streams: a reset frees a stream at once.
-            Some((requests, accepted)) = accepting.next(),
-                if running.len() < quic.max_concurrent_streams as usize =>
-            {
-                let (Ok(Some(resolver)), Some(stream)) = (accepted, link.accepted()) else {
-                    over = Some(requests);
-                    break;
+            accepted = requests.accept(), if running.len() < quic.max_concurrent_streams as usize => {
+                let stream = match accepted {
+                    Ok(stream) => stream,
+                    Err(error) => {
+                        tracing::debug!(error = &error as &dyn std::error::Error, "HTTP/3 connection ended");
+                        break;
+                    }
                 };
                 was_active = true;
-                running.push(exchange(resolver, stream, Rc::clone(&shared)));
-                accepting.push(accept(requests));
+                running.push(exchange(stream, Rc::clone(&shared)));
             }
             () = &mut draining, if matches!(drain, Drain::Not) => {
-                link.announce_end().await;
-                drain = Drain::Announced(Instant::now() + settling(&link));
+                handle.announce_end();
+                drain = Drain::Announced(Instant::now() + settling(handle.quic()));
             }
             () = drain.announced(), if matches!(drain, Drain::Announced(_)) => {
-                link.refuse_rest().await;
+                handle.refuse_rest();
                 drain = Drain::Refusing;
             }
             () = &mut idle => {
@@ -124,19 +99,20 @@ async fn serve_connection<H: Handler>(
             break;
         }
     }
-    // After the client's GOAWAY, or when the connection is lost: what runs is finished, or finds out.
+    // When the connection is lost, what runs finds out.
     while running.next().await.is_some() {}
-    link.close(Code::H3_NO_ERROR, b"");
-    drop(over);
+    handle.close(Code::H3_NO_ERROR, "");
 }
 
-type Requests = h3::server::Connection<Transport, Bytes>;
-type Accepted = Result<Option<RequestResolver<Transport, Bytes>>, ConnectionError>;
-
-/// Waits for the next request, and gives the connection back.
-async fn accept(mut requests: Box<Requests>) -> (Box<Requests>, Accepted) {
-    let accepted = requests.accept().await;
-    (requests, accepted)
+/// A listener's limits as those of a connection. How many fields there may be the proxy checks, which keeps a record of
+/// what it refuses; here their bytes bound them.
+fn config(edge: &Edge) -> Config {
+    Config {
+        section_bytes: edge.limits.header_bytes,
+        section_fields: usize::MAX,
+        concurrent_requests: edge.quic.max_concurrent_streams.into(),
+        ..Config::default()
+    }
 }
 
 /// How far the end of a connection has come (RFC 9114 §5.2).
@@ -157,10 +133,10 @@ impl Drain {
 }
 
 /// Time for the client to hear of the end: two round trips, within bounds.
-fn settling(link: &Link) -> Duration {
+fn settling(connection: &quinn::Connection) -> Duration {
     const LEAST: Duration = Duration::from_millis(50);
     const MOST: Duration = Duration::from_secs(1);
-    (link.connection.rtt() * 2).clamp(LEAST, MOST)
+    (connection.rtt() * 2).clamp(LEAST, MOST)
 }
 
 /// Counts requests that came to nothing (rapid reset, CVE-2023-44487, and its kin from the server's side).

@@ -1,0 +1,153 @@
+//! The server's side of a connection: requests as they come, and its end.
+
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+
+use futures_util::stream;
+
+use crate::code::{Code, Error};
+use crate::config::Config;
+use crate::driver::drive;
+use crate::gate::Gate;
+use crate::settings::Settings;
+use crate::shared::Shared;
+use crate::stream::Stream;
+
+/// A connection that a client has opened. Lives on one thread.
+///
+/// Requests come from [`Connection::accept`], which must be called again and again: the control stream and QPACK's
+/// are read and written in it as well.
+pub struct Connection {
+    shared: Rc<Shared>,
+    driver: Pin<Box<dyn Future<Output = Error>>>,
+    driver_gate: Gate,
+    requests: Requests,
+    requests_gate: Gate,
+}
+
+/// Controls a connection while something else waits for its requests.
+#[derive(Clone)]
+pub struct Handle(Rc<Shared>);
+
+type Requests = Pin<
+    Box<
+        dyn futures_util::Stream<
+                Item = Result<(quinn::SendStream, quinn::RecvStream), quinn::ConnectionError>,
+            >,
+    >,
+>;
+
+impl Connection {
+    /// Takes over an established QUIC connection whose ALPN is `h3`.
+    pub fn new(quic: quinn::Connection, config: Config) -> Self {
+        let shared = Shared::new(quic.clone(), config);
+        let driver = Box::pin(drive(Rc::clone(&shared)));
+        // An accept that is dropped while it waits would not be woken, so one is kept between polls.
+        let requests =
+            Box::pin(stream::unfold(
+                quic,
+                |quic| async move { Some((quic.accept_bi().await, quic)) },
+            ));
+        Self { shared, driver, driver_gate: Gate::new(), requests, requests_gate: Gate::new() }
+    }
+
+    /// A handle to control the connection with.
+    pub fn handle(&self) -> Handle {
+        Handle(Rc::clone(&self.shared))
+    }
+
+    /// Waits for the next request's stream. Cancel safe.
+    ///
+    /// # Errors
+    /// The connection is over: the client closed it or broke a rule, it was lost, or closed from this side.
+    pub async fn accept(&mut self) -> Result<Rc<Stream>, Error> {
+        poll_fn(|cx| self.poll_accept(cx)).await
+    }
+
+    fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<Result<Rc<Stream>, Error>> {
+        if let Poll::Ready(error) = self.driver_gate.poll(cx, |cx| self.driver.as_mut().poll(cx)) {
+            return Poll::Ready(Err(error));
+        }
+        loop {
+            let accepted = self.requests_gate.poll(cx, |cx| self.requests.as_mut().poll_next(cx));
+            let (send, recv) = match accepted {
+                Poll::Pending => return Poll::Pending,
+                Poll::Ready(Some(Ok(pair))) => pair,
+                Poll::Ready(Some(Err(error))) => return Poll::Ready(Err(self.shared.lost(error))),
+                Poll::Ready(None) => {
+                    let error = quinn::ConnectionError::LocallyClosed;
+                    return Poll::Ready(Err(self.shared.lost(error)));
+                }
+            };
+            let stream = Stream::new(&self.shared, send, recv);
+            let id = stream.id();
+            if id >= self.shared.limit.get() {
+                stream.abort(Code::H3_REQUEST_REJECTED);
+                continue;
+            }
+            self.shared.next.set(id + 4);
+            self.shared.enter(&stream);
+            return Poll::Ready(Ok(stream));
+        }
+    }
+}
+
+impl std::fmt::Debug for Connection {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Connection").field("next", &self.shared.next).finish_non_exhaustive()
+    }
+}
+
+impl Handle {
+    /// The QUIC connection.
+    pub fn quic(&self) -> &quinn::Connection {
+        &self.0.quic
+    }
+
+    /// The client's settings, once they have come.
+    pub fn settings(&self) -> Option<Settings> {
+        self.0.settings.get()
+    }
+
+    /// Whether the client has said, by GOAWAY, that it opens no more requests.
+    pub fn is_client_going(&self) -> bool {
+        self.0.goaway.get()
+    }
+
+    /// Tells the client to open no more requests, without refusing any yet (RFC 9114 §5.2).
+    pub fn announce_end(&self) {
+        self.goaway(LARGEST_REQUEST);
+    }
+
+    /// Refuses requests that have not been accepted by now, and tells the client which these are: it may repeat them
+    /// elsewhere.
+    pub fn refuse_rest(&self) {
+        let next = self.0.next.get();
+        self.0.limit.set(next);
+        self.goaway(next);
+    }
+
+    fn goaway(&self, id: u64) {
+        let mut payload = Vec::with_capacity(8);
+        crate::varint::encode(id, &mut payload);
+        self.0.post(GOAWAY, &payload);
+    }
+
+    /// Ends the connection at once. The reason goes to the client.
+    pub fn close(&self, code: Code, reason: &'static str) {
+        self.0.quic.close(code.varint(), reason.as_bytes());
+    }
+}
+
+impl std::fmt::Debug for Handle {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Handle").finish_non_exhaustive()
+    }
+}
+
+const GOAWAY: u64 = 0x07;
+
+/// The largest id of a request stream (RFC 9000 §2.1).
+const LARGEST_REQUEST: u64 = (1 << 62) - 4;

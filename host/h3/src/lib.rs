@@ -1,0 +1,36 @@
+//! The server's side of HTTP/3 (RFC 9114) on quinn's streams, with QPACK (RFC 9204): strict, bounded, without copies.
+//!
+//! [`Connection::accept`] gives each request's [`Stream`]; whoever serves it reads the head and the parts after it and
+//! sends the response. Everything of one connection runs on one thread and in the tasks of its caller: nothing is
+//! spawned, and nothing waits but for the client.
+//!
+//! Pieces from the outside in: [`Connection`] and the driver of its control streams; [`Stream`], a request; `frame` and
+//! `control`, state machines without I/O; [`qpack`]; [`message`], what a message must be.
+//!
+//! Deliberately absent: server push (a client's attempts to use it end as the RFC says), and the client's side.
+
+mod code;
+mod config;
+mod connection;
+mod control;
+mod datagram;
+mod driver;
+mod frame;
+mod gate;
+pub mod message;
+mod priority;
+pub mod qpack;
+mod receive;
+mod settings;
+mod shared;
+mod stream;
+mod varint;
+
+pub use code::{Code, Error, Violation};
+pub use config::Config;
+pub use connection::{Connection, Handle};
+pub use message::Protocol;
+pub use priority::Priority;
+pub use receive::Part;
+pub use settings::Settings;
+pub use stream::{DatagramError, Stream};

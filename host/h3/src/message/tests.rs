@@ -1,0 +1,145 @@
+use super::*;
+
+/// A GET of https://a.test/, changed by `change`: a field with an empty value is taken out, others are added.
+fn request(change: &[(&str, &str)]) -> Result<Request<()>, &'static str> {
+    let fields =
+        [(":method", "GET"), (":scheme", "https"), (":authority", "a.test"), (":path", "/")];
+    let kept = fields.iter().filter(|(name, _)| !change.contains(&(name, "")));
+    let added = change.iter().filter(|(_, value)| !value.is_empty());
+    decode(kept.chain(added), false)
+}
+
+fn decode<'a>(
+    fields: impl Iterator<Item = &'a (&'a str, &'a str)>,
+    extended: bool,
+) -> Result<Request<()>, &'static str> {
+    let mut section = RequestSection::default();
+    for (name, value) in fields {
+        let pseudo = match *name {
+            ":method" => Pseudo::Method,
+            ":scheme" => Pseudo::Scheme,
+            ":authority" => Pseudo::Authority,
+            ":path" => Pseudo::Path,
+            ":protocol" => Pseudo::Protocol,
+            ":status" => Pseudo::Status,
+            name => {
+                section.field(name.parse().unwrap(), value.parse().unwrap()).map_err(reason)?;
+                continue;
+            }
+        };
+        section.pseudo(pseudo, Bytes::copy_from_slice(value.as_bytes())).map_err(reason)?;
+    }
+    section.finish(extended)
+}
+
+fn reason(malformed: Malformed) -> &'static str {
+    match malformed {
+        Malformed::Refused(reason) => reason,
+        other => panic!("{other}"),
+    }
+}
+
+#[test]
+fn a_request_is_put_together() {
+    let request = request(&[("accept", "*/*"), ("te", "trailers"), ("host", "a.test")]).unwrap();
+    assert_eq!(request.uri(), "https://a.test/");
+    assert_eq!(request.version(), Version::HTTP_3);
+    assert_eq!(request.headers().len(), 3);
+}
+
+/// RFC 9114 §4.3.1.
+#[test]
+fn pseudo_header_fields_come_once_first_and_all() {
+    for (change, reason) in [
+        (&[(":method", "")][..], "no :method"),
+        (&[(":scheme", "")], "no :scheme"),
+        (&[(":path", "")], "no :path"),
+        (&[(":authority", "")], "no authority"),
+        (&[(":path", "/again")], "a pseudo-header field twice"),
+        (&[(":method", "POST")], "a pseudo-header field twice"),
+        (&[(":status", "200")], ":status in a request"),
+        (&[("x", "y"), (":path", "/late")], "a pseudo-header field after other fields"),
+        (&[(":protocol", "websocket")], ":protocol without CONNECT, or unannounced"),
+    ] {
+        assert_eq!(request(change).unwrap_err(), reason, "{change:?}");
+    }
+}
+
+#[test]
+fn a_request_has_one_authority() {
+    let host = |host| request(&[(":authority", ""), ("host", host)]);
+    assert_eq!(host("b.test:8443").unwrap().uri(), "https://b.test:8443/");
+    assert!(host("a b").is_err());
+    assert!(host("u@a").is_err());
+    assert_eq!(request(&[("host", "b.test")]).unwrap_err(), ":authority and Host differ");
+    assert_eq!(
+        request(&[("host", "a.test"), ("host", "a.test")]).unwrap_err(),
+        "more than one Host"
+    );
+    assert!(authority(Bytes::new()).is_err());
+}
+
+#[test]
+fn the_path_is_one() {
+    for bad in ["x", "*", "http://a/", "/#f", "/a b", "/\u{1}"] {
+        assert!(request(&[(":path", ""), (":path", bad)]).is_err(), "{bad:?}");
+    }
+    assert!(path("/x?y=/?".into(), &Method::GET).is_ok());
+    assert!(path("*".into(), &Method::OPTIONS).is_ok());
+    assert!(path(Bytes::new(), &Method::GET).is_err());
+}
+
+/// RFC 9114 §4.4, RFC 9220 §3.
+#[test]
+fn connect_has_an_authority_alone_unless_it_is_extended() {
+    let connect = [(":method", "CONNECT"), (":authority", "a.test:443")];
+    let target = [(":scheme", "https"), (":path", "/chat"), (":protocol", "websocket")];
+    let plain = decode(connect.iter(), false).unwrap();
+    assert_eq!(plain.uri(), "a.test:443");
+    let extended = decode(connect.iter().chain(&target), true).unwrap();
+    assert_eq!(extended.extensions().get::<Protocol>().unwrap().as_str(), "websocket");
+    assert_eq!(extended.uri().path(), "/chat");
+    assert!(decode(connect.iter().chain(&target), false).is_err());
+    assert!(decode(connect.iter().chain(&target[..2]), true).is_err());
+    assert!(decode(connect.iter().chain(&target[2..]), true).is_err());
+    assert!(decode(connect[..1].iter(), true).is_err());
+}
+
+/// RFC 9114 §4.2.
+#[test]
+fn fields_of_connections_are_malformed() {
+    for name in ["connection", "keep-alive", "proxy-connection", "transfer-encoding", "upgrade"] {
+        assert_eq!(request(&[(name, "x")]).unwrap_err(), OF_A_CONNECTION, "{name}");
+        let mut map = HeaderMap::new();
+        map.insert(name, "x".parse().unwrap());
+        assert!(section(&map).is_err());
+    }
+    assert_eq!(request(&[("te", "gzip")]).unwrap_err(), OTHER_TE);
+}
+
+/// RFC 9110 §8.6.
+#[test]
+fn content_length_is_one_number() {
+    let length = |values: &[&str]| {
+        let mut fields = HeaderMap::new();
+        for value in values {
+            fields.append(CONTENT_LENGTH, value.parse().unwrap());
+        }
+        content_length(&fields)
+    };
+    assert_eq!(length(&[]), Ok(None));
+    assert_eq!(length(&["12"]), Ok(Some(12)));
+    for values in [
+        &[""][..],
+        &["+1"],
+        &["-1"],
+        &["1,1"],
+        &["1 "],
+        &["0x1"],
+        &["99999999999999999999"],
+        &["1", "1"],
+    ] {
+        assert!(length(values).is_err(), "{values:?}");
+    }
+    assert!(request(&[("content-length", "+1")]).is_err());
+}

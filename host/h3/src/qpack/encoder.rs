@@ -1,0 +1,173 @@
+//! Encodes field sections for the peer, with a table of what repeats (RFC 9204 §2.1).
+
+mod dynamic;
+mod line;
+mod table;
+#[cfg(test)]
+mod tests;
+
+use bytes::{BufMut as _, Bytes, BytesMut};
+use http::StatusCode;
+use http::header::HeaderMap;
+
+use super::error::Error;
+use super::field::Pseudo;
+use super::integer;
+use dynamic::Dynamic;
+
+/// The encoder of a connection.
+///
+/// It never makes the peer wait: it refers only to insertions that the peer has acknowledged, so that the
+/// peer's `SETTINGS_QPACK_BLOCKED_STREAMS` does not matter. As long as the peer offers no table it holds nothing.
+#[derive(Debug)]
+pub struct Encoder {
+    max_capacity: usize,
+    dynamic: Option<Box<Dynamic>>,
+    /// The decoder stream's last instruction, as far as it has come: less than eleven bytes.
+    partial: Vec<u8>,
+}
+
+/// What the peer's decoder tells (RFC 9204 §4.4).
+enum Instruction {
+    SectionAcknowledgment { stream: u64 },
+    StreamCancellation { stream: u64 },
+    InsertCountIncrement { increment: u64 },
+}
+
+impl Encoder {
+    /// An encoder whose table takes at most `max_capacity` bytes, whatever the peer offers.
+    ///
+    /// The table takes up to four times as much memory, if all its entries are small; 3 KiB come on top.
+    pub fn new(max_capacity: usize) -> Self {
+        Self { max_capacity, dynamic: None, partial: Vec::new() }
+    }
+
+    /// Takes the peer's `SETTINGS_QPACK_MAX_TABLE_CAPACITY`. To be called once, or never if the peer sends none.
+    pub fn peer_settings(&mut self, max_table_capacity: u64) {
+        if self.dynamic.is_none() {
+            self.dynamic = Dynamic::new(max_table_capacity, self.max_capacity).map(Box::new);
+        }
+    }
+
+    /// Appends a response's field section, to be sent on `stream`. Fields that belong to one connection only are
+    /// the caller's to remove (RFC 9114 §4.2).
+    pub fn encode_response(
+        &mut self,
+        stream: u64,
+        status: StatusCode,
+        headers: &HeaderMap,
+        out: &mut BytesMut,
+    ) {
+        let start = begin(out);
+        line::status(status, out);
+        self.fields(stream, headers, start, out);
+    }
+
+    /// Appends a request's field section: `pseudo` first, in the order given.
+    pub fn encode_request(
+        &mut self,
+        stream: u64,
+        pseudo: &[(Pseudo, &[u8])],
+        headers: &HeaderMap,
+        out: &mut BytesMut,
+    ) {
+        let start = begin(out);
+        for (name, value) in pseudo {
+            line::pseudo(*name, value, out);
+        }
+        self.fields(stream, headers, start, out);
+    }
+
+    /// Appends a section without pseudo-header fields: trailers.
+    pub fn encode_fields(&mut self, stream: u64, headers: &HeaderMap, out: &mut BytesMut) {
+        let start = begin(out);
+        self.fields(stream, headers, start, out);
+    }
+
+    /// Takes what came on the peer's decoder stream, cut anywhere.
+    ///
+    /// # Errors
+    /// [`ErrorKind::DecoderStream`](super::ErrorKind::DecoderStream): the connection ends.
+    pub fn decoder_stream(&mut self, bytes: &[u8]) -> Result<(), Error> {
+        let mut bytes = bytes;
+        // One byte at a time until what was cut is whole: at most ten.
+        while !self.partial.is_empty() {
+            let Some((byte, rest)) = bytes.split_first() else { return Ok(()) };
+            self.partial.push(*byte);
+            bytes = rest;
+            if let Some((instruction, _)) = Instruction::decode(&self.partial)? {
+                self.partial.clear();
+                self.follow(&instruction)?;
+            }
+        }
+        while let Some((instruction, rest)) = Instruction::decode(bytes)? {
+            self.follow(&instruction)?;
+            bytes = rest;
+        }
+        self.partial.extend_from_slice(bytes);
+        Ok(())
+    }
+
+    /// What is to be sent on the encoder stream. Not more than the table's capacity and some is ever unsent, as
+    /// insertions that the peer has not acknowledged leave the table no room for others.
+    pub fn take_instructions(&mut self) -> Option<Bytes> {
+        self.dynamic.as_mut()?.take_instructions()
+    }
+
+    /// Whether [`Encoder::take_instructions`] has something.
+    pub fn has_instructions(&self) -> bool {
+        self.dynamic.as_ref().is_some_and(|dynamic| dynamic.has_instructions())
+    }
+
+    fn fields(&mut self, stream: u64, headers: &HeaderMap, start: usize, out: &mut BytesMut) {
+        match &mut self.dynamic {
+            Some(dynamic) => dynamic.fields(stream, headers, start, out),
+            None => headers.iter().for_each(|(name, value)| line::field(name, value, out)),
+        }
+    }
+
+    fn follow(&mut self, instruction: &Instruction) -> Result<(), Error> {
+        match (instruction, &mut self.dynamic) {
+            (Instruction::SectionAcknowledgment { stream }, Some(dynamic)) => {
+                dynamic.acknowledge(*stream)
+            }
+            (Instruction::InsertCountIncrement { increment }, Some(dynamic)) => {
+                dynamic.increment(*increment)
+            }
+            (Instruction::StreamCancellation { stream }, dynamic) => {
+                dynamic.iter_mut().for_each(|dynamic| dynamic.cancel(*stream));
+                Ok(())
+            }
+            (_, None) => Err(Error::decoder_stream("acknowledgment of what was never sent")),
+        }
+    }
+}
+
+impl Instruction {
+    /// The instruction that `input` begins with, and what follows it; `None` if it is not whole.
+    fn decode(input: &[u8]) -> Result<Option<(Self, &[u8])>, Error> {
+        let Some(first) = input.first() else { return Ok(None) };
+        let prefix = if *first >= 0x80 { 7 } else { 6 };
+        let decoded = integer::decode(input, prefix);
+        let Some((value, rest)) =
+            decoded.map_err(|_| Error::decoder_stream("integer past 62 bits"))?
+        else {
+            return Ok(None);
+        };
+        let instruction = match first {
+            0x80.. => Self::SectionAcknowledgment { stream: value },
+            0x40.. => Self::StreamCancellation { stream: value },
+            _ => Self::InsertCountIncrement { increment: value },
+        };
+        Ok(Some((instruction, rest)))
+    }
+}
+
+/// Leaves room for the shortest prefix, that of a section without references: two zeros (RFC 9204 §4.5.1).
+fn begin(out: &mut BytesMut) -> usize {
+    out.put_slice(&[0; PREFIX]);
+    out.len() - PREFIX
+}
+
+/// Bytes of the shortest prefix.
+const PREFIX: usize = 2;

@@ -1,0 +1,179 @@
+//! Field lines, parsed: what both tables hold and a [`Sink`] takes.
+
+use bytes::Bytes;
+use http::header::{HeaderMap, HeaderName, HeaderValue};
+
+use super::error::Malformed;
+
+/// The pseudo-header fields there are (RFC 9114 §4.3, RFC 9220 §3).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Pseudo {
+    /// `:authority` of a request.
+    Authority,
+    /// `:method` of a request.
+    Method,
+    /// `:path` of a request.
+    Path,
+    /// `:scheme` of a request.
+    Scheme,
+    /// `:status` of a response.
+    Status,
+    /// `:protocol` of an extended CONNECT.
+    Protocol,
+}
+
+/// A field's name.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Name {
+    /// A pseudo-header field's.
+    Pseudo(Pseudo),
+    /// Any other field's.
+    Field(HeaderName),
+}
+
+/// Takes a section's field lines, in their order.
+///
+/// A refusal makes the message malformed and ends the delivery, nothing else.
+pub trait Sink {
+    /// Takes a pseudo-header field. The value holds only characters that a field's value may hold.
+    ///
+    /// # Errors
+    /// The message is malformed: the field is out of place, comes twice, or has no such value.
+    fn pseudo(&mut self, name: Pseudo, value: Bytes) -> Result<(), Malformed>;
+
+    /// Takes any other field. The value is marked sensitive if the peer wants it never to be indexed
+    /// (RFC 9204 §7.1.3); an [`Encoder`](super::Encoder) heeds the mark.
+    ///
+    /// # Errors
+    /// The message is malformed.
+    fn field(&mut self, name: HeaderName, value: HeaderValue) -> Result<(), Malformed>;
+}
+
+/// Takes a trailer section, which has no pseudo-header fields (RFC 9114 §4.3).
+impl Sink for HeaderMap {
+    fn pseudo(&mut self, _: Pseudo, _: Bytes) -> Result<(), Malformed> {
+        Err(Malformed::Refused("pseudo-header field in a trailer section"))
+    }
+
+    fn field(&mut self, name: HeaderName, value: HeaderValue) -> Result<(), Malformed> {
+        let full = |_| Malformed::Refused("more fields than a map holds");
+        self.try_append(name, value).map(|_| ()).map_err(full)
+    }
+}
+
+/// A field line whose name and value are proper.
+#[derive(Debug, Clone)]
+pub(super) enum Line {
+    Pseudo(Pseudo, Bytes),
+    Field(HeaderName, HeaderValue),
+}
+
+impl Pseudo {
+    /// The name as it is sent, colon included.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Authority => ":authority",
+            Self::Method => ":method",
+            Self::Path => ":path",
+            Self::Scheme => ":scheme",
+            Self::Status => ":status",
+            Self::Protocol => ":protocol",
+        }
+    }
+
+    const fn from_bytes(name: &[u8]) -> Option<Self> {
+        Some(match name {
+            b":authority" => Self::Authority,
+            b":method" => Self::Method,
+            b":path" => Self::Path,
+            b":scheme" => Self::Scheme,
+            b":status" => Self::Status,
+            b":protocol" => Self::Protocol,
+            _ => return None,
+        })
+    }
+}
+
+impl Name {
+    /// The name as it is sent.
+    pub fn as_str(&self) -> &str {
+        match self {
+            Self::Pseudo(name) => name.as_str(),
+            Self::Field(name) => name.as_str(),
+        }
+    }
+
+    /// Reads a name as a peer sent it.
+    pub(super) fn parse(name: &[u8]) -> Result<Self, Malformed> {
+        if name.first() == Some(&b':') {
+            return Pseudo::from_bytes(name).map(Self::Pseudo).ok_or(Malformed::Pseudo);
+        }
+        // `HeaderName` takes a quotation mark, which is no token character (RFC 9110 §5.6.2).
+        if name.contains(&b'"') {
+            return Err(Malformed::Name);
+        }
+        HeaderName::from_lowercase(name).map(Self::Field).map_err(|_| Malformed::Name)
+    }
+
+    /// Adds a value as a peer sent it.
+    pub(super) fn with(self, value: Bytes) -> Result<Line, Malformed> {
+        match self {
+            Self::Pseudo(name) if value.iter().all(|byte| is_value(*byte)) => {
+                Ok(Line::Pseudo(name, value))
+            }
+            Self::Pseudo(_) => Err(Malformed::Value),
+            Self::Field(name) => HeaderValue::from_maybe_shared(value)
+                .map(|value| Line::Field(name, value))
+                .map_err(|_| Malformed::Value),
+        }
+    }
+}
+
+impl Line {
+    /// A line of the static table, made at compile time.
+    pub(super) const fn from_static(name: &'static str, value: &'static str) -> Self {
+        match Pseudo::from_bytes(name.as_bytes()) {
+            Some(name) => Self::Pseudo(name, Bytes::from_static(value.as_bytes())),
+            None => Self::Field(HeaderName::from_static(name), HeaderValue::from_static(value)),
+        }
+    }
+
+    pub(super) fn name(&self) -> Name {
+        match self {
+            Self::Pseudo(name, _) => Name::Pseudo(*name),
+            Self::Field(name, _) => Name::Field(name.clone()),
+        }
+    }
+
+    /// Bytes of the name and of the value, and 32 (RFC 9114 §4.2.2, RFC 9204 §3.2.1).
+    pub(super) fn size(&self) -> usize {
+        OVERHEAD
+            + match self {
+                Self::Pseudo(name, value) => name.as_str().len() + value.len(),
+                Self::Field(name, value) => name.as_str().len() + value.len(),
+            }
+    }
+
+    /// Marks the value as one never to be indexed.
+    pub(super) fn set_sensitive(&mut self) {
+        if let Self::Field(_, value) = self {
+            value.set_sensitive(true);
+        }
+    }
+
+    /// Hands the line over.
+    pub(super) fn deliver(self, sink: &mut impl Sink) -> Result<(), Malformed> {
+        match self {
+            Self::Pseudo(name, value) => sink.pseudo(name, value),
+            Self::Field(name, value) => sink.field(name, value),
+        }
+    }
+}
+
+/// Whether a field's value may hold `byte` (RFC 9110 §5.5): what `HeaderValue` holds to, too.
+fn is_value(byte: u8) -> bool {
+    byte == b'\t' || byte >= b' ' && byte != 0x7f
+}
+
+/// What each field counts besides its name and value (RFC 9114 §4.2.2, RFC 9204 §3.2.1).
+pub(super) const OVERHEAD: usize = 32;

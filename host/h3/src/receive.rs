@@ -1,0 +1,281 @@
+//! The direction from the client of one request's stream: frames in their order, sections decoded, lengths kept.
+
+use std::future::Future;
+use std::pin::pin;
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use http::{HeaderMap, Request};
+
+use crate::code::{Code, Error, Violation};
+use crate::frame::{Event, Frames, Kind, Treatment};
+use crate::message::{self, RequestSection};
+use crate::qpack::{DecodeError, Malformed, Sink};
+use crate::stream::Stream;
+
+/// What comes after a request's head.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Part {
+    /// Some of the body; never empty.
+    Data(Bytes),
+    /// The trailers; nothing follows.
+    Trailers(HeaderMap),
+}
+
+/// The direction from the client.
+pub(crate) struct Receiving {
+    pub(crate) quic: quinn::RecvStream,
+    frames: Frames,
+    pub(crate) phase: Phase,
+    /// A section that cannot be decoded yet.
+    blocked: Option<Bytes>,
+    /// Bytes that count for what the connection holds.
+    pub(crate) held: usize,
+    /// What content-length said, and how much has come.
+    declared: Option<u64>,
+    read: u64,
+    /// Frames without any use that have come in a row.
+    idle: u32,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Phase {
+    Head,
+    Body,
+    /// After the trailers.
+    Rest,
+    Ended,
+}
+
+impl Receiving {
+    pub(crate) fn new(quic: quinn::RecvStream) -> Self {
+        Self {
+            quic,
+            frames: Frames::default(),
+            phase: Phase::Head,
+            blocked: None,
+            held: 0,
+            declared: None,
+            read: 0,
+            idle: 0,
+        }
+    }
+
+    pub(crate) fn poll_head(
+        &mut self,
+        stream: &Stream,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<Request<()>, Error>> {
+        let extended = stream.shared.config.extended_connect;
+        let section = match ready!(self.poll_section(stream, cx))? {
+            Some(section) => section,
+            None => return Poll::Ready(Err(Error::Stream(INCOMPLETE))),
+        };
+        let section: RequestSection = ready!(self.poll_decode(section, stream, cx))?;
+        let request = section.finish(extended).map_err(malformed)?;
+        self.declared = message::content_length(request.headers()).map_err(malformed)?;
+        self.phase = Phase::Body;
+        Poll::Ready(Ok(request))
+    }
+
+    pub(crate) fn poll_part(
+        &mut self,
+        stream: &Stream,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<Option<Part>, Error>> {
+        if let Some(section) = self.blocked.take() {
+            return self.poll_trailers(section, stream, cx);
+        }
+        match ready!(self.poll_event(stream, cx))? {
+            Some(Event::Piece(data)) => {
+                self.read += data.len() as u64;
+                if self.declared.is_some_and(|declared| self.read > declared) {
+                    return Poll::Ready(Err(Error::Stream(OTHER_LENGTH)));
+                }
+                Poll::Ready(Ok(Some(Part::Data(data))))
+            }
+            Some(Event::Whole(_, section)) => {
+                self.phase = Phase::Rest;
+                self.check_length()?;
+                self.poll_trailers(section, stream, cx)
+            }
+            Some(Event::TooLarge(_)) => Poll::Ready(Err(Error::Stream(LARGE_FRAME))),
+            None => {
+                self.check_length()?;
+                Poll::Ready(Ok(None))
+            }
+        }
+    }
+
+    /// How much of the body is still to come, if content-length said.
+    pub(crate) fn remaining(&self) -> Option<u64> {
+        self.declared.map(|declared| declared.saturating_sub(self.read))
+    }
+
+    fn poll_trailers(
+        &mut self,
+        section: Bytes,
+        stream: &Stream,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<Option<Part>, Error>> {
+        let fields: HeaderMap = ready!(self.poll_decode(section, stream, cx))?;
+        message::section(&fields).map_err(malformed)?;
+        Poll::Ready(Ok(Some(Part::Trailers(fields))))
+    }
+
+    /// The payload of the first HEADERS frame; `None` if the stream ends before it.
+    fn poll_section(
+        &mut self,
+        stream: &Stream,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<Option<Bytes>, Error>> {
+        if let Some(section) = self.blocked.take() {
+            return Poll::Ready(Ok(Some(section)));
+        }
+        Poll::Ready(match ready!(self.poll_event(stream, cx))? {
+            Some(Event::Whole(_, section)) => Ok(Some(section)),
+            Some(Event::TooLarge(_)) => Err(Error::Stream(LARGE_FRAME)),
+            // DATA does not come before HEADERS: `treat` has refused it.
+            Some(Event::Piece(_)) | None => Ok(None),
+        })
+    }
+
+    /// Decodes a section, or waits for what it refers to.
+    fn poll_decode<S: Sink + Default>(
+        &mut self,
+        section: Bytes,
+        stream: &Stream,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<S, Error>> {
+        let shared = &stream.shared;
+        let mut sink = S::default();
+        let mut decoder = shared.decoder.borrow_mut();
+        let decoded = decoder.decode(stream.id, &section, shared.config.section(), &mut sink);
+        if decoder.has_feedback() {
+            shared.wake_driver();
+        }
+        drop(decoder);
+        Poll::Ready(match decoded {
+            Ok(_) => {
+                self.hold(stream, 0)?;
+                Ok(sink)
+            }
+            Err(DecodeError::Blocked(_)) => {
+                self.hold(stream, section.len())?;
+                self.blocked = Some(section);
+                shared.await_insertions(cx);
+                return Poll::Pending;
+            }
+            Err(DecodeError::TooLarge) => Err(Error::TooLarge),
+            Err(DecodeError::Malformed(Malformed::Refused(reason))) => Err(malformed(reason)),
+            Err(DecodeError::Malformed(_)) => {
+                Err(malformed("a name or value that no field may have"))
+            }
+            Err(DecodeError::Overflow) => Err(Error::Stream(OVERFLOW)),
+            Err(DecodeError::Connection(error)) => Err(shared.close(error.into())),
+        })
+    }
+
+    /// The next event of the stream, by the rules of the phase it is in; `None` at its end.
+    fn poll_event(
+        &mut self,
+        stream: &Stream,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<Option<Event>, Error>> {
+        if self.phase == Phase::Ended {
+            return Poll::Ready(Ok(None));
+        }
+        let largest = stream.shared.config.headers_frame();
+        loop {
+            let (phase, idle) = (self.phase, &mut self.idle);
+            let event = self.frames.next(|kind, length| treat(phase, kind, length, largest, idle));
+            let event = event.map_err(|violation| stream.shared.close(violation))?;
+            self.hold(stream, self.frames.collected())?;
+            if event.is_some() {
+                return Poll::Ready(Ok(event));
+            }
+            match ready!(poll_chunk(&mut self.quic, cx))? {
+                Some(bytes) => self.frames.push(bytes),
+                None => {
+                    self.frames.end().map_err(|violation| stream.shared.close(violation))?;
+                    self.phase = Phase::Ended;
+                    return Poll::Ready(Ok(None));
+                }
+            }
+        }
+    }
+
+    /// Counts what this stream holds for the connection.
+    fn hold(&mut self, stream: &Stream, bytes: usize) -> Result<(), Error> {
+        if bytes == self.held {
+            return Ok(());
+        }
+        let before = std::mem::replace(&mut self.held, bytes);
+        stream.shared.hold(before, bytes)
+    }
+
+    /// RFC 9114 §4.1.2.
+    fn check_length(&self) -> Result<(), Error> {
+        match self.declared {
+            Some(declared) if declared != self.read => Err(Error::Stream(OTHER_LENGTH)),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// What to do with a frame of a request (RFC 9114 §4.1, §7.2).
+fn treat(
+    phase: Phase,
+    kind: Kind,
+    length: u64,
+    largest: usize,
+    idle: &mut u32,
+) -> Result<Treatment, Violation> {
+    let treatment = match (kind, phase) {
+        (Kind::Unknown, _) => Treatment::Skip,
+        (Kind::Headers, Phase::Head | Phase::Body) => Treatment::Collect(largest),
+        (Kind::Data, Phase::Body) => Treatment::Stream,
+        _ => return Err(UNEXPECTED),
+    };
+    *idle = match kind {
+        Kind::Data if length > 0 => 0,
+        _ => *idle + 1,
+    };
+    if *idle > USELESS {
+        return Err(USELESS_FRAMES);
+    }
+    Ok(treatment)
+}
+
+/// Reads a chunk without copying it.
+pub(crate) fn poll_chunk(
+    stream: &mut quinn::RecvStream,
+    cx: &mut Context<'_>,
+) -> Poll<Result<Option<Bytes>, quinn::ReadError>> {
+    // The future has no state between polls (it is quinn's `poll_read_chunk`, which is private), so a new one each time
+    // loses nothing.
+    let chunk = ready!(pin!(stream.read_chunk(usize::MAX, true)).poll(cx))?;
+    Poll::Ready(Ok(chunk.map(|chunk| chunk.bytes)))
+}
+
+fn malformed(reason: &'static str) -> Error {
+    Error::Stream(Violation::new(Code::H3_MESSAGE_ERROR, reason))
+}
+
+/// Frames in a row that carry nothing. Padding by unknown frames is allowed (RFC 9114 §9), and nobody needs a thousand.
+const USELESS: u32 = 1000;
+
+const UNEXPECTED: Violation =
+    Violation::new(Code::H3_FRAME_UNEXPECTED, "a frame that may not come here in a request");
+const USELESS_FRAMES: Violation =
+    Violation::new(Code::H3_EXCESSIVE_LOAD, "too many frames that carry nothing");
+const OVERFLOW: Violation =
+    Violation::new(Code::QPACK_DECOMPRESSION_FAILED, "an integer past 62 bits");
+const LARGE_FRAME: Violation = Violation::new(
+    Code::H3_EXCESSIVE_LOAD,
+    "a HEADERS frame beyond what any allowed section takes",
+);
+const INCOMPLETE: Violation =
+    Violation::new(Code::H3_REQUEST_INCOMPLETE, "the stream ended before the request's head");
+const OTHER_LENGTH: Violation =
+    Violation::new(Code::H3_MESSAGE_ERROR, "the body is not as long as content-length says");

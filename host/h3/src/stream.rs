@@ -1,0 +1,320 @@
+//! One request's stream (RFC 9114 §4.1): its head, its body and trailers in, the response out.
+
+use std::cell::{Cell, RefCell};
+use std::future::{Future, poll_fn};
+use std::pin::pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, Waker, ready};
+
+use bytes::{BufMut as _, Bytes, BytesMut};
+use http::{HeaderMap, Request, StatusCode};
+
+use crate::code::{Code, Error};
+use crate::datagram::{self, Inbox};
+use crate::priority::Priority;
+use crate::qpack::Encoder;
+use crate::receive::{Part, Phase, Receiving, poll_chunk};
+use crate::shared::Shared;
+use crate::varint;
+
+/// A request's stream, both directions. Its parts are called one after the other or at once, from one thread.
+pub struct Stream {
+    pub(crate) id: u64,
+    pub(crate) shared: Rc<Shared>,
+    send: RefCell<quinn::SendStream>,
+    recv: RefCell<Receiving>,
+    /// Encoded, not sent yet.
+    queued: RefCell<Bytes>,
+    /// Boxed by the first datagram; few requests have any.
+    datagrams: RefCell<Option<Box<Inbox>>>,
+    /// Why reading ended, when that was the client's fault.
+    fault: Cell<Option<Code>>,
+    priority: Cell<Priority>,
+    /// Whether a PRIORITY_UPDATE has come, which overrides the field (RFC 9218 §7).
+    is_reprioritized: Cell<bool>,
+    is_settled: Cell<bool>,
+}
+
+/// Why a datagram was not sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum DatagramError {
+    /// The client takes none.
+    #[error("the client takes no datagrams")]
+    Unsupported,
+    /// Larger than a packet to this client.
+    #[error("larger than a packet")]
+    TooLarge,
+}
+
+impl Stream {
+    pub(crate) fn new(
+        shared: &Rc<Shared>,
+        send: quinn::SendStream,
+        recv: quinn::RecvStream,
+    ) -> Rc<Self> {
+        Rc::new(Self {
+            id: send.id().into(),
+            shared: Rc::clone(shared),
+            send: RefCell::new(send),
+            recv: RefCell::new(Receiving::new(recv)),
+            queued: RefCell::default(),
+            datagrams: RefCell::default(),
+            fault: Cell::new(None),
+            priority: Cell::default(),
+            is_reprioritized: Cell::new(false),
+            is_settled: Cell::new(false),
+        })
+    }
+
+    /// The stream's id.
+    pub fn id(&self) -> u64 {
+        self.id
+    }
+
+    /// Whether the request came in 0-RTT data, which an attacker can replay (RFC 8470).
+    pub fn is_early(&self) -> bool {
+        self.recv.borrow().quic.is_0rtt()
+    }
+
+    /// Reads the request's head. Cancel safe.
+    ///
+    /// # Errors
+    /// [`Error::TooLarge`] if its section is beyond the limits, [`Error::Stream`] if it is malformed.
+    pub async fn head(&self) -> Result<Request<()>, Error> {
+        let request = poll_fn(|cx| self.recv.borrow_mut().poll_head(self, cx)).await?;
+        if let Some(priority) = request.headers().get(PRIORITY)
+            && !self.is_reprioritized.get()
+        {
+            self.prioritize(Priority::parse(priority.as_bytes()));
+        }
+        Ok(request)
+    }
+
+    /// Reads on after the head; `None` at the end of the request. Reading is what gives the client room to send more.
+    /// Cancel safe.
+    ///
+    /// # Errors
+    /// [`Error::Stream`] if the body is not as long as content-length says, or the trailers are malformed.
+    pub fn poll_part(&self, cx: &mut Context<'_>) -> Poll<Result<Option<Part>, Error>> {
+        let part = self.recv.borrow_mut().poll_part(self, cx);
+        match &part {
+            Poll::Ready(Err(Error::Stream(violation) | Error::Connection(violation))) => {
+                self.fault.set(Some(violation.code));
+            }
+            Poll::Ready(Err(Error::TooLarge)) => self.fault.set(Some(Code::H3_EXCESSIVE_LOAD)),
+            _ => {}
+        }
+        part
+    }
+
+    /// The code to end the stream with, if a part of the request was malformed or too large.
+    pub fn fault(&self) -> Option<Code> {
+        self.fault.get()
+    }
+
+    /// How much of the body is still to come, if content-length said.
+    pub fn remaining(&self) -> Option<u64> {
+        self.recv.borrow().remaining()
+    }
+
+    /// Whether the request has been read to its end.
+    pub fn is_read(&self) -> bool {
+        self.recv.borrow().phase == Phase::Ended
+    }
+
+    /// Queues a response's head. It is sent with the first piece of the body, or by [`Stream::poll_flush`]. An interim
+    /// response (RFC 9110 §15.2) is queued the same way, before the final one. Fields of connections must not be among
+    /// the fields.
+    pub fn put_head(&self, status: StatusCode, fields: &HeaderMap) {
+        self.put_section(|encoder, out| encoder.encode_response(self.id, status, fields, out));
+    }
+
+    /// Queues trailers, as [`Stream::put_head`] does a head.
+    pub fn put_trailers(&self, fields: &HeaderMap) {
+        self.put_section(|encoder, out| encoder.encode_fields(self.id, fields, out));
+    }
+
+    /// Sends a piece of the body without copying it, and before it what is queued. Waits while the client takes nothing.
+    ///
+    /// # Errors
+    /// The client has stopped the stream, or is gone.
+    pub async fn send_data(&self, payload: Bytes) -> Result<(), Error> {
+        let head = self.shared.encode(|out| put_frame_head(out, DATA, payload.len()));
+        let mut chunks = [self.queued.take(), head, payload];
+        poll_fn(|cx| self.poll_write(&mut chunks, cx)).await
+    }
+
+    /// Sends what is queued. Cancel safe.
+    ///
+    /// # Errors
+    /// As for [`Stream::send_data`].
+    pub fn poll_flush(&self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        let mut chunks = [self.queued.take()];
+        let written = self.poll_write(&mut chunks, cx);
+        let [rest] = chunks;
+        self.queued.replace(rest);
+        written
+    }
+
+    /// Waits for a datagram of the request (RFC 9297). Cancel safe. Datagrams beyond 64 that nobody takes are dropped, as are
+    /// those that come before the request.
+    pub fn poll_datagram(&self, cx: &mut Context<'_>) -> Poll<Bytes> {
+        self.datagrams.borrow_mut().get_or_insert_default().poll_next(cx)
+    }
+
+    /// Sends a datagram of the request (RFC 9297), or drops it if the path or the client takes none now.
+    ///
+    /// # Errors
+    /// The client has not announced that it takes datagrams, or not any that large.
+    pub fn send_datagram(&self, payload: &[u8]) -> Result<(), DatagramError> {
+        if !self.shared.settings.get().is_some_and(|settings| settings.datagrams) {
+            return Err(DatagramError::Unsupported);
+        }
+        match self.shared.quic.send_datagram(datagram::encode(self.id, payload)) {
+            Ok(()) | Err(quinn::SendDatagramError::ConnectionLost(_)) => Ok(()),
+            Err(quinn::SendDatagramError::TooLarge) => Err(DatagramError::TooLarge),
+            Err(_) => Err(DatagramError::Unsupported),
+        }
+    }
+
+    /// Ends the response; the rest of the request is not wanted (RFC 9114 §4.1).
+    pub fn finish(&self) {
+        // Fails only when the client has stopped the stream, which nobody needs to know any more.
+        let _ = self.send.borrow_mut().finish();
+        self.settle(Code::H3_NO_ERROR);
+    }
+
+    /// Ends both directions with an error.
+    pub fn abort(&self, code: Code) {
+        let _ = self.send.borrow_mut().reset(code.varint());
+        self.settle(code);
+    }
+
+    /// Completes when the client wants no (more) response, with its code; when it has all of a finished one, with
+    /// `None`; or when the connection is lost.
+    pub fn stopped(&self) -> impl Future<Output = Result<Option<Code>, Error>> + 'static {
+        let stopped = self.send.borrow().stopped();
+        async move {
+            match stopped.await {
+                Ok(code) => Ok(code.map(Code::from)),
+                Err(quinn::StoppedError::ConnectionLost(error)) => Err(Error::Lost(error)),
+                Err(quinn::StoppedError::ZeroRttRejected) => Err(Error::Reset(Code::H3_NO_ERROR)),
+            }
+        }
+    }
+
+    /// How urgent the response is.
+    pub fn priority(&self) -> Priority {
+        self.priority.get()
+    }
+
+    /// Applies a PRIORITY_UPDATE.
+    pub(crate) fn reprioritize(&self, priority: Priority) {
+        self.is_reprioritized.set(true);
+        self.prioritize(priority);
+    }
+
+    pub(crate) fn deliver(&self, payload: Bytes) {
+        self.datagrams.borrow_mut().get_or_insert_default().push(payload);
+    }
+
+    fn prioritize(&self, priority: Priority) {
+        if self.priority.replace(priority) != priority {
+            // Fails only when the stream is closed.
+            let _ = self.send.borrow().set_priority(priority.for_quinn());
+        }
+    }
+
+    /// Reads the request to its end if that is here, or else has the client stop sending.
+    fn settle(&self, code: Code) {
+        if self.is_settled.replace(true) {
+            return;
+        }
+        self.shared.leave(self.id);
+        let mut recv = self.recv.borrow_mut();
+        let _ = self.shared.hold(std::mem::take(&mut recv.held), 0);
+        if recv.phase == Phase::Ended {
+            return;
+        }
+        let mut cx = Context::from_waker(Waker::noop());
+        let next = poll_chunk(&mut recv.quic, &mut cx);
+        let is_over = matches!(next, Poll::Ready(Ok(None)));
+        if !is_over || recv.phase != Phase::Rest {
+            // A section that nobody decodes may refer to the table (RFC 9204 §2.2.2.2).
+            self.shared.decoder.borrow_mut().cancel(self.id);
+            self.shared.wake_driver();
+        }
+        if matches!(next, Poll::Pending | Poll::Ready(Ok(Some(_)))) {
+            drop(recv.quic.stop(code.varint()));
+        }
+    }
+
+    fn put_section(&self, encode: impl FnOnce(&mut Encoder, &mut BytesMut)) {
+        let queued = self.queued.take();
+        let mut encoder = self.shared.encoder.borrow_mut();
+        let section = self.shared.encode(|out| {
+            out.put_slice(&queued);
+            put_headers(out, |out| encode(&mut encoder, out));
+        });
+        self.queued.replace(section);
+        if encoder.has_instructions() {
+            self.shared.wake_driver();
+        }
+    }
+
+    /// Writes without copying, as one.
+    fn poll_write(&self, chunks: &mut [Bytes], cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        let mut send = self.send.borrow_mut();
+        while chunks.iter().any(|chunk| !chunk.is_empty()) {
+            // As with `poll_chunk`: the future keeps its state in `chunks`.
+            ready!(pin!(send.write_chunks(chunks)).poll(cx))?;
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl Drop for Stream {
+    /// A stream that nobody settled belonged to a request that was cancelled: its end must not look like one.
+    fn drop(&mut self) {
+        if !self.is_settled.get() {
+            self.abort(Code::H3_REQUEST_CANCELLED);
+        }
+    }
+}
+
+impl std::fmt::Debug for Stream {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Stream").field("id", &self.id).finish_non_exhaustive()
+    }
+}
+
+/// Writes a HEADERS frame around what `encode` writes.
+fn put_headers(out: &mut BytesMut, encode: impl FnOnce(&mut BytesMut)) {
+    let start = out.len();
+    // The type and a length of two bytes; a section is rarely longer than that can say.
+    out.put_slice(&[HEADERS as u8, 0, 0]);
+    encode(out);
+    let length = out.len() - start - 3;
+    if let (Ok(short @ 0..0x4000), Some(room)) =
+        (u16::try_from(length), out.get_mut(start + 1..start + 3))
+    {
+        room.copy_from_slice(&(short | 0b01 << 14).to_be_bytes());
+        return;
+    }
+    let section = out.split_off(start + 3);
+    out.truncate(start);
+    put_frame_head(out, HEADERS, length);
+    out.put_slice(&section);
+}
+
+fn put_frame_head(out: &mut BytesMut, kind: u64, length: usize) {
+    varint::encode(kind, out);
+    varint::encode(length as u64, out);
+}
+
+/// Types of the frames that are sent.
+const DATA: u64 = 0x00;
+const HEADERS: u64 = 0x01;
+
+/// The field of RFC 9218 §5.
+const PRIORITY: &str = "priority";
