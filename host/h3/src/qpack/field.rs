@@ -118,7 +118,8 @@ impl Name {
     /// Adds a value as a peer sent it.
     pub(super) fn with(self, value: Bytes) -> Result<Line, Malformed> {
         match self {
-            Self::Pseudo(name) if value.iter().all(|byte| is_value(*byte)) => {
+            // Without a way out early, several bytes are looked at together.
+            Self::Pseudo(name) if value.iter().fold(true, |all, byte| all & is_value(*byte)) => {
                 Ok(Line::Pseudo(name, value))
             }
             Self::Pseudo(_) => Err(Malformed::Value),

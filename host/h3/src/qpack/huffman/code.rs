@@ -27,6 +27,9 @@ pub(super) static ORDER: [u16; SYMBOLS] = order();
 pub(super) static CODES: [(u32, u32); 256] = codes();
 
 /// For each first byte that begins with a whole code, the symbol and the code's length; zeros for others.
+///
+/// Looking up twelve bits, for two symbols at once, took 5 to 15 % off decoding a request when nothing else ran, but
+/// for 16 KiB of the processor's first cache instead of 512 bytes.
 pub(super) static SHORT: [(u8, u8); 256] = short();
 
 /// Codes of more than eight bits, by rising length.
