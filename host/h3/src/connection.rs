@@ -42,8 +42,26 @@ type Requests = Pin<
 impl Connection {
     /// Takes over an established QUIC connection whose ALPN is `h3`.
     pub fn new(quic: quinn::Connection, config: Config) -> Self {
-        let shared = Shared::new(quic.clone(), config);
-        let driver = Box::pin(drive(Rc::clone(&shared)));
+        Self::begin(quic, None, config)
+    }
+
+    /// Takes over a QUIC connection whose handshake is not complete, so that requests in 0-RTT data are served:
+    /// [`Stream::is_early`] tells which these are. `complete` is what quinn gave with the connection.
+    pub fn early(
+        quic: quinn::Connection,
+        complete: quinn::ZeroRttAccepted,
+        config: Config,
+    ) -> Self {
+        Self::begin(quic, Some(complete), config)
+    }
+
+    fn begin(
+        quic: quinn::Connection,
+        handshake: Option<quinn::ZeroRttAccepted>,
+        config: Config,
+    ) -> Self {
+        let shared = Shared::new(quic.clone(), handshake.is_none(), config);
+        let driver = Box::pin(drive(Rc::clone(&shared), handshake));
         // An accept that is dropped while it waits would not be woken, so one is kept between polls.
         let requests =
             Box::pin(stream::unfold(

@@ -15,11 +15,12 @@ use crate::shared::Shared;
 use crate::varint;
 
 /// Opens our streams and serves the client's until the connection ends; that is what it returns.
-pub(crate) async fn drive(shared: Rc<Shared>) -> Error {
+pub(crate) async fn drive(shared: Rc<Shared>, handshake: Option<quinn::ZeroRttAccepted>) -> Error {
     let mut driver = match Driver::open(&shared).await {
         Ok(driver) => driver,
         Err(error) => return error,
     };
+    driver.handshake = handshake;
     poll_fn(|cx| driver.poll(cx)).await
 }
 
@@ -33,6 +34,8 @@ struct Driver {
     decoder: Option<quinn::RecvStream>,
     /// If they were announced.
     datagrams: Option<Datagrams>,
+    /// Until it is complete.
+    handshake: Option<quinn::ZeroRttAccepted>,
     ours: Ours,
 }
 
@@ -92,12 +95,19 @@ impl Driver {
             encoder: None,
             decoder: None,
             datagrams,
+            handshake: None,
             ours: Ours { control, encoder: None, decoder: None },
         })
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Error> {
         self.shared.register_driver(cx);
+        if let Some(handshake) = &mut self.handshake
+            && Pin::new(handshake).poll(cx).is_ready()
+        {
+            self.handshake = None;
+            self.shared.complete();
+        }
         let end = match self.serve(cx) {
             Ok(()) => return Poll::Pending,
             Err(end) => end,

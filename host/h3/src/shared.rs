@@ -3,7 +3,7 @@
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::rc::{Rc, Weak};
-use std::task::{Context, Waker};
+use std::task::{Context, Poll, Waker};
 
 use bytes::{BufMut as _, Bytes, BytesMut};
 
@@ -43,12 +43,16 @@ pub(crate) struct Shared {
     buffered: Cell<usize>,
     /// Where heads are encoded; responses take theirs from its front.
     scratch: RefCell<BytesMut>,
+    /// Whether the handshake is complete: no request can be a replay any more.
+    is_complete: Cell<bool>,
+    /// Who waits for that.
+    completion: RefCell<Vec<Waker>>,
     /// Why the connection was closed from this side.
     closed: Cell<Option<Violation>>,
 }
 
 impl Shared {
-    pub(crate) fn new(quic: quinn::Connection, config: Config) -> Rc<Self> {
+    pub(crate) fn new(quic: quinn::Connection, is_complete: bool, config: Config) -> Rc<Self> {
         Rc::new(Self {
             quic,
             decoder: RefCell::new(Decoder::new(
@@ -67,6 +71,8 @@ impl Shared {
             goaway: Cell::new(false),
             buffered: Cell::new(0),
             scratch: RefCell::default(),
+            is_complete: Cell::new(is_complete),
+            completion: RefCell::default(),
             closed: Cell::new(None),
             config,
         })
@@ -84,6 +90,25 @@ impl Shared {
     /// The violation that the connection was closed for, if that is why it is gone.
     pub(crate) fn lost(&self, error: quinn::ConnectionError) -> Error {
         self.closed.get().map_or(Error::Lost(error), Error::Connection)
+    }
+
+    pub(crate) fn is_complete(&self) -> bool {
+        self.is_complete.get()
+    }
+
+    /// Notes that the handshake is complete.
+    pub(crate) fn complete(&self) {
+        self.is_complete.set(true);
+        self.completion.take().into_iter().for_each(Waker::wake);
+    }
+
+    /// Completes when the handshake has.
+    pub(crate) fn poll_complete(&self, cx: &Context<'_>) -> Poll<()> {
+        if self.is_complete.get() {
+            return Poll::Ready(());
+        }
+        self.completion.borrow_mut().push(cx.waker().clone());
+        Poll::Pending
     }
 
     /// Queues a frame for our control stream.

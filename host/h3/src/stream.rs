@@ -71,9 +71,15 @@ impl Stream {
         self.id
     }
 
-    /// Whether the request came in 0-RTT data, which an attacker can replay (RFC 8470).
+    /// Whether the request came in 0-RTT data and the handshake is not complete yet: an attacker may have replayed it
+    /// (RFC 8470 §3).
     pub fn is_early(&self) -> bool {
-        self.recv.borrow().quic.is_0rtt()
+        !self.shared.is_complete() && self.recv.borrow().quic.is_0rtt()
+    }
+
+    /// Completes when the handshake has, and with it the danger of a replay (RFC 8470 §3). Cancel safe.
+    pub async fn confirmed(&self) {
+        poll_fn(|cx| self.shared.poll_complete(cx)).await;
     }
 
     /// Reads the request's head. Cancel safe.
