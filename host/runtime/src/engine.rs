@@ -1,17 +1,13 @@
 //! [`Engine`]: how components are compiled and where their instances live, and the clock that bounds their calls.
 
-use std::io;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::mpsc::{self, RecvTimeoutError, Sender};
-use std::thread::{self, JoinHandle};
-use std::time::Duration;
 
 use wasmtime::{
-    Cache, CacheConfig, Config, Enabled, EngineWeak, InstanceAllocationStrategy,
-    PoolingAllocationConfig,
+    Cache, CacheConfig, Config, Enabled, InstanceAllocationStrategy, PoolingAllocationConfig,
 };
 
+use crate::clock::{Clock, Running};
 use crate::error::PluginError;
 
 /// Compiles plugins and holds the memory that their instances live in. Cloning is cheap and shares it.
@@ -73,47 +69,23 @@ impl Engine {
         &self.shared.engine
     }
 
+    /// Has the clock tick until the result is dropped.
+    #[inline]
+    pub(crate) fn run(&self) -> Running {
+        self.shared.clock.run()
+    }
+
     fn start(engine: wasmtime::Result<wasmtime::Engine>) -> Result<Engine, PluginError> {
         let engine = engine.map_err(|error| PluginError::Engine(error.into_boxed_dyn_error()))?;
         let clock =
             Clock::start(engine.weak()).map_err(|error| PluginError::Engine(Box::new(error)))?;
-        Ok(Engine { shared: Arc::new(Shared { engine, _clock: clock }) })
+        Ok(Engine { shared: Arc::new(Shared { engine, clock }) })
     }
 }
 
 struct Shared {
     engine: wasmtime::Engine,
-    _clock: Clock,
-}
-
-/// The thread that advances the epoch; joined on drop.
-struct Clock {
-    stop: Option<Sender<()>>,
-    thread: Option<JoinHandle<()>>,
-}
-
-impl Clock {
-    fn start(engine: EngineWeak) -> io::Result<Clock> {
-        let (stop, stopped) = mpsc::channel::<()>();
-        let tick = move || {
-            while stopped.recv_timeout(TICK) == Err(RecvTimeoutError::Timeout) {
-                let Some(engine) = engine.upgrade() else { return };
-                engine.increment_epoch();
-            }
-        };
-        let thread = thread::Builder::new().name("plugin-clock".into()).spawn(tick)?;
-        Ok(Clock { stop: Some(stop), thread: Some(thread) })
-    }
-}
-
-impl Drop for Clock {
-    fn drop(&mut self) {
-        drop(self.stop.take());
-        if let Some(thread) = self.thread.take() {
-            // The thread cannot panic, and a drop has nobody to tell.
-            let _ = thread.join();
-        }
-    }
+    clock: Clock,
 }
 
 fn config() -> Config {
@@ -154,10 +126,6 @@ fn unpooled() -> Config {
         .memory_guard_size(1 << 16);
     config
 }
-
-/// How often running calls are looked at. It is the precision of [`Limits::time`](crate::Limits); a thread that
-/// wakes this often costs less than 1 % of a core.
-pub(crate) const TICK: Duration = Duration::from_millis(1);
 
 /// Instances at once: 64 workers with 15 plugins each, twice over while they are swapped. Each takes 4 GiB of
 /// address space, of which a process has 128 TiB.

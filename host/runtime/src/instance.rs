@@ -14,8 +14,7 @@ use crate::limits::{Deadline, Limits, Memory};
 pub(crate) struct Sandbox {
     store: Store<State>,
     limits: Limits,
-    // Keeps the clock running while calls need it.
-    _engine: Engine,
+    engine: Engine,
 }
 
 impl Sandbox {
@@ -36,7 +35,7 @@ impl Sandbox {
         store.limiter(|state| &mut state.memory);
         store.epoch_deadline_callback(|mut store| Ok(store.data_mut().deadline.tick()));
         store.set_hostcall_fuel(TRANSFER);
-        Sandbox { store, limits, _engine: engine.clone() }
+        Sandbox { store, limits, engine: engine.clone() }
     }
 
     /// Runs guest code that sets the instance up, under the longer limit.
@@ -100,6 +99,7 @@ impl Sandbox {
         call: impl FnOnce(StoreContextMut<'_, State>) -> wasmtime::Result<T>,
     ) -> Result<T, PluginError> {
         use wasmtime::AsContextMut;
+        let _running = self.engine.run();
         self.store.data_mut().deadline.begin(limits.time);
         self.store.set_epoch_deadline(1);
         call(self.store.as_context_mut())

@@ -11,6 +11,7 @@
 
 mod balancer;
 mod bindings;
+mod clock;
 mod engine;
 mod environment;
 mod error;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use rustix::time::{ClockId, clock_gettime};
 use wasmtime::{ResourceLimiter, UpdateDeadline};
 
-use crate::engine::TICK;
+use crate::clock::TICK;
 
 /// What one instance of a plugin may take.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
