@@ -18,6 +18,7 @@ use tokio::time::{Instant, sleep};
 
 use super::body::Body;
 use super::linger::Lingering;
+use super::stall::Progress;
 use super::{Edge, Handler};
 use crate::proxy::{Peer, Protocol};
 use crate::task::Tasks;
@@ -37,17 +38,30 @@ const LOCAL_RESETS: usize = 128;
 /// Time for the answer to an HTTP/2 ping.
 const PING_TIMEOUT: Duration = Duration::from_secs(20);
 
+/// Bytes that the client of an HTTP/2 connection must take in each [`Edge::stalled`] once no stream runs there any more:
+/// what is left then was given to HTTP/2 whole, and more than its pings must move.
+const LEAST_PROGRESS: u64 = 1024;
+
 /// What serves the requests of one connection.
 pub(super) struct Service<H> {
     pub(super) edge: Arc<Edge>,
     pub(super) peer: Peer,
     handler: Rc<H>,
     tasks: Tasks,
+    /// Bytes that the client has taken, by [`Stalling::written`](super::stall::Stalling::written).
+    written: Rc<Cell<u64>>,
 }
 
 impl<H: Handler> Service<H> {
-    pub(super) fn new(edge: &Arc<Edge>, handler: &Rc<H>, tasks: &Tasks, peer: Peer) -> Self {
-        Self { edge: Arc::clone(edge), peer, handler: Rc::clone(handler), tasks: tasks.clone() }
+    pub(super) fn new(
+        edge: &Arc<Edge>,
+        handler: &Rc<H>,
+        tasks: &Tasks,
+        peer: Peer,
+        written: Rc<Cell<u64>>,
+    ) -> Self {
+        let (edge, handler, tasks) = (Arc::clone(edge), Rc::clone(handler), tasks.clone());
+        Self { edge, peer, handler, tasks, written }
     }
 
     async fn answer(&self, request: Request<Incoming>, protocol: Protocol) -> Response<Body> {
@@ -105,8 +119,13 @@ pub(super) async fn serve_h2<H: Handler>(
     service: Service<H>,
 ) {
     let service = Rc::new(service);
-    let streams = Streams { tasks: service.tasks.clone(), activity: Rc::default() };
-    let activity = Rc::clone(&streams.activity);
+    let streams = Streams {
+        tasks: service.tasks.clone(),
+        activity: Rc::default(),
+        progress: Rc::default(),
+        stalled: service.edge.stalled,
+    };
+    let (activity, progress) = (Rc::clone(&streams.activity), Rc::clone(&streams.progress));
     let (limits, quic) = (&service.edge.limits, &service.edge.quic);
     let mut builder = http2::Builder::new(streams);
     builder
@@ -120,9 +139,12 @@ pub(super) async fn serve_h2<H: Handler>(
         .keep_alive_interval(limits.header_timeout)
         .keep_alive_timeout(PING_TIMEOUT);
     let answer = service_fn(|request| {
-        let service = Rc::clone(&service);
+        let (service, progress) = (Rc::clone(&service), Rc::clone(&progress));
         // Boxed: on its way to being a task hyper moves it several times, and it is large.
-        Box::pin(async move { Ok::<_, Infallible>(service.answer(request, Protocol::H2).await) })
+        Box::pin(async move {
+            let response = service.answer(request, Protocol::H2).await;
+            Ok::<_, Infallible>(response.map(|body| progress.watch(body)))
+        })
     });
     let mut connection = pin!(builder.serve_connection(TokioIo::new(io), answer));
     let result = tokio::select! {
@@ -134,7 +156,10 @@ pub(super) async fn serve_h2<H: Handler>(
             }
         } => {
             connection.as_mut().graceful_shutdown();
-            connection.await
+            tokio::select! {
+                result = connection => result,
+                () = activity.abandoned(&service.written, service.edge.stalled) => Ok(()),
+            }
         }
     };
     report(result, &service.peer);
@@ -145,13 +170,16 @@ pub(super) async fn serve_h2<H: Handler>(
 struct Streams {
     tasks: Tasks,
     activity: Rc<Activity>,
+    progress: Rc<Progress>,
+    stalled: Duration,
 }
 
 impl<F: Future<Output = ()> + 'static> hyper::rt::Executor<F> for Streams {
     fn execute(&self, stream: F) {
         let running = Running::new(&self.activity);
+        let (progress, stalled) = (Rc::clone(&self.progress), self.stalled);
         self.tasks.spawn(async move {
-            stream.await;
+            progress.bound(stream, stalled).await;
             drop(running);
         });
     }
@@ -179,6 +207,17 @@ impl Activity {
                 return;
             }
             sleep(left).await;
+        }
+    }
+
+    /// Completes when no stream runs and the client takes next to nothing of what ended streams have left.
+    async fn abandoned(&self, written: &Cell<u64>, period: Duration) {
+        loop {
+            let before = written.get();
+            sleep(period).await;
+            if self.running.get() == 0 && written.get() - before < LEAST_PROGRESS {
+                return;
+            }
         }
     }
 }

@@ -11,6 +11,7 @@ mod h3;
 mod handover;
 mod linger;
 mod socket;
+mod stall;
 mod steer;
 mod tcp;
 
@@ -80,6 +81,8 @@ pub struct Edge {
     quic_server: Option<quinn::ServerConfig>,
     /// For responses over TCP, when HTTP/3 is served too (RFC 7838).
     alt_svc: Option<HeaderValue>,
+    /// How long a client of HTTP/2 or HTTP/1.1 may take nothing of what waits for it.
+    stalled: Duration,
     connections: AtomicUsize,
     refusals: Throttle,
     counters: metrics::Quic,
@@ -112,6 +115,7 @@ impl Edge {
             quic_server: quic.map(|tls| h3::server_config(&config.quic, Arc::clone(&tls.quic))),
             tls: tls.map(|tls| tls.tcp),
             alt_svc,
+            stalled: stall::STALLED,
             connections: AtomicUsize::new(0),
             refusals: Throttle::default(),
             counters,

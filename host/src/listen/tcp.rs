@@ -11,6 +11,7 @@ use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tokio_rustls::TlsAcceptor;
 
 use super::h2h1::{Service, serve_h1, serve_h2};
+use super::stall::Stalling;
 use super::{Edge, Handler, Throttle, kernel};
 use crate::proxy::{Peer, Protocol};
 use crate::task::Tasks;
@@ -99,6 +100,7 @@ impl<H: Handler> Acceptor<H> {
         let Some(slot) = self.edge.slot() else { return };
         // Small writes must not wait for acknowledgements; fails only when the client is gone already.
         let _ = stream.set_nodelay(true);
+        let stream = Stalling::new(stream, self.edge.stalled);
         let service = Service::new(
             &self.edge,
             &self.handler,
@@ -110,6 +112,7 @@ impl<H: Handler> Acceptor<H> {
                 tls: self.tls.is_some(),
                 listener: self.edge.index,
             },
+            stream.written(),
         );
         let tls = self.tls.clone();
         self.tasks.spawn(async move {
@@ -133,7 +136,11 @@ impl<H: Handler> Acceptor<H> {
 }
 
 /// Completes the TLS handshake within its time and serves what ALPN chose.
-async fn encrypted<H: Handler>(stream: TcpStream, tls: &TlsAcceptor, service: Service<H>) {
+async fn encrypted<H: Handler>(
+    stream: Stalling<TcpStream>,
+    tls: &TlsAcceptor,
+    service: Service<H>,
+) {
     let limit = service.edge.limits.handshake_timeout;
     let stream = match timeout(limit, tls.accept(stream)).await {
         Ok(Ok(stream)) => stream,

@@ -56,7 +56,8 @@ struct Log {
 }
 
 /// Answers by path: `/hang` never, `/slow` when released, `/echo` with the request's body, `/big/N` with N bytes, `/cut`
-/// with a body that fails, `/ignore` at once without reading; any other with its own path.
+/// with a body that fails, `/endless` with one that does not end, `/ignore` at once without reading; any other with its
+/// own path.
 struct Answering(Arc<Log>);
 
 impl Handler for Answering {
@@ -76,6 +77,7 @@ impl Handler for Answering {
                 Ok(body) => Body::full(body.to_bytes()),
                 Err(error) => Body::full(format!("error: {error}")),
             },
+            "/endless" => Body::stream(Endless(Arc::clone(log))),
             "/cut" => Body::stream(Cut(Some(Bytes::from_static(b"half")))),
             "/ignore" => Body::full("ignored"),
             "/protocol" => Body::full(peer.protocol.label()),
@@ -121,10 +123,33 @@ impl http_body::Body for Cut {
     }
 }
 
+/// A body that always has more; dropped, it counts as cancelled.
+struct Endless(Arc<Log>);
+
+impl http_body::Body for Endless {
+    type Data = Bytes;
+    type Error = body::BodyError;
+
+    fn poll_frame(
+        self: std::pin::Pin<&mut Self>,
+        _: &mut std::task::Context<'_>,
+    ) -> std::task::Poll<Option<Result<http_body::Frame<Bytes>, body::BodyError>>> {
+        let next = http_body::Frame::data(Bytes::from_static(&[b'x'; 16 << 10]));
+        std::task::Poll::Ready(Some(Ok(next)))
+    }
+}
+
+impl Drop for Endless {
+    fn drop(&mut self) {
+        self.0.cancelled.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
 /// Workers that serve one listener.
 struct Server {
     address: SocketAddr,
     log: Arc<Log>,
+    edge: Arc<Edge>,
     counters: metrics::Quic,
     drain: CancellationToken,
     close: CancellationToken,
@@ -143,12 +168,23 @@ impl Server {
         Self::with(config, sockets)
     }
 
+    /// As `start`, but clients that take nothing are cut off after `stalled`.
+    fn start_impatient(config: &Listener, stalled: Duration) -> Self {
+        Self::on(config, bind(config, 1).unwrap(), stalled)
+    }
+
     fn with(config: &Listener, sockets: Vec<Sockets>) -> Self {
+        Self::on(config, sockets, stall::STALLED)
+    }
+
+    fn on(config: &Listener, sockets: Vec<Sockets>, stalled: Duration) -> Self {
         let address = sockets[0].address();
         let counters = Metrics::new().quic;
-        let edge = Edge::new(0, config, address, counters.clone()).unwrap();
+        let mut edge = Edge::new(0, config, address, counters.clone()).unwrap();
+        Arc::get_mut(&mut edge).unwrap().stalled = stalled;
         let (drain, close) = (CancellationToken::new(), CancellationToken::new());
         let log = Arc::new(Log::default());
+        let shared = Arc::clone(&edge);
         let workers = sockets
             .into_iter()
             .map(|sockets| {
@@ -163,7 +199,7 @@ impl Server {
                 })
             })
             .collect();
-        Self { address, log, counters, drain, close, workers }
+        Self { address, log, edge: shared, counters, drain, close, workers }
     }
 
     /// Drains and waits until every worker has ended.
@@ -314,4 +350,5 @@ async fn until(mut condition: impl FnMut() -> bool) {
 
 mod h1_and_h2;
 mod h3_requests;
+mod stalled;
 mod steering;

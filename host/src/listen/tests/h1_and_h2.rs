@@ -7,7 +7,7 @@ use tokio_rustls::client::TlsStream;
 
 use super::*;
 
-async fn tls(address: SocketAddr, alpn: &str) -> TlsStream<TcpStream> {
+pub(super) async fn tls(address: SocketAddr, alpn: &str) -> TlsStream<TcpStream> {
     let stream = TcpStream::connect(address).await.unwrap();
     let name = ServerName::try_from("localhost").unwrap();
     TlsConnector::from(Arc::new(client_tls(alpn))).connect(name, stream).await.unwrap()
@@ -24,7 +24,7 @@ impl<F: Future<Output = ()> + 'static> hyper::rt::Executor<F> for Local {
 }
 
 #[allow(clippy::disallowed_methods, reason = "the client's side of a test")]
-async fn h2(address: SocketAddr) -> http2::SendRequest<Full<Bytes>> {
+pub(super) async fn h2(address: SocketAddr) -> http2::SendRequest<Full<Bytes>> {
     let io = TokioIo::new(tls(address, "h2").await);
     let (sender, connection) = http2::handshake(Local, io).await.unwrap();
     tokio::task::spawn_local(async { drop(connection.await) });
@@ -39,7 +39,7 @@ async fn h1(address: SocketAddr) -> http1::SendRequest<Empty<Bytes>> {
     sender
 }
 
-fn h2_get(path: &str) -> Request<Full<Bytes>> {
+pub(super) fn h2_get(path: &str) -> Request<Full<Bytes>> {
     Request::get(format!("https://localhost{path}")).body(Full::default()).unwrap()
 }
 
