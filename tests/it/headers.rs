@@ -205,3 +205,28 @@ async fn send(client: &Client, fields: &[(&str, &str)]) {
     let answer = client.send(request.body(Body::empty()).unwrap()).await;
     assert_eq!(answer.text().await, "origin");
 }
+
+#[tokio::test]
+async fn an_answer_to_head_has_no_body_whoever_makes_it() {
+    let origin = Origin::start().await;
+    let routes = "  - { name: fixed, match: { path: /fixed }, respond: { body: some text } }
+  - { name: limited, match: { path: /limited }, filters: [one], upstream: app }
+  - { name: app, match: { path: /who }, upstream: app }";
+    for protocol in Protocol::ALL {
+        let one = "plugins: [{ name: one, source: builtin:rate-limit, config: { requests: 1, per: 1h } }]";
+        let weir = Setup::to([&origin]).top(one).routes(routes).workers(1).start().await;
+        let client = weir.client(protocol).await;
+        client.get("/limited").await.text().await;
+        for (path, status) in [("/nothing", 404), ("/fixed", 200), ("/limited", 429), ("/who", 200)]
+        {
+            let head = Request::head(path).body(Body::empty()).unwrap();
+            let mut answer = client.send(head).await;
+            assert_eq!(answer.status, status, "{protocol:?} {path}");
+            let length: usize = answer.header("content-length").parse().unwrap();
+            let body = answer.bytes().await;
+            assert_eq!(body.expect("no byte is too many"), "", "{protocol:?} {path}");
+            let got = client.get(path).await.text().await;
+            assert_eq!(got.len(), length, "{protocol:?} {path}: {got}");
+        }
+    }
+}

@@ -20,7 +20,7 @@ use std::sync::Arc;
 
 use http::request::Parts;
 use http::uri::Authority;
-use http::{Request, Response};
+use http::{Method, Request, Response};
 use http_body::Body as _;
 use rand::rngs::SmallRng;
 use rand::{RngExt as _, SeedableRng as _};
@@ -115,7 +115,10 @@ impl Proxy {
                 Ok(response) => response,
                 Err(error) => fail(&error, id, &mut record),
             };
-            record.finish(response)
+            record.finish(match head.method {
+                Method::HEAD => respond::without_content(response),
+                _ => response,
+            })
         }
     }
 

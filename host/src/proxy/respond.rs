@@ -1,7 +1,8 @@
 //! The one place that turns errors and fixed answers into responses.
 
-use http::header::{CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER};
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER};
 use http::{Response, StatusCode};
+use http_body::Body as _;
 
 use super::error::ProxyError;
 use crate::config::Respond;
@@ -34,6 +35,16 @@ pub fn fixed(respond: &Respond) -> Response<Body> {
         response.headers_mut().append(name.clone(), value.clone());
     }
     response
+}
+
+/// The answer to a HEAD: what a GET would get, without its content (RFC 9110 §9.3.2). Of the three protocols' servers only
+/// that of HTTP/1.1 looks at the method.
+pub fn without_content(mut response: Response<Body>) -> Response<Body> {
+    let length = response.body().size_hint().exact().filter(|length| *length > 0);
+    if let Some(length) = length {
+        response.headers_mut().entry(CONTENT_LENGTH).or_insert_with(|| length.into());
+    }
+    response.map(|_| Body::empty())
 }
 
 /// Tells a client which lines of the log speak of its request.
