@@ -17,6 +17,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::{Instant, sleep};
 
 use super::body::Body;
+use super::heads::Heads;
 use super::linger::Lingering;
 use super::stall::Progress;
 use super::{Edge, Handler};
@@ -98,7 +99,7 @@ pub(super) async fn serve_h1<H: Handler>(
     let answer = service_fn(|request| async {
         Ok::<_, Infallible>(service.answer(request, Protocol::H1).await)
     });
-    let io = TokioIo::new(Lingering::new(io));
+    let io = TokioIo::new(Heads::new(Lingering::new(io)));
     let mut connection = pin!(builder.serve_connection(io, answer));
     let result = tokio::select! {
         result = connection.as_mut() => result,

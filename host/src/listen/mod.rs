@@ -9,6 +9,7 @@ pub mod body;
 mod h2h1;
 mod h3;
 mod handover;
+mod heads;
 mod linger;
 mod socket;
 mod stall;

@@ -113,11 +113,17 @@ fn content_length(fields: &HeaderMap) -> Result<Option<u64>, ProxyError> {
 
 fn check_framing(head: &Parts, declared: Option<u64>) -> Result<(), ProxyError> {
     let fields = &head.headers;
-    if declared.is_some() && fields.contains_key(header::TRANSFER_ENCODING) {
+    let mut codings = fields.get_all(header::TRANSFER_ENCODING).iter();
+    let coding = codings.next();
+    if declared.is_some() && coding.is_some() {
         return Err(ProxyError::Malformed("content-length with transfer-encoding"));
     }
-    let has_body =
-        declared.is_some_and(|n| n > 0) || fields.contains_key(header::TRANSFER_ENCODING);
+    if coding.is_some_and(|coding| !coding.as_bytes().eq_ignore_ascii_case(b"chunked"))
+        || codings.next().is_some()
+    {
+        return Err(ProxyError::Malformed("transfer-encoding other than chunked"));
+    }
+    let has_body = declared.is_some_and(|n| n > 0) || coding.is_some();
     if has_body && fields.contains_key(header::UPGRADE) {
         return Err(ProxyError::Malformed("upgrade of a request with a body"));
     }
