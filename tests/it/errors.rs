@@ -1,11 +1,8 @@
 //! What a client sees when an origin fails: a status and a request's id, and nothing of the inside.
 
-use std::net::SocketAddr;
-
 use http::Request;
-use tokio::net::TcpSocket;
 
-use crate::support::raw_origin::Step;
+use crate::support::raw_origin::{Step, full_listener};
 use crate::support::weir::free_address;
 use crate::support::{Answer, Body, Origin, Protocol, RawOrigin, Setup};
 
@@ -181,22 +178,6 @@ async fn an_origin_whose_backlog_is_full_is_a_504() {
     let weir = Setup::addresses([address]).upstream("timeouts: { connect: 200ms }").start().await;
     for protocol in Protocol::ALL {
         expect_error(weir.client(protocol).await.get("/").await, 504).await;
-    }
-}
-
-/// An address that accepts no more connections, and what keeps it so.
-async fn full_listener() -> (SocketAddr, impl Sized) {
-    let socket = TcpSocket::new_v4().unwrap();
-    socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
-    let listener = socket.listen(0).unwrap();
-    let address = listener.local_addr().unwrap();
-    let mut waiting = Vec::new();
-    loop {
-        let connect = tokio::net::TcpStream::connect(address);
-        match tokio::time::timeout(std::time::Duration::from_millis(100), connect).await {
-            Ok(stream) => waiting.push(stream.unwrap()),
-            Err(_) => return (address, (listener, waiting)),
-        }
     }
 }
 

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use http::Request;
 
 use crate::support::raw_h1::RawH1;
+use crate::support::raw_origin::full_listener;
 use crate::support::{Body, Origin, Protocol, RawOrigin, Setup, spawn, within};
 
 #[tokio::test]
@@ -35,6 +36,23 @@ async fn the_first_byte_is_waited_for_from_the_end_of_the_request() {
         });
         let answer = weir.client(protocol).await.post("/count", body).await;
         assert_eq!(answer.text().await, "56", "{protocol:?}");
+    }
+}
+
+#[tokio::test]
+async fn the_first_byte_is_not_waited_for_while_another_endpoint_is_connected_to() {
+    let (full, _held) = full_listener().await;
+    let origin = RawOrigin::answering("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok").await;
+    let weir = Setup::addresses([full, origin.address()])
+        .upstream("timeouts: { connect: 400ms, first_byte: 300ms }")
+        .start()
+        .await;
+    for protocol in Protocol::ALL {
+        // Round robin: one of two begins with the endpoint that cannot be connected to.
+        for _ in 0..2 {
+            let answer = weir.get(protocol, "/").await;
+            assert_eq!(answer, (200, "ok".to_owned()), "{protocol:?}");
+        }
     }
 }
 

@@ -2,9 +2,10 @@
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 
 use super::{spawn, until};
 
@@ -101,6 +102,22 @@ impl RawOrigin {
     pub(crate) async fn until_text(&self, text: &str) {
         let found = async || self.text().contains(text).then_some(());
         until(format!("{text:?} at the origin"), found).await;
+    }
+}
+
+/// An address that accepts no more connections, and what keeps it so.
+pub(crate) async fn full_listener() -> (SocketAddr, impl Sized) {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let listener = socket.listen(0).unwrap();
+    let address = listener.local_addr().unwrap();
+    let mut waiting = Vec::new();
+    loop {
+        let connect = TcpStream::connect(address);
+        match tokio::time::timeout(Duration::from_millis(100), connect).await {
+            Ok(stream) => waiting.push(stream.unwrap()),
+            Err(_) => return (address, (listener, waiting)),
+        }
     }
 }
 

@@ -49,6 +49,11 @@ impl Exchange {
         Rc::new(Self { moved, done, failure: Cell::new(None), bytes })
     }
 
+    /// Begins to wait anew: what came before, such as a connection that could not be had, is not the origin's time.
+    pub fn restart(&self) {
+        self.moved.set(Instant::now());
+    }
+
     /// Whether the request was read to its end.
     pub fn is_done(&self) -> bool {
         self.done.get()

@@ -213,6 +213,7 @@ impl Reach {
         body: Body,
     ) -> Result<Received, ProxyError> {
         let first_byte = self.upstream.timeouts.first_byte;
+        sending.exchange.restart();
         let answer = connection.wire.exchange(sending.head, body, sending.encoded.clone());
         tokio::select! {
             biased;
