@@ -76,6 +76,19 @@ async fn a_body_that_ends_early_is_an_error_for_the_client_too() {
 }
 
 #[tokio::test]
+async fn of_equal_content_lengths_one_goes_on() {
+    let twice = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Length: 2\r\n\r\nok";
+    let origin = RawOrigin::answering(twice).await;
+    let weir = Setup::addresses([origin.address()]).start().await;
+    for protocol in Protocol::ALL {
+        let answer = weir.client(protocol).await.get("/").await;
+        let lengths: Vec<_> = answer.headers.get_all("content-length").iter().collect();
+        assert_eq!(lengths, ["2"], "{protocol:?}");
+        assert_eq!(answer.text().await, "ok", "{protocol:?}");
+    }
+}
+
+#[tokio::test]
 async fn bytes_after_an_answer_end_its_connection() {
     let smuggled = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nokHTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil";
     let origin = RawOrigin::answering(smuggled).await;

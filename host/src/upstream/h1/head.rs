@@ -81,12 +81,12 @@ fn expects_length(request: &Parts) -> bool {
 /// [`HeadError`].
 pub fn parse(buffer: &mut BytesMut, method: &Method) -> Result<Option<ResponseHead>, HeadError> {
     for _ in 0..MAX_INTERIM {
-        let Some((head, keep_alive)) = parse_one(buffer)? else { return Ok(None) };
+        let Some((mut head, keep_alive)) = parse_one(buffer)? else { return Ok(None) };
         if head.status == StatusCode::SWITCHING_PROTOCOLS {
             return Err(HeadError::Interim);
         }
         if !head.status.is_informational() {
-            let decoder = framing(&head, method)?;
+            let decoder = framing(&mut head, method)?;
             return Ok(Some(ResponseHead { head, decoder, keep_alive }));
         }
     }
@@ -148,7 +148,7 @@ fn keeps_alive(fields: &HeaderMap, http10: bool) -> bool {
 }
 
 /// RFC 9112 §6.3, refusing what it allows to be repaired.
-fn framing(head: &http::response::Parts, method: &Method) -> Result<Decoder, HeadError> {
+fn framing(head: &mut http::response::Parts, method: &Method) -> Result<Decoder, HeadError> {
     let bodiless = matches!(head.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
     let mut codings = head.headers.get_all(header::TRANSFER_ENCODING).iter();
     let mut lengths = head.headers.get_all(header::CONTENT_LENGTH).iter();
@@ -173,6 +173,9 @@ fn framing(head: &http::response::Parts, method: &Method) -> Result<Decoder, Hea
             if lengths.any(|other| other != length) {
                 return Err(HeadError::Framing("different content-lengths"));
             }
+            // Of equal ones one goes on (RFC 9110 §8.6): two make a malformed message of HTTP/2 and HTTP/3.
+            let length = length.clone();
+            head.headers.insert(header::CONTENT_LENGTH, length);
             let empty = bodiless || method == Method::HEAD;
             Ok(if empty { Decoder::empty() } else { Decoder::length(number) })
         }
