@@ -3,6 +3,7 @@
 use http::Request;
 
 use crate::support::raw_origin::{Step, full_listener};
+use crate::support::tools::guest;
 use crate::support::weir::free_address;
 use crate::support::{Answer, Body, Origin, Protocol, RawOrigin, Setup};
 
@@ -85,6 +86,27 @@ async fn of_equal_content_lengths_one_goes_on() {
         let lengths: Vec<_> = answer.headers.get_all("content-length").iter().collect();
         assert_eq!(lengths, ["2"], "{protocol:?}");
         assert_eq!(answer.text().await, "ok", "{protocol:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_filter_that_fails_on_a_body_is_named_as_the_side_at_fault() {
+    let origin = Origin::start().await;
+    for (side, error) in [("request", "plugin/body_filter"), ("response", "plugin/filter")] {
+        let plugin = format!(
+            "plugins: [{{ name: bad, source: \"file:{}\", config: {{ do: body-trap, in: {side} }} }}]",
+            guest("naughty").display()
+        );
+        let routes = "  - { filters: [bad], upstream: app }";
+        let mut weir = Setup::to([&origin]).top(&plugin).routes(routes).start().await;
+        for protocol in Protocol::ALL {
+            let request = Request::post("/echo").body(Body::repeat(1 << 10)).unwrap();
+            if let Ok(mut answer) = weir.try_send(protocol, request).await {
+                let _ = answer.bytes().await;
+            }
+            let record = weir.record().await;
+            assert_eq!(record["error"], error, "{protocol:?}: {record}");
+        }
     }
 }
 

@@ -139,12 +139,12 @@ impl ProxyError {
     /// Who is at fault.
     pub fn side(&self) -> Side {
         match self {
+            Self::Filter(..) | Self::RequestBody(Failure::Filter) => Side::Plugin,
             Self::Malformed(_)
             | Self::HeadersTooLarge
             | Self::NotImplemented(_)
             | Self::RequestBody(_) => Side::Client,
             Self::NoRoute => Side::Proxy,
-            Self::Filter(..) => Side::Plugin,
             _ => Side::Upstream,
         }
     }

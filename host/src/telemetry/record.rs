@@ -281,7 +281,7 @@ impl http_body::Body for Counted {
                 self.record.response_bytes += len as u64;
             }
             Some(Err(error)) => {
-                self.record.error("upstream", failure(error));
+                self.record.error(side(error), failure(error));
                 self.record.fate = Fate::Failed;
                 self.record.end();
             }
@@ -322,6 +322,14 @@ fn is_bodiless(status: StatusCode) -> bool {
     status.is_informational()
         || status == StatusCode::NO_CONTENT
         || status == StatusCode::NOT_MODIFIED
+}
+
+/// Whose fault it is that a response's body ended early.
+fn side(error: &BodyError) -> &'static str {
+    match error {
+        BodyError::Stopped | BodyError::Filter => "plugin",
+        _ => "upstream",
+    }
 }
 
 fn failure(error: &BodyError) -> &'static str {

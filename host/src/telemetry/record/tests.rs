@@ -157,6 +157,19 @@ fn a_body_that_fails_is_the_upstreams_error() {
 }
 
 #[test]
+fn a_body_that_a_filter_ends_is_the_plugins_error() {
+    for (error, recorded) in
+        [(BodyError::Filter, "plugin/filter"), (BodyError::Stopped, "plugin/stopped")]
+    {
+        let bench = Bench::new();
+        let mut response = bench.record(&request(&[])).finish(response([Err(error)]));
+        assert!(take(&mut response).unwrap().is_err());
+        drop(response);
+        assert_eq!(bench.read().0["error"], recorded);
+    }
+}
+
+#[test]
 fn a_body_dropped_after_its_last_byte_is_whole() {
     let bench = Bench::new();
     let mut response = bench.record(&request(&[])).finish(Response::new(Body::full("all of it")));
