@@ -11,10 +11,9 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::config::{self, Config, ConfigErrors, Overrides};
 use crate::demo;
-use crate::server::{Server, ServerError};
-use crate::state::State;
-use crate::telemetry::Telemetry;
+use crate::server::{self, Server, ServerError};
 use crate::telemetry::metrics::Metrics;
+use crate::telemetry::{Telemetry, TelemetryError};
 
 /// A reverse proxy for HTTP/3, HTTP/2 and HTTP/1.1 whose policy is WebAssembly components.
 #[derive(Debug, Parser)]
@@ -80,7 +79,7 @@ enum CliError {
     #[error(transparent)]
     Plugin(#[from] plugin::PluginCliError),
     #[error("start telemetry")]
-    Telemetry(#[from] crate::telemetry::TelemetryError),
+    Telemetry(#[from] TelemetryError),
     #[error("write to standard output")]
     Output(#[from] std::io::Error),
     #[error("format JSON")]
@@ -134,7 +133,7 @@ fn serve(config: Config, demo: Option<demo::Demo>) -> Result<(), CliError> {
 
 fn check(source: &Source) -> Result<(), CliError> {
     let config = source.load()?;
-    State::build(&config, &Metrics::new()).map_err(ServerError::from)?;
+    server::state(&config, &Metrics::new())?;
     for warning in &config.warnings {
         writeln!(std::io::stderr(), "warning: {warning}")?;
     }
@@ -163,9 +162,10 @@ impl CliError {
         match self {
             Self::Config(_)
             | Self::Plugin(plugin::PluginCliError::Config(_))
-            | Self::Server(ServerError::State(_) | ServerError::Bind(_) | ServerError::Tls(_)) => {
-                CONFIGURATION_ERROR
-            }
+            | Self::Server(ServerError::Config(_))
+            | Self::Telemetry(
+                TelemetryError::Directives { .. } | TelemetryError::Collector { .. },
+            ) => CONFIGURATION_ERROR,
             _ => 1,
         }
     }

@@ -78,7 +78,15 @@ impl Demo {
         }
         routes.push_str("  - { filters: [headers], upstream: round-robin }\n");
         text.push_str(&routes);
-        config::from_text("demo", &text, Path::new("."), &Overrides::default())
+        let mut config = config::from_text("demo", &text, Path::new("."), &Overrides::default())?;
+        for (path, argument) in [
+            ("listeners[0].address", "--listen"),
+            ("telemetry.metrics.address", "--metrics"),
+            ("admin.address", "--admin"),
+        ] {
+            config.places.set_argument(path, argument);
+        }
+        Ok(config)
     }
 
     /// Serves the origins until the drain ends.

@@ -13,31 +13,25 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use crate::admin;
-use crate::config::Config;
+use crate::config::{Config, ConfigErrors};
 use crate::listen::{self, BindError, Edge, Sockets};
 use crate::plugins::{self, PluginsError};
 use crate::proxy::Proxy;
 use crate::state::State;
 use crate::task::Tasks;
-use crate::telemetry::{self, Telemetry, TelemetryError};
-use crate::tls::TlsError;
+use crate::telemetry::metrics::Metrics;
+use crate::telemetry::{self, Telemetry};
 use crate::upstream::health;
 
 /// Why serving could not begin, or ended.
 #[derive(Debug, thiserror::Error)]
 pub enum ServerError {
-    /// Plugins or upstreams.
+    /// The configuration asks for what cannot be had: an address, a component, a certificate.
     #[error(transparent)]
-    State(#[from] PluginsError),
-    /// A listener's address.
+    Config(#[from] ConfigErrors),
+    /// The plugin runtime.
     #[error(transparent)]
-    Bind(#[from] BindError),
-    /// A listener's certificates.
-    #[error("set up TLS")]
-    Tls(#[from] TlsError),
-    /// Metrics, logs or traces.
-    #[error(transparent)]
-    Telemetry(#[from] TelemetryError),
+    State(PluginsError),
     /// Threads, signals or sockets.
     #[error("{what}")]
     Io {
@@ -72,13 +66,17 @@ impl Server {
     pub fn bind(config: Config, telemetry: Arc<Telemetry>) -> Result<Self, ServerError> {
         // A proxy needs two descriptors a request; the soft limit of 1,024 is for programs that use select.
         let _ = rlimit::increase_nofile_limit(u64::MAX);
-        let state = Arc::new(State::build(&config, &telemetry.metrics)?);
+        let state = Arc::new(state(&config, &telemetry.metrics)?);
         let mut edges = Vec::new();
         let mut sockets: Vec<Vec<Sockets>> = (0..config.workers).map(|_| Vec::new()).collect();
         for (index, listener) in config.listeners.iter().enumerate() {
-            let bound = listen::bind(listener, config.workers)?;
+            let path = format!("listeners[{index}]");
+            let bound = listen::bind(listener, config.workers)
+                .map_err(|error| misplaced(&config, &format!("{path}.address"), &error))?;
             let address = bound.first().map_or(listener.address, Sockets::address);
-            edges.push(Edge::new(index, listener, address, telemetry.metrics.quic.clone())?);
+            let edge = Edge::new(index, listener, address, telemetry.metrics.quic.clone())
+                .map_err(|error| misplaced(&config, &format!("{path}.tls"), &error))?;
+            edges.push(edge);
             for (worker, socket) in sockets.iter_mut().zip(bound) {
                 worker.push(socket);
             }
@@ -112,12 +110,13 @@ impl Server {
         extra(&tasks).map_err(failed("start the demonstration's origins"))?;
         if let Some(metrics) = &self.config.telemetry.metrics {
             let registry = Arc::clone(&self.telemetry.metrics);
-            let address = telemetry::serve_metrics(metrics, registry, &tasks)?;
+            let address = telemetry::serve_metrics(metrics, registry, &tasks)
+                .map_err(self.unbound("telemetry.metrics.address", metrics.address))?;
             tracing::info!(%address, path = metrics.path, "serving metrics");
         }
         if let Some(admin) = &self.config.admin {
             let address = admin::serve(admin, &self.state.plugins, &tasks)
-                .map_err(failed("bind the admin listener"))?;
+                .map_err(self.unbound("admin.address", admin.address))?;
             tracing::info!(%address, "serving the admin API");
         }
         for upstream in &self.state.upstreams {
@@ -151,6 +150,42 @@ impl Server {
         tracing::info!("stopped");
         if died { Err(ServerError::Worker) } else { ended }
     }
+
+    /// Tells where the configuration has an address that cannot be bound.
+    fn unbound(
+        &self,
+        path: &'static str,
+        address: SocketAddr,
+    ) -> impl Fn(io::Error) -> ServerError {
+        move |source| misplaced(&self.config, path, &BindError::of(address, "TCP")(source))
+    }
+}
+
+/// Loads and compiles every plugin; opens no socket. What is wrong with one is told where the configuration names it.
+///
+/// # Errors
+/// [`ServerError::Config`], or [`ServerError::State`] when it is not the configuration's fault.
+pub fn state(config: &Config, metrics: &Metrics) -> Result<State, ServerError> {
+    State::build(config, metrics).map_err(|error| match &error {
+        PluginsError::Source { name, .. } | PluginsError::Load { name, .. } => {
+            let index = config.plugins.iter().position(|plugin| plugin.name == *name);
+            let path = format!("plugins[{}].source", index.unwrap_or_default());
+            misplaced(config, &path, &error)
+        }
+        PluginsError::Config(errors) => ServerError::Config(errors.clone()),
+        PluginsError::Engine(_) => ServerError::State(error),
+    })
+}
+
+/// An error and its causes, at the place in the configuration that asks for what failed.
+fn misplaced(config: &Config, path: &str, error: &dyn std::error::Error) -> ServerError {
+    let mut message = format!("{path}: {error}");
+    let mut source = error.source();
+    while let Some(cause) = source {
+        message.push_str(&format!(": {cause}"));
+        source = cause.source();
+    }
+    ServerError::Config(config.places.problem(path, message).into())
 }
 
 /// The worker threads.

@@ -103,6 +103,7 @@ fn a_certificate_that_does_not_fit_its_key_is_told() {
     let (code, errors) = check_in(&directory, yaml);
     assert_eq!(code, 78, "{errors}");
     assert!(errors.contains("one.pem") && errors.contains("other.key"), "{errors}");
+    assert!(errors.contains("weir.yaml:2:61: listeners[0].tls.certificates[0].cert: "), "{errors}");
 }
 
 #[test]
@@ -113,15 +114,27 @@ fn a_file_that_is_missing_is_told() {
 }
 
 #[test]
-fn a_plugin_that_is_none_is_told() {
+fn a_plugin_that_cannot_be_used_is_told_where_its_source_is_written() {
     let directory = TempDir::new().unwrap();
-    std::fs::write(directory.path().join("bad.wasm"), b"not a component").unwrap();
-    let yaml = with(
-        "plugins: [{ name: bad, source: \"file:bad.wasm\" }]\nupstreams: [{ name: app, balancer: bad, endpoints: [{ address: \"127.0.0.1:1\" }] }]\nroutes: [{ upstream: app }]",
-    );
-    let (code, errors) = check_in(&directory, &yaml);
-    assert_eq!(code, 78, "{errors}");
-    assert!(errors.contains("bad"), "{errors}");
+    let write = |name: &str, bytes: &[u8]| std::fs::write(directory.path().join(name), bytes);
+    write("broken.wasm", b"not a component").unwrap();
+    // The preamble of a component, and nothing in it.
+    write("empty.wasm", b"\0asm\x0d\0\x01\0").unwrap();
+    let filter = std::fs::read(crate::support::tools::builtin("headers")).unwrap();
+    write("filter.wasm", &filter).unwrap();
+    for (file, hint) in
+        [("broken.wasm", "component"), ("empty.wasm", "world"), ("filter.wasm", "balancer")]
+    {
+        let yaml = with(&format!(
+            "plugins:\n  - name: bad\n    source: \"file:{file}\"\nupstreams: [{{ name: app, balancer: bad, endpoints: [{{ address: \"127.0.0.1:1\" }}] }}]\nroutes: [{{ upstream: app }}]"
+        ));
+        for command in ["check", "run"] {
+            let (code, errors) = command_in(command, &directory, &yaml);
+            assert_eq!(code, 78, "{command} {file}: {errors}");
+            assert!(errors.contains("weir.yaml:5:13: plugins[0].source: "), "{command}: {errors}");
+            assert!(errors.contains("bad") && errors.contains(hint), "{file}: {errors}");
+        }
+    }
 }
 
 #[test]
@@ -147,19 +160,50 @@ async fn a_good_configuration_is_checked_and_nothing_is_started() {
     assert_eq!((code, origin.connections()), (0, 0), "{errors}");
 }
 
-#[tokio::test]
-async fn a_port_in_use_is_told_with_what_would_help() {
+#[test]
+fn an_address_in_use_is_told_where_it_is_written() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap();
-    let yaml = format!(
-        "listeners:\n  - address: \"{address}\"\n    tls: {{ self_signed: {{}} }}\nroutes: [{{ respond: {{}} }}]\n"
-    );
-    let directory = TempDir::new().unwrap();
-    let path = directory.path().join("weir.yaml");
-    std::fs::write(&path, yaml).unwrap();
-    let (code, _, errors) = weir::run(&["run", "-c", path.to_str().unwrap()]);
-    assert!(code == 1 || code == 78, "{code}: {errors}");
-    assert!(errors.contains(&address.to_string()) && errors.contains("use"), "{errors}");
+    let taken_udp = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+    let udp = taken_udp.local_addr().unwrap();
+    let listener = |address| {
+        format!("listeners:\n  - {{ address: \"{address}\", tls: {{ self_signed: {{}} }} }}\n")
+    };
+    let any = listener(([127, 0, 0, 1], 0).into());
+    let cases = [
+        (listener(address), "weir.yaml:2:16: listeners[0].address: bind", address),
+        (listener(udp), "weir.yaml:2:16: listeners[0].address: bind", udp),
+        (
+            format!("{any}telemetry:\n  metrics: {{ address: \"{address}\" }}\n"),
+            "weir.yaml:4:23: telemetry.metrics.address: bind",
+            address,
+        ),
+        (
+            format!("{any}admin:\n  token: secret\n  address: \"{address}\"\n"),
+            "weir.yaml:5:12: admin.address: bind",
+            address,
+        ),
+    ];
+    for (lines, place, address) in cases {
+        let yaml = format!("{lines}routes: [{{ respond: {{}} }}]\n");
+        let directory = TempDir::new().unwrap();
+        let (code, errors) = command_in("run", &directory, &yaml);
+        assert_eq!(code, 78, "{yaml}: {errors}");
+        assert!(errors.contains(&format!("{place} {address} ")), "{place}: {errors}");
+        assert!(errors.contains("the port is in use"), "{errors}");
+        // Whether a port is free, only who takes it knows.
+        assert_eq!(command_in("check", &directory, &yaml).0, 0);
+    }
+    let taken = address.to_string();
+    for argument in ["--listen", "--metrics", "--admin"] {
+        let mut arguments = vec!["demo"];
+        for other in ["--listen", "--metrics", "--admin"] {
+            arguments.extend([other, if other == argument { &taken } else { "127.0.0.1:0" }]);
+        }
+        let (code, _, errors) = weir::run(&arguments);
+        assert_eq!(code, 78, "{argument}: {errors}");
+        assert!(errors.contains(&format!("{argument}: ")) && errors.contains(&taken), "{errors}");
+    }
 }
 
 #[tokio::test]
@@ -203,8 +247,12 @@ fn check(yaml: &str) -> (i32, String) {
 }
 
 fn check_in(directory: &TempDir, yaml: &str) -> (i32, String) {
+    command_in("check", directory, yaml)
+}
+
+fn command_in(command: &str, directory: &TempDir, yaml: &str) -> (i32, String) {
     let path = directory.path().join("weir.yaml");
     std::fs::write(&path, yaml).unwrap();
-    let (code, _, errors) = weir::run(&["check", "-c", path.to_str().unwrap()]);
+    let (code, _, errors) = weir::run(&[command, "-c", path.to_str().unwrap()]);
     (code, errors)
 }

@@ -39,6 +39,13 @@ impl Places {
         };
         Problem::new(place, message)
     }
+
+    /// Notes that the value at `path` came from this argument of the command line.
+    pub(crate) fn set_argument(&mut self, path: &str, argument: &str) {
+        if let Some(document) = self.0.as_mut().and_then(Arc::get_mut) {
+            document.set_argument(path.to_owned(), argument.to_owned());
+        }
+    }
 }
 
 #[derive(Debug, Clone, Copy)]

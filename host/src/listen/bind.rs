@@ -52,24 +52,24 @@ fn try_bind(wanted: SocketAddr, kinds: Kinds, workers: usize) -> Result<Vec<Sock
     // Sockets that share a port hide that another process shares it too: first each is bound alone.
     let mut address = wanted;
     if kinds.tcp {
-        let probe = tcp(address, Sharing::Alone).map_err(failed(address, "TCP"))?;
-        address = probe.local_addr().map_err(failed(address, "TCP"))?;
+        let probe = tcp(address, Sharing::Alone).map_err(BindError::of(address, "TCP"))?;
+        address = probe.local_addr().map_err(BindError::of(address, "TCP"))?;
     }
     if kinds.udp {
-        let probe = udp(address, Sharing::Alone).map_err(failed(address, "UDP"))?;
-        address = probe.local_addr().map_err(failed(address, "UDP"))?;
+        let probe = udp(address, Sharing::Alone).map_err(BindError::of(address, "UDP"))?;
+        address = probe.local_addr().map_err(BindError::of(address, "UDP"))?;
     }
 
     let group = Arc::new(Group::new(workers));
     let mut sockets = Vec::with_capacity(workers);
     for worker in 0..workers {
         let tcp = if kinds.tcp {
-            Some(tcp(address, Sharing::Workers).map_err(failed(address, "TCP"))?)
+            Some(tcp(address, Sharing::Workers).map_err(BindError::of(address, "TCP"))?)
         } else {
             None
         };
         let udp = if kinds.udp {
-            Some(udp(address, Sharing::Workers).map_err(failed(address, "UDP"))?)
+            Some(udp(address, Sharing::Workers).map_err(BindError::of(address, "UDP"))?)
         } else {
             None
         };
@@ -134,15 +134,6 @@ fn prepare(socket: &Socket, address: SocketAddr, sharing: Sharing) -> io::Result
     socket.bind(&address.into())
 }
 
-fn failed(address: SocketAddr, transport: &'static str) -> impl Fn(io::Error) -> BindError {
-    move |source| match source.kind() {
-        io::ErrorKind::AddrInUse => BindError::InUse { address, transport },
-        io::ErrorKind::PermissionDenied => BindError::Denied { address, transport },
-        io::ErrorKind::AddrNotAvailable => BindError::NotHere { address, transport },
-        _ => BindError::System { address, transport, source },
-    }
-}
-
 /// Why a listener cannot be bound.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -190,6 +181,18 @@ pub enum BindError {
         /// What the system said.
         source: io::Error,
     },
+}
+
+impl BindError {
+    /// What a failed attempt on `address` means.
+    pub(crate) fn of(address: SocketAddr, transport: &'static str) -> impl Fn(io::Error) -> Self {
+        move |source| match source.kind() {
+            io::ErrorKind::AddrInUse => Self::InUse { address, transport },
+            io::ErrorKind::PermissionDenied => Self::Denied { address, transport },
+            io::ErrorKind::AddrNotAvailable => Self::NotHere { address, transport },
+            _ => Self::System { address, transport, source },
+        }
+    }
 }
 
 #[cfg(test)]

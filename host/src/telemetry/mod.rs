@@ -20,7 +20,6 @@ mod traceparent;
 mod writer;
 
 use std::io;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -69,16 +68,6 @@ pub enum TelemetryError {
     /// A thread or its runtime could not be started.
     #[error("start a telemetry thread")]
     Thread(#[source] io::Error),
-    /// The address of the metrics endpoint is taken or not this machine's.
-    #[error(
-        "bind metrics listener {address}; choose another telemetry.metrics.address or stop who uses it"
-    )]
-    Bind {
-        /// The address.
-        address: SocketAddr,
-        /// What the system said.
-        source: io::Error,
-    },
 }
 
 impl Telemetry {

@@ -1,5 +1,6 @@
 //! `/metrics` over plain HTTP/1.1, on the control thread.
 
+use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,7 +14,6 @@ use hyper::body::Incoming;
 use crate::config::MetricsEndpoint;
 use crate::control::{self, Answer};
 use crate::task::Tasks;
-use crate::telemetry::TelemetryError;
 use crate::telemetry::metrics::Metrics;
 
 /// Serves `metrics` until the grace period is over; returns the address. Must be called on a thread that runs a
@@ -26,10 +26,8 @@ pub fn serve_metrics(
     config: &MetricsEndpoint,
     metrics: Arc<Metrics>,
     tasks: &Tasks,
-) -> Result<SocketAddr, TelemetryError> {
-    let page = Page { path: config.path.clone(), metrics };
-    control::serve(config.address, page, tasks)
-        .map_err(|source| TelemetryError::Bind { address: config.address, source })
+) -> io::Result<SocketAddr> {
+    control::serve(config.address, Page { path: config.path.clone(), metrics }, tasks)
 }
 
 struct Page {

@@ -66,15 +66,3 @@ fn silent_connections_keep_nobody_out_for_good() {
     requests.resize(2 * control::CONNECTIONS, "GET /metrics HTTP/1.0\r\n\r\n");
     assert!(ask(&requests).iter().all(|answer| answer.starts_with("HTTP/1.0 200")));
 }
-
-#[test]
-fn an_address_in_use_is_named() {
-    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = taken.local_addr().unwrap();
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let _entered = runtime.enter();
-    let tasks = Tasks::new(CancellationToken::new(), CancellationToken::new());
-    let config = MetricsEndpoint { address, path: "/metrics".into() };
-    let error = serve_metrics(&config, Arc::new(Metrics::new()), &tasks).unwrap_err();
-    assert!(error.to_string().starts_with(&format!("bind metrics listener {address}; ")));
-}
