@@ -15,10 +15,29 @@ pub(crate) fn guest(name: &str) -> PathBuf {
     path
 }
 
-/// A built-in balancer as a file: from `WEIR_PLUGINS_DIST`, where CI builds them anew, or as committed.
+/// A built-in plugin as a file: from where `WEIR_PLUGINS` says that `make test` has built them anew, or as committed.
 pub(crate) fn builtin(name: &str) -> PathBuf {
-    let fresh = std::env::var_os("WEIR_PLUGINS_DIST").map(PathBuf::from);
-    fresh.unwrap_or_else(|| root().join("plugins/dist")).join(name).with_extension("wasm")
+    fresh_builtin(name)
+        .unwrap_or_else(|| root().join("plugins/dist").join(name).with_extension("wasm"))
+}
+
+/// A built-in plugin as `make test` has built it anew; `None` without `WEIR_PLUGINS`.
+pub(crate) fn fresh_builtin(name: &str) -> Option<PathBuf> {
+    let folder = PathBuf::from(std::env::var_os("WEIR_PLUGINS")?);
+    let path = folder.join(name).with_extension("wasm");
+    assert!(path.exists(), "WEIR_PLUGINS is set, and there is no {}", path.display());
+    Some(path)
+}
+
+/// The names of the built-in plugins.
+pub(crate) fn builtins() -> Vec<String> {
+    let dist = std::fs::read_dir(root().join("plugins/dist")).unwrap();
+    let paths = dist.map(|entry| entry.unwrap().path());
+    let components = paths.filter(|path| path.extension().is_some_and(|end| end == "wasm"));
+    let mut names: Vec<_> =
+        components.map(|path| path.file_stem().unwrap().to_str().unwrap().to_owned()).collect();
+    names.sort();
+    names
 }
 
 /// curl with HTTP/3.

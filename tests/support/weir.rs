@@ -169,7 +169,14 @@ impl Setup {
     /// Writes the configuration and returns its path.
     pub(crate) fn write(&self, metrics: SocketAddr) -> PathBuf {
         let path = self.directory.path().join("weir.yaml");
-        std::fs::write(&path, self.yaml(metrics)).unwrap();
+        let mut yaml = self.yaml(metrics);
+        for name in super::tools::builtins() {
+            if let Some(fresh) = super::tools::fresh_builtin(&name) {
+                let fresh = format!("source: \"file:{}\"", fresh.display());
+                yaml = yaml.replace(&format!("source: builtin:{name}"), &fresh);
+            }
+        }
+        std::fs::write(&path, yaml).unwrap();
         path
     }
 
@@ -188,19 +195,34 @@ impl Setup {
         };
         // Compiled once for all tests; those of the cache itself have one of their own.
         command.env("WEIR_PLUGIN_CACHE", concat!(env!("CARGO_TARGET_TMPDIR"), "/plugins"));
-        command.arg("run").arg("-c").arg(&config).args(&self.arguments).args(self.fresh_balancer());
+        command.arg("run").arg("-c").arg(&config).args(&self.arguments).args(self.fresh_plugins());
         Weir::start(command, metrics, self.text, self.directory).await
     }
 
-    /// CI tests the balancers as built from source in that run, whatever is embedded.
-    fn fresh_balancer(&self) -> Vec<String> {
-        let name = self.upstream.iter().find_map(|line| line.strip_prefix("balancer: "));
-        let name = name.unwrap_or("round-robin");
-        let component = super::tools::builtin(name);
-        if std::env::var_os("WEIR_PLUGINS_DIST").is_none() || !component.exists() {
-            return Vec::new();
-        }
-        vec!["--plugin".to_owned(), format!("{name}=file:{}", component.display())]
+    /// CI tests the built-in plugins as built from source in that run, whatever is embedded: those that the
+    /// configuration names without declaring them. [`Self::write`] sees to the others.
+    fn fresh_plugins(&self) -> Vec<String> {
+        let yaml = self.yaml(([127, 0, 0, 1], 0).into());
+        let is_word = |byte: Option<&u8>| {
+            byte.is_some_and(|b| b.is_ascii_alphanumeric() || b"-:_.".contains(b))
+        };
+        let is_named = |name: &str| {
+            yaml.match_indices(name).any(|(at, _)| {
+                let (before, after) = yaml.as_bytes().split_at(at);
+                !is_word(before.last()) && !is_word(after.get(name.len()))
+            })
+        };
+        let defaults = !self.upstream.iter().any(|line| line.starts_with("balancer: "));
+        let is_used = |name: &String| {
+            let is_declared = yaml.contains(&format!("name: {name},"));
+            !is_declared && (is_named(name) || (defaults && name == "round-robin"))
+        };
+        let argument = |name: String| {
+            let fresh = super::tools::fresh_builtin(&name)?;
+            Some(["--plugin".to_owned(), format!("{name}=file:{}", fresh.display())])
+        };
+        let names = super::tools::builtins().into_iter().filter(is_used);
+        names.filter_map(argument).flatten().collect()
     }
 
     fn yaml(&self, metrics: SocketAddr) -> String {
