@@ -7,6 +7,9 @@ use rustls_pki_types::ServerName;
 use tokio_rustls::TlsConnector;
 
 use crate::support::raw_h1::RawH1;
+use crate::support::raw_h2::{Outcome, post};
+use crate::support::raw_h3::RawH3;
+use crate::support::raw_quic::{Relay, Reply, first_packets, knock};
 use crate::support::{Client, Origin, Protocol, Setup, tls};
 
 #[tokio::test]
@@ -121,6 +124,79 @@ async fn every_worker_serves() {
 async fn a_client_must_prove_its_address_when_retry_is_always() {
     let origin = Origin::start().await;
     let weir = Setup::to([&origin]).listener("quic: { retry: always }").start().await;
+    let [packet] = &first_packets(1).await[..] else { panic!("one packet") };
+    assert_eq!(knock(&weir, packet).await, Reply::Retry);
+    assert_eq!(weir.get(Protocol::H3, "/who").await.0, 200, "who goes on with it is served");
+}
+
+/// What half-open handshakes of one worker cost newcomers: from a hundred on, by `retry: under-load`, their address.
+#[tokio::test]
+async fn a_client_must_prove_its_address_under_load_only() {
+    let origin = Origin::start().await;
+    for (retry, last) in [("under-load", Reply::Retry), ("never", Reply::Initial)] {
+        let listener = format!("quic: {{ retry: {retry} }}");
+        let patient = "limits: { handshake_timeout: 60s }";
+        let setup = Setup::to([&origin]).listener(&listener).listener(patient);
+        let weir = setup.workers(1).start().await;
+        let packets = first_packets(101).await;
+        let (newcomer, half_open) = packets.split_last().unwrap();
+        for packet in half_open {
+            assert_eq!(knock(&weir, packet).await, Reply::Initial, "{retry}");
+        }
+        assert_eq!(knock(&weir, newcomer).await, last, "{retry}");
+        assert_eq!(weir.get(Protocol::H3, "/who").await.0, 200, "{retry}");
+    }
+}
+
+#[tokio::test]
+async fn packets_grow_beyond_the_least_with_mtu_discovery_only() {
+    let origin = Origin::start().await;
+    for (discovers, grows) in [(true, true), (false, false)] {
+        let listener = format!("quic: {{ mtu_discovery: {discovers} }}");
+        let weir = Setup::to([&origin]).listener(&listener).start().await;
+        let relay = Relay::start(&weir).await;
+        let client = Client::connect(relay.address, Protocol::H3).await;
+        for _ in 0..10 {
+            assert_eq!(client.get("/bytes/300000").await.count().await.unwrap(), 300_000);
+        }
+        // RFC 9000 §14: every path takes 1,200 bytes.
+        assert_eq!(relay.largest() > 1200, grows, "{}", relay.largest());
+    }
+}
+
+#[tokio::test]
+async fn a_client_may_send_as_far_ahead_as_the_windows_say() {
+    let origin = Origin::start().await;
+    // The control stream's three bytes count for the connection.
+    for (windows, stream_takes) in [
+        ("stream_window: 20KiB, connection_window: 1MiB", 20 << 10),
+        ("stream_window: 40KiB, connection_window: 40KiB", (40 << 10) - 3),
+    ] {
+        let weir = Setup::to([&origin]).listener(&format!("quic: {{ {windows} }}")).start().await;
+        let raw = RawH3::connect(&weir).await;
+        let mut stream = raw.open().await;
+        // Nothing has been acknowledged yet: what is taken at once is all that the window has.
+        let taken = stream.send.write(&vec![0; 2 << 20]).await.unwrap();
+        assert_eq!(taken, stream_takes, "{windows}");
+        let raw = RawH3::connect(&weir).await;
+        let mut next = raw.open().await;
+        next.headers(&post("/count")).await;
+        next.frame(0, &vec![b'x'; 200 << 10]).await;
+        next.finish();
+        assert_eq!(next.outcome().await, Outcome::Status(200), "{windows}");
+    }
+}
+
+#[tokio::test]
+async fn a_quic_connection_keeps_its_address_when_migration_is_off() {
+    let origin = Origin::start().await;
+    let weir = Setup::to([&origin]).listener("quic: { migration: false }").start().await;
+    let client = weir.client(Protocol::H3).await;
+    assert_eq!(client.get("/who").await.text().await, "origin");
+    client.rebind();
+    let answer = tokio::time::timeout(std::time::Duration::from_secs(1), client.get("/who"));
+    assert!(answer.await.is_err(), "packets from another address are nobody's");
+    assert_eq!(origin.requests(), 1);
     assert_eq!(weir.get(Protocol::H3, "/who").await.0, 200);
 }
 
