@@ -41,6 +41,9 @@ pub(crate) const CONTINUATION: u8 = 9;
 pub(crate) const END_STREAM: u8 = 1;
 pub(crate) const END_HEADERS: u8 = 4;
 
+/// RFC 9113 §4.2: what every endpoint takes.
+const MAX_FRAME: usize = 16_384;
+
 impl Outcome {
     /// Whether the request was refused, in any of the ways that the RFCs allow.
     pub(crate) fn is_refusal(self) -> bool {
@@ -82,8 +85,18 @@ impl RawH2 {
     }
 
     pub(crate) async fn headers(&mut self, stream: u32, fields: &[(&str, &str)], end: bool) {
-        let flags = END_HEADERS | if end { END_STREAM } else { 0 };
-        let _ = self.frame(HEADERS, flags, stream, &fields::hpack(fields)).await;
+        self.block(stream, &fields::hpack(fields), end).await;
+    }
+
+    /// Sends a header block, in as many frames as it needs; that the other side refuses it shows in the outcome.
+    pub(crate) async fn block(&mut self, stream: u32, block: &[u8], end: bool) {
+        let count = block.chunks(MAX_FRAME).count();
+        for (at, part) in block.chunks(MAX_FRAME).enumerate() {
+            let kind = if at == 0 { HEADERS } else { CONTINUATION };
+            let last = if at + 1 == count { END_HEADERS } else { 0 };
+            let end = if at == 0 && end { END_STREAM } else { 0 };
+            let _ = self.frame(kind, last | end, stream, part).await;
+        }
     }
 
     pub(crate) async fn data(&mut self, stream: u32, bytes: &[u8], end: bool) {
