@@ -216,8 +216,8 @@ impl Quic {
     }
 
     fn register(set: &mut Set) -> Self {
-        let connections_total =
-            set.counter("quic_connections_total", "QUIC connections that clients began.");
+        let connections_total = set
+            .counter("quic_connections_total", "QUIC connections whose handshake was completed.");
         let connections_active = set.gauge("quic_connections_active", "QUIC connections open now.");
         let handshakes = set.counters(
             "quic_handshakes_total",
@@ -240,10 +240,13 @@ impl Quic {
             datagrams_sent: set.counter("quic_datagrams_sent_total", "UDP datagrams sent."),
             datagrams_received: set
                 .counter("quic_datagrams_received_total", "UDP datagrams received."),
-            packets_lost: set.counter("quic_packets_lost_total", "QUIC packets declared lost."),
+            packets_lost: set.counter(
+                "quic_packets_lost_total",
+                "QUIC packets declared lost, added when their connection ends.",
+            ),
             rtt: set.histogram(
                 "quic_rtt_seconds",
-                "Smoothed round-trip time of a connection, observed when it ends.",
+                "Smoothed round-trip time of a connection's last path, observed when it ends.",
                 REQUEST_SECONDS,
             ),
         }
