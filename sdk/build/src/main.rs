@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
 use clap::{Parser, Subcommand};
-use weir_sdk_build::{Built, Toolchain, Workspace, component, verify, write};
+use weir_sdk_build::{Built, Toolchain, Workspace, build, component, verify, write};
 
 /// Builds Weir's components.
 #[derive(Parser)]
@@ -31,6 +31,14 @@ enum Command {
     Verify,
     /// Prints the reference of the plugin interface, in Markdown
     Reference,
+    /// Builds the plugin in a folder, in any language
+    Project {
+        /// The folder
+        folder: PathBuf,
+        /// Where to, instead of NAME.wasm there
+        #[arg(short, long, value_name = "FILE")]
+        output: Option<PathBuf>,
+    },
     /// Makes a component of a core module
     Component {
         /// The module, built with weir-sdk for wasm32-unknown-unknown
@@ -49,6 +57,11 @@ fn main() -> anyhow::Result<()> {
         Command::Reference => {
             let page = weir_sdk_build::reference(&repository()?.join("wit"))?;
             io::stdout().write_all(page.as_bytes()).context("write to standard output")
+        }
+        Command::Project { folder, output } => {
+            let Built { name, wasm } = build(&folder)?;
+            let path = output.unwrap_or_else(|| folder.join(name).with_extension("wasm"));
+            fs::write(&path, wasm).with_context(|| format!("write {}", path.display()))
         }
         Command::Component { module, output } => {
             let core = fs::read(&module).with_context(|| format!("read {}", module.display()))?;

@@ -1,4 +1,4 @@
-//! One package in a folder of its own, as `weir plugin new` writes it.
+//! One plugin in a folder of its own, as `weir plugin new` writes it.
 
 use std::path::Path;
 use std::process::Stdio;
@@ -7,15 +7,35 @@ use anyhow::{Context, bail, ensure};
 use serde_json::Value;
 
 use crate::component::component;
+use crate::guest;
 use crate::toolchain::Toolchain;
 use crate::workspace::Built;
+
+/// Builds the project in `folder`: one with a `Cargo.toml` in Rust, one with a `plugin.yaml` in the language that is named
+/// there. What the tools have to say goes to standard error.
+///
+/// # Errors
+///
+/// If the folder has no project, a tool is missing (the message has the command that installs it) or fails.
+pub fn build(folder: &Path) -> anyhow::Result<Built> {
+    if guest::is_guest(folder) {
+        return guest::build(folder);
+    }
+    if folder.join("Cargo.toml").exists() {
+        return package(folder, &Toolchain::find()?);
+    }
+    bail!(
+        "{} has neither a plugin.yaml nor a Cargo.toml; weir plugin new NAME writes one",
+        folder.display()
+    )
+}
 
 /// Compiles the package in `folder` and wraps it as a component; cargo writes its progress to standard error.
 ///
 /// # Errors
 ///
 /// If compiling or wrapping fails, or the package makes no module.
-pub fn project(folder: &Path, toolchain: &Toolchain) -> anyhow::Result<Built> {
+fn package(folder: &Path, toolchain: &Toolchain) -> anyhow::Result<Built> {
     let mut command = toolchain.build(&[]);
     command
         .current_dir(folder)

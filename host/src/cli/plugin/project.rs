@@ -3,8 +3,6 @@
 use std::fs;
 use std::path::Path;
 
-use weir_sdk_build::Toolchain;
-
 use super::{NewKind, PluginCliError, print, progress};
 
 /// Writes a project into a folder that is not there yet, or empty.
@@ -52,15 +50,9 @@ pub(super) fn write(folder: &Path, kind: NewKind) -> Result<(), PluginCliError> 
 
 /// Builds the project in a folder and writes `NAME.wasm` there; returns the component.
 pub(super) fn build(folder: &Path) -> Result<Vec<u8>, PluginCliError> {
-    if !folder.join("Cargo.toml").exists() {
-        let shown = folder.display();
-        let hint = "weir plugin new NAME writes one";
-        return Err(PluginCliError::Failed(format!("{shown} has no Cargo.toml; {hint}")));
-    }
-    let failed = |error: anyhow::Error| PluginCliError::Failed(format!("{error:#}"));
-    let toolchain = Toolchain::find().map_err(failed)?;
     progress(&format!("building {}", folder.display()));
-    let built = weir_sdk_build::project(folder, &toolchain).map_err(failed)?;
+    let built = weir_sdk_build::build(folder)
+        .map_err(|error| PluginCliError::Failed(format!("{error:#}")))?;
     let path = folder.join(&built.name).with_extension("wasm");
     fs::write(&path, &built.wasm).map_err(|source| PluginCliError::Io {
         what: format!("write {}", path.display()),

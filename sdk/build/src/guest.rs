@@ -1,0 +1,167 @@
+//! Plugins in languages other than Rust: a folder with a `plugin.yaml`, the user's sources and nothing else. The interface, the
+//! bindings to it and the language's SDK are this crate's; they are written to `build/` in that folder anew each time, so
+//! that a plugin has exactly the interface of the host it is built with.
+
+mod bindings;
+mod c;
+mod go;
+mod python;
+mod script;
+mod tool;
+mod zig;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, bail, ensure};
+use serde::Deserialize;
+
+use crate::workspace::Built;
+
+/// The file that makes a folder a project.
+pub(crate) const MANIFEST: &str = "plugin.yaml";
+
+/// A language that components are built from, with the tools that a machine has for it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Language {
+    /// With clang and Debian's wasi-libc.
+    C,
+    /// With clang, wasi-libc and libc++.
+    Cpp,
+    /// With Go's own compiler.
+    Go,
+    /// With QuickJS.
+    Js,
+    /// With CPython.
+    Python,
+    /// As JavaScript, once its types were checked.
+    Ts,
+    /// With Zig's own compiler.
+    Zig,
+}
+
+/// A world that a plugin is of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum World {
+    /// Chooses endpoints.
+    Balancer,
+    /// Looks at requests and responses.
+    Filter,
+}
+
+impl World {
+    /// Its name in the interface.
+    pub fn name(self) -> &'static str {
+        match self {
+            World::Balancer => "balancer",
+            World::Filter => "filter",
+        }
+    }
+}
+
+/// What `plugin.yaml` says.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Manifest {
+    /// The component is `NAME.wasm`.
+    name: String,
+    language: Language,
+    world: World,
+}
+
+/// A project while it is built.
+struct Project {
+    /// Absolute: tools run in other folders.
+    folder: PathBuf,
+    /// Where everything goes that the user did not write.
+    build: PathBuf,
+    name: String,
+    language: Language,
+    world: World,
+}
+
+/// Whether a folder has a project that [`build`] builds.
+pub(crate) fn is_guest(folder: &Path) -> bool {
+    folder.join(MANIFEST).exists()
+}
+
+/// Builds the project in a folder; the tools write what they have to say to standard error.
+///
+/// # Errors
+///
+/// If the manifest cannot be read, a tool is missing (the message has the command that installs it), or one fails.
+pub(crate) fn build(folder: &Path) -> anyhow::Result<Built> {
+    let project = Project::open(folder)?;
+    project.put("wit", bindings::WIT)?;
+    let wasm = match project.language {
+        Language::C | Language::Cpp => c::build(&project),
+        Language::Go => go::build(&project),
+        Language::Js | Language::Ts => script::build(&project),
+        Language::Python => python::build(&project),
+        Language::Zig => zig::build(&project),
+    }?;
+    Ok(Built { name: project.name, wasm })
+}
+
+impl Project {
+    fn open(folder: &Path) -> anyhow::Result<Self> {
+        let path = folder.join(MANIFEST);
+        let text = fs::read_to_string(&path).with_context(|| format!("read {}", path.display()))?;
+        let Manifest { name, language, world } =
+            serde_yaml::from_str(&text).with_context(|| format!("read {}", path.display()))?;
+        let is_name = !name.is_empty()
+            && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_');
+        ensure!(is_name, "{}: {name:?} is no name for a component", path.display());
+        let folder = folder.canonicalize().with_context(|| format!("find {}", folder.display()))?;
+        let build = folder.join("build");
+        if build.exists() {
+            fs::remove_dir_all(&build).with_context(|| format!("empty {}", build.display()))?;
+        }
+        let project = Project { folder, build, name, language, world };
+        project.put("", &[(".gitignore", "*\n")])?;
+        Ok(project)
+    }
+
+    /// Writes files below a folder of `build/`.
+    fn put(&self, folder: &str, files: &[(&str, &str)]) -> anyhow::Result<()> {
+        for (name, text) in files {
+            write(&self.build.join(folder).join(name), text.as_bytes())?;
+        }
+        Ok(())
+    }
+
+    /// The sources with one of these extensions in `src/`.
+    fn sources(&self, extensions: &[&str]) -> anyhow::Result<Vec<PathBuf>> {
+        let folder = self.folder.join("src");
+        let entries = folder.read_dir().with_context(|| format!("read {}", folder.display()))?;
+        let mut sources = Vec::new();
+        for entry in entries {
+            let path = entry.with_context(|| format!("read {}", folder.display()))?.path();
+            let extension = path.extension().and_then(|extension| extension.to_str());
+            if extension.is_some_and(|extension| extensions.contains(&extension)) {
+                sources.push(path);
+            }
+        }
+        sources.sort();
+        if sources.is_empty() {
+            bail!("{} has no .{} file", folder.display(), extensions.join(" or ."));
+        }
+        Ok(sources)
+    }
+
+    /// A file that a tool has made.
+    fn made(&self, name: &str) -> anyhow::Result<Vec<u8>> {
+        let path = self.build.join(name);
+        fs::read(&path).with_context(|| format!("read {}", path.display()))
+    }
+}
+
+fn write(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
+    let made = match path.parent() {
+        Some(folder) => fs::create_dir_all(folder),
+        None => Ok(()),
+    };
+    made.and_then(|()| fs::write(path, bytes)).with_context(|| format!("write {}", path.display()))
+}

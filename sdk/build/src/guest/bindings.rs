@@ -1,0 +1,87 @@
+//! The interface as this crate was built with it, and what is generated from it.
+
+use anyhow::Context;
+use wit_bindgen_core::{Files, WorldGenerator};
+use wit_component::{ComponentEncoder, StringEncoding, embed_component_metadata};
+use wit_parser::{Resolve, WorldId};
+
+use super::{Project, write};
+
+/// The interface's files.
+pub(super) const WIT: &[(&str, &str)] = &[
+    ("balancer.wit", include_str!("../../../../wit/balancer.wit")),
+    ("filter.wit", include_str!("../../../../wit/filter.wit")),
+    ("host.wit", include_str!("../../../../wit/host.wit")),
+    ("types.wit", include_str!("../../../../wit/types.wit")),
+];
+
+/// Writes what a generator makes of the project's world to a folder of `build/`.
+pub(super) fn generate(
+    project: &Project,
+    mut generator: Box<dyn WorldGenerator>,
+    folder: &str,
+) -> anyhow::Result<()> {
+    let (mut resolve, world) = resolve(project)?;
+    let mut files = Files::default();
+    generator.generate(&mut resolve, world, &mut files).context("generate bindings")?;
+    for (name, bytes) in files.iter() {
+        write(&project.build.join(folder).join(name), bytes)?;
+    }
+    Ok(())
+}
+
+/// Says in a core module which world it is of, for languages whose bindings do not.
+pub(super) fn embed(core: &mut Vec<u8>, project: &Project) -> anyhow::Result<()> {
+    let (resolve, world) = resolve(project)?;
+    embed_component_metadata(core, &resolve, world, StringEncoding::UTF8, false)
+        .context("describe the module's world in it")
+}
+
+/// Wraps a core module as a component. What its language's library calls of WASI is answered inside of it, by an adapter
+/// that has nothing to give.
+pub(super) fn component(core: &[u8]) -> anyhow::Result<Vec<u8>> {
+    let adapter = wat::parse_str(DENY).context("assemble the adapter")?;
+    ComponentEncoder::default()
+        .validate(true)
+        .module(core)
+        .context("read the core module")?
+        .adapter("wasi_snapshot_preview1", &adapter)
+        .context("read the adapter")?
+        .encode()
+        .context("encode the component")
+}
+
+/// The interface in `build/` and one of its worlds.
+fn resolve(project: &Project) -> anyhow::Result<(Resolve, WorldId)> {
+    let mut resolve = Resolve::default();
+    let folder = project.build.join("wit");
+    let (package, _) =
+        resolve.push_dir(&folder).with_context(|| format!("read {}", folder.display()))?;
+    let world = resolve.select_world(&[package], Some(project.world.name()))?;
+    Ok((resolve, world))
+}
+
+const DENY: &str = include_str!("../../../wasi/deny.wat");
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_file_of_the_interface_is_carried_along() {
+        let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../wit");
+        let mut there: Vec<String> = folder
+            .read_dir()
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .collect();
+        there.sort();
+        let carried: Vec<&str> = WIT.iter().map(|(name, _)| *name).collect();
+        assert_eq!(carried, there);
+    }
+
+    #[test]
+    fn the_adapter_is_a_module() {
+        wat::parse_str(DENY).unwrap();
+    }
+}

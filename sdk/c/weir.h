@@ -1,0 +1,87 @@
+// What a Weir plugin in C (or C++) includes: the bindings to its world, and what makes them short to use.
+//
+// Memory: what a plugin returns is freed by the bindings, so it must come from malloc; every function here that makes a
+// value copies what it is given. What a plugin is given belongs to it: call `weir_inputs_free` and the like at the end.
+#ifndef WEIR_H
+#define WEIR_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#if defined(WEIR_BALANCER)
+#include "balancer.h"
+typedef balancer_string_t weir_string;
+typedef balancer_list_u8_t weir_bytes;
+typedef balancer_list_string_t weir_strings;
+typedef balancer_list_option_list_u8_t weir_inputs;
+typedef balancer_manifest_t weir_manifest;
+typedef balancer_needs_t weir_needs;
+typedef balancer_endpoint_t weir_endpoint;
+typedef balancer_list_endpoint_t weir_endpoints;
+typedef balancer_list_u32_t weir_loads;
+typedef balancer_outcome_t weir_outcome;
+typedef balancer_list_outcome_t weir_outcomes;
+#elif defined(WEIR_FILTER)
+#include "filter.h"
+typedef filter_string_t weir_string;
+typedef filter_list_u8_t weir_bytes;
+typedef filter_list_string_t weir_strings;
+typedef filter_list_option_list_u8_t weir_inputs;
+typedef filter_manifest_t weir_manifest;
+typedef filter_filter_needs_t weir_needs;
+typedef filter_request_decision_t weir_request_decision;
+typedef filter_response_decision_t weir_response_decision;
+typedef filter_result_reply_string_t weir_answer;
+typedef weir_plugin_filtering_changes_t weir_changes;
+typedef weir_plugin_filtering_reply_t weir_reply;
+typedef weir_plugin_filtering_fetch_t weir_fetch;
+#else
+#error "weir plugin build defines WEIR_BALANCER or WEIR_FILTER"
+#endif
+
+// The load that marks an endpoint that the request has already tried.
+#define WEIR_TRIED 2147483647u
+
+// A copy, to be returned. `weir_copy` takes text that ends with a zero.
+weir_string weir_copy(const char *text);
+weir_string weir_copy_n(const void *text, size_t len);
+weir_bytes weir_copy_bytes(const void *bytes, size_t len);
+
+// What `describe` returns.
+void weir_describe(weir_manifest *manifest, const char *name, const char *version, const char *summary,
+                   const char *config_schema);
+
+// Asks for an input and returns its number.
+size_t weir_need(weir_strings *inputs, const char *name, size_t len);
+
+// The value of an input: null if the request has none. Valid until the inputs are freed.
+const weir_bytes *weir_input(const weir_inputs *inputs, size_t input);
+void weir_inputs_free(weir_inputs *inputs);
+
+// Whether bytes are this text.
+bool weir_is(const weir_bytes *bytes, const char *text);
+
+#if defined(WEIR_FILTER)
+// A decision to go on, changed; edits are added with the functions below.
+weir_changes *weir_edit(weir_request_decision *decision);
+weir_changes *weir_edit_response(weir_response_decision *decision);
+void weir_set(weir_changes *changes, const char *name, const void *value, size_t len);
+void weir_append(weir_changes *changes, const char *name, const void *value, size_t len);
+void weir_remove(weir_changes *changes, const char *name);
+void weir_path(weir_changes *changes, const void *path, size_t len);
+void weir_context(weir_changes *changes, const void *context, size_t len);
+
+// A decision to answer; header fields are added with `weir_reply_header`.
+weir_reply *weir_answer_with(weir_request_decision *decision, uint16_t status, const char *body);
+void weir_reply_header(weir_reply *reply, const char *name, const void *value, size_t len);
+#endif
+
+#ifdef __cplusplus
+}
+#endif
+#endif

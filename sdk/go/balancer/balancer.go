@@ -1,0 +1,73 @@
+// Package balancer makes a balancer of a Go type.
+package balancer
+
+import (
+	"wit_component/weir"
+	balancing "wit_component/weir_plugin_balancing"
+)
+
+// Tried is the load that marks an endpoint that the request has already tried.
+const Tried uint32 = 2147483647
+
+// Endpoint is a server that may be chosen.
+type Endpoint = balancing.Endpoint
+
+// Outcome is how a request ended.
+type Outcome = balancing.Outcome
+
+// Needs is what a balancer wants from the host.
+type Needs struct {
+	weir.Inputs
+	// Sequence asks for numbers from the upstream's counter, Loads for the requests in flight, Outcomes for calls of Observe.
+	Sequence, Loads, Outcomes bool
+}
+
+// Pick is a request that wants an endpoint.
+type Pick struct {
+	weir.Values
+	// Sequence counts the requests of the upstream over all workers.
+	Sequence uint64
+	// Attempt counts the retries of the request.
+	Attempt uint32
+	// Loads has the requests in flight at each endpoint of the last update, in its order.
+	Loads []uint32
+}
+
+// Balancer is what a plugin implements.
+type Balancer interface {
+	// Update replaces the endpoints.
+	Update(endpoints []Endpoint)
+	// Pick chooses an endpoint by its id, or none.
+	Pick(pick *Pick) (id uint32, ok bool)
+}
+
+// Observer is a Balancer that asked for outcomes.
+type Observer interface {
+	Observe(outcomes []Outcome)
+}
+
+// Export makes a plugin of a function that makes a Balancer of a configuration (JSON). Call it in an init function.
+func Export(about weir.About, make func(config []byte, needs *Needs) (Balancer, error)) {
+	exported = plugin{about: about, make: make}
+}
+
+// The one plugin of a component; the exported functions call it.
+type plugin struct {
+	about    weir.About
+	make     func([]byte, *Needs) (Balancer, error)
+	balancer Balancer
+}
+
+var exported plugin
+
+// Describe is called by the exports.
+func Describe() weir.About { return exported.about }
+
+// Configure is called by the exports.
+func Configure(config string) (needs Needs, err error) {
+	exported.balancer, err = exported.make([]byte(config), &needs)
+	return needs, err
+}
+
+// Exported is called by the exports.
+func Exported() Balancer { return exported.balancer }

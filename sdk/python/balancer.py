@@ -1,0 +1,48 @@
+"""Balancers: make a class of `Balancer`, and name it `Plugin` in src/plugin.py."""
+
+from dataclasses import dataclass
+from typing import Any, ClassVar, List, Optional
+
+from weir import About, Inputs
+from wit_world.imports.balancing import Endpoint, Outcome
+
+TRIED = 2147483647
+"""The load that marks an endpoint that the request has already tried."""
+
+
+class Needs(Inputs):
+    """What a balancer wants from the host."""
+
+    sequence = False
+    loads = False
+    outcomes = False
+
+
+@dataclass(slots=True)
+class Pick:
+    """A request that wants an endpoint. `inputs` has a value, or None, for each that was asked for."""
+
+    sequence: int
+    attempt: int
+    inputs: List[Optional[bytes]]
+    loads: List[int]
+
+
+class Balancer:
+    """What a plugin implements. The configuration is what JSON makes of it; `weir.Refused` refuses it."""
+
+    about: ClassVar[About]
+
+    def __init__(self, config: Any, needs: Needs) -> None:
+        pass
+
+    def update(self, endpoints: List[Endpoint]) -> None:
+        """Replaces the endpoints."""
+        raise NotImplementedError
+
+    def pick(self, pick: Pick) -> Optional[int]:
+        """Chooses an endpoint by its id, or none."""
+        raise NotImplementedError
+
+    def observe(self, outcomes: List[Outcome]) -> None:
+        """Is told how requests ended, if `needs.outcomes`."""

@@ -1,0 +1,55 @@
+"""What the bindings call."""
+
+import json
+from typing import List, Optional
+
+import wit_world
+from componentize_py_types import Err, Ok, Result
+from plugin import Plugin
+from weir import Refused
+from weir.filter import Changes, Needs, Reply
+from wit_world.imports import filtering, types
+
+plugin: Optional[Plugin] = None
+
+
+def of_request(decision) -> filtering.RequestDecision:
+    if decision is None:
+        return filtering.RequestDecision_Next()
+    if isinstance(decision, Changes):
+        return filtering.RequestDecision_Edit(filtering.Changes(decision.edits, decision.context))
+    if isinstance(decision, Reply):
+        return filtering.RequestDecision_Reply(filtering.Reply(decision.status, decision.headers, decision.body))
+    return filtering.RequestDecision_Fetch(decision)
+
+
+def of_response(decision) -> filtering.ResponseDecision:
+    if decision is None:
+        return filtering.ResponseDecision_Next()
+    if isinstance(decision, Changes):
+        return filtering.ResponseDecision_Edit(filtering.Changes(decision.edits, decision.context))
+    return filtering.ResponseDecision_Reply(filtering.Reply(decision.status, decision.headers, decision.body))
+
+
+class WitWorld(wit_world.WitWorld):
+    def describe(self) -> types.Manifest:
+        about = Plugin.about
+        return types.Manifest(about.name, about.version, about.summary, about.schema_text())
+
+    def configure(self, config: str) -> filtering.FilterNeeds:
+        global plugin
+        needs = Needs()
+        try:
+            plugin = Plugin(json.loads(config), needs)
+        except (Refused, ValueError) as error:
+            raise Err(str(error))
+        return filtering.FilterNeeds(needs.on_request, needs.on_response, needs.names, needs.response.names)
+
+    def on_request(self, inputs: List[Optional[bytes]]) -> filtering.RequestDecision:
+        return of_request(plugin.on_request(inputs))
+
+    def on_fetch(self, context: bytes, answer: Result[filtering.Reply, str]) -> filtering.RequestDecision:
+        return of_request(plugin.on_fetch(context, answer.value if isinstance(answer, Ok) else None))
+
+    def on_response(self, status: int, inputs: List[Optional[bytes]], context: bytes) -> filtering.ResponseDecision:
+        return of_response(plugin.on_response(status, inputs, context))

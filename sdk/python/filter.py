@@ -1,0 +1,102 @@
+"""Filters: make a class of `Filter`, and name it `Plugin` in src/plugin.py."""
+
+from typing import Any, ClassVar, List, Optional, Union
+
+from weir import About, Inputs
+from wit_world.imports import filtering
+from wit_world.imports.filtering import Fetch, Header
+
+Values = List[Optional[bytes]]
+"""A value, or None, for each input that was asked for."""
+
+
+class Needs(Inputs):
+    """What a filter wants from the host."""
+
+    on_request = True
+    on_response = False
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.response = Inputs()
+        """The inputs of each response."""
+
+
+class Changes:
+    """Goes on, changed. The context comes back with the response."""
+
+    def __init__(self, context: bytes = b"") -> None:
+        self.edits: List[filtering.Edit] = []
+        self.context = context
+
+    def set(self, name: str, value: Union[str, bytes]) -> "Changes":
+        """Replaces every field of this name with one."""
+        self.edits.append(filtering.Edit_Set(Header(name, to_bytes(value))))
+        return self
+
+    def append(self, name: str, value: Union[str, bytes]) -> "Changes":
+        """Adds a field after those of its name."""
+        self.edits.append(filtering.Edit_Append(Header(name, to_bytes(value))))
+        return self
+
+    def remove(self, name: str) -> "Changes":
+        """Removes every field of this name."""
+        self.edits.append(filtering.Edit_Remove(name))
+        return self
+
+    def path(self, path: str) -> "Changes":
+        """Sets a request's path and query."""
+        self.edits.append(filtering.Edit_Path(path))
+        return self
+
+    def authority(self, authority: str) -> "Changes":
+        """Sets the host and port that the origin sees."""
+        self.edits.append(filtering.Edit_Authority(authority))
+        return self
+
+    def upstream(self, upstream: str) -> "Changes":
+        """Sets the upstream that serves a request."""
+        self.edits.append(filtering.Edit_Upstream(upstream))
+        return self
+
+    def status(self, status: int) -> "Changes":
+        """Sets a response's status."""
+        self.edits.append(filtering.Edit_Status(status))
+        return self
+
+
+class Reply:
+    """Answers with a whole response."""
+
+    def __init__(self, status: int, body: Union[str, bytes] = b"") -> None:
+        self.status = status
+        self.headers: List[Header] = []
+        self.body = to_bytes(body)
+
+    def header(self, name: str, value: Union[str, bytes]) -> "Reply":
+        """Adds a header field."""
+        self.headers.append(Header(name, to_bytes(value)))
+        return self
+
+
+class Filter:
+    """What a plugin implements. A decision is `None` to go on as it is, `Changes`, `Reply`, or, of a request, `Fetch`. The
+    configuration is what JSON makes of it; `weir.Refused` refuses it."""
+
+    about: ClassVar[About]
+
+    def __init__(self, config: Any, needs: Needs) -> None:
+        pass
+
+    def on_request(self, inputs: Values) -> Union[None, Changes, Reply, Fetch]:
+        """Decides on a request."""
+
+    def on_fetch(self, context: bytes, answer: Optional[filtering.Reply]) -> Union[None, Changes, Reply, Fetch]:
+        """Goes on after a fetch; without an answer there was none."""
+
+    def on_response(self, status: int, inputs: Values, context: bytes) -> Union[None, Changes, Reply]:
+        """Decides on a response, if `needs.on_response`."""
+
+
+def to_bytes(value: Union[str, bytes]) -> bytes:
+    return value.encode() if isinstance(value, str) else value

@@ -1,0 +1,300 @@
+// What plugins for Weir in TypeScript and JavaScript import as "weir".
+
+/** What a plugin says about itself. */
+export interface About {
+  name: string;
+  version?: string;
+  summary?: string;
+  /** A JSON Schema of the configuration. */
+  configSchema?: object;
+}
+
+/** Something that JSON can say. */
+export type Json = null | boolean | number | string | Json[] | { [key: string]: Json };
+
+/** A value, or none, for each input that was asked for. */
+export type Values = (Uint8Array | null)[];
+
+/** The inputs that are asked for. */
+export class Inputs {
+  readonly names: string[] = [];
+
+  /** Asks for an input by the host's name for it, such as "header:x-user"; returns its place among the values. */
+  input(name: string): number {
+    return this.names.push(name) - 1;
+  }
+}
+
+/** A configuration that is not taken; the message is shown to the user. */
+export class Refused extends Error {}
+
+/** Makes sure of something about a configuration. */
+export function ensure(holds: boolean, what: string): asserts holds {
+  if (!holds) throw new Refused(what);
+}
+
+/** An object with no keys but these, each of the type named for it, if it is there. */
+export function keys(value: Json, types: Record<string, "string" | "number" | "boolean" | "object">, what = "the configuration"): {
+  [key: string]: Json;
+} {
+  ensure(typeof value === "object" && value !== null && !Array.isArray(value), `${what} must be an object`);
+  for (const [key, item] of Object.entries(value)) {
+    const names = Object.keys(types);
+    ensure(names.includes(key), `${what} has no key "${key}"; there are ${names.join(", ")}`);
+    ensure(typeof item === types[key] && item !== null, `${what}: ${key} must be of type ${types[key]}`);
+  }
+  return value;
+}
+
+// Balancers.
+
+/** A server that may be chosen. */
+export interface Endpoint {
+  id: number;
+  address: string;
+  weight: number;
+  zone: string;
+  labels: [string, string][];
+}
+
+/** How a request ended. */
+export interface Outcome {
+  endpoint: number;
+  status: number;
+  durationUs: bigint;
+}
+
+/** What a balancer wants from the host. */
+export class BalancerNeeds extends Inputs {
+  sequence = false;
+  loads = false;
+  outcomes = false;
+}
+
+/** A request that wants an endpoint. */
+export interface Pick {
+  /** Counts the requests of the upstream over all workers. */
+  sequence: bigint;
+  /** Counts the retries of the request. */
+  attempt: number;
+  inputs: Values;
+  /** The requests in flight at each endpoint of the last update, in its order. */
+  loads: ArrayLike<number>;
+}
+
+/** The load that marks an endpoint that the request has already tried. */
+export const TRIED = 2147483647;
+
+export interface Balancer {
+  /** Replaces the endpoints. */
+  update(endpoints: Endpoint[]): void;
+  /** Chooses an endpoint by its id, or none. */
+  pick(pick: Pick): number | undefined;
+  /** Is told how requests ended, if `needs.outcomes`. */
+  observe?(outcomes: Outcome[]): void;
+}
+
+/** The exports of a balancer; src/plugin must export what this returns, by these names. */
+export function balancer(about: About, create: (config: Json, needs: BalancerNeeds) => Balancer) {
+  let plugin: Balancer;
+  return {
+    describe: () => manifest(about),
+    configure(config: string) {
+      const needs = new BalancerNeeds();
+      plugin = refusing(() => create(JSON.parse(config), needs));
+      return { inputs: needs.names, sequence: needs.sequence, loads: needs.loads, outcomes: needs.outcomes };
+    },
+    update: (endpoints: Endpoint[]) => plugin.update(endpoints),
+    pick: (sequence: bigint, attempt: number, inputs: Values, loads: ArrayLike<number>) =>
+      plugin.pick({ sequence, attempt, inputs, loads }),
+    observe: (outcomes: Outcome[]) => plugin.observe?.(outcomes),
+  };
+}
+
+// Filters.
+
+/** A header field. */
+export interface Header {
+  name: string;
+  value: Uint8Array;
+}
+
+export type Edit =
+  | { tag: "set" | "append"; val: Header }
+  | { tag: "remove" | "path" | "authority" | "upstream"; val: string }
+  | { tag: "status"; val: number };
+
+/** Goes on, changed. The context comes back with the response. */
+export class Changes {
+  readonly edits: Edit[] = [];
+
+  constructor(public context: Uint8Array = new Uint8Array()) {}
+
+  /** Replaces every field of this name with one. */
+  set(name: string, value: string | Uint8Array): this {
+    return this.add({ tag: "set", val: { name, value: bytes(value) } });
+  }
+
+  /** Adds a field after those of its name. */
+  append(name: string, value: string | Uint8Array): this {
+    return this.add({ tag: "append", val: { name, value: bytes(value) } });
+  }
+
+  /** Removes every field of this name. */
+  remove(name: string): this {
+    return this.add({ tag: "remove", val: name });
+  }
+
+  /** Sets a request's path and query. */
+  path(path: string): this {
+    return this.add({ tag: "path", val: path });
+  }
+
+  /** Sets the host and port that the origin sees. */
+  authority(authority: string): this {
+    return this.add({ tag: "authority", val: authority });
+  }
+
+  /** Sets the upstream that serves a request. */
+  upstream(upstream: string): this {
+    return this.add({ tag: "upstream", val: upstream });
+  }
+
+  /** Sets a response's status. */
+  status(status: number): this {
+    return this.add({ tag: "status", val: status });
+  }
+
+  private add(edit: Edit): this {
+    this.edits.push(edit);
+    return this;
+  }
+}
+
+/** Answers with a whole response. */
+export class Reply {
+  readonly headers: Header[] = [];
+  readonly body: Uint8Array;
+
+  constructor(
+    readonly status: number,
+    body: string | Uint8Array = "",
+  ) {
+    this.body = bytes(body);
+  }
+
+  /** Adds a header field. */
+  header(name: string, value: string | Uint8Array): this {
+    this.headers.push({ name, value: bytes(value) });
+    return this;
+  }
+}
+
+/** Has the host make a request; `onFetch` decides then. */
+export class Fetch {
+  headers: Header[] = [];
+  method = "GET";
+  authority = "";
+  body = new Uint8Array();
+  timeoutMs = 0;
+  context = new Uint8Array();
+
+  constructor(
+    readonly upstream: string,
+    readonly path: string,
+  ) {}
+}
+
+/** What a filter wants from the host. */
+export class FilterNeeds extends Inputs {
+  /** The inputs of each response, for a filter that has `onResponse`. */
+  readonly response = new Inputs();
+}
+
+/** The answer to a fetch. */
+export interface Answer {
+  status: number;
+  headers: Header[];
+  body: Uint8Array;
+}
+
+/** What a filter makes of a message; `undefined` goes on as it is. */
+export type RequestDecision = undefined | Changes | Reply | Fetch;
+export type ResponseDecision = undefined | Changes | Reply;
+
+export interface Filter {
+  onRequest(inputs: Values): RequestDecision;
+  /** Goes on after a fetch; without an answer there was none. */
+  onFetch?(context: Uint8Array, answer: Answer | undefined): RequestDecision;
+  onResponse?(status: number, inputs: Values, context: Uint8Array): ResponseDecision;
+}
+
+/** The exports of a filter; src/plugin must export what this returns, by these names. */
+export function filter(about: About, create: (config: Json, needs: FilterNeeds) => Filter) {
+  let plugin: Filter;
+  return {
+    describe: () => manifest(about),
+    configure(config: string) {
+      const needs = new FilterNeeds();
+      plugin = refusing(() => create(JSON.parse(config), needs));
+      return {
+        onRequest: true,
+        onResponse: plugin.onResponse !== undefined,
+        inputs: needs.names,
+        responseInputs: needs.response.names,
+      };
+    },
+    onRequest: (inputs: Values) => decision(plugin.onRequest(inputs)),
+    onFetch: (context: Uint8Array, answer: { tag: "ok"; val: Answer } | { tag: "err"; val: string }) =>
+      decision(plugin.onFetch?.(context, answer.tag === "ok" ? answer.val : undefined)),
+    onResponse: (status: number, inputs: Values, context: Uint8Array) =>
+      decision(plugin.onResponse?.(status, inputs, context)),
+  };
+}
+
+// Text.
+
+/** The UTF-8 of a text; QuickJS has no TextEncoder. */
+export function bytes(value: string | Uint8Array): Uint8Array {
+  if (typeof value !== "string") return value;
+  const out: number[] = [];
+  for (const letter of value) {
+    const code = letter.codePointAt(0) ?? 0;
+    if (code < 0x80) out.push(code);
+    else if (code < 0x800) out.push(0xc0 | (code >> 6), 0x80 | (code & 63));
+    else if (code < 0x10000) out.push(0xe0 | (code >> 12), 0x80 | ((code >> 6) & 63), 0x80 | (code & 63));
+    else out.push(0xf0 | (code >> 18), 0x80 | ((code >> 12) & 63), 0x80 | ((code >> 6) & 63), 0x80 | (code & 63));
+  }
+  return Uint8Array.from(out);
+}
+
+/** The text of UTF-8, or nothing if there is none or it is not that. */
+export function text(value: Uint8Array | null): string | undefined {
+  if (value === null) return undefined;
+  if (value.every((byte) => byte < 0x80)) return String.fromCharCode(...value);
+  try {
+    return decodeURIComponent(Array.from(value, (byte) => "%" + byte.toString(16).padStart(2, "0")).join(""));
+  } catch {
+    return undefined;
+  }
+}
+
+function manifest(about: About) {
+  const { name, version = "0.1.0", summary = "", configSchema } = about;
+  return { name, version, summary, configSchema: configSchema ? JSON.stringify(configSchema) : "" };
+}
+
+function refusing<T>(create: () => T): T {
+  try {
+    return create();
+  } catch (error) {
+    // What is thrown is the error of a result: text here.
+    throw error instanceof Refused || error instanceof SyntaxError ? error.message : error;
+  }
+}
+
+function decision(made: RequestDecision) {
+  if (made === undefined) return { tag: "next" };
+  if (made instanceof Changes) return { tag: "edit", val: { edits: made.edits, context: made.context } };
+  return { tag: made instanceof Reply ? "reply" : "fetch", val: made };
+}

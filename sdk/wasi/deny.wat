@@ -1,0 +1,105 @@
+;; What stands in for WASI inside a component: there is no file, no argument, no environment and no network, and what is
+;; written goes nowhere. Time that matters comes from `host.now`, randomness from `host.random`; here the clock counts
+;; its calls and the random numbers repeat, which is enough for a language's own library to start and to collect garbage.
+;; A call to it may come from within `cabi_realloc`, when no import of the component may be called; so it imports nothing
+;; but the memory.
+(module
+  (import "env" "memory" (memory 0))
+
+  ;; Nanoseconds; a millisecond passes with each look.
+  (global $clock (mut i64) (i64.const 1000000000))
+  (global $seed (mut i64) (i64.const 0x9e3779b97f4a7c15))
+
+  (func (export "args_sizes_get") (param $count i32) (param $size i32) (result i32)
+    (i32.store (local.get $count) (i32.const 0))
+    (i32.store (local.get $size) (i32.const 0))
+    (i32.const 0))
+  (func (export "args_get") (param i32 i32) (result i32) (i32.const 0))
+  (func (export "environ_sizes_get") (param $count i32) (param $size i32) (result i32)
+    (i32.store (local.get $count) (i32.const 0))
+    (i32.store (local.get $size) (i32.const 0))
+    (i32.const 0))
+  (func (export "environ_get") (param i32 i32) (result i32) (i32.const 0))
+
+  (func (export "clock_res_get") (param i32) (param $out i32) (result i32)
+    (i64.store (local.get $out) (i64.const 1000000))
+    (i32.const 0))
+  (func (export "clock_time_get") (param i32 i64) (param $out i32) (result i32)
+    (global.set $clock (i64.add (global.get $clock) (i64.const 1000000)))
+    (i64.store (local.get $out) (global.get $clock))
+    (i32.const 0))
+  ;; What Go's bindings call around an allocation; this clock may always be read.
+  (func (export "adapter_monotonic_clock_set_paused") (param i32))
+
+  ;; xorshift64
+  (func (export "random_get") (param $out i32) (param $len i32) (result i32)
+    (local $end i32) (local $x i64)
+    (local.set $end (i32.add (local.get $out) (local.get $len)))
+    (block $done
+      (loop $next
+        (br_if $done (i32.ge_u (local.get $out) (local.get $end)))
+        (local.set $x (global.get $seed))
+        (local.set $x (i64.xor (local.get $x) (i64.shl (local.get $x) (i64.const 13))))
+        (local.set $x (i64.xor (local.get $x) (i64.shr_u (local.get $x) (i64.const 7))))
+        (local.set $x (i64.xor (local.get $x) (i64.shl (local.get $x) (i64.const 17))))
+        (global.set $seed (local.get $x))
+        (i64.store8 (local.get $out) (i64.shr_u (local.get $x) (i64.const 32)))
+        (local.set $out (i32.add (local.get $out) (i32.const 1)))
+        (br $next)))
+    (i32.const 0))
+
+  ;; Takes all of it and keeps nothing.
+  (func (export "fd_write") (param $fd i32) (param $vectors i32) (param $count i32) (param $written i32) (result i32)
+    (local $sum i32)
+    (block $done
+      (loop $next
+        (br_if $done (i32.eqz (local.get $count)))
+        (local.set $sum (i32.add (local.get $sum) (i32.load offset=4 (local.get $vectors))))
+        (local.set $vectors (i32.add (local.get $vectors) (i32.const 8)))
+        (local.set $count (i32.sub (local.get $count) (i32.const 1)))
+        (br $next)))
+    (i32.store (local.get $written) (local.get $sum))
+    (i32.const 0))
+
+  (func (export "sched_yield") (result i32) (i32.const 0))
+  (func (export "proc_exit") (param i32) unreachable)
+
+  ;; No such descriptor (8).
+  (func (export "fd_close") (param i32) (result i32) (i32.const 8))
+  (func (export "fd_fdstat_get") (param i32 i32) (result i32) (i32.const 8))
+  (func (export "fd_fdstat_set_flags") (param i32 i32) (result i32) (i32.const 8))
+  (func (export "fd_prestat_get") (param i32 i32) (result i32) (i32.const 8))
+  (func (export "fd_prestat_dir_name") (param i32 i32 i32) (result i32) (i32.const 8))
+  (func (export "fd_read") (param i32 i32 i32 i32) (result i32) (i32.const 8))
+  (func (export "fd_seek") (param i32 i64 i32 i32) (result i32) (i32.const 8))
+  (func (export "fd_tell") (param i32 i32) (result i32) (i32.const 8))
+  (func (export "fd_filestat_get") (param i32 i32) (result i32) (i32.const 8))
+
+  ;; No such function (52).
+  (func (export "fd_advise") (param i32 i64 i64 i32) (result i32) (i32.const 52))
+  (func (export "fd_allocate") (param i32 i64 i64) (result i32) (i32.const 52))
+  (func (export "fd_datasync") (param i32) (result i32) (i32.const 52))
+  (func (export "fd_fdstat_set_rights") (param i32 i64 i64) (result i32) (i32.const 52))
+  (func (export "fd_filestat_set_size") (param i32 i64) (result i32) (i32.const 52))
+  (func (export "fd_filestat_set_times") (param i32 i64 i64 i32) (result i32) (i32.const 52))
+  (func (export "fd_pread") (param i32 i32 i32 i64 i32) (result i32) (i32.const 52))
+  (func (export "fd_pwrite") (param i32 i32 i32 i64 i32) (result i32) (i32.const 52))
+  (func (export "fd_readdir") (param i32 i32 i32 i64 i32) (result i32) (i32.const 52))
+  (func (export "fd_renumber") (param i32 i32) (result i32) (i32.const 52))
+  (func (export "fd_sync") (param i32) (result i32) (i32.const 52))
+  (func (export "path_create_directory") (param i32 i32 i32) (result i32) (i32.const 52))
+  (func (export "path_filestat_get") (param i32 i32 i32 i32 i32) (result i32) (i32.const 52))
+  (func (export "path_filestat_set_times") (param i32 i32 i32 i32 i64 i64 i32) (result i32) (i32.const 52))
+  (func (export "path_link") (param i32 i32 i32 i32 i32 i32 i32) (result i32) (i32.const 52))
+  (func (export "path_open") (param i32 i32 i32 i32 i32 i64 i64 i32 i32) (result i32) (i32.const 52))
+  (func (export "path_readlink") (param i32 i32 i32 i32 i32 i32) (result i32) (i32.const 52))
+  (func (export "path_remove_directory") (param i32 i32 i32) (result i32) (i32.const 52))
+  (func (export "path_rename") (param i32 i32 i32 i32 i32 i32) (result i32) (i32.const 52))
+  (func (export "path_symlink") (param i32 i32 i32 i32 i32) (result i32) (i32.const 52))
+  (func (export "path_unlink_file") (param i32 i32 i32) (result i32) (i32.const 52))
+  (func (export "poll_oneoff") (param i32 i32 i32 i32) (result i32) (i32.const 52))
+  (func (export "proc_raise") (param i32) (result i32) (i32.const 52))
+  (func (export "sock_accept") (param i32 i32 i32) (result i32) (i32.const 52))
+  (func (export "sock_recv") (param i32 i32 i32 i32 i32 i32) (result i32) (i32.const 52))
+  (func (export "sock_send") (param i32 i32 i32 i32 i32) (result i32) (i32.const 52))
+  (func (export "sock_shutdown") (param i32 i32) (result i32) (i32.const 52)))

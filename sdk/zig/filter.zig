@@ -1,0 +1,105 @@
+//! The exports of a filter.
+
+const plugin = @import("plugin");
+const weir = @import("weir");
+
+const Reply = extern struct { status: u16, headers: weir.List(weir.Header), body: weir.Text };
+
+/// Of a request or a response: the latter has no fetch, which is the largest and the last.
+const Decision = extern struct {
+    tag: enum(u8) { next, edit, reply },
+    value: extern union {
+        none: void,
+        edit: extern struct { edits: weir.List(weir.Edit), context: weir.Text },
+        reply: Reply,
+    },
+};
+
+var manifest: weir.Manifest = undefined;
+var configured: extern struct {
+    is_err: bool,
+    value: extern union {
+        needs: extern struct {
+            on_request: bool,
+            on_response: bool,
+            inputs: weir.List(weir.Text),
+            response_inputs: weir.List(weir.Text),
+        },
+        message: weir.Text,
+    },
+} = undefined;
+var decided: Decision = undefined;
+
+comptime {
+    @export(&weir.realloc, .{ .name = "cabi_realloc" });
+    @export(&onRequest, .{ .name = "on-request" });
+    @export(&onFetch, .{ .name = "on-fetch" });
+    @export(&onResponse, .{ .name = "on-response" });
+    for (.{ "describe", "configure", "on-request", "on-fetch", "on-response" }) |name| {
+        @export(&done, .{ .name = "cabi_post_" ++ name });
+    }
+}
+
+fn done(_: u32) callconv(.c) void {
+    weir.endOfCall();
+}
+
+export fn describe() *const weir.Manifest {
+    manifest = .of(plugin.about);
+    return &manifest;
+}
+
+export fn configure(ptr: [*]const u8, len: usize) *const anyopaque {
+    var needs: weir.FilterNeeds = .{};
+    if (made(ptr[0..len], &needs)) {
+        configured = .{ .is_err = false, .value = .{ .needs = .{
+            .on_request = true,
+            .on_response = needs.on_response,
+            .inputs = .of(needs.inputs.names.items),
+            .response_inputs = .of(needs.response.names.items),
+        } } };
+    } else |_| {
+        configured = .{ .is_err = true, .value = .{ .message = .of(weir.refused) } };
+    }
+    return &configured;
+}
+
+fn made(text: []const u8, needs: *weir.FilterNeeds) error{Refused}!void {
+    return plugin.configure(try weir.parse(text), needs);
+}
+
+fn onRequest(inputs: [*]const weir.Option, len: usize) callconv(.c) *const Decision {
+    return give(plugin.onRequest(.{ .all = inputs[0..len] }));
+}
+
+/// This SDK's filters never ask first.
+fn onFetch(_: u32, _: u32, _: u32, _: u32, _: u32, _: u32, _: u32, _: u32) callconv(.c) *const Decision {
+    return give(.next);
+}
+
+fn onResponse(
+    status: u32,
+    inputs: [*]const weir.Option,
+    len: usize,
+    context: [*]const u8,
+    context_len: usize,
+) callconv(.c) *const Decision {
+    if (!@hasDecl(plugin, "onResponse")) return give(.next);
+    return give(plugin.onResponse(@intCast(status), .{ .all = inputs[0..len] }, context[0..context_len]));
+}
+
+fn give(decision: weir.Decision) *const Decision {
+    decided = switch (decision) {
+        .next => .{ .tag = .next, .value = .{ .none = {} } },
+        .edit => |changes| .{ .tag = .edit, .value = .{ .edit = .{
+            .edits = .of(changes.edits.items),
+            .context = .of(changes.context),
+        } } },
+        .reply => |reply| .{ .tag = .reply, .value = .{ .reply = .{
+            .status = reply.status,
+            .headers = .of(reply.headers.items),
+            .body = .of(reply.body),
+        } } },
+    };
+    return &decided;
+}

@@ -1,0 +1,236 @@
+//! What plugins for Weir in Zig import as "weir". The layouts are those of the component model's canonical ABI.
+
+const std = @import("std");
+
+/// What a plugin says about itself; `config_schema` is a JSON Schema, or empty.
+pub const About = struct {
+    name: []const u8,
+    version: []const u8 = "0.1.0",
+    summary: []const u8 = "",
+    config_schema: []const u8 = "",
+};
+
+/// Memory that lives as long as the instance.
+pub const gpa = std.heap.wasm_allocator;
+
+/// Memory of the running call: what a plugin is given and what it returns. It is emptied after the call.
+pub fn scratch() std.mem.Allocator {
+    return arena.allocator();
+}
+
+var arena: std.heap.ArenaAllocator = .init(std.heap.wasm_allocator);
+
+/// Running out of memory ends the instance; the host starts a fresh one.
+pub fn outOfMemory() noreturn {
+    @trap();
+}
+
+pub fn endOfCall() void {
+    _ = arena.reset(.{ .retain_with_limit = 64 << 10 });
+}
+
+pub fn realloc(old: ?[*]u8, old_size: usize, alignment: usize, size: usize) callconv(.c) [*]u8 {
+    const new = scratch().rawAlloc(@max(size, 1), .fromByteUnits(alignment), 0) orelse outOfMemory();
+    if (old) |bytes| @memcpy(new[0..@min(old_size, size)], bytes[0..@min(old_size, size)]);
+    return new;
+}
+
+/// A list, or text.
+pub fn List(T: type) type {
+    return extern struct {
+        ptr: [*]const T,
+        len: usize,
+
+        pub fn of(items: []const T) @This() {
+            return .{ .ptr = items.ptr, .len = items.len };
+        }
+
+        pub fn slice(self: @This()) []const T {
+            return if (self.len == 0) &.{} else self.ptr[0..self.len];
+        }
+    };
+}
+
+pub const Text = List(u8);
+
+pub const Manifest = extern struct {
+    name: Text,
+    version: Text,
+    summary: Text,
+    config_schema: Text,
+
+    pub fn of(about: About) Manifest {
+        return .{
+            .name = .of(about.name),
+            .version = .of(about.version),
+            .summary = .of(about.summary),
+            .config_schema = .of(about.config_schema),
+        };
+    }
+};
+
+pub const Option = extern struct { is_some: bool, value: Text };
+
+/// An input that was asked for.
+pub const Input = usize;
+
+/// The values of inputs; valid during the call.
+pub const Values = struct {
+    all: []const Option,
+
+    /// The value of an input, if there is one.
+    pub fn get(self: Values, input: Input) ?[]const u8 {
+        if (input >= self.all.len or !self.all[input].is_some) return null;
+        return self.all[input].value.slice();
+    }
+};
+
+/// The inputs that a plugin asks for, by the host's names for them.
+pub const Inputs = struct {
+    names: std.ArrayList(Text) = .empty,
+
+    pub fn input(self: *Inputs, name: []const u8) Input {
+        const copy = gpa.dupe(u8, name) catch outOfMemory();
+        self.names.append(gpa, .of(copy)) catch outOfMemory();
+        return self.names.items.len - 1;
+    }
+};
+
+/// What is wrong with a configuration, for `return weir.refuse(...)`.
+pub fn refuse(comptime format: []const u8, values: anytype) error{Refused} {
+    refused = std.fmt.allocPrint(scratch(), format, values) catch outOfMemory();
+    return error.Refused;
+}
+
+pub var refused: []const u8 = "";
+
+/// Makes sure that an object has only these keys.
+pub fn expectKeys(object: std.json.ObjectMap, keys: []const []const u8) error{Refused}!void {
+    for (object.keys()) |key| {
+        for (keys) |known| {
+            if (std.mem.eql(u8, key, known)) break;
+        } else return refuse("there is no key \"{s}\"", .{key});
+    }
+}
+
+/// Reads a configuration; it stays for as long as the instance.
+pub fn parse(text: []const u8) error{Refused}!std.json.Value {
+    const copy = gpa.dupe(u8, text) catch outOfMemory();
+    return std.json.parseFromSliceLeaky(std.json.Value, gpa, copy, .{}) catch refuse("this is no JSON", .{});
+}
+
+pub const Endpoint = extern struct {
+    id: u32,
+    address: Text,
+    weight: u32,
+    zone: Text,
+    labels: List(extern struct { name: Text, value: Text }),
+};
+
+pub const Outcome = extern struct { endpoint: u32, status: u16, duration_us: u64 };
+
+/// The load that marks an endpoint that the request has already tried.
+pub const tried: u32 = 2147483647;
+
+/// A request that wants an endpoint.
+pub const Pick = struct {
+    sequence: u64,
+    attempt: u32,
+    inputs: Values,
+    /// The requests in flight at each endpoint of the last update, in its order.
+    loads: []const u32,
+};
+
+/// What a balancer wants from the host.
+pub const BalancerNeeds = struct {
+    inputs: Inputs = .{},
+    sequence: bool = false,
+    loads: bool = false,
+    outcomes: bool = false,
+};
+
+/// What a filter wants from the host.
+pub const FilterNeeds = struct {
+    inputs: Inputs = .{},
+    response: Inputs = .{},
+    on_response: bool = false,
+};
+
+pub const Header = extern struct { name: Text, value: Text };
+
+pub const Edit = extern struct {
+    tag: enum(u8) { set, append, remove, path, authority, upstream, status, body },
+    value: extern union { header: Header, text: Text, status: u16 },
+};
+
+/// Goes on, changed. The context comes back with the response. What it is given is not copied.
+pub const Changes = struct {
+    edits: std.ArrayList(Edit) = .empty,
+    context: []const u8 = "",
+
+    pub fn set(self: *Changes, name: []const u8, value: []const u8) void {
+        self.add(.{ .tag = .set, .value = .{ .header = .{ .name = .of(name), .value = .of(value) } } });
+    }
+
+    pub fn append(self: *Changes, name: []const u8, value: []const u8) void {
+        self.add(.{ .tag = .append, .value = .{ .header = .{ .name = .of(name), .value = .of(value) } } });
+    }
+
+    pub fn remove(self: *Changes, name: []const u8) void {
+        self.add(.{ .tag = .remove, .value = .{ .text = .of(name) } });
+    }
+
+    pub fn path(self: *Changes, text: []const u8) void {
+        self.add(.{ .tag = .path, .value = .{ .text = .of(text) } });
+    }
+
+    fn add(self: *Changes, edit: Edit) void {
+        self.edits.append(scratch(), edit) catch outOfMemory();
+    }
+};
+
+/// Answers with a whole response.
+pub const Reply = struct {
+    status: u16,
+    headers: std.ArrayList(Header) = .empty,
+    body: []const u8 = "",
+
+    pub fn header(self: *Reply, name: []const u8, value: []const u8) void {
+        self.headers.append(scratch(), .{ .name = .of(name), .value = .of(value) }) catch outOfMemory();
+    }
+};
+
+/// What a filter makes of a message.
+pub const Decision = union(enum) { next, edit: Changes, reply: Reply };
+
+const host = struct {
+    extern "weir:plugin/host@0.1.0" fn log(level: u32, ptr: [*]const u8, len: usize) void;
+    extern "weir:plugin/host@0.1.0" fn now() u64;
+    extern "weir:plugin/host@0.1.0" fn count(ptr: [*]const u8, len: usize, by: u64) void;
+    extern "weir:plugin/host@0.1.0" fn random(len: u32, out: *Text) void;
+};
+
+/// How much a log line matters.
+pub const Level = enum(u32) { debug, info, warn, err };
+
+/// Writes a line to the host's log.
+pub fn log(level: Level, message: []const u8) void {
+    host.log(@intFromEnum(level), message.ptr, message.len);
+}
+
+/// The time, in nanoseconds since the Unix epoch.
+pub fn now() u64 {
+    return host.now();
+}
+
+/// Up to 4096 bytes that nobody can predict.
+pub fn random(len: u32) []const u8 {
+    var out: Text = undefined;
+    host.random(len, &out);
+    return out.slice();
+}
+
+/// Adds to a counter of the plugin's own.
+pub fn count(metric: []const u8, by: u64) void {
+    host.count(metric.ptr, metric.len, by);
+}
