@@ -182,7 +182,8 @@ struct Runner<'a> {
 
 enum Subject {
     Filter(Filter),
-    Balancer(Balancer),
+    /// With the endpoints that it was given last.
+    Balancer(Balancer, Vec<Endpoint>),
 }
 
 impl Runner<'_> {
@@ -204,9 +205,11 @@ impl Runner<'_> {
         let result = match &mut subject {
             Subject::Filter(filter) if case.replay.is_some() => replay_filter(self, filter, case),
             Subject::Filter(filter) => run_filter(filter, case),
-            Subject::Balancer(balancer) => {
-                if case.endpoints.is_some() {
-                    balancer.update(&endpoints(members)).map_err(|error| chain(&error))?;
+            Subject::Balancer(balancer, given) => {
+                let wanted = endpoints(members);
+                if *given != wanted {
+                    balancer.update(&wanted).map_err(|error| chain(&error))?;
+                    *given = wanted;
                 }
                 run_balancer(self, balancer, case, members)
             }
@@ -221,7 +224,8 @@ impl Runner<'_> {
     fn subject(&self, config: &str, members: &[Member]) -> Result<Subject, PluginError> {
         Ok(match self.component.plugin().kind() {
             Kind::Balancer => {
-                Subject::Balancer(self.component.balancer(config, &endpoints(members))?)
+                let given = endpoints(members);
+                Subject::Balancer(self.component.balancer(config, &given)?, given)
             }
             Kind::Filter | Kind::BodyFilter => Subject::Filter(self.component.filter(config)?),
         })
