@@ -1,0 +1,10 @@
+module bounded
+
+go 1.27.1
+
+require wit_component v0.0.0
+
+// What `weir plugin build` generates.
+replace wit_component => ./build/weir
+
+replace go.bytecodealliance.org/pkg => ./build/weir/pkg
