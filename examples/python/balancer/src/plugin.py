@@ -1,0 +1,83 @@
+"""Consistent hashing with bounded loads; examples/README.md says what exactly it does."""
+
+from bisect import bisect_left
+from math import ceil
+
+from weir import About, Refused, check_keys
+from weir.balancer import TRIED, Balancer, Endpoint, Needs, Pick
+
+
+class Plugin(Balancer):
+    about = About(
+        name="bounded",
+        summary="Consistent hashing with bounded loads",
+        config_schema={
+            "type": ["object", "null"],
+            "additionalProperties": False,
+            "properties": {
+                "by": {"type": "string", "default": "client.address", "description": "The input that makes requests alike"},
+                "factor": {
+                    "type": "number",
+                    "minimum": 1,
+                    "default": 1.25,
+                    "description": "How much more than its share of the requests in flight an endpoint may have",
+                },
+            },
+        },
+    )
+
+    def __init__(self, config, needs: Needs) -> None:
+        config = check_keys({} if config is None else config, {"by": str, "factor": (int, float)})
+        self.factor = config.get("factor", 1.25)
+        if self.factor < 1:
+            raise Refused("factor: it must be at least 1")
+        needs.loads = True
+        self.by = needs.input(config.get("by", "client.address"))
+        self.client = needs.input("client.address")
+        self.update([])
+
+    def update(self, endpoints: list[Endpoint]) -> None:
+        # Ids and weights, and the place in the update, where the load is.
+        self.members = [(e.id, e.weight, index) for index, e in enumerate(endpoints) if e.weight > 0]
+        points = [
+            (hash_of(f"{endpoints[index].address}#{number}".encode()), member)
+            for member, (_, weight, index) in enumerate(self.members)
+            for number in range(40 * min(weight, 25))
+        ]
+        points.sort()
+        self.hashes = [point for point, _ in points]
+        self.ring = [self.members[member] for _, member in points]
+
+    def pick(self, pick: Pick) -> int | None:
+        if not self.ring:
+            return None
+        key = pick.inputs[self.by]
+        if key is None:
+            key = pick.inputs[self.client] or b""
+        start = bisect_left(self.hashes, hash_of(key)) % len(self.ring)
+        loads = pick.loads
+        total = weights = 0
+        for _, weight, index in self.members:
+            if loads[index] != TRIED:
+                total += loads[index]
+                weights += weight
+        untried = None
+        for n in range(len(self.ring) if weights else 0):
+            id, weight, index = self.ring[(start + n) % len(self.ring)]
+            if loads[index] == TRIED:
+                continue
+            if loads[index] < ceil(self.factor * (total + 1) * weight / weights):
+                return id
+            if untried is None:
+                untried = id
+        return self.ring[start][0] if untried is None else untried
+
+
+def hash_of(data: bytes) -> int:
+    """FNV-1a, then MurmurHash3's finalizer."""
+    h = 2166136261
+    for byte in data:
+        h = (h ^ byte) * 16777619 & 0xFFFFFFFF
+    h = (h ^ h >> 16) * 0x85EBCA6B & 0xFFFFFFFF
+    h = (h ^ h >> 13) * 0xC2B2AE35 & 0xFFFFFFFF
+    return h ^ h >> 16
