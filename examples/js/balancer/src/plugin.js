@@ -1,0 +1,106 @@
+// Consistent hashing with bounded loads; examples/README.md says what exactly it does.
+import { TRIED, balancer, ensure, keys } from "weir";
+
+class Bounded {
+  /** An id, a weight and the place in the update, where the load is. */
+  members = [];
+  /** Hashes in order, and whose they are. */
+  hashes = new Uint32Array();
+  owners = [];
+
+  constructor(factor, by, client) {
+    this.factor = factor;
+    this.by = by;
+    this.client = client;
+  }
+
+  update(endpoints) {
+    this.members = endpoints
+      .map(({ id, weight }, index) => ({ id, weight, index }))
+      .filter((member) => member.weight > 0);
+    const points = this.members.flatMap((member) =>
+      Array.from({ length: 40 * Math.min(member.weight, 25) }, (_, number) => ({
+        hash: hash(ascii(`${endpoints[member.index].address}#${number}`)),
+        member,
+      })),
+    );
+    points.sort((a, b) => a.hash - b.hash || a.member.index - b.member.index);
+    this.hashes = Uint32Array.from(points, (point) => point.hash);
+    this.owners = points.map((point) => point.member);
+  }
+
+  pick({ inputs, loads }) {
+    if (this.owners.length === 0) return undefined;
+    const start = this.start(hash(inputs[this.by] ?? inputs[this.client] ?? []));
+    let total = 0;
+    let weights = 0;
+    for (const { index, weight } of this.members) {
+      if (loads[index] === TRIED) continue;
+      total += loads[index];
+      weights += weight;
+    }
+    if (weights === 0) return this.owners[start].id;
+    let untried;
+    for (let n = 0; n < this.owners.length; n++) {
+      const member = this.owners[(start + n) % this.owners.length];
+      const load = loads[member.index];
+      if (load === TRIED) continue;
+      if (load < Math.ceil((this.factor * (total + 1) * member.weight) / weights)) return member.id;
+      untried ??= member;
+    }
+    return untried?.id;
+  }
+
+  /** The first point whose hash is at least this. */
+  start(hash) {
+    let low = 0;
+    let high = this.hashes.length;
+    while (low < high) {
+      const middle = (low + high) >> 1;
+      if (this.hashes[middle] < hash) low = middle + 1;
+      else high = middle;
+    }
+    return low % this.hashes.length;
+  }
+}
+
+function create(json, needs) {
+  const { by = "client.address", factor = 1.25 } = keys(json ?? {}, { by: "string", factor: "number" });
+  ensure(factor >= 1, "factor: it must be at least 1");
+  needs.loads = true;
+  return new Bounded(factor, needs.input(by), needs.input("client.address"));
+}
+
+/** FNV-1a, then MurmurHash3's finalizer. */
+function hash(bytes) {
+  let h = 2166136261;
+  for (const byte of bytes) h = Math.imul(h ^ byte, 16777619);
+  h = Math.imul(h ^ (h >>> 16), 0x85ebca6b);
+  h = Math.imul(h ^ (h >>> 13), 0xc2b2ae35);
+  return (h ^ (h >>> 16)) >>> 0;
+}
+
+function ascii(text) {
+  return Array.from(text, (letter) => letter.charCodeAt(0));
+}
+
+export const { describe, configure, update, pick, observe } = balancer(
+  {
+    name: "bounded",
+    summary: "Consistent hashing with bounded loads",
+    configSchema: {
+      type: ["object", "null"],
+      additionalProperties: false,
+      properties: {
+        by: { type: "string", default: "client.address", description: "The input that makes requests alike" },
+        factor: {
+          type: "number",
+          minimum: 1,
+          default: 1.25,
+          description: "How much more than its share of the requests in flight an endpoint may have",
+        },
+      },
+    },
+  },
+  create,
+);
