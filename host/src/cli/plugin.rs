@@ -91,6 +91,20 @@ pub(super) struct New {
 enum Language {
     /// With weir-sdk.
     Rust,
+    /// With clang and wasi-libc.
+    C,
+    /// C++, with clang and libc++.
+    Cpp,
+    /// With Zig's own compiler.
+    Zig,
+    /// With Go's own compiler.
+    Go,
+    /// JavaScript, run by QuickJS.
+    Js,
+    /// TypeScript, run by QuickJS.
+    Ts,
+    /// Run by CPython.
+    Python,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -136,7 +150,7 @@ pub(super) enum PluginCliError {
 
 pub(super) fn execute(command: PluginCommand) -> Result<(), PluginCliError> {
     match command {
-        PluginCommand::New(new) => project::write(&new.name, new.kind),
+        PluginCommand::New(new) => project::write(&new.name, new.lang, new.kind),
         PluginCommand::Build { folder } => project::build(&folder).map(drop),
         PluginCommand::Test(test) => trial::test(&test),
         PluginCommand::Bench(bench) => trial::bench(&bench),

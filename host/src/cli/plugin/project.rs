@@ -1,12 +1,18 @@
 //! `weir plugin new` and `build`: a project in a folder of its own, and the component that it makes.
 
+mod guest;
+
 use std::fs;
 use std::path::Path;
 
-use super::{NewKind, PluginCliError, print, progress};
+use super::{Language, NewKind, PluginCliError, print, progress};
 
 /// Writes a project into a folder that is not there yet, or empty.
-pub(super) fn write(folder: &Path, kind: NewKind) -> Result<(), PluginCliError> {
+pub(super) fn write(
+    folder: &Path,
+    language: Language,
+    kind: NewKind,
+) -> Result<(), PluginCliError> {
     let name = folder.file_name().and_then(|name| name.to_str()).unwrap_or_default();
     let is_name = name.starts_with(|c: char| c.is_ascii_lowercase())
         && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
@@ -19,33 +25,42 @@ pub(super) fn write(folder: &Path, kind: NewKind) -> Result<(), PluginCliError> 
         let shown = folder.display();
         return Err(PluginCliError::Failed(format!("{shown} is there already, and not empty")));
     }
+    let use_of_it = match kind {
+        NewKind::Balancer => "upstreams: [{ name: app, balancer: @NAME@, … }]",
+        NewKind::Filter | NewKind::BodyFilter => "routes: [{ filters: [@NAME@], upstream: app }]",
+    };
+    let written = match language {
+        Language::Rust => in_rust(kind),
+        _ => guest::files(language, kind)?,
+    };
+    for (path, text) in written {
+        let text = text.replace("@USE@", use_of_it).replace("@NAME@", name);
+        put(&folder.join(path), &text)?;
+    }
+    let shown = folder.display();
+    let unit_tests = match language {
+        Language::Rust => "  cargo test             # runs its unit tests\n",
+        _ => "",
+    };
+    print(&format!(
+        "{shown} is written. Next:\n\n  cd {shown}\n  weir plugin build      # makes {name}.wasm\n  weir plugin test       # runs cases.yaml in the real runtime\n{unit_tests}"
+    ))
+}
+
+fn in_rust(kind: NewKind) -> guest::Files {
     let (source, cases) = match kind {
         NewKind::Balancer => (BALANCER, BALANCER_CASES),
         NewKind::Filter => (FILTER, FILTER_CASES),
         NewKind::BodyFilter => (BODY_FILTER, BODY_FILTER_CASES),
     };
-    let written = [
+    let own = [
         ("Cargo.toml", MANIFEST),
         ("src/lib.rs", source),
         ("cases.yaml", cases),
         ("README.md", README),
         (".gitignore", "/target\n/*.wasm\n"),
     ];
-    let use_of_it = match kind {
-        NewKind::Balancer => "upstreams: [{ name: app, balancer: @NAME@, … }]",
-        NewKind::Filter | NewKind::BodyFilter => "routes: [{ filters: [@NAME@], upstream: app }]",
-    };
-    for (path, text) in written {
-        let text = text.replace("@USE@", use_of_it).replace("@NAME@", name);
-        put(&folder.join(path), &text)?;
-    }
-    for (path, text) in SDK {
-        put(&folder.join(path), text)?;
-    }
-    let shown = folder.display();
-    print(&format!(
-        "{shown} is written. Next:\n\n  cd {shown}\n  weir plugin build      # makes {name}.wasm\n  weir plugin test       # runs cases.yaml in the real runtime\n  cargo test             # runs its unit tests\n"
-    ))
+    own.iter().chain(SDK).map(|(path, text)| (*path, (*text).to_owned())).collect()
 }
 
 /// Builds the project in a folder and writes `NAME.wasm` there; returns the component.
@@ -117,6 +132,8 @@ const SDK: &[(&str, &str)] = sdk![
 mod tests {
     use std::path::PathBuf;
 
+    use clap::ValueEnum as _;
+
     use super::*;
 
     fn files(folder: &Path, all: &mut Vec<PathBuf>) {
@@ -145,15 +162,40 @@ mod tests {
     }
 
     #[test]
+    fn a_project_can_be_written_in_every_language() {
+        for language in Language::value_variants() {
+            let folder = tempfile::tempdir().unwrap();
+            let project = folder.path().join("gate");
+            write(&project, *language, NewKind::Balancer).unwrap();
+            let mut written = Vec::new();
+            files(&project, &mut written);
+            assert!(written.iter().any(|path| path.ends_with("cases.yaml")), "{language:?}");
+            let own = written.iter().filter(|path| !path.starts_with(project.join("weir")));
+            for path in own {
+                let text = fs::read_to_string(path).unwrap();
+                let is_hole = |part: &str| {
+                    !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_uppercase())
+                };
+                assert!(!text.split('@').any(is_hole), "{}", path.display());
+            }
+        }
+        let project = tempfile::tempdir().unwrap().path().join("gate");
+        assert!(write(&project, Language::Go, NewKind::BodyFilter).is_err());
+    }
+
+    #[test]
     fn nothing_is_written_over() {
         let folder = tempfile::tempdir().unwrap();
         fs::write(folder.path().join("mine"), "").unwrap();
         let project = folder.path().join("gate");
         fs::create_dir(&project).unwrap();
         fs::write(project.join("mine"), "").unwrap();
-        assert!(write(&project, NewKind::Filter).is_err());
+        assert!(write(&project, Language::C, NewKind::Filter).is_err());
         for name in ["Gate", "1gate", "g ate", "..", ""] {
-            assert!(write(&folder.path().join(name), NewKind::Filter).is_err(), "{name}");
+            assert!(
+                write(&folder.path().join(name), Language::Rust, NewKind::Filter).is_err(),
+                "{name}"
+            );
         }
     }
 }

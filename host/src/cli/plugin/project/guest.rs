@@ -1,0 +1,89 @@
+//! What `weir plugin new` writes in languages other than Rust.
+
+use super::{BALANCER_CASES, FILTER_CASES};
+use crate::cli::plugin::{Language, NewKind, PluginCliError};
+
+/// Files by their paths, with `@NAME@` and the like still in them.
+pub(super) type Files = Vec<(&'static str, String)>;
+
+/// The files of a project.
+///
+/// # Errors
+///
+/// If the SDK of the language has no such plugins.
+pub(super) fn files(language: Language, kind: NewKind) -> Result<Files, PluginCliError> {
+    let Some((_, name, path, balancer, filter)) =
+        SOURCES.iter().find(|(known, ..)| *known == language)
+    else {
+        return Err(PluginCliError::Failed("there is no template for this language".to_owned()));
+    };
+    let (world, source, cases) = match kind {
+        NewKind::Balancer => ("balancer", balancer, BALANCER_CASES),
+        NewKind::Filter => ("filter", filter, FILTER_CASES),
+        NewKind::BodyFilter => {
+            let hint = "body filters are written in Rust; leave --lang out";
+            return Err(PluginCliError::Failed(hint.to_owned()));
+        }
+    };
+    let (lang, limits) = match language {
+        Language::Rust => ("rust", ""),
+        Language::C => ("c", ""),
+        Language::Cpp => ("cpp", ""),
+        Language::Zig => ("zig", ""),
+        Language::Go => ("go", ""),
+        Language::Js => ("js", ""),
+        Language::Ts => ("ts", ""),
+        // An instance takes 13 MiB before it does anything.
+        Language::Python => ("python", ", limits: { memory: 64MiB }"),
+    };
+    let mut files = vec![
+        ("plugin.yaml", MANIFEST.to_owned()),
+        (*path, (*source).to_owned()),
+        ("cases.yaml", cases.to_owned()),
+        ("README.md", README.to_owned()),
+        (".gitignore", "/build\n/node_modules\n/.venv\n/*.wasm\n".to_owned()),
+    ];
+    match language {
+        Language::Go => files.push(("go.mod", GO_MODULE.to_owned())),
+        Language::Ts => files.push(("tsconfig.json", TS_CONFIG.to_owned())),
+        _ => {}
+    }
+    let values =
+        [("@LANGUAGE@", *name), ("@LANG@", lang), ("@WORLD@", world), ("@LIMITS@", limits)];
+    for (_, text) in &mut files {
+        for (from, to) in values {
+            *text = text.replace(from, to);
+        }
+    }
+    Ok(files)
+}
+
+/// A language, its name to people, where the source goes, and the sources of a balancer and a filter.
+type Source = (Language, &'static str, &'static str, &'static str, &'static str);
+
+macro_rules! sources {
+    ($($language:ident $name:literal $path:literal $folder:literal $extension:literal),* $(,)?) => {
+        &[$((
+            Language::$language,
+            $name,
+            $path,
+            include_str!(concat!($folder, "/balancer.", $extension)),
+            include_str!(concat!($folder, "/filter.", $extension)),
+        )),*]
+    };
+}
+
+const SOURCES: &[Source] = sources![
+    C "C" "src/plugin.c" "c" "c",
+    Cpp "C++" "src/plugin.cpp" "cpp" "cpp",
+    Zig "Zig" "src/plugin.zig" "zig" "zig",
+    Go "Go" "plugin.go" "go" "go",
+    Js "JavaScript" "src/plugin.js" "js" "js",
+    Ts "TypeScript" "src/plugin.ts" "ts" "ts",
+    Python "Python" "src/plugin.py" "python" "py",
+];
+
+const MANIFEST: &str = include_str!("plugin.yaml.in");
+const README: &str = include_str!("GUEST.md.in");
+const GO_MODULE: &str = include_str!("go/go.mod.in");
+const TS_CONFIG: &str = include_str!("ts/tsconfig.json");

@@ -1,0 +1,50 @@
+// Lets requests pass that name a tenant, and tells the origin that they were checked.
+import { Changes, Reply, ensure, filter, keys, text } from "weir";
+
+class Plugin {
+  constructor(tenants, tenant) {
+    this.tenants = tenants;
+    this.tenant = tenant;
+  }
+
+  onRequest(inputs) {
+    const tenant = text(inputs[this.tenant]);
+    if (tenant === undefined || (this.tenants.length > 0 && !this.tenants.includes(tenant))) {
+      return new Reply(403, "unknown tenant\n").header("content-type", "text/plain");
+    }
+    // The context comes back with the response to this request.
+    return new Changes(inputs[this.tenant] ?? undefined).set("x-checked", "1");
+  }
+
+  onResponse(_status, _inputs, context) {
+    return new Changes().set("x-tenant", context).remove("server");
+  }
+}
+
+function create(json, needs) {
+  const { header = "x-tenant", tenants = [] } = keys(json ?? {}, { header: "string", tenants: "object" });
+  const isList = Array.isArray(tenants) && tenants.every((tenant) => typeof tenant === "string");
+  ensure(isList, "tenants: it must be a list of strings");
+  // Only what is asked for here is handed over with each request.
+  return new Plugin(tenants, needs.input(`header:${header}`));
+}
+
+export const { describe, configure, onRequest, onFetch, onResponse } = filter(
+  {
+    name: "@NAME@",
+    summary: "Requests that name a tenant",
+    configSchema: {
+      type: ["object", "null"],
+      additionalProperties: false,
+      properties: {
+        header: { type: "string", default: "x-tenant", description: "The header field that names the tenant" },
+        tenants: {
+          type: "array",
+          items: { type: "string" },
+          description: "The tenants that may pass. Left out: every one",
+        },
+      },
+    },
+  },
+  create,
+);

@@ -1,0 +1,44 @@
+"""Lets requests pass that name a tenant, and tells the origin that they were checked."""
+
+from weir import About, Refused, check_keys
+from weir.filter import Changes, Filter, Needs, Reply, Values
+
+
+class Plugin(Filter):
+    about = About(
+        name="@NAME@",
+        summary="Requests that name a tenant",
+        config_schema={
+            "type": ["object", "null"],
+            "additionalProperties": False,
+            "properties": {
+                "header": {"type": "string", "default": "x-tenant", "description": "The header field that names the tenant"},
+                "tenants": {
+                    "type": "array",
+                    "items": {"type": "string"},
+                    "description": "The tenants that may pass. Left out: every one",
+                },
+            },
+        },
+    )
+
+    def __init__(self, config, needs: Needs) -> None:
+        config = check_keys({} if config is None else config, {"header": str, "tenants": list})
+        tenants = config.get("tenants", [])
+        if not all(isinstance(tenant, str) for tenant in tenants):
+            raise Refused("tenants: each must be a string")
+        # Header fields are bytes.
+        self.tenants = {tenant.encode() for tenant in tenants}
+        # Only what is asked for here is handed over with each request.
+        self.tenant = needs.input("header:" + config.get("header", "x-tenant"))
+        needs.on_response = True
+
+    def on_request(self, inputs: Values):
+        tenant = inputs[self.tenant]
+        if tenant is None or self.tenants and tenant not in self.tenants:
+            return Reply(403, "unknown tenant\n").header("content-type", "text/plain")
+        # The context comes back with the response to this request.
+        return Changes(context=tenant).set("x-checked", "1")
+
+    def on_response(self, status: int, inputs: Values, context: bytes):
+        return Changes().set("x-tenant", context).remove("server")

@@ -1,0 +1,50 @@
+// Lets requests pass that name a tenant, and tells the origin that they were checked.
+import { type Filter, type FilterNeeds, type Json, type Values, Changes, Reply, ensure, filter, keys, text } from "weir";
+
+class Plugin implements Filter {
+  constructor(
+    private readonly tenants: string[],
+    private readonly tenant: number,
+  ) {}
+
+  onRequest(inputs: Values) {
+    const tenant = text(inputs[this.tenant]);
+    if (tenant === undefined || (this.tenants.length > 0 && !this.tenants.includes(tenant))) {
+      return new Reply(403, "unknown tenant\n").header("content-type", "text/plain");
+    }
+    // The context comes back with the response to this request.
+    return new Changes(inputs[this.tenant] ?? undefined).set("x-checked", "1");
+  }
+
+  onResponse(_status: number, _inputs: Values, context: Uint8Array) {
+    return new Changes().set("x-tenant", context).remove("server");
+  }
+}
+
+function create(json: Json, needs: FilterNeeds): Filter {
+  const { header = "x-tenant", tenants = [] } = keys(json ?? {}, { header: "string", tenants: "object" });
+  const isList = Array.isArray(tenants) && tenants.every((tenant) => typeof tenant === "string");
+  ensure(isList, "tenants: it must be a list of strings");
+  // Only what is asked for here is handed over with each request.
+  return new Plugin(tenants as string[], needs.input(`header:${header}`));
+}
+
+export const { describe, configure, onRequest, onFetch, onResponse } = filter(
+  {
+    name: "@NAME@",
+    summary: "Requests that name a tenant",
+    configSchema: {
+      type: ["object", "null"],
+      additionalProperties: false,
+      properties: {
+        header: { type: "string", default: "x-tenant", description: "The header field that names the tenant" },
+        tenants: {
+          type: "array",
+          items: { type: "string" },
+          description: "The tenants that may pass. Left out: every one",
+        },
+      },
+    },
+  },
+  create,
+);
