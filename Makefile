@@ -27,7 +27,7 @@ guests: ## rebuild the test guests from source
 	$(SDK_BUILD) guests
 
 test: ## install what tests need, build every component from source, run all tests
-	.ci/setup build plugins test
+	.ci/setup build plugins languages test
 	$(SDK_BUILD) verify
 	$(SDK_BUILD) plugins --out $(CURDIR)/target/plugins
 	$(SDK_BUILD) guests
@@ -39,7 +39,7 @@ test-only: ## run all tests with the components as they are (`cargo nextest run 
 	.ci/each-guest cargo test --workspace --quiet
 
 check: ## what CI runs: formatting, lints, documentation, dependencies, then the tests
-	.ci/setup build plugins test check
+	.ci/setup
 	$(MAKE) --no-print-directory fmt lint doc deny test
 
 fmt: ## check the formatting (`cargo fmt --all` corrects it)
