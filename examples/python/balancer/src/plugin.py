@@ -39,11 +39,11 @@ class Plugin(Balancer):
     def update(self, endpoints: list[Endpoint]) -> None:
         # Ids and weights, and the place in the update, where the load is.
         self.members = [(e.id, e.weight, index) for index, e in enumerate(endpoints) if e.weight > 0]
-        points = [
-            (hash_of(f"{endpoints[index].address}#{number}".encode()), member)
-            for member, (_, weight, index) in enumerate(self.members)
-            for number in range(40 * min(weight, 25))
-        ]
+        points = []
+        for member, (_, weight, index) in enumerate(self.members):
+            # What the names of its points have in common is hashed once.
+            common = fnv(f"{endpoints[index].address}#".encode())
+            points += [(mix(fnv(b"%d" % number, common)), member) for number in range(40 * min(weight, 25))]
         points.sort()
         self.hashes = [point for point, _ in points]
         self.ring = [self.members[member] for _, member in points]
@@ -54,7 +54,7 @@ class Plugin(Balancer):
         key = pick.inputs[self.by]
         if key is None:
             key = pick.inputs[self.client] or b""
-        start = bisect_left(self.hashes, hash_of(key)) % len(self.ring)
+        start = bisect_left(self.hashes, mix(fnv(key))) % len(self.ring)
         loads = pick.loads
         total = weights = 0
         for _, weight, index in self.members:
@@ -73,11 +73,15 @@ class Plugin(Balancer):
         return self.ring[start][0] if untried is None else untried
 
 
-def hash_of(data: bytes) -> int:
-    """FNV-1a, then MurmurHash3's finalizer."""
-    h = 2166136261
+def fnv(data: bytes, h: int = 2166136261) -> int:
+    """FNV-1a, from where another left off."""
     for byte in data:
         h = (h ^ byte) * 16777619 & 0xFFFFFFFF
+    return h
+
+
+def mix(h: int) -> int:
+    """MurmurHash3's finalizer."""
     h = (h ^ h >> 16) * 0x85EBCA6B & 0xFFFFFFFF
     h = (h ^ h >> 13) * 0xC2B2AE35 & 0xFFFFFFFF
     return h ^ h >> 16

@@ -24,12 +24,14 @@ class Bounded implements Balancer {
     this.members = endpoints
       .map(({ id, weight }, index) => ({ id, weight, index }))
       .filter((member) => member.weight > 0);
-    const points = this.members.flatMap((member) =>
-      Array.from({ length: 40 * Math.min(member.weight, 25) }, (_, number) => ({
-        hash: hash(ascii(`${endpoints[member.index].address}#${number}`)),
+    const points = this.members.flatMap((member) => {
+      // What the names of its points have in common is hashed once.
+      const common = fnv(ascii(`${endpoints[member.index].address}#`));
+      return Array.from({ length: 40 * Math.min(member.weight, 25) }, (_, number) => ({
+        hash: mix(fnv(ascii(`${number}`), common)),
         member,
-      })),
-    );
+      }));
+    });
     points.sort((a, b) => a.hash - b.hash || a.member.index - b.member.index);
     this.hashes = Uint32Array.from(points, (point) => point.hash);
     this.owners = points.map((point) => point.member);
@@ -37,7 +39,7 @@ class Bounded implements Balancer {
 
   pick({ inputs, loads }: Pick): number | undefined {
     if (this.owners.length === 0) return undefined;
-    const start = this.start(hash(inputs[this.by] ?? inputs[this.client] ?? []));
+    const start = this.start(mix(fnv(inputs[this.by] ?? inputs[this.client] ?? [])));
     let total = 0;
     let weights = 0;
     for (const { index, weight } of this.members) {
@@ -77,10 +79,14 @@ function create(json: Json, needs: BalancerNeeds): Balancer {
   return new Bounded(factor as number, needs.input(by as string), needs.input("client.address"));
 }
 
-/** FNV-1a, then MurmurHash3's finalizer. */
-function hash(bytes: Iterable<number>): number {
-  let h = 2166136261;
-  for (const byte of bytes) h = Math.imul(h ^ byte, 16777619);
+/** FNV-1a, from where another left off. */
+function fnv(bytes: ArrayLike<number>, h = 2166136261): number {
+  for (let n = 0; n < bytes.length; n++) h = Math.imul(h ^ bytes[n], 16777619);
+  return h;
+}
+
+/** MurmurHash3's finalizer. */
+function mix(h: number): number {
   h = Math.imul(h ^ (h >>> 16), 0x85ebca6b);
   h = Math.imul(h ^ (h >>> 13), 0xc2b2ae35);
   return (h ^ (h >>> 16)) >>> 0;
