@@ -52,6 +52,28 @@ fn every_example_configuration_loads_without_a_warning() {
 }
 
 #[test]
+fn the_configuration_beside_each_example_plugin_loads_without_a_warning() {
+    let copy = tempfile::tempdir().unwrap();
+    for component in ["balancer/bounded.wasm", "filter/tenants.wasm"] {
+        let path = copy.path().join(component);
+        fs::create_dir(path.parent().unwrap()).unwrap();
+        fs::write(path, "built by CI's test of the example").unwrap();
+    }
+    let mut seen = 0;
+    for entry in fs::read_dir(root("examples")).unwrap() {
+        let path = entry.unwrap().path().join("weir.yaml");
+        if path.exists() {
+            let beside = copy.path().join("weir.yaml");
+            fs::copy(&path, &beside).unwrap();
+            let config = load(&beside, &Overrides::default()).unwrap();
+            assert!(config.warnings.is_empty(), "{}: {:?}", path.display(), config.warnings);
+            seen += 1;
+        }
+    }
+    assert_eq!(seen, 8);
+}
+
+#[test]
 fn the_full_example_shows_the_defaults() {
     let full = parse(&fs::read_to_string(root("configs/full.yaml")).unwrap()).unwrap();
     let minimal = parse(&fs::read_to_string(root("configs/minimal.yaml")).unwrap()).unwrap();
