@@ -21,10 +21,13 @@ use crate::workspace::Built;
 /// The file that makes a folder a project.
 pub(crate) const MANIFEST: &str = "plugin.yaml";
 
+/// The `.gitignore` in `build/`, by which an earlier build is known.
+const MARK: &str = "# Written anew by weir plugin build.\n*\n";
+
 /// A language that components are built from, with the tools that a machine has for it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Language {
+enum Language {
     /// With clang and Debian's wasi-libc.
     C,
     /// With clang, wasi-libc and libc++.
@@ -44,7 +47,7 @@ pub enum Language {
 /// A world that a plugin is of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum World {
+enum World {
     /// Chooses endpoints.
     Balancer,
     /// Looks at requests and responses.
@@ -53,7 +56,7 @@ pub enum World {
 
 impl World {
     /// Its name in the interface.
-    pub fn name(self) -> &'static str {
+    fn name(self) -> &'static str {
         match self {
             World::Balancer => "balancer",
             World::Filter => "filter",
@@ -117,10 +120,13 @@ impl Project {
         let folder = folder.canonicalize().with_context(|| format!("find {}", folder.display()))?;
         let build = folder.join("build");
         if build.exists() {
+            let is_ours =
+                fs::read_to_string(build.join(".gitignore")).is_ok_and(|text| text == MARK);
+            ensure!(is_ours, "{} is not of an earlier build; move it elsewhere", build.display());
             fs::remove_dir_all(&build).with_context(|| format!("empty {}", build.display()))?;
         }
         let project = Project { folder, build, name, language, world };
-        project.put("", &[(".gitignore", "*\n")])?;
+        project.put("", &[(".gitignore", MARK)])?;
         Ok(project)
     }
 
@@ -164,4 +170,46 @@ fn write(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
         None => Ok(()),
     };
     made.and_then(|()| fs::write(path, bytes)).with_context(|| format!("write {}", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn project(manifest: &str) -> tempfile::TempDir {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join(MANIFEST), manifest).unwrap();
+        folder
+    }
+
+    fn fault(folder: &tempfile::TempDir) -> String {
+        format!("{:#}", Project::open(folder.path()).err().expect("it is refused"))
+    }
+
+    #[test]
+    fn a_manifest_that_is_wrong_is_told() {
+        let right = "{ name: gate, language: go, world: filter }";
+        assert!(Project::open(project(right).path()).is_ok());
+        for (manifest, expected) in [
+            ("{ name: gate, language: cobol, world: filter }", "unknown variant `cobol`"),
+            ("{ name: gate, language: go, world: proxy }", "unknown variant `proxy`"),
+            ("{ name: ../gate, language: go, world: filter }", "is no name for a component"),
+            ("{ name: gate, language: go, world: filter, lang: c }", "unknown field `lang`"),
+        ] {
+            let fault = fault(&project(manifest));
+            assert!(fault.contains(expected), "{fault}");
+        }
+    }
+
+    #[test]
+    fn only_an_earlier_build_is_removed() {
+        let folder = project("{ name: gate, language: go, world: filter }");
+        let build = folder.path().join("build");
+        fs::create_dir(&build).unwrap();
+        fs::write(build.join("mine"), "").unwrap();
+        assert!(fault(&folder).contains("not of an earlier build"));
+        fs::remove_file(build.join("mine")).unwrap();
+        fs::write(build.join(".gitignore"), MARK).unwrap();
+        assert!(Project::open(folder.path()).is_ok());
+    }
 }

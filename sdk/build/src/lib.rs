@@ -14,7 +14,6 @@ mod workspace;
 
 pub use component::component;
 pub use dist::{Entry, digest, verify, write};
-pub use guest::{Language, World};
 pub use project::build;
 pub use reference::reference;
 pub use toolchain::Toolchain;
