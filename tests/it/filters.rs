@@ -56,6 +56,42 @@ async fn headers_are_set_removed_and_filled_in_both_directions() {
 }
 
 #[tokio::test]
+async fn a_client_cannot_have_what_filters_set_removed_by_naming_it_in_connection() {
+    let (origin, auth) = (Origin::named("app").await, Origin::named("auth").await);
+    let plugins = "  - { name: h, source: builtin:headers, config: { request: { set: { x-client: '${client.address}' } } } }
+  - { name: a, source: builtin:forward-auth, config: { upstream: auth, path: /auth, copy: [x-user] }, allow: { upstreams: [auth] } }
+";
+    let upstream =
+        format!("  - {{ name: auth, endpoints: [{{ address: \"{}\" }}] }}\n", auth.address());
+    let weir = with(&origin, plugins, "h, a").upstream_after(&upstream).start().await;
+    let client = weir.client(Protocol::H1).await;
+    let fields = [
+        ("connection", "x-user, X-Client, x-own"),
+        ("authorization", "Bearer good"),
+        ("x-user", "root"),
+        ("x-own", "1"),
+    ];
+    assert_eq!(send(&client, "/who", &fields).await.status, 200);
+    let head = origin.head();
+    assert_eq!(
+        (head.header("x-user"), head.header("x-client")),
+        ("ann".into(), "127.0.0.1".into())
+    );
+    assert_eq!(head.header("x-own"), "");
+}
+
+#[tokio::test]
+async fn a_filter_and_a_route_see_no_field_that_ends_here() {
+    let origin = Origin::start().await;
+    let plugins = "  - { name: h, source: builtin:headers, config: { request: { set: { x-seen: '${header:x-own}' } } } }\n";
+    let weir = with(&origin, plugins, "h").start().await;
+    let fields = [("connection", "x-own"), ("x-own", "1"), ("te", "trailers")];
+    send(&weir.client(Protocol::H1).await, "/who", &fields).await;
+    let head = origin.head();
+    assert_eq!((head.header("x-seen"), head.header("te")), (String::new(), "trailers".to_owned()));
+}
+
+#[tokio::test]
 async fn past_the_rate_the_answer_is_429_over_all_workers_and_protocols() {
     let origin = Origin::start().await;
     let plugin = "  - { name: r, source: builtin:rate-limit, config: { requests: 30, per: 1h } }\n";

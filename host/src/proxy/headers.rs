@@ -11,13 +11,20 @@ use http::{Uri, Version};
 
 use super::{Peer, Protocol};
 
-/// Turns a client's request head into the one that the origin gets: for `host`, which nearly always is the `authority` that
-/// the client asked for.
+/// Leaves of a client's request fields what is meant for the origin. `TE` stays if it asks for trailers.
 ///
-/// Fields that `Connection` names go first, so that a client cannot have the ones added here removed.
+/// What `Connection` names goes before anything is added, by filters or here, so that a client cannot have that removed.
+pub fn from_client(fields: &mut HeaderMap) {
+    let wants_trailers = wants_trailers(fields);
+    strip_connection(fields);
+    if wants_trailers {
+        fields.insert(header::TE, HeaderValue::from_static("trailers"));
+    }
+}
+
+/// Turns a request head that [`from_client`] has left into the one that the origin gets: for `host`, which nearly always is
+/// the `authority` that the client asked for.
 pub fn toward_upstream(head: &mut Parts, authority: &Authority, host: &Authority, peer: &Peer) {
-    let wants_trailers = wants_trailers(&head.headers);
-    strip_connection(&mut head.headers);
     join_cookies(&mut head.headers);
     // Only the chunked coding carries trailers (RFC 9112 §7.1.2); the length that was declared is still held to.
     if head.headers.contains_key(header::TRAILER) {
@@ -25,8 +32,7 @@ pub fn toward_upstream(head: &mut Parts, authority: &Authority, host: &Authority
     }
     // hyper answers 100-continue itself when the body is asked for.
     head.headers.remove(header::EXPECT);
-    if wants_trailers {
-        head.headers.insert(header::TE, HeaderValue::from_static("trailers"));
+    if head.headers.contains_key(header::TE) {
         head.headers.insert(header::CONNECTION, HeaderValue::from_static("te"));
     }
     add_forwarding(&mut head.headers, authority, peer);
@@ -196,6 +202,7 @@ mod tests {
             listener: 0,
         };
         let authority = "shop.example:8443".parse().unwrap();
+        from_client(&mut head.headers);
         toward_upstream(&mut head, &authority, &authority, &peer);
         head
     }

@@ -134,6 +134,8 @@ impl Proxy {
         let limits = self.state.limits(peer.listener);
         message::within(&head.headers, limits.header_bytes, limits.header_count)?;
         let checked = message::check(head)?;
+        // Before anything looks at fields or adds some: what a route matches and a filter sees is what the origin gets.
+        headers::from_client(&mut head.headers);
         let route =
             self.state.router.find(head, checked.authority.as_str()).ok_or(ProxyError::NoRoute)?;
         record.route(&route.name);
