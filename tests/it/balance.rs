@@ -194,8 +194,64 @@ async fn choosing_an_endpoint_that_does_not_exist_costs_nobody_anything() {
 }
 
 #[tokio::test]
-async fn choosing_none_costs_nobody_anything() {
-    misbehaves("pick", "none", "none").await;
+async fn a_balancer_may_let_no_endpoint_take_a_request() {
+    let origins = Origin::several::<3>().await;
+    let mut weir = bad("pick", "none", &origins).start().await;
+    for protocol in Protocol::ALL {
+        assert_eq!(weir.get(protocol, "/who").await.0, 503, "{protocol:?}");
+        let record = weir.record().await;
+        assert_eq!(record["error"], "plugin/declined", "{record}");
+    }
+    assert_eq!(counts(&origins), [0, 0, 0]);
+    let labels = ["plugin=\"bad\"", "kind=\"none\""];
+    let none = weir.metric("weir_plugin_failures_total", &labels).await;
+    assert!((none - 3.0).abs() < f64::EPSILON, "{none}");
+}
+
+#[tokio::test]
+async fn endpoints_that_are_to_get_nothing_get_nothing() {
+    let origins = Origin::several::<2>().await;
+    origins[1].set_healthy(false);
+    let health = "health: { path: /health, interval: 100ms, healthy_after: 1, unhealthy_after: 1 }";
+    for setup in [Setup::to(&origins), bad("pick", "trap", &origins)] {
+        let weir = setup.endpoint(0, "weight: 0").upstream(health).start().await;
+        weir.until_metric("backend_health_status", &[], |sum| sum == 1.0).await;
+        for protocol in Protocol::ALL {
+            assert_eq!(weir.get(protocol, "/who").await.0, 503, "{protocol:?}");
+        }
+    }
+    let weir = bad("pick", "trap", &origins).endpoint(0, "weight: 0").start().await;
+    who(&weir.client(Protocol::H3).await, 10).await;
+    assert_eq!(counts(&origins), [0, 10], "the host's own round robin");
+}
+
+#[tokio::test]
+async fn a_balancer_learns_how_requests_ended() {
+    let origin = Origin::start().await;
+    let gone = crate::support::weir::free_address();
+    // It chooses the endpoint whose number is that of the attempt: first the one that is gone.
+    let source = guest("misbehave");
+    let plugins = format!("plugins:\n  - {{ name: bad, source: \"file:{}\" }}", source.display());
+    let weir = Setup::addresses([gone, origin.address()])
+        .top(&plugins)
+        .upstream("balancer: bad")
+        .upstream("balancer_config: { in: pick, do: count-outcomes }")
+        .workers(1)
+        .start()
+        .await;
+    for protocol in Protocol::ALL {
+        who(&weir.client(protocol).await, 4).await;
+    }
+    // Told with the pick that follows: the outcomes of the last are still to come.
+    let told = async |metric: &str| {
+        let metric = format!("metric=\"{metric}\"");
+        weir.metric("weir_plugin_custom_total", &["plugin=\"bad\"", &metric]).await
+    };
+    let (failed, answered) = (told("s0").await, told("s200").await);
+    assert!((failed - 12.0).abs() < f64::EPSILON && (answered - 11.0).abs() < f64::EPSILON);
+    let observe = ["plugin=\"bad\"", "function=\"observe\""];
+    assert!(weir.metric("weir_plugin_calls_total", &observe).await >= 12.0);
+    assert!(weir.metric("weir_plugin_call_duration_seconds_count", &observe).await >= 12.0);
 }
 
 #[tokio::test]
@@ -248,9 +304,7 @@ async fn misbehaves(call: &str, act: &str, kind: &str) {
     if act == "trap" {
         assert!(counts(&origins).iter().all(|count| *count >= 150), "{:?}", counts(&origins));
     }
-    if kind != "none" {
-        weir.logged("plugin failed; another choice took its place for this request").await;
-    }
+    weir.logged("plugin failed; another choice took its place for this request").await;
     assert!(weir.memory() < 300 << 20, "{} MiB", weir.memory() >> 20);
 }
 

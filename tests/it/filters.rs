@@ -3,7 +3,7 @@
 use http::Request;
 
 use crate::support::tools::guest;
-use crate::support::{Answer, Body, Client, Origin, Protocol, Setup};
+use crate::support::{Answer, Body, Client, Origin, Protocol, RawOrigin, Setup};
 
 /// One route with these filters, which are declared so.
 fn with(origin: &Origin, plugins: &str, filters: &str) -> Setup {
@@ -322,4 +322,122 @@ async fn a_balancer_is_no_filter_and_a_filter_no_balancer() {
     let (code, _, errors) = crate::support::weir::run(&["check", "-c", config.to_str().unwrap()]);
     assert_eq!(code, 78, "{errors}");
     assert!(errors.contains("world filter"), "{errors}");
+}
+
+/// `naughty` configured so, with what else the plugin has.
+fn naughty(config: &str, extra: &str) -> String {
+    let source = guest("naughty");
+    format!("  - {{ name: n, source: \"file:{}\", config: {config} {extra} }}\n", source.display())
+}
+
+#[tokio::test]
+async fn a_status_without_content_has_none_and_the_connection_goes_on() {
+    let origin = Origin::start().await;
+    for (status, path) in [(204, "/bytes/1000"), (205, "/chunked/1000"), (304, "/bytes/1000")] {
+        let plugin = naughty(&format!("{{ do: status, count: {status}, in: response }}"), "");
+        let weir = with(&origin, &plugin, "n").start().await;
+        for protocol in Protocol::ALL {
+            let client = weir.client(protocol).await;
+            for _ in 0..3 {
+                let mut answer = client.get(path).await;
+                assert_eq!(answer.status, status, "{protocol:?}");
+                let length = answer.header("content-length").to_owned();
+                assert!(matches!(length.as_str(), "" | "0"), "{status} {protocol:?}: {length}");
+                assert_eq!(answer.count().await.unwrap(), 0, "{status} {protocol:?}");
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_status_with_content_has_an_empty_one_where_the_origin_sent_none() {
+    let answer = "HTTP/1.1 304 Not Modified\r\nContent-Length: 1000\r\nETag: \"x\"\r\n\r\n";
+    let origin = RawOrigin::answering(answer).await;
+    let plugin = naughty("{ do: status, count: 200, in: response }", "");
+    let weir = Setup::addresses([origin.address()])
+        .top(&format!("plugins:\n{plugin}"))
+        .routes("  - { name: all, filters: [n], upstream: app }")
+        .start()
+        .await;
+    for protocol in Protocol::ALL {
+        let client = weir.client(protocol).await;
+        for _ in 0..3 {
+            let mut answer = client.get("/").await;
+            assert_eq!((answer.status.as_u16(), answer.header("etag")), (200, "\"x\""));
+            assert!(matches!(answer.header("content-length"), "" | "0"), "{protocol:?}");
+            assert_eq!(answer.count().await.unwrap(), 0, "{protocol:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_client_near_the_limits_cannot_make_a_filter_fail_or_be_left_out() {
+    let origin = Origin::start().await;
+    for on_failure in ["closed", "open"] {
+        let plugin = naughty("{ do: many, count: 4 }", &format!(", on_failure: {on_failure}"));
+        let setup = with(&origin, &plugin, "n").listener("limits: { header_count: 20 }");
+        let weir = setup.start().await;
+        let names: Vec<String> = (0..17).map(|n| format!("x-own-{n}")).collect();
+        let many: Vec<_> = names.iter().map(|name| (name.as_str(), "1")).collect();
+        let few: Vec<_> = (0..4).map(|n| (["x-0", "x-1", "x-2", "x-3"][n], "mine")).collect();
+        for protocol in Protocol::ALL {
+            let client = weir.client(protocol).await;
+            let before = origin.requests();
+            assert_eq!(send(&client, "/who", &many).await.status, 431, "{protocol:?}");
+            assert_eq!(origin.requests(), before, "{on_failure} {protocol:?}");
+            // What is replaced does not count twice.
+            let fields = [&many[..12], &few[..]].concat();
+            assert_eq!(send(&client, "/who", &fields).await.status, 200, "{protocol:?}");
+            assert_eq!(origin.head().all("x-0"), ["1"], "{protocol:?}");
+        }
+        let failures = weir.metric("weir_plugin_failures_total", &["plugin=\"n\""]).await;
+        assert!(failures.abs() < f64::EPSILON, "{on_failure}: {failures}");
+    }
+}
+
+#[tokio::test]
+async fn what_an_origin_answers_is_not_held_to_the_limits_of_clients() {
+    let fields: String = (0..60).map(|n| format!("X-{n}: {}\r\n", "a".repeat(80))).collect();
+    let answer = format!("HTTP/1.1 200 OK\r\n{fields}Content-Length: 2\r\n\r\nok");
+    let origin = RawOrigin::answering(&answer).await;
+    let plugin = naughty("{ do: set, name: x-a, value: '1', in: response }", "");
+    let weir = Setup::addresses([origin.address()])
+        .listener("limits: { header_count: 20, header_bytes: 4KiB }")
+        .top(&format!("plugins:\n{plugin}"))
+        .routes("  - { name: all, filters: [n], upstream: app }")
+        .start()
+        .await;
+    for protocol in Protocol::ALL {
+        let answer = weir.client(protocol).await.get("/").await;
+        assert_eq!((answer.status.as_u16(), answer.header("x-a")), (200, "1"), "{protocol:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_fresh_instance_remembers_nothing_and_a_kept_one_does() {
+    let origin = Origin::start().await;
+    for (reuse, remembers) in [("request", false), ("worker", true)] {
+        let plugin = naughty("{ do: calls }", &format!(", reuse: {reuse}"));
+        let weir = with(&origin, &plugin, "n").workers(1).start().await;
+        for call in 1..=5 {
+            weir.get(Protocol::ALL[call % 3], "/who").await;
+            let seen = if remembers { call } else { 1 };
+            assert_eq!(origin.head().header("x-calls"), seen.to_string(), "{reuse}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_flood_of_log_lines_is_bounded_however_short_its_instances_live() {
+    let origin = Origin::start().await;
+    let plugin = naughty("{ do: log, count: 100 }", ", reuse: request");
+    let weir = with(&origin, &plugin, "n").start().await;
+    let client = weir.client(Protocol::H2).await;
+    let started = std::time::Instant::now();
+    for _ in 0..100 {
+        assert_eq!(client.get("/who").await.status, 200);
+    }
+    let seconds = started.elapsed().as_secs() as usize + 2;
+    let lines = weir.printed().matches("\"line ").count();
+    assert!((1..=20 * seconds).contains(&lines), "{lines} lines in {seconds} s");
 }

@@ -127,6 +127,33 @@ cases:
 }
 
 #[test]
+fn a_plugin_under_test_may_reach_any_space_of_the_state() {
+    let folder = tempfile::tempdir().unwrap();
+    let text = "
+config: { do: space, value: sessions }
+cases: [{ name: passes, request: { path: / }, expect: next }]
+";
+    std::fs::write(folder.path().join("cases.yaml"), text).unwrap();
+    let component = guest("naughty");
+    let component = component.to_str().unwrap();
+    let (ok, text) = weir(folder.path(), &["test", component, "--cases", "cases.yaml"]);
+    assert!(ok && text.contains("1 cases passed"), "{text}");
+    let config = "{\"do\": \"space\", \"value\": \"sessions\"}";
+    let (ok, text) = weir(folder.path(), &["bench", component, "--config", config]);
+    assert!(ok && !text.contains("failed"), "{text}");
+}
+
+#[test]
+fn inspect_tells_world_imports_needs_and_limits() {
+    let folder = tempfile::tempdir().unwrap();
+    let (ok, text) = weir(folder.path(), &["inspect", "builtin:round-robin"]);
+    assert!(ok, "{text}");
+    for line in ["world    balancer", "imports  ", "sequence true", "limits   16 MiB"] {
+        assert!(text.contains(line), "{line}: {text}");
+    }
+}
+
+#[test]
 fn recorded_traffic_is_replayed() {
     let folder = tempfile::tempdir().unwrap();
     let record = |client: &str| {

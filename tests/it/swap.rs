@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use serde_json::Value;
 
-use crate::support::tools::guest;
+use crate::support::tools::{builtin, guest};
 use crate::support::weir::WEIR;
 use crate::support::{Origin, Protocol, Setup, Weir, spawn, until};
 
@@ -112,7 +112,7 @@ async fn a_swap_takes_the_next_request_and_a_rollback_returns() {
 async fn what_cannot_serve_changes_nothing_and_says_why() {
     let origin = Origin::start().await;
     let v = Swapping::start(&origin, "").await;
-    let round_robin = std::fs::read(crate::support::tools::builtin("round-robin")).unwrap();
+    let round_robin = std::fs::read(builtin("round-robin")).unwrap();
     let wrong: [(&[u8], &str); 5] = [
         (b"no component", "not a WebAssembly component"),
         (b"\0asm\x01\0\0\0", "core module"),
@@ -130,6 +130,8 @@ async fn what_cannot_serve_changes_nothing_and_says_why() {
     assert_eq!(status["last_swap"]["outcome"], "refused");
     let refused = v.weir.metric("weir_plugin_swaps_total", &["outcome=\"refused\""]).await;
     assert!((refused - 5.0).abs() < f64::EPSILON);
+    let counted = v.weir.metric("weir_plugin_custom_total", &[]).await;
+    assert!(counted.abs() < f64::EPSILON, "what was only tried counts nowhere");
 }
 
 #[tokio::test]
@@ -179,19 +181,25 @@ async fn a_canary_gets_its_share_and_then_all() {
 #[tokio::test]
 async fn a_canary_that_fails_costs_no_request_and_goes_by_itself() {
     let origin = Origin::start().await;
-    let v = Swapping::start(&origin, "").await;
-    let (ok, _, errors) = v.swap(&version(2, "trap"), &["--share", "50", "--for", "1h"]);
-    assert!(ok, "{errors}");
-    let client = v.weir.client(Protocol::H2).await;
-    for _ in 0..100 {
-        let answer = client.get("/who").await;
-        assert_eq!(answer.status, 200);
-        assert!(answer.header("x-version").ends_with('1'));
+    let v = Swapping::start(&origin, ", on_failure: closed").await;
+    for faults in ["trap", "trap-response", "invalid-response"] {
+        let (ok, _, errors) = v.swap(&version(2, faults), &["--share", "50", "--for", "1h"]);
+        assert!(ok, "{errors}");
+        for protocol in Protocol::ALL {
+            let client = v.weir.client(protocol).await;
+            for _ in 0..50 {
+                let answer = client.get("/who").await;
+                assert_eq!(answer.status, 200, "{faults} {protocol:?}");
+                assert!(answer.header("x-version").ends_with('1'), "{faults} {protocol:?}");
+                assert_eq!(answer.header("x-generation"), "whole", "{faults} {protocol:?}");
+            }
+        }
+        let status = v.status();
+        assert_eq!(status["state"], "serving", "{faults}: {status}");
+        let last = &status["last_swap"];
+        assert_eq!(last["outcome"], "rolled_back", "{faults}");
+        assert!(last["reason"].as_str().unwrap().contains("calls failed"), "{faults}: {status}");
     }
-    let status = v.status();
-    assert_eq!(status["state"], "serving", "{status}");
-    assert_eq!(status["last_swap"]["outcome"], "rolled_back");
-    assert!(status["last_swap"]["reason"].as_str().unwrap().contains("calls failed"), "{status}");
 }
 
 #[tokio::test]
@@ -199,8 +207,8 @@ async fn a_canary_that_is_slow_goes_by_itself() {
     let origin = Origin::start().await;
     let v = Swapping::start(&origin, ", limits: { time: 500ms }").await;
     let client = v.weir.client(Protocol::H3).await;
-    // Enough calls of the first to know what one takes: each request has two, of which one in sixteen is timed.
-    for _ in 0..3500 {
+    // Enough calls of the first to know what one takes: its first ones are all timed.
+    for _ in 0..100 {
         client.get("/who").await;
     }
     let (ok, _, errors) = v.swap(&version(2, "slow"), &["--for", "1h"]);
@@ -212,7 +220,30 @@ async fn a_canary_that_is_slow_goes_by_itself() {
         (v.status()["last_swap"]["outcome"] == "rolled_back").then_some(())
     };
     until("the slow generation to go", gone).await;
-    assert!(v.status()["last_swap"]["reason"].as_str().unwrap().contains("a call takes"));
+    assert!(
+        v.status()["last_swap"]["reason"].as_str().unwrap().contains("a call of on-request takes")
+    );
+}
+
+#[tokio::test]
+async fn a_canary_that_is_far_too_slow_shows_on_a_quiet_route() {
+    let origin = Origin::start().await;
+    let v = Swapping::start(&origin, ", limits: { time: 500ms }").await;
+    let client = v.weir.client(Protocol::H2).await;
+    for generation in [1, 2] {
+        for _ in 0..12 {
+            assert_eq!(client.get("/who").await.status, 200);
+        }
+        if generation == 1 {
+            let (ok, _, errors) = v.swap(&version(2, "crawl"), &["--for", "1h"]);
+            assert!(ok, "{errors}");
+        }
+    }
+    // Another generation would have made it the one that serves: it has had its calls without a failure.
+    let (ok, _, errors) = v.swap(&version(3, "none"), &["--for", "1h"]);
+    assert!(ok, "{errors}");
+    let status = v.status();
+    assert_eq!(status["generation"]["number"], 1, "{status}");
 }
 
 #[tokio::test]
@@ -233,6 +264,121 @@ async fn a_generation_in_the_shadow_is_measured_and_decides_nothing() {
         assert!(calls >= 3.0, "{decision}: {calls}");
     }
     assert_eq!(v.status()["generation"]["number"], 1);
+    // What cannot be used is a failure of it like any other.
+    let (ok, _, errors) = v.swap(&version(4, "invalid-response"), &["--shadow", "--for", "1h"]);
+    assert!(ok, "{errors}");
+    for protocol in Protocol::ALL {
+        assert_eq!(v.version(protocol).await, 1);
+    }
+    let status = v.status();
+    assert_eq!(status["last_swap"]["outcome"], "rolled_back", "{status}");
+}
+
+#[tokio::test]
+async fn what_plugins_keep_in_the_state_outlives_a_swap() {
+    let origin = Origin::start().await;
+    let component = builtin("rate-limit");
+    let plugin = format!(
+        "plugins: [{{ name: v, source: \"file:{}\", config: {{ requests: 3, per: 1h }} }}]\n\
+         admin: {{ address: \"127.0.0.1:0\", token: {TOKEN} }}\n",
+        component.display()
+    );
+    let setup = Setup::to([&origin]).top(&plugin);
+    let weir = setup.routes("  - { name: all, filters: [v], upstream: app }").start().await;
+    let admin = Admin { address: weir.admin_address().to_string() };
+    for wanted in [200, 200] {
+        assert_eq!(weir.get(Protocol::H3, "/who").await.0, wanted);
+    }
+    let (status, body) =
+        admin.put("/api/plugins/v?for=1h", std::fs::read(component).unwrap()).await;
+    assert_eq!(status, 200, "{body}");
+    for wanted in [200, 429] {
+        assert_eq!(weir.get(Protocol::H2, "/who").await.0, wanted);
+    }
+}
+
+#[tokio::test]
+async fn a_balancer_s_old_generations_go_without_traffic_too() {
+    let origin = Origin::start().await;
+    let component = builtin("round-robin");
+    let plugin = format!(
+        "plugins: [{{ name: v, source: \"file:{}\" }}]\n\
+         admin: {{ address: \"127.0.0.1:0\", token: {TOKEN} }}\n",
+        component.display()
+    );
+    let weir = Setup::to([&origin]).top(&plugin).upstream("balancer: v").start().await;
+    for protocol in Protocol::ALL {
+        assert_eq!(weir.get(protocol, "/who").await.0, 200);
+    }
+    let admin = Admin { address: weir.admin_address().to_string() };
+    let component = std::fs::read(component).unwrap();
+    for number in [2.0, 3.0] {
+        let (status, body) = admin.put("/api/plugins/v?for=1s", component.clone()).await;
+        assert_eq!(status, 200, "{body}");
+        let serves = |generation| generation == number;
+        weir.until_metric("weir_plugin_generation", &["plugin=\"v\""], serves).await;
+    }
+    // The one before the last is kept to go back to, the first is not.
+    let is_gone = async || {
+        let metrics = weir.metrics().await;
+        let first = |line: &str| line.contains("plugin=\"v\"") && line.contains("generation=\"1\"");
+        (!metrics.lines().any(first)).then_some(())
+    };
+    until("the series of the first generation to end", is_gone).await;
+}
+
+#[tokio::test]
+async fn compiled_code_is_taken_from_the_cache_by_the_next_process() {
+    let origin = Origin::start().await;
+    let v = Swapping::start(&origin, "").await;
+    let config = v.file.with_file_name("weir.yaml");
+    let cache = tempfile::tempdir().unwrap();
+    let check = || {
+        let output = Command::new(WEIR)
+            .args(["check", "-c", config.to_str().unwrap()])
+            .env("WEIR_PLUGIN_CACHE", cache.path())
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        compiled(cache.path())
+    };
+    let first = check();
+    assert!(!first.is_empty());
+    assert_eq!(check(), first, "nothing was compiled and written again");
+}
+
+/// The files of compiled code below a folder, with the time of their last change.
+fn compiled(folder: &Path) -> Vec<(PathBuf, std::time::SystemTime)> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(folder).unwrap().map(Result::unwrap) {
+        let (path, metadata) = (entry.path(), entry.metadata().unwrap());
+        if metadata.is_dir() {
+            found.extend(compiled(&path));
+        } else if path.extension().is_none() {
+            found.push((path, metadata.modified().unwrap()));
+        }
+    }
+    found.sort();
+    found
+}
+
+#[tokio::test]
+async fn the_token_may_stand_in_a_file_or_a_variable() {
+    let origin = Origin::start().await;
+    let home = std::env::var("HOME").unwrap();
+    for (token, value) in [("file:token.txt", "from-a-file"), ("env:HOME", &home)] {
+        let setup = Setup::to([&origin]);
+        std::fs::write(setup.directory().join("token.txt"), "from-a-file\n").unwrap();
+        let top = format!("admin: {{ address: \"127.0.0.1:0\", token: \"{token}\" }}\n");
+        let weir = setup.top(&top).start().await;
+        let list = |token: &str| {
+            let mut list = Command::new(WEIR);
+            list.args(["plugin", "list", "--admin", &weir.admin_address().to_string()]);
+            list.env("WEIR_ADMIN_TOKEN", token).output().unwrap().status.success()
+        };
+        assert!(list(value), "{token}");
+        assert!(!list(token), "{token}");
+    }
 }
 
 #[tokio::test]
@@ -276,6 +422,7 @@ async fn five_hundred_swaps_under_load_fail_no_request() {
     for number in 0..500_u64 {
         let wasm = match number % 5 {
             0 => version(number % 10, "trap"),
+            3 => version(number % 10, "trap-response"),
             1 => version(number % 10, "refuse"),
             2 => b"no component".to_vec(),
             _ => version(number % 10, "none"),

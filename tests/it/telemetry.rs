@@ -230,6 +230,43 @@ async fn spans_reach_a_collector_by_the_published_protocol() {
 }
 
 #[tokio::test]
+async fn each_call_of_a_filter_has_a_span_and_each_body_one() {
+    let mut collector = Collector::start();
+    let origin = Origin::start().await;
+    let tracing =
+        format!("tracing: {{ otlp: \"http://127.0.0.1:{}\", sample: 100% }}", collector.port);
+    let replace = "{ replace: [{ from: x, to: y }], types: [text/plain], requests: true }";
+    let weir = Setup::to([&origin])
+        .telemetry(&tracing)
+        .top(&format!("plugins: [{{ name: b, source: builtin:body-replace, config: {replace} }}]"))
+        .routes("  - { name: all, filters: [b], upstream: app }")
+        .start()
+        .await;
+    for protocol in Protocol::ALL {
+        let request = Request::post("/echo").header("content-type", "text/plain");
+        let client = weir.client(protocol).await;
+        client.send(request.body("xxx".into()).unwrap()).await.text().await;
+    }
+    // The request, four of the filter, a pick and an attempt, for each protocol.
+    let spans = collector.spans(21).await;
+    for function in ["on-request", "on-response", "on-request-body", "on-response-body"] {
+        let own = |span: &&Value| {
+            let value = |name: &str| span["attributes"][name].as_str().unwrap_or("").to_owned();
+            span["name"] == "filter"
+                && value("weir.plugin.function").contains(&format!("\"{function}\""))
+                && value("weir.plugin").contains("\"b\"")
+                && value("weir.plugin.generation").contains("int_value: 1")
+        };
+        let own: Vec<_> = spans.iter().filter(own).collect();
+        assert_eq!(own.len(), 3, "{function}: {spans:#?}");
+        let is_child = |span: &&Value| {
+            spans.iter().any(|s| s["id"] == span["parent"] && s["trace"] == span["trace"])
+        };
+        assert!(own.iter().all(is_child), "{function}: {spans:#?}");
+    }
+}
+
+#[tokio::test]
 async fn a_trace_that_began_elsewhere_goes_on_at_the_origin() {
     let mut collector = Collector::start();
     let origin = Origin::start().await;

@@ -6,7 +6,7 @@ use crate::instance::Sandbox;
 use crate::plugin::{Kind, Plugin, World, check_inputs};
 
 impl Plugin {
-    /// Makes a fresh instance of a balancer and configures it; `config` is JSON text, `null` for none. Takes about 10 µs
+    /// Makes a fresh instance of a balancer and configures it; `config` is JSON text, `{}` for none. Takes about 10 µs
     /// besides what the guest does.
     ///
     /// # Errors

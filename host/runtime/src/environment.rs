@@ -1,10 +1,11 @@
 //! [`Environment`]: what a plugin can reach beyond its own memory, and [`Services`], who provides it.
 
-use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use rand::Rng as _;
 
+use crate::imports::log::{LogBudget, printable};
 use crate::state::{MemoryState, SharedState};
 
 /// How much a line that a plugin logs matters.
@@ -64,7 +65,16 @@ pub struct Environment {
     /// The plugin's own space.
     own: Arc<str>,
     /// Spaces that it shares with others.
-    spaces: Arc<[String]>,
+    spaces: Spaces,
+    /// Of all its instances together, however short they live.
+    log: Arc<Mutex<LogBudget>>,
+}
+
+#[derive(Clone, Debug)]
+enum Spaces {
+    Named(Arc<[String]>),
+    /// Every one that it asks for.
+    All,
 }
 
 impl Environment {
@@ -75,12 +85,30 @@ impl Environment {
         own: &str,
         spaces: &[String],
     ) -> Self {
-        Self { services, state, own: own.into(), spaces: spaces.into() }
+        let spaces = Spaces::Named(spaces.into());
+        Self { services, state, own: own.into(), spaces, log: Arc::default() }
     }
 
-    /// The spaces that it shares with others.
-    pub fn spaces(&self) -> &[String] {
-        &self.spaces
+    /// Lets the plugin reach every space, for trying it where no configuration says which.
+    #[must_use]
+    pub fn with_every_space(self) -> Self {
+        Self { spaces: Spaces::All, ..self }
+    }
+
+    /// The same spaces with other services, another state and a log of its own.
+    #[must_use]
+    pub fn apart(&self, services: Arc<dyn Services>, state: Arc<dyn SharedState>) -> Self {
+        Self { services, state, log: Arc::default(), ..self.clone() }
+    }
+
+    /// Writes a line to the log, as far as the plugin's budget goes.
+    pub(crate) fn log(&self, plugin: &str, level: Level, message: &str) {
+        let mut budget = self.log.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_admitted = budget.admit(plugin, Instant::now());
+        drop(budget);
+        if is_admitted {
+            self.services.log(plugin, level, &printable(message));
+        }
     }
 
     pub(crate) fn services(&self) -> &dyn Services {
@@ -96,7 +124,8 @@ impl Environment {
     pub(crate) fn key(&self, space: &str, key: &str) -> Option<Vec<u8>> {
         let (kind, space) = match space {
             "" => (b'p', &*self.own),
-            shared => (b's', self.spaces.iter().find(|name| *name == shared)?.as_str()),
+            shared if self.is_shared(shared) => (b's', shared),
+            _ => return None,
         };
         let mut whole = Vec::with_capacity(space.len() + key.len() + 2);
         whole.push(kind);
@@ -104,6 +133,13 @@ impl Environment {
         whole.push(0);
         whole.extend_from_slice(key.as_bytes());
         Some(whole)
+    }
+
+    fn is_shared(&self, space: &str) -> bool {
+        match &self.spaces {
+            Spaces::Named(names) => names.iter().any(|name| name == space),
+            Spaces::All => !space.contains('\0'),
+        }
     }
 }
 

@@ -14,7 +14,7 @@ pub use crate::bindings::filtering::{
 };
 
 impl Plugin {
-    /// Makes a fresh instance of a filter and configures it; `config` is JSON text, `null` for none. Takes about 10 µs
+    /// Makes a fresh instance of a filter and configures it; `config` is JSON text, `{}` for none. Takes about 10 µs
     /// besides what the guest does.
     ///
     /// # Errors
@@ -157,9 +157,10 @@ impl FilterInstance {
         end: bool,
     ) -> Result<BodyDecision, PluginError> {
         let Guest::WithBodies(guest) = &self.guest else { return Err(self.sees_no_bodies()) };
-        self.sandbox.call_with("on-request-body", TRANSFER_OF_BODIES, |store| {
+        let decision = self.sandbox.call_with("on-request-body", TRANSFER_OF_BODIES, |store| {
             guest.call_on_request_body(store, context, data, end)
-        })
+        })?;
+        self.check_body("on-request-body", decision)
     }
 
     /// Takes a piece of a response's body.
@@ -174,9 +175,10 @@ impl FilterInstance {
         end: bool,
     ) -> Result<BodyDecision, PluginError> {
         let Guest::WithBodies(guest) = &self.guest else { return Err(self.sees_no_bodies()) };
-        self.sandbox.call_with("on-response-body", TRANSFER_OF_BODIES, |store| {
+        let decision = self.sandbox.call_with("on-response-body", TRANSFER_OF_BODIES, |store| {
             guest.call_on_response_body(store, context, data, end)
-        })
+        })?;
+        self.check_body("on-response-body", decision)
     }
 
     /// Bytes of linear memory that it holds now.
@@ -196,6 +198,7 @@ impl FilterInstance {
             RequestDecision::Fetch(fetch) => {
                 self.bound(call, "headers of a fetch", fetch.headers.len(), MAX_EDITS)?;
                 self.bound(call, "bytes of a fetch's context", fetch.context.len(), MAX_CONTEXT)?;
+                self.bound(call, "bytes of a fetch's body", fetch.body.len(), MAX_BODY)?;
             }
         }
         Ok(decision)
@@ -212,7 +215,20 @@ impl FilterInstance {
     }
 
     fn check_reply(&self, call: &'static str, reply: &Reply) -> Result<(), PluginError> {
-        self.bound(call, "headers of a reply", reply.headers.len(), MAX_EDITS)
+        self.bound(call, "headers of a reply", reply.headers.len(), MAX_EDITS)?;
+        self.bound(call, "bytes of a reply's body", reply.body.len(), MAX_BODY)
+    }
+
+    fn check_body(
+        &self,
+        call: &'static str,
+        decision: BodyDecision,
+    ) -> Result<BodyDecision, PluginError> {
+        if let BodyDecision::Replace(piece) = &decision {
+            self.bound(call, "bytes of a piece", piece.data.len(), MAX_PIECE)?;
+            self.bound(call, "bytes of a piece's context", piece.context.len(), MAX_BODY)?;
+        }
+        Ok(decision)
     }
 
     fn bound(
@@ -252,5 +268,11 @@ const MAX_EDITS: usize = 256;
 /// Bytes that the host keeps for a request.
 const MAX_CONTEXT: usize = 16 << 10;
 
-/// Bytes that a call for a piece of a body may return: the piece, and as much to see again.
+/// Bytes of the body of a reply or a fetch, and of what is to be seen again with the next piece of a body.
+const MAX_BODY: usize = 256 << 10;
+
+/// Bytes of one piece of a body: eight times what a filter gets at once.
+const MAX_PIECE: usize = 512 << 10;
+
+/// Bytes that a call for a piece of a body may return: the piece, what to see again, and their frame.
 const TRANSFER_OF_BODIES: usize = 1 << 20;

@@ -7,7 +7,6 @@ use wasmtime::{Store, StoreContextMut};
 use crate::engine::Engine;
 use crate::environment::Environment;
 use crate::error::PluginError;
-use crate::imports::log::LogBudget;
 use crate::limits::{Deadline, Limits, Memory};
 
 /// The store that one instance of a plugin lives in.
@@ -29,7 +28,6 @@ impl Sandbox {
             environment: environment.clone(),
             memory: Memory::new(limits.memory),
             deadline: Deadline::default(),
-            log: LogBudget::default(),
         };
         let mut store = Store::new(engine.wasmtime(), state);
         store.limiter(|state| &mut state.memory);
@@ -113,7 +111,6 @@ pub(crate) struct State {
     pub(crate) environment: Environment,
     pub(crate) memory: Memory,
     pub(crate) deadline: Deadline,
-    pub(crate) log: LogBudget,
 }
 
 /// Bytes that one call may make the host copy out of the guest. It is counted before anything is allocated, so

@@ -21,8 +21,9 @@ use serde_json::{Value, json};
 use crate::config;
 use crate::control::{self, Answer};
 use crate::plugins::Plugins;
-use crate::plugins::slot::{Mode, Slot, Terms};
-use crate::plugins::watch::{TOO_LONG, chain, compile};
+use crate::plugins::compile::{self, CompileError, SwapError};
+use crate::plugins::slot::Slot;
+use crate::plugins::trial::{Mode, Terms};
 use crate::task::Tasks;
 use token::Token;
 
@@ -141,21 +142,28 @@ async fn swap(slot: Arc<Slot>, request: Request<Incoming>) -> Result<Value, Refu
     let query = request.uri().query().unwrap_or_default().to_owned();
     let terms = terms(&query, slot.canary.into())
         .map_err(|reason| Refusal::new(StatusCode::BAD_REQUEST, reason))?;
+    // Whoever waits here has not sent the component yet.
+    let turn = slot.compiler.turn().await.map_err(|error| refused(&error.into()))?;
     let body = Limited::new(request.into_body(), weir_runtime::MAX_COMPONENT).collect().await;
     let wasm = body.map_err(|error| {
         let is_large = error.is::<http_body_util::LengthLimitError>();
         let status = if is_large { StatusCode::PAYLOAD_TOO_LARGE } else { StatusCode::BAD_REQUEST };
         Refusal::new(status, format!("read the component: {error}"))
     })?;
-    let (wasm, swapping) = (wasm.to_bytes(), Arc::clone(&slot));
-    let swapped = compile(move || {
-        swapping.swap(&wasm, terms).map(|generation| generation.number).map_err(|e| chain(&e))
-    });
-    match swapped.await {
-        Some(Ok(_)) => Ok(slot.status()),
-        Some(Err(reason)) => Err(Refusal::new(StatusCode::UNPROCESSABLE_ENTITY, reason)),
-        None => Err(Refusal::new(StatusCode::UNPROCESSABLE_ENTITY, TOO_LONG)),
-    }
+    let wasm = wasm.to_bytes();
+    let swapped = compile::swap(&slot, turn, move || Ok(wasm), terms).await;
+    swapped.map(|_| slot.status()).map_err(|error| refused(&error))
+}
+
+fn refused(error: &SwapError) -> Refusal {
+    let status = match error {
+        SwapError::Compile(CompileError::Busy(_)) => StatusCode::SERVICE_UNAVAILABLE,
+        SwapError::Compile(CompileError::Thread(_) | CompileError::Broken) => {
+            StatusCode::INTERNAL_SERVER_ERROR
+        }
+        _ => StatusCode::UNPROCESSABLE_ENTITY,
+    };
+    Refusal::new(status, compile::chain(error))
 }
 
 fn terms(query: &str, default: Terms) -> Result<Terms, String> {

@@ -29,7 +29,7 @@ pub(super) enum PluginCommand {
     Test(trial::Test),
     /// Measure calls, memory and compile time of a component.
     Bench(trial::Bench),
-    /// Tell what a component is: its manifest, world, imports and needs.
+    /// Tell what a component is: its manifest, world, imports, needs and the limits that it gets by default.
     Inspect {
         /// A component, or builtin:NAME.
         component: String,
@@ -169,9 +169,11 @@ pub(super) fn execute(command: PluginCommand) -> Result<(), PluginCliError> {
 fn inspect(component: &str, config: Option<&str>, as_json: bool) -> Result<(), PluginCliError> {
     let wasm = read(component)?;
     let engine = Engine::new()?;
+    let limits = Limits::default();
     // An interpreter takes more than the default to begin with; what it really takes is shown.
-    let limits = Limits { memory: 256 << 20, ..Limits::default() };
-    let plugin = Plugin::load(&engine, component, &wasm, limits, &Environment::default())?;
+    let ample = Limits { memory: 256 << 20, ..limits };
+    let environment = Environment::default().with_every_space();
+    let plugin = Plugin::load(&engine, component, &wasm, ample, &environment)?;
     let manifest = plugin.manifest();
     let interfaces = plugin.interfaces();
     let schema: Value = serde_json::from_str(&manifest.config_schema).unwrap_or(Value::Null);
@@ -186,13 +188,15 @@ fn inspect(component: &str, config: Option<&str>, as_json: bool) -> Result<(), P
         "imports": interfaces.imports,
         "exports": interfaces.exports,
         "needs": needs.as_ref().ok(),
+        "limits": { "memory_bytes": limits.memory, "time_seconds": limits.time.as_secs_f64() },
         "config_schema": schema,
     });
     if as_json {
         return print(&format!("{about:#}\n"));
     }
     let mut text = format!(
-        "{} {}: {}\n\nworld    {}\nsha256   {}\nsize     {} bytes\nimports  {}\n",
+        "{} {}: {}\n\nworld    {}\nsha256   {}\nsize     {} bytes\nimports  {}\n\
+         limits   {} MiB of memory and {:?} a call, if the configuration does not say\n",
         manifest.name,
         manifest.version,
         manifest.summary,
@@ -200,6 +204,8 @@ fn inspect(component: &str, config: Option<&str>, as_json: bool) -> Result<(), P
         source::digest(&wasm),
         wasm.len(),
         join(&interfaces.imports),
+        limits.memory >> 20,
+        limits.time,
     );
     match needs {
         Ok(Value::Object(needs)) => {

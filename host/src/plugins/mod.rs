@@ -2,15 +2,21 @@
 //!
 //! [`Plugins`] are those of one configuration, shared by all threads. Each is a [`slot::Slot`] with its [`generation`]s; a
 //! worker sees them through a [`view::View`], in which each generation has a [`seat::Seat`] with the worker's own
-//! instance. `schema` holds configurations against what a plugin says of its own; `watch` swaps changed files in and ends
-//! trials.
+//! instance. A generation has its [`health`], by which it is left alone while it keeps failing, and its `tally`, by which a
+//! [`trial`] is judged. `schema` holds configurations against what a plugin says of its own; [`compile`] swaps a component
+//! in, `watch` those whose files changed, and ends trials.
 
+pub mod compile;
+pub mod function;
 pub mod generation;
+pub mod health;
 mod schema;
 pub mod seat;
 mod services;
 pub mod slot;
 pub mod source;
+pub(crate) mod tally;
+pub mod trial;
 pub mod view;
 pub mod watch;
 
@@ -24,6 +30,7 @@ use weir_runtime::{Engine, Environment, MemoryState, PluginError};
 
 use crate::config::{self, Config, ConfigErrors, Problem};
 use crate::telemetry::metrics::Metrics;
+use compile::Compiler;
 use services::Counting;
 use slot::{LoadError, Role, Shared, Slot, Use};
 use source::SourceError;
@@ -77,12 +84,13 @@ impl Plugins {
             engine: engine.map_err(PluginsError::Engine)?,
             version: Arc::new(AtomicU64::new(1)),
             changed: Arc::new(Notify::new()),
+            compiler: Compiler::default(),
         };
         let state = Arc::new(MemoryState::new(config.state.memory));
         let mut slots = Vec::with_capacity(config.plugins.len());
         let mut problems = Vec::new();
         for (index, plugin) in config.plugins.iter().enumerate() {
-            let wasm = source::read(plugin)
+            let component = source::read(plugin)
                 .map_err(|source| PluginsError::Source { name: plugin.name.clone(), source })?;
             let own = metrics.plugin(&plugin.name);
             let services = Arc::new(Counting::new(own.clone()));
@@ -93,7 +101,7 @@ impl Plugins {
                 &plugin.spaces,
             );
             let uses = uses(config, index);
-            match Slot::new(plugin, &wasm, uses, &shared, environment, own) {
+            match Slot::new(plugin, &component, uses, &shared, environment, own) {
                 Ok(slot) => slots.push(Arc::new(slot)),
                 Err(LoadError::Config(faults)) => problems.extend(
                     faults.iter().map(|(path, message)| fault(config, plugin, path, message)),

@@ -8,8 +8,10 @@ use std::time::Instant;
 
 use weir_runtime::{FilterInstance, PluginError};
 
+use super::function::Function;
 use super::generation::{Failure, Generation};
 use super::slot::Slot;
+use super::tally::{TIMED_EVERY, TIMED_FIRST};
 use crate::config::Reuse;
 use crate::proxy::input::{Inputs, ResponseInputs};
 use crate::telemetry::metrics;
@@ -22,7 +24,7 @@ pub struct Seat {
     pub is_on_trial: Cell<bool>,
     kept: RefCell<Option<Running>>,
     shape: OnceCell<Rc<Shape>>,
-    functions: [OnceCell<metrics::Function>; 5],
+    functions: [OnceCell<metrics::Function>; Function::COUNT],
     calls: Cell<u32>,
 }
 
@@ -37,34 +39,6 @@ pub struct Shape {
     pub inputs: Inputs,
     /// What it is given of a response.
     pub response_inputs: ResponseInputs,
-}
-
-/// A function of a filter.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Function {
-    /// `on-request`
-    Request,
-    /// `on-fetch`
-    Fetch,
-    /// `on-response`
-    Response,
-    /// `on-request-body`
-    RequestBody,
-    /// `on-response-body`
-    ResponseBody,
-}
-
-impl Function {
-    /// Its name in WIT, and in metrics and traces.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Request => "on-request",
-            Self::Fetch => "on-fetch",
-            Self::Response => "on-response",
-            Self::RequestBody => "on-request-body",
-            Self::ResponseBody => "on-response-body",
-        }
-    }
 }
 
 impl Seat {
@@ -86,25 +60,29 @@ impl Seat {
     /// [`Failure`] if none can be made.
     pub fn shape(&self, slot: &Slot) -> Result<&Rc<Shape>, Failure> {
         if self.shape.get().is_none() {
-            self.generation.admit()?;
-            let made = self.instantiate(slot).inspect_err(|error| self.fail(slot, error))?;
+            // The call that follows is the probe, if there is to be one.
+            self.generation.admit_instance(Function::Request)?;
+            let failed = |error: &PluginError| self.fail(slot, Function::Request, error);
+            let made = self.instantiate(slot).inspect_err(failed)?;
             *self.kept.borrow_mut() = Some(made);
         }
         let missing = || PluginError::invalid(&slot.name, "configure: it told no needs");
         Ok(self.shape.get().ok_or_else(missing)?)
     }
 
-    /// Calls a function of the filter on the kept instance, or a fresh one. An error throws the instance away.
+    /// Calls a function of the filter on the kept instance, or a fresh one, and checks what it returns. An error in either
+    /// throws the instance away.
     ///
     /// # Errors
     /// [`Failure`]: what went wrong, or that the plugin is not to be called.
-    pub fn call<T>(
+    pub fn call<T, U>(
         &self,
         slot: &Slot,
         function: Function,
         call: impl FnOnce(&mut FilterInstance) -> Result<T, PluginError>,
-    ) -> Result<T, Failure> {
-        self.generation.admit()?;
+        check: impl FnOnce(T) -> Result<U, String>,
+    ) -> Result<U, Failure> {
+        self.generation.admit(function)?;
         let kept = self.kept.borrow_mut().take();
         let running = match kept {
             Some(running) => Ok(running),
@@ -112,39 +90,32 @@ impl Seat {
         };
         let called = running.and_then(|mut running| {
             let result = self.measure(function, || call(&mut running.instance))?;
+            let checked = check(result).map_err(|what| PluginError::invalid(&slot.name, what))?;
             running.recount();
             if slot.reuse == Reuse::Worker {
                 *self.kept.borrow_mut() = Some(running);
             }
-            Ok(result)
+            Ok(checked)
         });
         match called {
             Ok(result) => {
-                self.generation.succeeded();
+                self.generation.succeeded(function);
                 Ok(result)
             }
             Err(error) => {
-                self.fail(slot, &error);
+                self.fail(slot, function, &error);
                 Err(error.into())
             }
         }
     }
 
-    /// Notes that what a call returned cannot be used, and throws the instance away.
-    pub fn reject(&self, slot: &Slot, what: String) -> Failure {
-        *self.kept.borrow_mut() = None;
-        let error = PluginError::invalid(&slot.name, what);
-        self.fail(slot, &error);
-        error.into()
-    }
-
-    fn fail(&self, slot: &Slot, error: &PluginError) {
+    fn fail(&self, slot: &Slot, function: Function, error: &PluginError) {
         let consequence = match slot.on_failure {
             _ if self.is_on_trial.get() => "the generation before took its place for this request",
             crate::config::OnFailure::Closed => "the request is answered with 503",
             crate::config::OnFailure::Open => "the request goes on without it",
         };
-        self.generation.failed(error, consequence);
+        self.generation.failed(function, error, consequence);
         if self.is_on_trial.get() {
             slot.review();
         }
@@ -159,8 +130,11 @@ impl Seat {
         self.calls.set(calls.wrapping_add(1));
         let is_on_trial = self.is_on_trial.get();
         // Reading the clock twice costs a fifth of the call: one in so many is timed.
-        let timed = (is_on_trial || calls.is_multiple_of(TIMED_EVERY)).then(Instant::now);
+        let is_timed = is_on_trial || calls < TIMED_FIRST || calls.is_multiple_of(TIMED_EVERY);
+        // Nothing is warm in the first call of a function, and that is not the plugin's doing.
+        let is_first = function.of(&self.functions).get().is_none();
         let metrics = self.function(function);
+        let timed = is_timed.then(Instant::now);
         metrics.calls.inc();
         if is_on_trial {
             self.generation.tally.trial_calls.fetch_add(1, Ordering::Relaxed);
@@ -169,14 +143,15 @@ impl Seat {
         if let Some(start) = timed {
             let duration = start.elapsed();
             metrics.duration.observe(duration.as_secs_f64());
-            self.generation.tally.time(duration);
+            if !is_first {
+                self.generation.tally.time(function, duration);
+            }
         }
         result
     }
 
     fn function(&self, function: Function) -> &metrics::Function {
-        #[allow(clippy::indexing_slicing, reason = "there are as many as functions")]
-        let cell = &self.functions[function as usize];
+        let cell = function.of(&self.functions);
         cell.get_or_init(|| self.generation.metrics.function(function.name()))
     }
 
@@ -247,6 +222,3 @@ impl Drop for Counted {
 fn signed(bytes: usize) -> i64 {
     i64::try_from(bytes).unwrap_or(i64::MAX)
 }
-
-/// One call in so many is timed for the histogram.
-pub const TIMED_EVERY: u32 = 16;

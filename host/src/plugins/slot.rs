@@ -4,17 +4,22 @@
 //! or all, or copies of them (in the shadow). What it fails at is done again by the one that serves, so that trying
 //! costs no request; when it fails too often or takes longer it is gone at once, and otherwise it serves when its time is over.
 
+mod status;
+
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Instant, SystemTime};
 
-use serde_json::{Value, json};
+use serde_json::Value;
 use tokio::sync::Notify;
 use weir_runtime::{
     Engine, Environment, Kind, Limits, MemoryState, Plugin, PluginError, SystemServices,
 };
 
+use super::compile::Compiler;
 use super::generation::Generation;
+use super::source::Stamp;
+use super::trial::{Mode, Terms, Trial};
 use super::{schema, source};
 use crate::config::{self, Canary, OnFailure, Reuse};
 use crate::proxy::input::{Inputs, ResponseInputs};
@@ -40,6 +45,10 @@ pub struct Slot {
     pub source: config::Source,
     /// Whether that is watched.
     pub watch: bool,
+    /// What it looked like when it was loaded.
+    pub(super) stamp: Option<Stamp>,
+    /// Whose turn it is to compile.
+    pub compiler: Compiler,
     /// Every configuration that it serves under.
     uses: Vec<Use>,
     engine: Engine,
@@ -83,48 +92,6 @@ struct Lanes {
     last_number: u64,
     /// What became of the last one that came.
     last: Option<Verdict>,
-}
-
-/// A generation on trial.
-#[derive(Debug, Clone)]
-pub struct Trial {
-    /// What is tried.
-    pub generation: Arc<Generation>,
-    /// How.
-    pub mode: Mode,
-    ends: Instant,
-}
-
-/// How a generation is tried.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub enum Mode {
-    /// It serves this share of requests, in ten thousandths.
-    Share(u32),
-    /// It is called beside the one that serves, and decides nothing.
-    Shadow,
-}
-
-/// What is asked of a swap.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Terms {
-    /// How it is tried.
-    pub mode: Mode,
-    /// How long.
-    pub time: Duration,
-}
-
-impl From<Canary> for Terms {
-    fn from(canary: Canary) -> Self {
-        Self { mode: Mode::share(canary.share), time: canary.time }
-    }
-}
-
-impl Mode {
-    /// A share from 0 to 1.
-    pub fn share(share: f64) -> Self {
-        #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "0 to 10,000")]
-        Self::Share((share.clamp(0.0, 1.0) * f64::from(WHOLE)).round() as u32)
-    }
 }
 
 /// What became of a generation, and when.
@@ -176,6 +143,14 @@ pub struct Shared {
     pub version: Arc<AtomicU64>,
     /// Wakes who ends trials.
     pub changed: Arc<Notify>,
+    /// Compiles one component at a time.
+    pub compiler: Compiler,
+}
+
+/// A component that was loaded and tried, and is not in use yet.
+pub struct Prepared {
+    plugin: Plugin,
+    digest: String,
 }
 
 impl Slot {
@@ -185,7 +160,7 @@ impl Slot {
     /// [`LoadError`].
     pub fn new(
         plugin: &config::Plugin,
-        wasm: &[u8],
+        component: &source::Component,
         uses: Vec<Use>,
         shared: &Shared,
         environment: Environment,
@@ -193,17 +168,9 @@ impl Slot {
     ) -> Result<Self, LoadError> {
         let name: Arc<str> = plugin.name.as_str().into();
         let limits = Limits { memory: plugin.limits.memory, time: plugin.limits.time };
-        let compiled = Plugin::load(&shared.engine, &name, wasm, limits, &environment)?;
-        try_out(&compiled, &uses)?;
-        let first = Arc::new(Generation {
-            number: 1,
-            digest: source::digest(wasm),
-            loaded: SystemTime::now(),
-            metrics: metrics.generation(1),
-            health: Default::default(),
-            tally: Default::default(),
-            plugin: compiled,
-        });
+        let wasm = &component.wasm;
+        let loaded = load(&shared.engine, &name, wasm, limits, &uses, environment.clone())?;
+        let first = Generation::new(1, loaded, source::digest(wasm), metrics.generation(1));
         metrics.generation.set(1);
         let lanes =
             Lanes { serving: first, trial: None, previous: None, last_number: 1, last: None };
@@ -217,6 +184,8 @@ impl Slot {
             canary: plugin.canary,
             source: plugin.source.clone(),
             watch: plugin.watch,
+            stamp: component.stamp,
+            compiler: shared.compiler.clone(),
             uses,
             engine: shared.engine.clone(),
             limits,
@@ -233,48 +202,50 @@ impl Slot {
         (Arc::clone(&lanes.serving), lanes.trial.clone())
     }
 
-    /// Loads a component and puts it on trial. Takes as long as compiling does: not for a thread that serves.
-    ///
-    /// A trial that runs ends: if it has served for some while without a failure its generation takes over, else it goes.
+    /// Loads a component and tries it with each configuration; nothing has changed after that, well or not. Takes as long as
+    /// compiling does: not for a thread that serves.
     ///
     /// # Errors
-    /// [`LoadError`]; nothing has changed then.
-    pub fn swap(&self, wasm: &[u8], terms: Terms) -> Result<Arc<Generation>, LoadError> {
-        let loaded = self.load(wasm, terms.mode);
-        let plugin = loaded.inspect_err(|error| {
-            self.metrics.swap(Swap::Refused);
-            let mut lanes = self.lanes();
-            lanes.last = Some(Verdict {
-                generation: lanes.last_number + 1,
-                outcome: Swap::Refused,
-                reason: error.to_string(),
-                at: SystemTime::now(),
-            });
-        })?;
+    /// [`LoadError`].
+    pub fn prepare(&self, wasm: &[u8], mode: Mode) -> Result<Prepared, LoadError> {
+        // What runs in the shadow must leave no trace: neither in the state nor in the counters.
+        let environment = match mode {
+            Mode::Share(_) => self.environment.clone(),
+            Mode::Shadow => scratch(&self.environment),
+        };
+        let plugin = load(&self.engine, &self.name, wasm, self.limits, &self.uses, environment)?;
+        Ok(Prepared { plugin, digest: source::digest(wasm) })
+    }
+
+    /// Notes that a component was not taken.
+    pub fn refuse(&self, reason: String) {
+        let mut lanes = self.lanes();
+        let number = lanes.last_number + 1;
+        self.note(&mut lanes, number, Swap::Refused, reason);
+    }
+
+    /// Puts a generation on trial. A trial that runs ends: if it has served for some while without a failure its
+    /// generation takes over, else it goes.
+    pub fn install(&self, prepared: Prepared, terms: Terms) -> Arc<Generation> {
+        let Prepared { plugin, digest } = prepared;
         let mut lanes = self.lanes();
         lanes.last_number += 1;
         let number = lanes.last_number;
-        let generation = Arc::new(Generation {
-            number,
-            digest: source::digest(wasm),
-            loaded: SystemTime::now(),
-            metrics: self.metrics.generation(number),
-            health: Default::default(),
-            tally: Default::default(),
-            plugin,
-        });
+        let generation = Generation::new(number, plugin, digest, self.metrics.generation(number));
         if let Some(before) = lanes.trial.take() {
-            let proven = before.generation.tally.is_proven() && before.mode != Mode::Shadow;
-            let outcome = if proven { Swap::Promoted } else { Swap::Superseded };
-            self.settle(&mut lanes, before, outcome, "another generation came".to_owned());
+            let is_proven = before.generation.tally.is_proven() && before.mode != Mode::Shadow;
+            let (outcome, reason) = match before.fault(&lanes.serving) {
+                Some(fault) => (Swap::RolledBack, fault),
+                None if is_proven => (Swap::Promoted, "another generation came".to_owned()),
+                None => (Swap::Superseded, "another generation came".to_owned()),
+            };
+            self.settle(&mut lanes, before, outcome, reason);
         }
-        let ends = Instant::now() + terms.time;
-        let trial = Trial { generation: Arc::clone(&generation), mode: terms.mode, ends };
-        lanes.trial = Some(trial);
+        lanes.trial = Some(Trial::new(Arc::clone(&generation), terms));
         drop(lanes);
         tracing::info!(plugin = &*self.name, generation = number, "plugin on trial");
         self.announce();
-        Ok(generation)
+        generation
     }
 
     /// Goes back: ends a trial, or else returns to the generation that served before.
@@ -333,74 +304,6 @@ impl Slot {
         None
     }
 
-    /// What the admin API tells of it.
-    pub fn status(&self) -> Value {
-        let lanes = self.lanes();
-        let serving = &lanes.serving;
-        let manifest = serving.plugin.manifest();
-        let state = match &lanes.trial {
-            _ if serving.health.is_quarantined() => "quarantined",
-            Some(Trial { mode: Mode::Shadow, .. }) => "shadow",
-            Some(_) => "canary",
-            None => "serving",
-        };
-        let source = match &self.source {
-            config::Source::Builtin(name) => format!("builtin:{name}"),
-            config::Source::File(path) => format!("file:{}", path.display()),
-        };
-        let schema = serde_json::from_str(&manifest.config_schema).unwrap_or(Value::Null);
-        json!({
-            "name": &*self.name,
-            "world": serving.plugin.kind().world(),
-            "state": state,
-            "source": source,
-            "generation": generation_status(serving),
-            "trial": lanes.trial.as_ref().map(|trial| json!({
-                "generation": generation_status(&trial.generation),
-                "mode": match trial.mode { Mode::Share(_) => "share", Mode::Shadow => "shadow" },
-                "share": match trial.mode {
-                    Mode::Share(share) => Some(f64::from(share) / f64::from(WHOLE)),
-                    Mode::Shadow => None,
-                },
-                "seconds_left": trial.ends.saturating_duration_since(Instant::now()).as_secs_f64(),
-                "calls": trial.generation.tally.trial_calls.load(Ordering::Relaxed),
-            })),
-            "previous": lanes.previous.as_deref().map(generation_status),
-            "last_swap": lanes.last.as_ref().map(|last| json!({
-                "generation": last.generation,
-                "outcome": last.outcome.label(),
-                "reason": last.reason,
-                "at": seconds(last.at),
-            })),
-            "manifest": {
-                "name": manifest.name,
-                "version": manifest.version,
-                "summary": manifest.summary,
-                "config_schema": schema,
-            },
-            "limits": {
-                "memory_bytes": self.limits.memory,
-                "time_seconds": self.limits.time.as_secs_f64(),
-            },
-        })
-    }
-
-    fn load(&self, wasm: &[u8], mode: Mode) -> Result<Plugin, LoadError> {
-        // What runs in the shadow must leave no trace: neither in the state nor in the counters.
-        let environment = match mode {
-            Mode::Share(_) => self.environment.clone(),
-            Mode::Shadow => Environment::new(
-                Arc::new(SystemServices),
-                Arc::new(MemoryState::new(SHADOW_STATE)),
-                &self.name,
-                self.environment.spaces(),
-            ),
-        };
-        let plugin = Plugin::load(&self.engine, &self.name, wasm, self.limits, &environment)?;
-        try_out(&plugin, &self.uses)?;
-        Ok(plugin)
-    }
-
     /// Ends a trial that was taken out of `lanes`.
     fn settle(&self, lanes: &mut Lanes, trial: Trial, outcome: Swap, reason: String) {
         let number = trial.generation.number;
@@ -434,27 +337,24 @@ impl Slot {
 #[error("there is no generation before this one")]
 pub struct NothingBefore;
 
-impl Trial {
-    /// Why it must end, if it must.
-    fn fault(&self, serving: &Generation) -> Option<String> {
-        let tally = &self.generation.tally;
-        let failures = tally.failures.load(Ordering::Relaxed);
-        let calls = tally.trial_calls.load(Ordering::Relaxed).max(failures);
-        if failures >= FEW && failures * 100 > calls {
-            return Some(format!("{failures} of {calls} calls failed"));
-        }
-        let (new, old) = (tally.mean()?, serving.tally.mean()?);
-        (new > old * 2 + SLACK)
-            .then(|| format!("a call takes {new:?}, with the generation before {old:?}"))
-    }
+/// Compiles a component and tries it with each configuration. What is only tried reaches neither the state nor the counters
+/// of those that serve.
+fn load(
+    engine: &Engine,
+    name: &str,
+    wasm: &[u8],
+    limits: Limits,
+    uses: &[Use],
+    environment: Environment,
+) -> Result<Plugin, LoadError> {
+    let plugin = Plugin::load(engine, name, wasm, limits, &scratch(&environment))?;
+    try_out(&plugin, uses)?;
+    Ok(plugin.with_environment(environment))
 }
 
-impl super::generation::Tally {
-    /// Whether it has served enough to be relied on.
-    fn is_proven(&self) -> bool {
-        self.failures.load(Ordering::Relaxed) == 0
-            && self.trial_calls.load(Ordering::Relaxed) >= PROVEN
-    }
+/// An environment like another, with a state of its own and counters that go nowhere.
+fn scratch(like: &Environment) -> Environment {
+    like.apart(Arc::new(SystemServices), Arc::new(MemoryState::new(SCRATCH_STATE)))
 }
 
 /// Configures an instance for each use and throws it away: what a plugin refuses, it refuses before any request.
@@ -493,38 +393,9 @@ pub fn text(config: &Value) -> String {
     if config.is_null() { "{}".to_owned() } else { config.to_string() }
 }
 
-fn generation_status(generation: &Generation) -> Value {
-    let manifest = generation.plugin.manifest();
-    json!({
-        "number": generation.number,
-        "version": manifest.version,
-        "sha256": generation.digest,
-        "loaded": seconds(generation.loaded),
-        "failures": generation.tally.failures.load(Ordering::Relaxed),
-        "mean_call_seconds": generation.tally.mean().map(|mean| mean.as_secs_f64()),
-        "quarantined": generation.health.is_quarantined(),
-    })
-}
-
-fn seconds(time: SystemTime) -> f64 {
-    time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs_f64()
-}
-
 fn signed(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
 }
 
-/// All requests, in the unit of [`Mode::Share`].
-pub const WHOLE: u32 = 10_000;
-
-/// Failures that may be chance.
-const FEW: u64 = 3;
-
-/// Calls without a failure after which a generation is relied on before its time is over.
-const PROVEN: u64 = 20;
-
-/// A call may take twice the time of the old generation's and this more before it is too long.
-const SLACK: Duration = Duration::from_micros(20);
-
-/// Bytes of state of a generation in the shadow.
-const SHADOW_STATE: usize = 4 << 20;
+/// Bytes of state of a generation that is only tried, or runs in the shadow.
+const SCRATCH_STATE: usize = 4 << 20;

@@ -2,6 +2,8 @@
 
 use std::borrow::Cow;
 use std::io;
+use std::path::Path;
+use std::time::SystemTime;
 
 use sha2::{Digest as _, Sha256};
 
@@ -37,11 +39,42 @@ pub enum SourceError {
     },
 }
 
+/// A component as it was read.
+#[derive(Debug)]
+pub struct Component {
+    /// Its bytes.
+    pub wasm: Cow<'static, [u8]>,
+    /// What its file looked like just before it was read.
+    pub(super) stamp: Option<Stamp>,
+}
+
+/// What tells one version of a file from another without reading it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Stamp {
+    modified: Option<SystemTime>,
+    length: u64,
+    inode: u64,
+}
+
+impl Stamp {
+    /// Follows links, so that a link that is turned to another file (as Kubernetes updates volumes) is a change.
+    pub(super) fn of(path: &Path) -> Option<Self> {
+        use std::os::unix::fs::MetadataExt as _;
+        let metadata = std::fs::metadata(path).ok()?;
+        let modified = metadata.modified().ok();
+        Some(Self { modified, length: metadata.len(), inode: metadata.ino() })
+    }
+}
+
 /// Reads a plugin's component and checks its digest.
 ///
 /// # Errors
 /// [`SourceError`].
-pub fn read(plugin: &Plugin) -> Result<Cow<'static, [u8]>, SourceError> {
+pub fn read(plugin: &Plugin) -> Result<Component, SourceError> {
+    let stamp = match &plugin.source {
+        Source::Builtin(_) => None,
+        Source::File(path) => Stamp::of(path),
+    };
     let wasm = match &plugin.source {
         Source::Builtin(name) => Cow::Borrowed(builtin(name).ok_or(SourceError::Unknown)?),
         Source::File(path) => {
@@ -59,7 +92,7 @@ pub fn read(plugin: &Plugin) -> Result<Cow<'static, [u8]>, SourceError> {
             return Err(SourceError::Digest { expected: hex(&expected), found: hex(&found) });
         }
     }
-    Ok(wasm)
+    Ok(Component { wasm, stamp })
 }
 
 /// The embedded component of a name.

@@ -9,7 +9,8 @@ use std::sync::Arc;
 use super::Plugins;
 use super::generation::Generation;
 use super::seat::Seat;
-use super::slot::{Mode, Slot, WHOLE};
+use super::slot::Slot;
+use super::trial::{Mode, WHOLE};
 
 /// What one worker's requests see of the plugins. By the plugin's index in the configuration.
 pub struct View {
@@ -34,7 +35,7 @@ impl Pinned {
 
     /// The plugin with this index.
     pub fn lane(&self, index: usize) -> Option<&Lane> {
-        self.view.lanes.get(index)
+        self.view.lane(index)
     }
 }
 
@@ -66,6 +67,11 @@ impl View {
         let lanes = plugins.slots().iter().enumerate();
         let lanes = lanes.map(|(index, slot)| Lane::new(slot, old.get(index))).collect();
         Self { version, lanes }
+    }
+
+    /// The plugin with this index.
+    pub fn lane(&self, index: usize) -> Option<&Lane> {
+        self.lanes.get(index)
     }
 
     /// Whether nothing has changed since.

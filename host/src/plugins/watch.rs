@@ -3,13 +3,14 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use tokio::time::{Instant, sleep, sleep_until};
 
-use super::Plugins;
-use super::slot::{LoadError, Slot, Terms};
-use super::source::MAX_BYTES;
+use super::slot::Slot;
+use super::source::{MAX_BYTES, Stamp};
+use super::trial::Terms;
+use super::{Plugins, compile};
 use crate::config::Source;
 use crate::task::Tasks;
 
@@ -54,6 +55,11 @@ async fn review(plugins: &Plugins) {
 /// A file that a plugin was loaded from.
 struct Watched {
     slot: Arc<Slot>,
+    file: Follow,
+}
+
+/// A file that is looked at now and then.
+struct Follow {
     path: PathBuf,
     /// What was loaded, or refused.
     known: Option<Stamp>,
@@ -61,34 +67,37 @@ struct Watched {
     seen: Option<Stamp>,
 }
 
-/// What tells one version of a file from another without reading it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Stamp {
-    modified: Option<SystemTime>,
-    length: u64,
-    inode: u64,
-}
-
-impl Stamp {
-    /// Follows links, so that a link that is turned to another file (as Kubernetes updates volumes) is a change.
-    fn of(path: &Path) -> Option<Self> {
-        use std::os::unix::fs::MetadataExt as _;
-        let metadata = fs::metadata(path).ok()?;
-        let modified = metadata.modified().ok();
-        Some(Self { modified, length: metadata.len(), inode: metadata.ino() })
-    }
-}
-
 impl Watched {
     fn new(slot: &Arc<Slot>) -> Option<Self> {
         let Source::File(path) = &slot.source else { return None };
-        let stamp = Stamp::of(path);
-        slot.watch.then(|| Self {
-            slot: Arc::clone(slot),
-            path: path.clone(),
-            known: stamp,
-            seen: stamp,
-        })
+        let (slot, file) = (Arc::clone(slot), Follow::new(path.clone(), slot.stamp));
+        slot.watch.then_some(Self { slot, file })
+    }
+
+    async fn swap(&self) {
+        let (slot, path) = (&self.slot, self.file.path.clone());
+        let shown = path.display().to_string();
+        tracing::info!(plugin = &*slot.name, file = shown, "file changed; swapping the plugin");
+        let turn = loop {
+            if let Ok(turn) = slot.compiler.turn().await {
+                break turn;
+            }
+        };
+        let terms = Terms::from(slot.canary);
+        if let Err(error) = compile::swap(slot, turn, move || read(&path), terms).await {
+            tracing::error!(
+                plugin = &*slot.name,
+                file = shown,
+                reason = compile::chain(&error),
+                "the changed file was refused; the plugin serves as before"
+            );
+        }
+    }
+}
+
+impl Follow {
+    fn new(path: PathBuf, known: Option<Stamp>) -> Self {
+        Self { path, known, seen: known }
     }
 
     /// Whether there is a new version that nobody is writing to any more.
@@ -102,33 +111,14 @@ impl Watched {
         }
         is_new
     }
-
-    async fn swap(&self) {
-        let (slot, path) = (Arc::clone(&self.slot), self.path.clone());
-        let shown = path.display().to_string();
-        tracing::info!(plugin = &*slot.name, file = shown, "file changed; swapping the plugin");
-        let terms = Terms::from(slot.canary);
-        let swapped = compile(move || {
-            let wasm = read(&path).map_err(|error| error.to_string())?;
-            slot.swap(&wasm, terms).map_err(|error: LoadError| chain(&error))
-        });
-        if let Err(reason) = swapped.await.unwrap_or_else(|| Err(TOO_LONG.to_owned())) {
-            tracing::error!(
-                plugin = &*self.slot.name,
-                file = shown,
-                reason,
-                "the changed file was refused; the plugin serves as before"
-            );
-        }
-    }
 }
 
 async fn follow(mut files: Vec<Watched>) {
     loop {
         sleep(LOOK_EVERY).await;
-        for file in &mut files {
-            if file.has_changed() {
-                file.swap().await;
+        for watched in &mut files {
+            if watched.file.has_changed() {
+                watched.swap().await;
             }
         }
     }
@@ -141,41 +131,26 @@ fn read(path: &Path) -> std::io::Result<Vec<u8>> {
     Ok(wasm)
 }
 
-/// Runs what compiles on a thread of its own, and gives up on it (`None`) after two minutes. The thread ends by
-/// itself; a component that takes so long has at most [`MAX_BYTES`] to keep it busy with.
-pub async fn compile<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Option<T> {
-    let (done, result) = tokio::sync::oneshot::channel();
-    let spawned = std::thread::Builder::new().name("plugin-compiler".to_owned()).spawn(move || {
-        // Nobody waits any more if this fails.
-        let _ = done.send(work());
-    });
-    spawned.ok()?;
-    tokio::time::timeout(COMPILE, result).await.ok()?.ok()
-}
-
-/// An error with its causes, in one line.
-pub fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(error) = source {
-        let cause = error.to_string();
-        if !text.contains(&cause) {
-            text.push_str(": ");
-            text.push_str(&cause);
-        }
-        source = error.source();
-    }
-    text
-}
-
-/// Why a swap did not happen in time.
-pub const TOO_LONG: &str = "compiling it takes longer than two minutes";
-
-/// How long a component may take to compile; the largest known ones take half a minute.
-const COMPILE: Duration = Duration::from_secs(120);
-
 /// How often files are looked at.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// How often a trial is looked at.
 const REVIEW_EVERY: Duration = Duration::from_millis(200);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_that_is_replaced_while_the_first_version_compiles_is_a_change() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("p.wasm");
+        fs::write(&path, b"one").unwrap();
+        let loaded = Stamp::of(&path);
+        fs::write(&path, b"another").unwrap();
+        let mut file = Follow::new(path, loaded);
+        assert!(!file.has_changed(), "it may still be being written");
+        assert!(file.has_changed());
+        assert!(!file.has_changed());
+    }
+}

@@ -8,15 +8,15 @@ use http::uri::{Authority, PathAndQuery};
 use http::{Method, Request, Response, StatusCode, Uri};
 use weir_runtime::filter::{Edit, Fetch, Header, Reply};
 
-use crate::config::ListenerLimits;
+use super::message;
 use crate::listen::body::Body;
 
 /// Edits that were checked.
 #[derive(Debug, Default, PartialEq)]
 pub struct Edits {
     checked: Vec<Checked>,
-    /// What they add to a header section: fields, and bytes counted as for the limits.
-    added: (usize, usize),
+    /// Bytes that they put into a header section, counted as for the limits of messages.
+    added: usize,
     /// Whether the message's body is to be handed over.
     pub wants_body: bool,
     /// The upstream that a request is to go to, by its index.
@@ -95,30 +95,20 @@ impl Edits {
         Ok(())
     }
 
+    /// Checks a field and charges the plugin for it. What was in the message before is not its doing, and nothing that a
+    /// client sends may make it fail.
     fn field(&mut self, field: Header) -> Result<(HeaderName, HeaderValue), String> {
         let (name, value) = self::field(field)?;
-        self.added.0 += 1;
-        self.added.1 += name.as_str().len() + value.len() + FIELD_OVERHEAD;
+        self.added += name.as_str().len() + value.len() + FIELD_OVERHEAD;
+        if self.added > MAX_ADDED {
+            return Err(format!("its header fields have more than {MAX_ADDED} bytes"));
+        }
         Ok((name, value))
     }
 
-    /// Whether a header section stays within the limits with what is added. What is replaced is counted twice: an
-    /// estimate that errs on the small side of the limits.
-    ///
-    /// # Errors
-    /// Says that it does not.
-    pub fn within(&self, fields: &HeaderMap, limits: &ListenerLimits) -> Result<(), String> {
-        if self.added.0 == 0 {
-            return Ok(());
-        }
-        let size = |(name, value): (&HeaderName, &HeaderValue)| {
-            name.as_str().len() + value.len() + FIELD_OVERHEAD
-        };
-        let bytes = fields.iter().map(size).sum::<usize>() + self.added.1;
-        if bytes > limits.header_bytes || fields.len() + self.added.0 > limits.header_count {
-            return Err("it makes the header section larger than the listener's limits".to_owned());
-        }
-        Ok(())
+    /// Whether a header section may be larger after them.
+    pub fn adds_fields(&self) -> bool {
+        self.added > 0
     }
 
     /// Changes a request's head and the authority that it is for.
@@ -135,13 +125,21 @@ impl Edits {
         }
     }
 
-    /// Changes a response's head.
+    /// Changes a response's head. Where a status without content is set or replaced the body goes, and what was said of it:
+    /// on no protocol may there be a length that is not met.
     pub fn apply_to_response(self, response: &mut Response<Body>) {
+        let before = response.status();
         for edit in self.checked {
             match edit {
                 Checked::Status(status) => *response.status_mut() = status,
                 other => other.apply(response.headers_mut()),
             }
+        }
+        let after = response.status();
+        if after != before && (message::is_bodiless(before) || message::is_bodiless(after)) {
+            *response.body_mut() = Body::empty();
+            response.headers_mut().remove(header::CONTENT_LENGTH);
+            response.headers_mut().remove(header::TRAILER);
         }
     }
 }
@@ -167,16 +165,14 @@ impl Checked {
 ///
 /// # Errors
 /// What is wrong with it.
-pub fn reply(reply: Reply, limits: &ListenerLimits) -> Result<Response<Body>, String> {
+pub fn reply(reply: Reply) -> Result<Response<Body>, String> {
     let status = status(reply.status)?;
     let mut edits = Edits::default();
     for field in reply.headers {
         let (name, value) = edits.field(field)?;
         edits.checked.push(Checked::Append(name, value));
     }
-    edits.within(&HeaderMap::new(), limits)?;
-    let is_bodiless = matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
-    let body = if is_bodiless { Body::empty() } else { Body::full(reply.body) };
+    let body = if message::is_bodiless(status) { Body::empty() } else { Body::full(reply.body) };
     let mut response = Response::new(body);
     *response.status_mut() = status;
     edits.apply_to_response(&mut response);
@@ -268,6 +264,9 @@ const FORBIDDEN: [HeaderName; 9] = [
     header::UPGRADE,
 ];
 
+/// Bytes of the header fields that one decision of a plugin may set: what a listener takes of a whole message by default.
+const MAX_ADDED: usize = 64 << 10;
+
 /// What a field counts besides its text (RFC 9114 §4.2.2).
 const FIELD_OVERHEAD: usize = 32;
 
@@ -348,25 +347,47 @@ mod tests {
     }
 
     #[test]
-    fn a_header_section_stays_within_the_limits() {
-        let limits = ListenerLimits { header_bytes: 200, header_count: 2, ..Default::default() };
-        let fields = HeaderMap::new();
-        let add = |count: usize, bytes: usize| {
-            let edit = |_| Edit::Append(header("x-a", &vec![b'a'; bytes]));
-            request((0..count).map(edit).collect()).unwrap().within(&fields, &limits)
+    fn a_plugin_is_charged_for_what_it_sets_and_for_nothing_else() {
+        let set = |count: usize, bytes: usize| {
+            let edit = |n| Edit::Set(header(&format!("x-{n}"), &vec![b'a'; bytes]));
+            request((0..count).map(edit).collect())
         };
-        assert!(add(2, 10).is_ok());
-        assert!(add(3, 10).is_err());
-        assert!(add(1, 200).is_err());
+        assert!(set(200, 10).is_ok_and(|edits| edits.adds_fields()));
+        assert!(set(1, MAX_ADDED - FIELD_OVERHEAD - 3).is_ok());
+        assert!(set(1, MAX_ADDED - FIELD_OVERHEAD - 2).is_err());
+        assert!(set(16, 4096).is_err());
+        assert!(!request(vec![Edit::Remove("x-a".to_owned())]).unwrap().adds_fields());
+    }
+
+    #[test]
+    fn a_status_without_content_ends_the_body_and_its_length() {
+        use http_body::Body as _;
+        let changed = |from: u16, to: u16| {
+            let mut response = Response::builder()
+                .status(from)
+                .header("content-length", "4")
+                .body(Body::full("text"))
+                .unwrap();
+            Edits::of_response(vec![Edit::Status(to)]).unwrap().apply_to_response(&mut response);
+            assert_eq!(response.status(), to);
+            let has_length = response.headers().contains_key("content-length");
+            assert_eq!(has_length, !response.body().is_end_stream(), "{from} to {to}");
+            has_length
+        };
+        for (from, to) in [(200, 204), (200, 205), (200, 304), (304, 200), (204, 200), (304, 204)] {
+            assert!(!changed(from, to), "{from} to {to}");
+        }
+        assert!(changed(200, 404) && changed(304, 304));
     }
 
     #[test]
     fn a_reply_of_a_status_without_body_has_none() {
         use http_body::Body as _;
         let told = |status| Reply { status, headers: Vec::new(), body: b"x".to_vec() };
-        let limits = ListenerLimits::default();
-        assert!(reply(told(304), &limits).unwrap().body().is_end_stream());
-        assert!(!reply(told(200), &limits).unwrap().body().is_end_stream());
-        assert!(reply(told(101), &limits).is_err());
+        for status in [204, 205, 304] {
+            assert!(reply(told(status)).unwrap().body().is_end_stream(), "{status}");
+        }
+        assert!(!reply(told(200)).unwrap().body().is_end_stream());
+        assert!(reply(told(101)).is_err());
     }
 }

@@ -27,12 +27,18 @@ pub enum ProxyError {
     /// A filter failed, and its plugin is closed on failure; its name, and how.
     #[error("plugin {0} failed: {1}")]
     Filter(Arc<str>, &'static str),
+    /// A response's header section is too large with what filters added.
+    #[error("header section of the response is too large with what filters added")]
+    ResponseTooLarge,
     /// No route matches.
     #[error("no route matches")]
     NoRoute,
     /// No endpoint is healthy.
     #[error("no healthy endpoint in upstream {0}")]
     NoEndpoint(Arc<str>),
+    /// The balancer lets no endpoint take the request.
+    #[error("the balancer of upstream {0} lets no endpoint take the request")]
+    Declined(Arc<str>),
     /// Every connection that the configuration allows is in use.
     #[error("connect to {endpoint}")]
     Saturated {
@@ -126,10 +132,12 @@ impl ProxyError {
                 Failure::Aborted | Failure::Length | Failure::Trailers => StatusCode::BAD_REQUEST,
             },
             Self::NoRoute => StatusCode::NOT_FOUND,
-            Self::NoEndpoint(_) | Self::Saturated { .. } | Self::Filter(..) => {
+            Self::NoEndpoint(_) | Self::Declined(_) | Self::Saturated { .. } | Self::Filter(..) => {
                 StatusCode::SERVICE_UNAVAILABLE
             }
-            Self::Connect { .. } | Self::Exchange(_) => StatusCode::BAD_GATEWAY,
+            Self::Connect { .. } | Self::Exchange(_) | Self::ResponseTooLarge => {
+                StatusCode::BAD_GATEWAY
+            }
             Self::ConnectTimeout { .. } | Self::FirstByteTimeout | Self::TotalTimeout => {
                 StatusCode::GATEWAY_TIMEOUT
             }
@@ -139,12 +147,14 @@ impl ProxyError {
     /// Who is at fault.
     pub fn side(&self) -> Side {
         match self {
-            Self::Filter(..) | Self::RequestBody(Failure::Filter) => Side::Plugin,
+            Self::Filter(..) | Self::Declined(_) | Self::RequestBody(Failure::Filter) => {
+                Side::Plugin
+            }
             Self::Malformed(_)
             | Self::HeadersTooLarge
             | Self::NotImplemented(_)
             | Self::RequestBody(_) => Side::Client,
-            Self::NoRoute => Side::Proxy,
+            Self::NoRoute | Self::ResponseTooLarge => Side::Proxy,
             _ => Side::Upstream,
         }
     }
@@ -165,8 +175,10 @@ impl ProxyError {
                 Failure::Filter => "body_filter",
             },
             Self::Filter(_, kind) => kind,
+            Self::ResponseTooLarge => "response_headers_too_large",
             Self::NoRoute => "no_route",
             Self::NoEndpoint(_) => "no_endpoint",
+            Self::Declined(_) => "declined",
             Self::Saturated { .. } => "saturated",
             Self::Connect { .. } => "connect",
             Self::ConnectTimeout { .. } => "connect_timeout",

@@ -8,13 +8,16 @@ use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use http_body::Frame;
+use weir_runtime::FilterInstance;
 use weir_runtime::filter::BodyDecision;
 
 use super::body::{Exchange, Failure};
 use crate::config::OnFailure;
 use crate::listen::body::{Body, BodyError};
-use crate::plugins::seat::{Function, Seat};
+use crate::plugins::function::Function;
+use crate::plugins::seat::Seat;
 use crate::plugins::slot::Slot;
+use crate::telemetry::trace::Span;
 
 /// A body on its way through one filter.
 pub(super) struct Filtered {
@@ -33,6 +36,8 @@ pub(super) struct Filtered {
     has_ended: bool,
     /// The exchange of a request's body, for who waits for the answer.
     exchange: Option<Rc<Exchange>>,
+    /// From the body's first byte to its last, if the request is traced.
+    span: Option<Span>,
 }
 
 impl Filtered {
@@ -43,9 +48,11 @@ impl Filtered {
         seat: &Rc<Seat>,
         context: &[u8],
         exchange: &Rc<Exchange>,
+        span: Option<Span>,
     ) -> Body {
-        let exchange = Some(Rc::clone(exchange));
-        Self::through(inner, slot, seat, Function::RequestBody, context.to_vec(), exchange)
+        let mut body = Self::new(inner, slot, seat, Function::RequestBody, context.to_vec());
+        (body.exchange, body.span) = (Some(Rc::clone(exchange)), span);
+        Body::stream(body)
     }
 
     /// Hands a response's body to a filter.
@@ -54,19 +61,21 @@ impl Filtered {
         slot: &Arc<Slot>,
         seat: &Rc<Seat>,
         context: Vec<u8>,
+        span: Option<Span>,
     ) -> Body {
-        Self::through(inner, slot, seat, Function::ResponseBody, context, None)
+        let mut body = Self::new(inner, slot, seat, Function::ResponseBody, context);
+        body.span = span;
+        Body::stream(body)
     }
 
-    fn through(
+    fn new(
         inner: Body,
         slot: &Arc<Slot>,
         seat: &Rc<Seat>,
         function: Function,
         context: Vec<u8>,
-        exchange: Option<Rc<Exchange>>,
-    ) -> Body {
-        Body::stream(Self {
+    ) -> Self {
+        Self {
             inner,
             slot: Arc::clone(slot),
             seat: Rc::clone(seat),
@@ -76,8 +85,9 @@ impl Filtered {
             is_changed: false,
             is_left_out: false,
             has_ended: false,
-            exchange,
-        })
+            exchange: None,
+            span: None,
+        }
     }
 
     /// Passes what came through the filter.
@@ -109,10 +119,14 @@ impl Filtered {
             return Ok(());
         }
         let (context, function) = (&self.context, self.function);
-        let decision = self.seat.call(&self.slot, function, |filter| match function {
+        let call = |filter: &mut FilterInstance| match function {
             Function::RequestBody => filter.on_request_body(context, &data, end),
             _ => filter.on_response_body(context, &data, end),
-        });
+        };
+        let decision = self.seat.call(&self.slot, function, call, Ok);
+        if let (Err(error), Some(span)) = (&decision, &mut self.span) {
+            span.error(error.kind());
+        }
         match decision {
             Ok(BodyDecision::Keep) => self.push(data),
             Ok(BodyDecision::Replace(piece)) => {
@@ -150,6 +164,7 @@ impl http_body::Body for Filtered {
                 return Poll::Ready(Some(Ok(frame)));
             }
             if self.has_ended {
+                self.span = None;
                 return Poll::Ready(None);
             }
             let frame = ready!(Pin::new(&mut self.inner).poll_frame(cx)).transpose();

@@ -174,8 +174,13 @@ impl ResponseInputs {
                 _ if name == "headers" => ResponseInput::Headers,
                 _ => {
                     let of_request = name.strip_prefix("request-").unwrap_or(name);
-                    all.kept.push(Input::parse(of_request).map_err(|_| unknown())?);
-                    ResponseInput::Kept(all.kept.len() - 1)
+                    let input = Input::parse(of_request).map_err(|_| unknown())?;
+                    // What is asked for twice is kept once: all header fields may be 64 KiB.
+                    let known = all.kept.iter().position(|kept| *kept == input);
+                    ResponseInput::Kept(known.unwrap_or_else(|| {
+                        all.kept.push(input);
+                        all.kept.len() - 1
+                    }))
                 }
             };
             all.inputs.push(input);
@@ -311,6 +316,22 @@ mod tests {
         fields.insert("server", "origin".parse().unwrap());
         inputs.with(&fields, &kept, |values| {
             assert_eq!(values, [Some(&b"origin"[..]), Some(b"/a"), Some(b"2")]);
+        });
+    }
+
+    #[test]
+    fn what_is_asked_for_many_times_is_kept_once() {
+        let asked = [vec!["request-headers"; 63], vec![":path"]].concat();
+        let inputs = ResponseInputs::parse(&names(&asked)).unwrap();
+        let request = http::Request::builder().uri("/a").header("x-b", "2").body(()).unwrap();
+        let (head, ()) = request.into_parts();
+        let peer = peer();
+        let kept = inputs.keep(&head, "host", &Subject::new(&peer, RequestId(7), "shop"));
+        assert_eq!(kept.0.len(), 2);
+        inputs.with(&HeaderMap::new(), &kept, |values| {
+            assert_eq!(values.len(), 64);
+            assert_eq!((values[0], values[62]), (values[1], Some(&b"x-b: 2\n"[..])));
+            assert_eq!(values[63], Some(&b"/a"[..]));
         });
     }
 }

@@ -8,7 +8,7 @@ use std::str::FromStr as _;
 use http::header::{self, HeaderMap, HeaderName};
 use http::request::Parts;
 use http::uri::Authority;
-use http::{Method, Version};
+use http::{Method, StatusCode, Version};
 
 use super::error::ProxyError;
 
@@ -47,6 +47,11 @@ pub fn within(fields: &HeaderMap, bytes: usize, count: usize) -> Result<(), Prox
     let size: usize =
         fields.iter().map(|(name, value)| name.as_str().len() + value.len() + 32).sum();
     if size > bytes { Err(ProxyError::HeadersTooLarge) } else { Ok(()) }
+}
+
+/// Whether a response of this status has no content (RFC 9110 §15.3.5, §15.3.6, §15.4.5).
+pub fn is_bodiless(status: StatusCode) -> bool {
+    matches!(status, StatusCode::NO_CONTENT | StatusCode::RESET_CONTENT | StatusCode::NOT_MODIFIED)
 }
 
 /// Removes what must not stand in trailers (RFC 9110 §6.5.1): framing, routing and connection fields.

@@ -3,6 +3,7 @@
 //! [`Proxy::serve`] is called by `listen` for each request of each protocol, on the worker's own thread. It answers every
 //! request; what can fail is in [`error`], and [`respond`] alone turns that into responses.
 
+mod ask;
 pub mod body;
 pub mod edit;
 pub mod error;
@@ -25,7 +26,6 @@ use http_body::Body as _;
 use rand::rngs::SmallRng;
 use rand::{RngExt as _, SeedableRng as _};
 
-use crate::config::ListenerLimits;
 use crate::listen::body::Body;
 use crate::plugins::view::{Pinned, View};
 use crate::route::{Action, Route};
@@ -141,21 +141,23 @@ impl Proxy {
         record.route(&route.name);
         let pinned = Pinned::new(self.view(), id.0);
         let subject = Subject::new(peer, id, &route.name);
-        let method = head.method.clone();
-        let mut chain =
-            Chain::new(&route.filters, &pinned, &subject, &self.reaches, limits, method);
+        let mut chain = Chain::new(route, &pinned, &subject, &self.reaches, limits, &head.method);
 
         let mut host = checked.authority.clone();
         let response = match chain.on_request(head, &mut host, record).await {
             Ok(Way::Back(reply)) => Ok(reply),
             Ok(Way::On(upstream)) => {
-                let going = Going { route, upstream, checked: &checked, host: &host, limits };
+                let going = Going { route, upstream, checked: &checked, host: &host };
                 self.answer(head, body, going, &chain, record).await
             }
             Err(error) => Err(error),
         };
         let response = response.unwrap_or_else(|error| fail(&error, id, record));
-        Ok(chain.on_response(response, record))
+        Ok(match chain.on_response(response, record) {
+            Ok(response) => response,
+            // Boxed: a generation on trial fails a few times, then it is gone.
+            Err(failed) => Box::pin(chain.go_on(failed, record)).await,
+        })
     }
 
     /// Does what the route says, with what the filters made of the request.
@@ -167,7 +169,7 @@ impl Proxy {
         chain: &Chain<'_>,
         record: &mut Record,
     ) -> Result<Response<Body>, ProxyError> {
-        let Going { route, upstream, checked, host, limits } = going;
+        let Going { route, upstream, checked, host } = going;
         let reach = match (upstream, &route.action) {
             (None, Action::Respond(respond)) => return Ok(respond::fixed(respond)),
             (Some(index), _) => self.reaches.get(index),
@@ -180,12 +182,12 @@ impl Proxy {
         let exchange = Exchange::start(false, record.request_bytes());
         let idle = reach.upstream().timeouts.idle;
         let mut body =
-            RequestBody::wrap(body, Rc::clone(&exchange), checked.declared, limits, idle)?;
+            RequestBody::wrap(body, Rc::clone(&exchange), checked.declared, chain.limits(), idle)?;
         if checked.declared.is_none() && !body.is_end_stream() && head.method.is_safe() {
             body = RequestBody::settle(body).await?;
         }
         if chain.wants_request_body() {
-            body = chain.on_request_body(body, &exchange);
+            body = chain.on_request_body(body, &exchange, record);
         }
         let authority = host.as_str();
         let outgoing = Outgoing { head, body, authority, subject, exchange, pinned, is_own: true };
@@ -205,7 +207,8 @@ impl Proxy {
 
     /// Closes idle connections to origins that were idle for too long, and lets go of plugins' generations that are over.
     pub fn sweep(&self) {
-        drop(self.view());
+        let view = self.view();
+        self.reaches.iter().for_each(|reach| reach.forget(&view));
         self.reaches.iter().flat_map(Reach::pools).for_each(|pool| pool.sweep());
     }
 }
@@ -224,7 +227,6 @@ struct Going<'a> {
     checked: &'a Checked,
     /// The authority that the origin is to see.
     host: &'a Authority,
-    limits: &'a ListenerLimits,
 }
 
 /// Notes a failure and makes its response.

@@ -2,8 +2,11 @@
 //!
 //! A balancer that fails costs one call: the host takes its own round robin for it, counts the failure by kind, and
 //! makes a fresh instance for the next one. While a generation is on trial, the one before it takes its place instead.
+//! A balancer that says `none` has decided: the request is answered with 503. On trial, that holds only if the one before
+//! says so too.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use http::request::Parts;
@@ -11,8 +14,10 @@ use weir_runtime::{BalancerInstance, Outcome, Pick, PluginError, TRIED};
 
 use super::Upstream;
 use crate::config::Reuse;
+use crate::plugins::function::Function;
 use crate::plugins::generation::{Failure, Generation};
-use crate::plugins::seat::{Counted, Seat, TIMED_EVERY};
+use crate::plugins::seat::{Counted, Seat};
+use crate::plugins::tally::{TIMED_EVERY, TIMED_FIRST};
 use crate::plugins::view::Lane;
 use crate::proxy::input::{Inputs, Subject};
 use crate::telemetry::metrics;
@@ -27,6 +32,15 @@ pub struct Chooser {
     /// Indexes of the healthy endpoints, as of `seen`.
     candidates: Vec<u32>,
     loads: Vec<u32>,
+}
+
+/// Why no endpoint was chosen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NoPick {
+    /// None is healthy.
+    Unhealthy,
+    /// The balancer says that none should take the request.
+    Declined,
 }
 
 /// Where a request stands in the order of its upstream's requests; kept over its attempts.
@@ -63,6 +77,7 @@ struct Balancer {
     instance: Option<Instance>,
     picks: metrics::Function,
     updates: metrics::Function,
+    observes: metrics::Function,
     calls: u32,
     /// How requests ended, for a balancer that wants to know.
     outcomes: Vec<Outcome>,
@@ -83,37 +98,48 @@ impl Chooser {
         Self { upstream, balancers: Vec::new(), seen: 0, candidates, loads }
     }
 
-    /// Chooses the endpoint of one attempt, by its id; `None` when no endpoint is healthy. `roll` decides which
-    /// generation of the balancer is asked.
+    /// Chooses the endpoint of one attempt, by its id. `roll` decides which generation of the balancer is asked.
+    ///
+    /// # Errors
+    /// [`NoPick`].
     pub fn pick(
         &mut self,
         question: &Question<'_>,
         turn: &mut Turn,
         lane: &Lane,
         roll: u32,
-    ) -> Option<u32> {
+    ) -> Result<u32, NoPick> {
         self.follow_membership();
         if self.candidates.is_empty() {
-            return None;
+            return Err(NoPick::Unhealthy);
         }
         if self.balancers.len() > 1 {
-            self.balancers.retain(|balancer| lane.knows(balancer.generation.number));
+            self.sweep(lane);
         }
         let choice = lane.choose(roll);
         let mut chosen = self.ask(choice.first, question, turn, lane);
-        if let (Err(_), Some(fallback)) = (&chosen, choice.fallback) {
-            chosen = self.ask(fallback, question, turn, lane);
+        if let (Ok(None) | Err(_), Some(fallback)) = (&chosen, choice.fallback) {
+            let before = self.ask(fallback, question, turn, lane);
+            if let (Ok(None), Ok(Some(_))) = (&chosen, &before) {
+                choice.first.generation.tally.failures.fetch_add(1, Ordering::Relaxed);
+                lane.slot.review();
+            }
+            chosen = before;
         }
-        let chosen = chosen.ok().flatten();
         if let Some(shadow) = choice.shadow {
-            let decision = match self.ask(shadow, question, turn, lane) {
-                Ok(other) if other == chosen => "same",
-                Ok(_) => "different",
-                Err(_) => "failed",
+            let decision = match (self.ask(shadow, question, turn, lane), &chosen) {
+                (Ok(other), Ok(chosen)) if other == *chosen => "same",
+                (Ok(_), _) => "different",
+                (Err(_), _) => "failed",
             };
             lane.slot.metrics.shadow(decision);
         }
-        chosen.or_else(|| self.round_robin())
+        chosen.unwrap_or_else(|_| self.round_robin()).ok_or(NoPick::Declined)
+    }
+
+    /// Lets go of generations that are over.
+    pub fn sweep(&mut self, lane: &Lane) {
+        self.balancers.retain(|balancer| lane.knows(balancer.generation.number));
     }
 
     /// Notes how a request ended, for balancers that asked for that; they are told with their next pick.
@@ -150,7 +176,7 @@ impl Chooser {
         turn: &mut Turn,
         lane: &Lane,
     ) -> Result<Option<u32>, Failure> {
-        seat.generation.admit()?;
+        seat.generation.admit(Function::Pick)?;
         let at = self.position(&seat.generation);
         let Some(balancer) = self.balancers.get_mut(at) else { return Ok(None) };
         let (upstream, candidates, loads) = (&*self.upstream, &self.candidates, &mut self.loads);
@@ -159,7 +185,7 @@ impl Chooser {
         let asked = asked.and_then(|picked| match picked {
             Some(id) if !candidates.contains(&id) => {
                 let what = format!("picked {id}, which is no healthy endpoint");
-                Err(PluginError::invalid(&lane.slot.name, what))
+                Err((Function::Pick, PluginError::invalid(&lane.slot.name, what)))
             }
             picked => Ok(picked),
         });
@@ -171,12 +197,16 @@ impl Chooser {
                 if picked.is_none() {
                     seat.generation.metrics.failure("none");
                 }
-                seat.generation.succeeded();
+                seat.generation.succeeded(Function::Pick);
                 Ok(picked)
             }
-            Err(error) => {
+            Err((function, error)) => {
                 balancer.instance = None;
-                seat.generation.failed(&error, "another choice took its place for this request");
+                seat.generation.failed(
+                    function,
+                    &error,
+                    "another choice took its place for this request",
+                );
                 if seat.is_on_trial.get() {
                     lane.slot.review();
                 }
@@ -193,9 +223,13 @@ impl Chooser {
         })
     }
 
+    /// The host's own choice: in turn, but for endpoints that are to get nothing.
     fn round_robin(&self) -> Option<u32> {
-        let turn = self.upstream.next_sequence() % self.candidates.len() as u64;
-        self.candidates.get(usize::try_from(turn).ok()?).copied()
+        let endpoints = &self.upstream.endpoints;
+        let takes = |id: &&u32| endpoints.get(**id as usize).is_some_and(|e| e.weight > 0);
+        let taking = self.candidates.iter().filter(takes).count() as u64;
+        let turn = self.upstream.next_sequence().checked_rem(taking)?;
+        self.candidates.iter().filter(takes).nth(usize::try_from(turn).ok()?).copied()
     }
 }
 
@@ -211,6 +245,7 @@ impl Balancer {
         Self {
             picks: generation.metrics.function("pick"),
             updates: generation.metrics.function("update"),
+            observes: generation.metrics.function("observe"),
             generation,
             instance: None,
             calls: 0,
@@ -225,18 +260,17 @@ impl Balancer {
         question: &Question<'_>,
         turn: &mut Turn,
         is_on_trial: bool,
-    ) -> Result<Option<u32>, PluginError> {
+    ) -> Result<Option<u32>, (Function, PluginError)> {
+        let failed = |error| (Function::Pick, error);
         let mut instance = match self.instance.take() {
             Some(instance) => instance,
-            None => self.instantiate(members.upstream)?,
+            None => self.instantiate(members.upstream).map_err(failed)?,
         };
         if instance.knows != members.membership {
-            self.tell(&mut instance, members)?;
+            self.tell(&mut instance, members).map_err(failed)?;
         }
         if !self.outcomes.is_empty() {
-            let told = instance.balancer.observe(&self.outcomes);
-            self.outcomes.clear();
-            told?;
+            self.observe(&mut instance).map_err(|error| (Function::Observe, error))?;
         }
         let needs = instance.balancer.needs();
         let sequence = if needs.sequence {
@@ -255,23 +289,28 @@ impl Balancer {
             loads.extend(members.candidates.iter().map(load));
         }
         // Reading the clock twice costs a fifth of the call: one in so many is timed.
-        let is_timed = is_on_trial || self.calls.is_multiple_of(TIMED_EVERY);
+        let calls = self.calls;
+        let is_timed = is_on_trial || calls < TIMED_FIRST || calls.is_multiple_of(TIMED_EVERY);
         let start = is_timed.then(Instant::now);
-        self.calls = self.calls.wrapping_add(1);
+        self.calls = calls.wrapping_add(1);
         self.picks.calls.inc();
         let tally = &self.generation.tally;
         if is_on_trial {
-            tally.trial_calls.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+            tally.trial_calls.fetch_add(1, Ordering::Relaxed);
         }
         let Question { head, authority, subject } = question;
         let Instance { balancer, inputs, .. } = &mut instance;
         let choice = inputs.with(head, authority, subject, |inputs| {
             balancer.pick(Pick { sequence, attempt: turn.attempt, inputs, loads })
-        })?;
+        });
+        let choice = choice.map_err(failed)?;
         if let Some(start) = start {
             let duration = start.elapsed();
             self.picks.duration.observe(duration.as_secs_f64());
-            tally.time(duration);
+            // Nothing is warm in the first call, and that is not the plugin's doing.
+            if calls > 0 {
+                tally.time(Function::Pick, duration);
+            }
         }
         instance.counted.set(instance.balancer.memory());
         self.instance = Some(instance);
@@ -285,6 +324,22 @@ impl Balancer {
             .map_err(|what| PluginError::invalid(plugin.name(), what))?;
         let counted = Counted::new(&self.generation.metrics, balancer.memory());
         Ok(Instance { balancer, inputs, knows: 0, counted })
+    }
+
+    /// Tells how requests ended, unless that keeps failing.
+    fn observe(&mut self, instance: &mut Instance) -> Result<(), PluginError> {
+        if self.generation.admit(Function::Observe).is_err() {
+            self.outcomes.clear();
+            return Ok(());
+        }
+        self.observes.calls.inc();
+        let start = Instant::now();
+        let told = instance.balancer.observe(&self.outcomes);
+        let duration = start.elapsed();
+        self.observes.duration.observe(duration.as_secs_f64());
+        self.generation.tally.time(Function::Observe, duration);
+        self.outcomes.clear();
+        told.inspect(|()| self.generation.succeeded(Function::Observe))
     }
 
     fn tell(&self, instance: &mut Instance, members: &Members<'_>) -> Result<(), PluginError> {

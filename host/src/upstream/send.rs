@@ -11,13 +11,13 @@ use http::{Method, Response};
 use http_body::Body as _;
 use tokio::time::Instant;
 
-use super::balance::{Chooser, Question, Turn};
+use super::balance::{Chooser, NoPick, Question, Turn};
 use super::body::{Bounds, Exchanged};
 use super::connect::{ConnectError, Connection, Pool};
 use super::h1::{H1Error, Received, head};
 use super::{Endpoint, Upstream};
 use crate::listen::body::Body;
-use crate::plugins::view::Pinned;
+use crate::plugins::view::{Pinned, View};
 use crate::proxy::body::Exchange;
 use crate::proxy::error::ProxyError;
 use crate::proxy::input::Subject;
@@ -71,6 +71,13 @@ impl Reach {
         &self.pools
     }
 
+    /// Lets go of the balancer's generations that are over.
+    pub fn forget(&self, view: &View) {
+        if let Some(lane) = view.lane(self.upstream.balancer) {
+            self.chooser.borrow_mut().sweep(lane);
+        }
+    }
+
     /// Sends a request to an endpoint that the balancer chooses and returns the response, its body still streaming.
     ///
     /// An endpoint that cannot be connected to is passed over for another pick, three in all. An idle
@@ -122,6 +129,7 @@ impl Reach {
                 Ok(connection) => connection,
                 Err(error) => {
                     endpoint.metrics.error("connect");
+                    self.chooser.borrow_mut().ended(id, NO_STATUS, start.elapsed());
                     if let Some(span) = &mut span {
                         span.error("connect");
                     }
@@ -138,6 +146,7 @@ impl Reach {
             let sent = self.exchange(sending, connection, body).await;
             let (received, connection) = sent.inspect_err(|error| {
                 endpoint.metrics.error(error.kind());
+                self.chooser.borrow_mut().ended(id, NO_STATUS, start.elapsed());
                 if let Some(span) = &mut span {
                     span.error(error.kind());
                 }
@@ -170,14 +179,18 @@ impl Reach {
     ) -> Result<(u32, Arc<Endpoint>, Rc<Pool>), ProxyError> {
         let span = record.span(PICK);
         let lane = pinned.lane(self.upstream.balancer);
-        let id =
-            lane.and_then(|lane| self.chooser.borrow_mut().pick(question, turn, lane, pinned.roll));
-        let chosen = id.and_then(|id| {
-            let index = usize::try_from(id).ok()?;
-            Some((id, self.upstream.endpoints.get(index)?, self.pools.get(index)?))
+        let pick = |lane| self.chooser.borrow_mut().pick(question, turn, lane, pinned.roll);
+        let picked = lane.map_or(Err(NoPick::Unhealthy), pick);
+        let chosen = picked.and_then(|id| {
+            let index = usize::try_from(id).unwrap_or(usize::MAX);
+            let (endpoint, pool) = (self.upstream.endpoints.get(index), self.pools.get(index));
+            Ok((id, endpoint.ok_or(NoPick::Unhealthy)?, pool.ok_or(NoPick::Unhealthy)?))
         });
-        let (id, endpoint, pool) =
-            chosen.ok_or_else(|| ProxyError::NoEndpoint(Arc::clone(&self.upstream.name)))?;
+        let name = || Arc::clone(&self.upstream.name);
+        let (id, endpoint, pool) = chosen.map_err(|none| match none {
+            NoPick::Unhealthy => ProxyError::NoEndpoint(name()),
+            NoPick::Declined => ProxyError::Declined(name()),
+        })?;
         if let Some(mut span) = span {
             span.attribute("weir.endpoint", endpoint.name.to_string());
             let balancer = lane.map(|lane| lane.slot.name.to_string());
@@ -233,6 +246,9 @@ struct Sending<'a> {
 
 /// Picks for one request: endpoints that refuse the connection cost one each.
 const MAX_ATTEMPTS: u32 = 3;
+
+/// What a balancer is told when no response came.
+const NO_STATUS: u16 = 0;
 
 /// Whether sending it twice does no more than once (RFC 9110 §9.2.2).
 fn is_idempotent(method: &Method) -> bool {

@@ -141,7 +141,8 @@ impl ForwardAuth {
 
 fn is_name(name: &str) -> bool {
     let is_token = |b: u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b);
-    !name.is_empty() && name.bytes().all(is_token) && !OF_THE_CONNECTION.contains(&name)
+    let is_own = OF_THE_CONNECTION.iter().any(|own| own.eq_ignore_ascii_case(name));
+    !name.is_empty() && name.bytes().all(is_token) && !is_own
 }
 
 fn root() -> String {
@@ -247,5 +248,24 @@ mod tests {
             panic!("it did not pass")
         };
         assert!(matches!(&changes.edits[..], [Edit::Remove(_)]), "forged fields go all the same");
+    }
+
+    #[test]
+    fn fields_of_the_connection_are_refused_in_any_case() {
+        for name in ["connection", "Connection", "TRANSFER-ENCODING", "Host", "x a", ""] {
+            for (send, copy) in [(vec![name], vec![]), (vec![], vec![name])] {
+                let texts = |names: Vec<&str>| names.into_iter().map(str::to_owned).collect();
+                let config = Config {
+                    upstream: "auth".to_owned(),
+                    path: root(),
+                    send: texts(send),
+                    copy: texts(copy),
+                    timeout_ms: two_seconds(),
+                    on_error: OnError::Deny,
+                };
+                let refused = ForwardAuth::new(config, &mut FilterNeeds::default());
+                assert!(refused.is_err_and(|reason| reason.contains("not the name")), "{name}");
+            }
+        }
     }
 }

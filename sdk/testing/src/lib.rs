@@ -77,6 +77,7 @@ impl Component {
         let state = Arc::new(MemoryState::new(16 << 20));
         // Every space is there: which ones a plugin may reach is the configuration's matter.
         let environment = Environment::new(Arc::clone(&world) as Arc<_>, state, "plugin", &[]);
+        let environment = environment.with_every_space();
         let plugin = Plugin::load(&Engine::new()?, "plugin", wasm, limits, &environment)?;
         Ok(Self { plugin, world })
     }

@@ -2,9 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::environment::{Level, Services};
-
-/// How many lines an instance may still write in this second.
+/// How many lines a plugin may still write in this second.
 #[derive(Debug, Default)]
 pub(crate) struct LogBudget {
     window: Option<Instant>,
@@ -13,20 +11,8 @@ pub(crate) struct LogBudget {
 }
 
 impl LogBudget {
-    /// Writes a line, or counts it as dropped.
-    pub(crate) fn write(
-        &mut self,
-        services: &dyn Services,
-        plugin: &str,
-        level: Level,
-        message: &str,
-    ) {
-        if self.admit(plugin, Instant::now()) {
-            services.log(plugin, level, &printable(message));
-        }
-    }
-
-    fn admit(&mut self, plugin: &str, now: Instant) -> bool {
+    /// Whether one more line may be written now; one that may not is counted.
+    pub(crate) fn admit(&mut self, plugin: &str, now: Instant) -> bool {
         let fresh = self.window.is_none_or(|start| now.duration_since(start) >= WINDOW);
         if fresh {
             if self.dropped > 0 {
@@ -44,7 +30,7 @@ impl LogBudget {
 }
 
 /// The message within its bound and on one line: a guest must not be able to forge lines of the log.
-fn printable(message: &str) -> String {
+pub(crate) fn printable(message: &str) -> String {
     let message = message.get(..message.floor_char_boundary(LENGTH)).unwrap_or_default();
     message.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
 }

@@ -21,7 +21,7 @@ impl host::Host for State {
             host::Level::Warn => Level::Warn,
             host::Level::Error => Level::Error,
         };
-        self.log.write(self.environment.services(), &self.plugin, level, &message);
+        self.environment.log(&self.plugin, level, &message);
     }
 
     fn now(&mut self) -> u64 {

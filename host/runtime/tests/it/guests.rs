@@ -2,9 +2,14 @@
 //! instance works.
 
 use std::fs;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use weir_runtime::{BalancerInstance, Environment, Limits, Outcome, Pick, Plugin, PluginError};
+use weir_runtime::{
+    BalancerInstance, Environment, Level, Limits, MemoryState, Outcome, Pick, Plugin, PluginError,
+    Services,
+};
 
 use crate::support::{MEMORY, endpoints, engine, guest};
 
@@ -177,6 +182,54 @@ fn a_result_that_aliases_its_memory_is_not_copied_again_and_again() {
 #[test]
 fn logging_without_end_fails_nothing() {
     assert_eq!(pick(&mut instance("log", "pick")).unwrap_or(None).unwrap_or(0), 0);
+}
+
+#[test]
+fn the_lines_of_a_log_are_bounded_over_all_instances() {
+    struct Lines(AtomicUsize);
+    impl Services for Lines {
+        fn log(&self, _plugin: &str, _level: Level, _message: &str) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+    let lines = Arc::new(Lines(AtomicUsize::new(0)));
+    let state = Arc::new(MemoryState::new(1 << 20));
+    let environment = Environment::new(Arc::clone(&lines) as Arc<_>, state, "n", &[]);
+    let naughty = guest("naughty").unwrap().with_environment(environment);
+    let start = Instant::now();
+    for _ in 0..20 {
+        naughty.filter(r#"{"do": "log", "count": 100}"#).unwrap().on_request(&[]).unwrap();
+    }
+    let windows = start.elapsed().as_secs() as usize + 2;
+    let written = lines.0.load(Ordering::Relaxed);
+    assert!((20..=20 * windows).contains(&written), "{written}");
+}
+
+#[test]
+fn spaces_are_walls_but_where_every_space_is_there() {
+    let naughty = guest("naughty").unwrap();
+    let reach = |plugin: &Plugin| {
+        let config = r#"{"do": "space", "value": "sessions"}"#;
+        plugin.filter(config).unwrap().on_request(&[]).map(drop)
+    };
+    assert_eq!(reach(&naughty).unwrap_err().kind(), "trap");
+    let open = Environment::default().with_every_space();
+    reach(&naughty.with_environment(open)).unwrap();
+}
+
+#[test]
+fn bodies_that_a_filter_returns_are_bounded_as_its_interface_says() {
+    let naughty = guest("naughty").unwrap();
+    let filter = |act: &str, count: usize| {
+        naughty.filter(&format!(r#"{{"do": "{act}", "count": {count}}}"#)).unwrap()
+    };
+    let reply = |count| filter("reply-long", count).on_request(&[]).map(drop);
+    let piece = |count| filter("body-long", count).on_request_body(b"1", b"x", true).map(drop);
+    reply(256 << 10).unwrap();
+    piece(512 << 10).unwrap();
+    for error in [reply((256 << 10) + 1).unwrap_err(), piece((512 << 10) + 1).unwrap_err()] {
+        assert_eq!(error.kind(), "invalid", "{error}");
+    }
 }
 
 #[test]

@@ -84,7 +84,7 @@ pub(super) fn test(test: &Test) -> Result<(), PluginCliError> {
 pub(super) fn bench(bench: &Bench) -> Result<(), PluginCliError> {
     let wasm = read(&bench.component)?;
     let engine = Engine::new()?;
-    let environment = Environment::default();
+    let environment = Environment::default().with_every_space();
     progress(&format!("compiling {}", bench.component));
     let start = Instant::now();
     let plugin = Plugin::load(&engine, "plugin", &wasm, limits(bench.memory), &environment)?;

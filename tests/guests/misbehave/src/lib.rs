@@ -43,6 +43,8 @@ enum Act {
     UnknownId,
     /// Answers with none (pick).
     None,
+    /// Counts the outcomes by status.
+    CountOutcomes,
     /// Refuses its configuration, at length.
     Refuse,
     /// Needs more inputs than there are.
@@ -82,16 +84,20 @@ impl Balancer for Misbehave {
         self.misbehave("update");
     }
 
-    fn pick(&mut self, _pick: &Pick<'_>) -> Option<u32> {
+    fn pick(&mut self, pick: &Pick<'_>) -> Option<u32> {
         self.misbehave("pick");
         match (self.config.call.as_str(), self.config.act) {
             ("pick", Act::UnknownId) => Some(u32::MAX),
             ("pick", Act::None) => None,
+            ("pick", Act::CountOutcomes) => Some(pick.attempt),
             _ => self.first,
         }
     }
 
-    fn observe(&mut self, _outcomes: Vec<Outcome>) {
+    fn observe(&mut self, outcomes: Vec<Outcome>) {
+        if self.config.act == Act::CountOutcomes {
+            outcomes.iter().for_each(|outcome| host::count(&format!("s{}", outcome.status), 1));
+        }
         self.misbehave("observe");
     }
 }

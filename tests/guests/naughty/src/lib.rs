@@ -27,7 +27,8 @@ struct Config {
     count: usize,
 }
 
-struct Naughty(Config);
+/// The number is that of the calls that this instance has had.
+struct Naughty(Config, usize);
 
 #[weir_sdk::body_filter]
 impl BodyFilter for Naughty {
@@ -55,7 +56,7 @@ impl Filter for Naughty {
         }
         needs.on_request();
         needs.on_response();
-        Ok(Naughty(config))
+        Ok(Naughty(config, 0))
     }
 
     fn on_request(&mut self, _request: &Request<'_>) -> RequestDecision {
@@ -68,10 +69,14 @@ impl Filter for Naughty {
             "authority" => Changes::new().authority(config.value.as_str()).into(),
             "upstream" => Changes::new().upstream(config.value.as_str()).into(),
             "fetch" => Fetch::get(config.value.as_str(), "/").into(),
-            "body" | "body-trap" | "body-spin" | "body-huge" | "body-stop" => {
+            "body" | "body-trap" | "body-spin" | "body-huge" | "body-long" | "body-stop" => {
                 Changes::new().body().into()
             }
             "context" => Changes::new().context(vec![1; config.count]).into(),
+            "calls" => {
+                self.1 += 1;
+                Changes::new().set("x-calls", self.1.to_string()).into()
+            }
             _ => match self.act() {
                 Act::Nothing => RequestDecision::Next,
                 Act::Change(changes) => changes.into(),
@@ -90,7 +95,7 @@ impl Filter for Naughty {
         }
         match self.0.act.as_str() {
             "status" => Changes::new().status(self.0.count as u16).into(),
-            "body" | "body-trap" | "body-spin" | "body-huge" | "body-stop" => {
+            "body" | "body-trap" | "body-spin" | "body-huge" | "body-long" | "body-stop" => {
                 Changes::new().body().into()
             }
             _ => match self.act() {
@@ -114,6 +119,12 @@ impl Naughty {
         match act.as_str() {
             "spin" => spin(),
             "trap" => panic!("as configured"),
+            // Fails so often, on whichever instance, and then works.
+            "flaky" => {
+                let calls = state::add("", "calls", 1, 0);
+                assert!(calls > *count as i64, "as configured");
+            }
+            "log" => (0..*count).for_each(|n| host::log(host::Level::Warn, &format!("line {n}"))),
             "recurse" => {
                 recurse(1);
             }
@@ -161,6 +172,7 @@ impl Naughty {
             "body-trap" => panic!("as configured"),
             "body-spin" => spin(),
             "body-huge" => Piece::replace(vec![b'a'; 10 << 20], b"".as_slice()),
+            "body-long" => Piece::replace(vec![b'a'; self.0.count], b"1".as_slice()),
             "body-stop" => BodyDecision::Stop,
             _ => BodyDecision::Keep,
         }

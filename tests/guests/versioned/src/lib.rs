@@ -5,14 +5,15 @@
 use schemars::JsonSchema;
 use serde::Deserialize;
 use weir_sdk::{
-    Changes, Filter, FilterNeeds, Request, RequestDecision, Response, ResponseDecision,
+    Changes, Filter, FilterNeeds, Request, RequestDecision, Response, ResponseDecision, host,
 };
 
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct Config {}
 
-/// `version=` and 16 characters, then `faults=` and 16: `none`, `trap` (each request), `refuse` (the configuration), `slow`.
+/// `version=` and 16 characters, then `faults=` and 16: `none`, `trap` (each request), `trap-response`, `invalid-response`,
+/// `refuse` (the configuration, having counted), `slow`, `crawl`.
 static MARK: &str = "version=0000000000000000 faults=none............";
 
 struct Versioned {
@@ -32,6 +33,7 @@ impl Filter for Versioned {
         let version = mark[8..24].to_owned();
         let faults = mark[32..].trim_end_matches('.').to_owned();
         if faults == "refuse" {
+            host::count("refused", 1);
             return Err("this version refuses its configuration".to_owned());
         }
         Ok(Versioned { version, faults })
@@ -40,20 +42,28 @@ impl Filter for Versioned {
     fn on_request(&mut self, _request: &Request<'_>) -> RequestDecision {
         match self.faults.as_str() {
             "trap" => panic!("as marked"),
-            "slow" => {
-                for n in 0..200_000_u64 {
-                    std::hint::black_box(n);
-                }
-            }
+            "slow" => waste(1_000_000),
+            "crawl" => waste(8_000_000),
             _ => {}
         }
         Changes::new().set("x-version", self.version.as_str()).context(self.version.as_str()).into()
     }
 
     fn on_response(&mut self, response: &Response<'_>) -> ResponseDecision {
+        match self.faults.as_str() {
+            "trap-response" => panic!("as marked"),
+            "invalid-response" => return Changes::new().set("connection", "close").into(),
+            _ => {}
+        }
         // What the request side left must be of this same generation.
         let is_own = response.context == self.version.as_bytes();
         let own = if is_own { "whole" } else { "split" };
         Changes::new().set("x-version", self.version.as_str()).set("x-generation", own).into()
+    }
+}
+
+fn waste(turns: u64) {
+    for n in 0..turns {
+        std::hint::black_box(n);
     }
 }

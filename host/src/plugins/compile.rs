@@ -1,0 +1,197 @@
+//! Swapping a component in: compiled on a thread of its own, one at a time, and installed only if whoever asked still waits.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::timeout;
+
+use super::slot::{LoadError, Slot};
+use super::trial::Terms;
+
+/// Lets one component be compiled at a time: it takes memory many times the component's size. Clones share the turn.
+#[derive(Debug, Clone)]
+pub struct Compiler {
+    turn: Arc<Semaphore>,
+    wait: Duration,
+    time: Duration,
+}
+
+/// Leave to compile; to be had before the component is read, so that few are in memory at once.
+#[derive(Debug)]
+pub struct Turn {
+    turn: OwnedSemaphorePermit,
+    time: Duration,
+}
+
+/// Why a component was not compiled.
+#[derive(Debug, thiserror::Error)]
+pub enum CompileError {
+    /// It is nobody else's turn for too long.
+    #[error("other components are being compiled; waited {0:?}")]
+    Busy(Duration),
+    /// It takes too long.
+    #[error("compiling it takes longer than {0:?}")]
+    TooLong(Duration),
+    /// No thread could be started.
+    #[error("start a thread that compiles")]
+    Thread(#[source] io::Error),
+    /// The compiler panicked.
+    #[error("the compiler failed; what it said is on standard error")]
+    Broken,
+}
+
+/// Why a component was not swapped in. Nothing has changed then.
+#[derive(Debug, thiserror::Error)]
+pub enum SwapError {
+    /// It could not be read.
+    #[error("read it")]
+    Read(#[source] io::Error),
+    /// It cannot serve.
+    #[error(transparent)]
+    Load(#[from] LoadError),
+    /// It was not compiled.
+    #[error(transparent)]
+    Compile(#[from] CompileError),
+}
+
+impl Default for Compiler {
+    fn default() -> Self {
+        Self { turn: Arc::new(Semaphore::new(1)), wait: WAIT, time: COMPILE }
+    }
+}
+
+impl Compiler {
+    /// Waits for a turn, not for long.
+    ///
+    /// # Errors
+    /// [`CompileError::Busy`].
+    pub async fn turn(&self) -> Result<Turn, CompileError> {
+        let turn = timeout(self.wait, Arc::clone(&self.turn).acquire_owned()).await;
+        let turn = turn.ok().and_then(Result::ok).ok_or(CompileError::Busy(self.wait))?;
+        Ok(Turn { turn, time: self.time })
+    }
+}
+
+impl Turn {
+    /// Runs what compiles, and gives up on it after two minutes, or when the future is dropped. The thread cannot be
+    /// stopped: it keeps the turn until it ends by itself, and what it made is thrown away.
+    async fn run<T: Send + 'static>(
+        self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, CompileError> {
+        let (done, result) = tokio::sync::oneshot::channel();
+        let thread = std::thread::Builder::new().name("plugin-compiler".to_owned());
+        let Self { turn, time } = self;
+        let run = move || {
+            // Fails if nobody waits any more: what was made ends here, before the turn does.
+            drop(done.send(work()));
+            drop(turn);
+        };
+        thread.spawn(run).map_err(CompileError::Thread)?;
+        let result = timeout(time, result).await.map_err(|_| CompileError::TooLong(time))?;
+        result.map_err(|_| CompileError::Broken)
+    }
+}
+
+/// Compiles the component that `read` gives and puts it on trial; the number of its generation. Dropping the future leaves
+/// everything as it is.
+///
+/// # Errors
+/// [`SwapError`]; nothing has changed then.
+pub async fn swap<W: AsRef<[u8]>>(
+    slot: &Arc<Slot>,
+    turn: Turn,
+    read: impl FnOnce() -> io::Result<W> + Send + 'static,
+    terms: Terms,
+) -> Result<u64, SwapError> {
+    let preparing = Arc::clone(slot);
+    let prepare = move || -> Result<_, SwapError> {
+        let wasm = read().map_err(SwapError::Read)?;
+        Ok(preparing.prepare(wasm.as_ref(), terms.mode)?)
+    };
+    let prepared = turn.run(prepare).await.map_err(SwapError::from).flatten();
+    match prepared {
+        Ok(prepared) => Ok(slot.install(prepared, terms).number),
+        Err(error) => {
+            slot.refuse(chain(&error));
+            Err(error)
+        }
+    }
+}
+
+/// An error with its causes, in one line.
+pub fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        let cause = error.to_string();
+        if !text.contains(&cause) {
+            text.push_str(": ");
+            text.push_str(&cause);
+        }
+        source = error.source();
+    }
+    text
+}
+
+/// How long a component may take to compile; the largest known ones take half a minute.
+const COMPILE: Duration = Duration::from_secs(120);
+
+/// How long to wait for a turn: another such may be on its way.
+const WAIT: Duration = Duration::from_secs(30);
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn what_comes_too_late_is_thrown_away_and_nobody_compiles_beside_it() {
+        let short = Duration::from_millis(20);
+        let compiler = Compiler { wait: short, time: short, ..Compiler::default() };
+        let (release, released) = mpsc::channel::<()>();
+        let made = Arc::new(());
+        let kept = Arc::downgrade(&made);
+        let slow = move || {
+            let _ = released.recv();
+            made
+        };
+        let late = compiler.turn().await.unwrap().run(slow).await;
+        assert!(matches!(late, Err(CompileError::TooLong(_))), "{late:?}");
+        assert!(matches!(compiler.turn().await, Err(CompileError::Busy(_))));
+        drop(release);
+        let patient = Compiler { wait: WAIT, ..compiler };
+        patient.turn().await.unwrap();
+        assert!(kept.upgrade().is_none(), "what was made too late is gone");
+    }
+
+    #[tokio::test]
+    async fn who_waits_no_longer_gets_nothing() {
+        let compiler = Compiler::default();
+        let (release, released) = mpsc::channel::<()>();
+        let (made, kept) = mpsc::channel::<()>();
+        let work = move || {
+            let _ = released.recv();
+            made
+        };
+        let turn = compiler.turn().await.unwrap();
+        let gone = timeout(Duration::from_millis(20), turn.run(work)).await;
+        assert!(gone.is_err());
+        drop(release);
+        compiler.turn().await.unwrap();
+        assert!(kept.try_recv().is_err_and(|error| error == mpsc::TryRecvError::Disconnected));
+    }
+
+    #[tokio::test]
+    async fn a_compiler_that_panics_is_told_from_one_that_takes_long() {
+        let compiler = Compiler::default();
+        let turn = compiler.turn().await.unwrap();
+        let broken = turn.run(|| -> () { panic!("on purpose") }).await;
+        assert!(matches!(broken, Err(CompileError::Broken)), "{broken:?}");
+        let turn = compiler.turn().await.unwrap();
+        assert_eq!(turn.run(|| 7).await.unwrap(), 7);
+    }
+}

@@ -1,0 +1,247 @@
+//! [`Tally`]: how the calls of a generation went, for comparison with another.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use super::function::Function;
+
+/// Calls of a generation: failures always, time of those that are timed. Sums over all workers since it was loaded.
+#[derive(Debug, Default)]
+pub struct Tally {
+    /// Calls that failed.
+    pub failures: AtomicU64,
+    /// Calls while it was on trial.
+    pub trial_calls: AtomicU64,
+    /// By function, since one that is slow hides behind another that is quick and called as often.
+    times: [Times; Function::COUNT],
+}
+
+/// A function that takes too long.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Slower {
+    pub(super) function: Function,
+    pub(super) now: Duration,
+    pub(super) before: Duration,
+}
+
+impl Tally {
+    /// Adds a call that was timed.
+    pub fn time(&self, function: Function, duration: Duration) {
+        function.of(&self.times).add(duration);
+    }
+
+    /// What a call takes at most times, if there were enough to tell.
+    pub fn mean(&self) -> Option<Duration> {
+        let mut all = Counts::default();
+        self.times.iter().for_each(|times| all.add(times));
+        all.mean()
+    }
+
+    /// Whether it has served enough to be relied on.
+    pub(super) fn is_proven(&self) -> bool {
+        self.failures.load(Ordering::Relaxed) == 0
+            && self.trial_calls.load(Ordering::Relaxed) >= PROVEN
+    }
+
+    /// The function that takes much longer than it did `before`, if there is one.
+    pub(super) fn slower(&self, before: &Tally) -> Option<Slower> {
+        let slower = |function: Function| {
+            let (own, old) =
+                (function.of(&self.times).counts(), function.of(&before.times).counts());
+            let (now, before) = match (own.mean(), old.mean()) {
+                (Some(now), Some(before)) if now > before * 2 + SLACK => (now, before),
+                (Some(_), Some(_)) => return None,
+                // Few calls: even the quickest must be out of all proportion.
+                _ => {
+                    let (now, before) = (own.quickest()?, old.mean().or_else(|| old.slowest())?);
+                    (now > before * 8 + SLACK * 5).then_some((now, before))?
+                }
+            };
+            Some(Slower { function, now, before })
+        };
+        Function::ALL.into_iter().find_map(slower)
+    }
+}
+
+impl std::fmt::Display for Slower {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { function, now, before } = self;
+        let name = function.name();
+        write!(f, "a call of {name} takes {now:.1?}, with the generation before {before:.1?}")
+    }
+}
+
+/// The times of one function's calls, in steps of a fifth.
+#[derive(Debug)]
+struct Times([AtomicU64; STEPS]);
+
+impl Default for Times {
+    fn default() -> Self {
+        Self(std::array::from_fn(|_| AtomicU64::new(0)))
+    }
+}
+
+impl Times {
+    fn add(&self, duration: Duration) {
+        if let Some(step) = self.0.get(step(duration)) {
+            step.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    fn counts(&self) -> Counts {
+        let mut counts = Counts::default();
+        counts.add(self);
+        counts
+    }
+}
+
+/// [`Times`] of one moment.
+struct Counts([u64; STEPS]);
+
+impl Default for Counts {
+    fn default() -> Self {
+        Self([0; STEPS])
+    }
+}
+
+impl Counts {
+    fn add(&mut self, times: &Times) {
+        for (sum, count) in self.0.iter_mut().zip(&times.0) {
+            *sum += count.load(Ordering::Relaxed);
+        }
+    }
+
+    fn total(&self) -> u64 {
+        self.0.iter().sum()
+    }
+
+    /// The mean of all but the slowest tenth: a thread that had to wait for its processor says nothing of the plugin.
+    fn mean(&self) -> Option<Duration> {
+        let total = self.total();
+        if total < ENOUGH {
+            return None;
+        }
+        let kept = total - total / 10;
+        let (mut left, mut sum) = (kept, 0_u64);
+        for (step, count) in self.0.iter().enumerate() {
+            let taken = left.min(*count);
+            sum = sum.saturating_add(taken.saturating_mul(nanos(step)));
+            left -= taken;
+        }
+        Some(Duration::from_nanos(sum / kept))
+    }
+
+    /// The quickest call, if there were a few.
+    fn quickest(&self) -> Option<Duration> {
+        let step = self.0.iter().position(|count| *count > 0)?;
+        (self.total() >= A_FEW).then(|| Duration::from_nanos(nanos(step)))
+    }
+
+    /// The slowest call, likewise.
+    fn slowest(&self) -> Option<Duration> {
+        let step = self.0.iter().rposition(|count| *count > 0)?;
+        (self.total() >= A_FEW).then(|| Duration::from_nanos(nanos(step)))
+    }
+}
+
+/// Four steps to each power of two.
+fn step(duration: Duration) -> usize {
+    let nanos = u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX).max(4);
+    let power = nanos.ilog2();
+    let quarter = (nanos >> (power - 2)) & 3;
+    (power as usize * 4 + usize::try_from(quarter).unwrap_or(0)).min(STEPS - 1)
+}
+
+/// The middle of a step.
+fn nanos(step: usize) -> u64 {
+    let (power, quarter) = (step / 4, (step % 4) as u64);
+    // As eighths: 4 to 7 quarters of the power, and half of one.
+    (1_u64 << power) / 8 * (8 + 2 * quarter + 1)
+}
+
+/// Up to four seconds, which no call may take.
+const STEPS: usize = 128;
+
+/// Timed calls of a function before a mean says something, and before the quickest does.
+const ENOUGH: u64 = 50;
+const A_FEW: u64 = 5;
+
+/// A seat times its first calls, all of them: with those of two functions there are [`ENOUGH`] of each.
+pub(crate) const TIMED_FIRST: u32 = 102;
+
+/// Then one in so many: reading the clock twice costs a fifth of a call.
+pub(crate) const TIMED_EVERY: u32 = 16;
+
+/// A call may take twice the time of the old generation's and this more before it is too long.
+const SLACK: Duration = Duration::from_micros(20);
+
+/// Calls without a failure after which a generation is relied on before its time is over.
+const PROVEN: u64 = 20;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MICRO: Duration = Duration::from_micros(1);
+
+    fn tally(function: Function, times: &[(u64, Duration)]) -> Tally {
+        let tally = Tally::default();
+        for (count, duration) in times {
+            (0..*count).for_each(|_| tally.time(function, *duration));
+        }
+        tally
+    }
+
+    #[test]
+    fn a_mean_takes_enough_calls_and_is_about_right() {
+        assert_eq!(tally(Function::Pick, &[(ENOUGH - 1, MICRO)]).mean(), None);
+        for nanos in [180, 500, 2_000, 33_000, 1_500_000] {
+            let mean = tally(Function::Pick, &[(ENOUGH, Duration::from_nanos(nanos))]).mean();
+            let share = mean.unwrap().as_nanos() as f64 / nanos as f64;
+            assert!((0.85..1.15).contains(&share), "{nanos}: {mean:?}");
+        }
+    }
+
+    #[test]
+    fn a_thread_that_had_to_wait_does_not_make_a_generation_slow() {
+        let before = tally(Function::Request, &[(1000, MICRO)]);
+        for calls in [ENOUGH, 200, 1000] {
+            let waits = (calls / 20, Duration::from_millis(5));
+            let own = tally(Function::Request, &[(calls - calls / 20, MICRO), waits]);
+            assert_eq!(own.slower(&before), None, "{calls}");
+        }
+    }
+
+    #[test]
+    fn a_function_that_takes_longer_shows_beside_one_that_does_not() {
+        let before = tally(Function::Request, &[(ENOUGH, MICRO)]);
+        let own = tally(Function::Request, &[(ENOUGH, MICRO)]);
+        for (tally, time) in [(&before, MICRO), (&own, MICRO * 30)] {
+            (0..ENOUGH).for_each(|_| tally.time(Function::Response, time));
+        }
+        assert_eq!(own.slower(&before).unwrap().function, Function::Response);
+        let some = [(ENOUGH / 2, MICRO), (ENOUGH / 2, MICRO * 100)];
+        assert!(tally(Function::Request, &some).slower(&before).is_some(), "every other call");
+    }
+
+    #[test]
+    fn little_more_than_before_is_allowed() {
+        let before = tally(Function::Pick, &[(ENOUGH, MICRO * 40)]);
+        assert_eq!(tally(Function::Pick, &[(ENOUGH, MICRO * 80)]).slower(&before), None);
+        assert!(tally(Function::Pick, &[(ENOUGH, MICRO * 130)]).slower(&before).is_some());
+    }
+
+    #[test]
+    fn a_few_calls_tell_what_is_out_of_all_proportion() {
+        let few = tally(Function::Request, &[(A_FEW, MICRO)]);
+        let many = tally(Function::Request, &[(1000, MICRO)]);
+        for before in [&few, &many] {
+            let slow = tally(Function::Request, &[(A_FEW, MICRO * 1000)]);
+            assert!(slow.slower(before).is_some());
+            let mixed = tally(Function::Request, &[(A_FEW, MICRO * 1000), (1, MICRO * 2)]);
+            assert_eq!(mixed.slower(before), None, "one was quick");
+            let too_few = tally(Function::Request, &[(A_FEW - 1, MICRO * 1000)]);
+            assert_eq!(too_few.slower(before), None);
+        }
+    }
+}

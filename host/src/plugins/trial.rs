@@ -1,0 +1,121 @@
+//! [`Trial`]: a generation beside the one that serves, and when that must end.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use super::generation::Generation;
+use super::health::Health;
+use super::tally::Tally;
+use crate::config::Canary;
+
+/// A generation on trial.
+#[derive(Debug, Clone)]
+pub struct Trial {
+    /// What is tried.
+    pub generation: Arc<Generation>,
+    /// How.
+    pub mode: Mode,
+    pub(super) ends: Instant,
+}
+
+/// How a generation is tried.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Mode {
+    /// It serves this share of requests, in ten thousandths.
+    Share(u32),
+    /// It is called beside the one that serves, and decides nothing.
+    Shadow,
+}
+
+/// What is asked of a swap.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Terms {
+    /// How it is tried.
+    pub mode: Mode,
+    /// How long.
+    pub time: Duration,
+}
+
+impl From<Canary> for Terms {
+    fn from(canary: Canary) -> Self {
+        Self { mode: Mode::share(canary.share), time: canary.time }
+    }
+}
+
+impl Mode {
+    /// A share from 0 to 1.
+    pub fn share(share: f64) -> Self {
+        #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "0 to 10,000")]
+        Self::Share((share.clamp(0.0, 1.0) * f64::from(WHOLE)).round() as u32)
+    }
+}
+
+impl Trial {
+    /// Begins a trial.
+    pub(super) fn new(generation: Arc<Generation>, terms: Terms) -> Self {
+        Self { generation, mode: terms.mode, ends: Instant::now() + terms.time }
+    }
+
+    /// Why it must end, if it must.
+    pub(super) fn fault(&self, serving: &Generation) -> Option<String> {
+        let Generation { health, tally, .. } = &*self.generation;
+        fault(health, tally, &serving.tally)
+    }
+}
+
+/// What a generation must not do while it is on trial beside one that did so `before`.
+fn fault(health: &Health, tally: &Tally, before: &Tally) -> Option<String> {
+    let failures = tally.failures.load(Ordering::Relaxed);
+    let calls = tally.trial_calls.load(Ordering::Relaxed).max(failures);
+    if health.is_quarantined() {
+        return Some(format!("it kept failing, the last calls of {calls} one after the other"));
+    }
+    if failures >= FEW && failures * 100 > calls {
+        return Some(format!("{failures} of {calls} calls failed"));
+    }
+    tally.slower(before).map(|slower| slower.to_string())
+}
+
+/// All requests, in the unit of [`Mode::Share`].
+pub const WHOLE: u32 = 10_000;
+
+/// Failures that may be chance.
+const FEW: u64 = 3;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plugins::function::Function;
+    use crate::plugins::health::PATIENCE;
+
+    fn after(failures: u64, calls: u64) -> Option<String> {
+        let tally = Tally::default();
+        tally.failures.store(failures, Ordering::Relaxed);
+        tally.trial_calls.store(calls, Ordering::Relaxed);
+        fault(&Health::default(), &tally, &Tally::default())
+    }
+
+    #[test]
+    fn a_few_failures_and_a_hundredth_of_the_calls_are_let_pass() {
+        for (failures, calls) in [(0, 0), (2, 2), (3, 300), (10, 1010)] {
+            assert_eq!(after(failures, calls), None, "{failures} of {calls}");
+        }
+        for (failures, calls) in [(3, 3), (3, 299), (11, 1010)] {
+            assert!(after(failures, calls).is_some(), "{failures} of {calls}");
+        }
+    }
+
+    #[test]
+    fn what_is_in_quarantine_after_a_thousand_good_calls_is_over() {
+        let (health, tally) = (Health::default(), Tally::default());
+        tally.trial_calls.store(1010, Ordering::Relaxed);
+        for failures in 1..=u64::from(PATIENCE) {
+            assert_eq!(fault(&health, &tally, &Tally::default()), None);
+            tally.failures.store(failures, Ordering::Relaxed);
+            let _ = health.suffer(Function::Request);
+        }
+        let reason = fault(&health, &tally, &Tally::default());
+        assert!(reason.unwrap().contains("kept failing"));
+    }
+}

@@ -1,0 +1,323 @@
+//! Asking one generation of one filter: the call, the fetches that it wants, and the check of what it decides.
+
+use std::rc::Rc;
+use std::time::Duration;
+
+use http::request::Parts;
+use http::uri::Authority;
+use http::{Request, Response};
+use http_body::Body as _;
+use http_body_util::BodyExt as _;
+use weir_runtime::FilterInstance;
+use weir_runtime::filter::{Answer, Changes, Fetch, RequestDecision, ResponseDecision};
+
+use super::body::Exchange;
+use super::edit::{self, Edits};
+use super::input::{Kept, Subject};
+use crate::listen::body::Body;
+use crate::plugins::function::Function;
+use crate::plugins::generation::Failure;
+use crate::plugins::seat::{Seat, Shape};
+use crate::plugins::slot::Slot;
+use crate::plugins::view::Pinned;
+use crate::telemetry::record::Record;
+use crate::telemetry::trace::{FILTER, Span};
+use crate::upstream::Reach;
+use crate::upstream::send::Outgoing;
+
+/// Asks filters on behalf of one request.
+pub(super) struct Asker<'a> {
+    pub(super) pinned: &'a Pinned,
+    pub(super) subject: &'a Subject<'a>,
+    pub(super) reaches: &'a [Reach],
+}
+
+/// A request as a filter is to see it.
+pub(super) struct Asked<'a> {
+    pub(super) head: &'a Parts,
+    pub(super) authority: &'a Authority,
+}
+
+/// What a filter decided, checked.
+pub(super) enum Decided {
+    Next,
+    Edit(Edits, Vec<u8>),
+    Reply(Response<Body>),
+}
+
+/// What a filter said of a request, checked.
+enum Said {
+    Decided(Decided),
+    Fetch(Fetching),
+}
+
+/// A fetch that was checked.
+struct Fetching {
+    /// Index of the upstream.
+    upstream: usize,
+    request: Request<Body>,
+    limit: Duration,
+    context: Vec<u8>,
+}
+
+impl Asker<'_> {
+    /// Asks a generation about a request, and makes the fetches that it wants.
+    pub(super) async fn request(
+        &self,
+        slot: &Slot,
+        seat: &Seat,
+        asked: &Asked<'_>,
+        record: &mut Record,
+    ) -> Result<(Rc<Shape>, Decided), Failure> {
+        let shape = Rc::clone(seat.shape(slot)?);
+        if !shape.on_request {
+            return Ok((shape, Decided::Next));
+        }
+        let mut said =
+            traced(slot, seat, Function::Request, record, || self.call(slot, seat, &shape, asked))?;
+        let mut fetches = 0;
+        loop {
+            let fetching = match said {
+                Said::Decided(decided) => return Ok((shape, decided)),
+                Said::Fetch(fetching) => fetching,
+            };
+            fetches += 1;
+            // Boxed: few requests come here, and the others need not carry the room for it.
+            let fetched = Box::pin(self.go_on(slot, seat, asked, fetching, fetches, record));
+            said = fetched.await?;
+        }
+    }
+
+    /// Asks a generation in the shadow, whose fetches are not made: nothing is known then of what would follow.
+    pub(super) fn shadow(
+        &self,
+        slot: &Slot,
+        seat: &Seat,
+        asked: &Asked<'_>,
+    ) -> Option<Result<Decided, Failure>> {
+        let shape = match seat.shape(slot) {
+            Ok(shape) => Rc::clone(shape),
+            Err(error) => return Some(Err(error)),
+        };
+        if !shape.on_request {
+            return Some(Ok(Decided::Next));
+        }
+        match self.call(slot, seat, &shape, asked) {
+            Ok(Said::Decided(decided)) => Some(Ok(decided)),
+            Ok(Said::Fetch(_)) => None,
+            Err(error) => Some(Err(error)),
+        }
+    }
+
+    fn call(
+        &self,
+        slot: &Slot,
+        seat: &Seat,
+        shape: &Shape,
+        asked: &Asked<'_>,
+    ) -> Result<Said, Failure> {
+        let Asked { head, authority } = *asked;
+        shape.inputs.with(head, authority.as_str(), self.subject, |inputs| {
+            let check = |decision| self.check(slot, decision, authority, 0);
+            seat.call(slot, Function::Request, |filter| filter.on_request(inputs), check)
+        })
+    }
+
+    /// Makes a fetch and hands its answer over.
+    async fn go_on(
+        &self,
+        slot: &Slot,
+        seat: &Seat,
+        asked: &Asked<'_>,
+        mut fetching: Fetching,
+        fetches: usize,
+        record: &mut Record,
+    ) -> Result<Said, Failure> {
+        let context = std::mem::take(&mut fetching.context);
+        let answer = self.fetch(fetching, record).await;
+        traced(slot, seat, Function::Fetch, record, || {
+            let answer = answer.as_ref().map(Answered::borrow).map_err(|reason| &**reason);
+            let call = |filter: &mut FilterInstance| match &answer {
+                Ok((status, headers, body)) => {
+                    let (status, headers, body) = (*status, &headers[..], *body);
+                    filter.on_fetch(&context, Ok(Answer { status, headers, body }))
+                }
+                Err(reason) => filter.on_fetch(&context, Err(reason)),
+            };
+            let check = |decision| self.check(slot, decision, asked.authority, fetches);
+            seat.call(slot, Function::Fetch, call, check)
+        })
+    }
+
+    /// Checks what a filter says after so many fetches.
+    fn check(
+        &self,
+        slot: &Slot,
+        decision: RequestDecision,
+        authority: &Authority,
+        fetches: usize,
+    ) -> Result<Said, String> {
+        Ok(Said::Decided(match decision {
+            RequestDecision::Next => Decided::Next,
+            RequestDecision::Edit(Changes { edits, context }) => {
+                let edits = Edits::of_request(edits, |name| self.upstream(slot, name))?;
+                Decided::Edit(edits, context)
+            }
+            RequestDecision::Reply(reply) => Decided::Reply(edit::reply(reply)?),
+            RequestDecision::Fetch(_) if fetches == MAX_FETCHES => {
+                return Err(format!("it fetches more than {MAX_FETCHES} times"));
+            }
+            RequestDecision::Fetch(fetch) => {
+                return self.check_fetch(slot, fetch, authority).map(Said::Fetch);
+            }
+        }))
+    }
+
+    fn check_fetch(
+        &self,
+        slot: &Slot,
+        mut fetch: Fetch,
+        authority: &Authority,
+    ) -> Result<Fetching, String> {
+        let upstream = self.upstream(slot, &fetch.upstream);
+        let upstream = upstream.ok_or_else(|| edit::not_allowed(&fetch.upstream))?;
+        let limit = match fetch.timeout_ms {
+            0 => FETCH,
+            ms => Duration::from_millis(ms.into()).min(LONGEST_FETCH),
+        };
+        let context = std::mem::take(&mut fetch.context);
+        let request = edit::request(fetch, authority)?;
+        Ok(Fetching { upstream, request, limit, context })
+    }
+
+    /// Makes the request that a filter asks for. The error is what the filter is told.
+    async fn fetch(&self, fetching: Fetching, record: &mut Record) -> Result<Answered, String> {
+        let Fetching { upstream, request, limit, .. } = fetching;
+        let reach = self.reaches.get(upstream).ok_or("there is no such upstream")?;
+        let (mut head, body) = request.into_parts();
+        let host = head.headers.get(http::header::HOST).cloned();
+        let host = host.as_ref().and_then(|host| host.to_str().ok()).unwrap_or_default();
+        let exchange = Exchange::start(body.is_end_stream(), Rc::default());
+        let outgoing = Outgoing {
+            head: &mut head,
+            body,
+            authority: host,
+            subject: self.subject,
+            exchange,
+            pinned: self.pinned,
+            is_own: false,
+        };
+        let answer = tokio::time::timeout(limit, async {
+            let response = reach.send(outgoing, record).await.map_err(|error| error.to_string())?;
+            let (head, body) = response.into_parts();
+            let body = http_body_util::Limited::new(body, MAX_ANSWER).collect().await;
+            let body = body.map_err(|error| error.to_string())?.to_bytes();
+            Ok(Answered { head, body })
+        });
+        answer.await.unwrap_or_else(|_| Err(format!("no answer within {limit:?}")))
+    }
+
+    /// The index of an upstream that the plugin may reach.
+    fn upstream(&self, slot: &Slot, name: &str) -> Option<usize> {
+        let is_named =
+            |at: &&usize| self.reaches.get(**at).is_some_and(|r| &*r.upstream().name == name);
+        slot.upstreams.iter().find(is_named).copied()
+    }
+}
+
+/// What a filter is given of a response besides the response.
+#[derive(Clone, Copy)]
+pub(super) struct Memory<'a> {
+    pub(super) kept: &'a Kept,
+    pub(super) context: &'a [u8],
+}
+
+/// Asks a generation about a response.
+pub(super) fn response(
+    slot: &Slot,
+    seat: &Seat,
+    shape: &Shape,
+    memory: Memory<'_>,
+    response: &Response<Body>,
+) -> Result<Decided, Failure> {
+    let status = response.status().as_u16();
+    shape.response_inputs.with(response.headers(), memory.kept, |inputs| {
+        let call = |filter: &mut FilterInstance| filter.on_response(status, inputs, memory.context);
+        seat.call(slot, Function::Response, call, check_response)
+    })
+}
+
+fn check_response(decision: ResponseDecision) -> Result<Decided, String> {
+    Ok(match decision {
+        ResponseDecision::Next => Decided::Next,
+        ResponseDecision::Edit(Changes { edits, context }) => {
+            Decided::Edit(Edits::of_response(edits)?, context)
+        }
+        ResponseDecision::Reply(reply) => Decided::Reply(edit::reply(reply)?),
+    })
+}
+
+/// Whether a generation in the shadow decides as the one that serves.
+pub(super) fn compare(own: Option<&Decided>, decided: &Decided) -> &'static str {
+    let is_same = match (own, decided) {
+        (None, _) => return "failed",
+        (Some(Decided::Next), Decided::Next) => true,
+        (Some(Decided::Edit(own, _)), Decided::Edit(other, _)) => own == other,
+        (Some(Decided::Reply(own)), Decided::Reply(other)) => {
+            own.status() == other.status() && own.headers() == other.headers()
+        }
+        _ => false,
+    };
+    if is_same { "same" } else { "different" }
+}
+
+/// Calls under a span if the request is traced.
+pub(super) fn traced<T>(
+    slot: &Slot,
+    seat: &Seat,
+    function: Function,
+    record: &Record,
+    call: impl FnOnce() -> Result<T, Failure>,
+) -> Result<T, Failure> {
+    let Some(mut span) = span(slot, seat, function, record) else { return call() };
+    let result = call();
+    if let Err(error) = &result {
+        span.error(error.kind());
+    }
+    result
+}
+
+/// The span of a function of a filter, if the request is traced.
+pub(super) fn span(slot: &Slot, seat: &Seat, function: Function, record: &Record) -> Option<Span> {
+    let mut span = record.span(FILTER)?;
+    let generation = i64::try_from(seat.generation.number).unwrap_or(i64::MAX);
+    span.attribute("weir.plugin", slot.name.to_string());
+    span.attribute("weir.plugin.generation", generation);
+    span.attribute("weir.plugin.function", function.name());
+    Some(span)
+}
+
+/// The answer to a fetch.
+struct Answered {
+    head: http::response::Parts,
+    body: bytes::Bytes,
+}
+
+impl Answered {
+    #[allow(clippy::type_complexity, reason = "a record for one call")]
+    fn borrow(&self) -> (u16, Vec<(&str, &[u8])>, &[u8]) {
+        let fields = self.head.headers.iter();
+        let headers = fields.map(|(name, value)| (name.as_str(), value.as_bytes())).collect();
+        (self.head.status.as_u16(), headers, &self.body)
+    }
+}
+
+/// Fetches that one plugin may make for one request.
+const MAX_FETCHES: usize = 4;
+
+/// Time for a fetch that does not say, and at the most.
+const FETCH: Duration = Duration::from_secs(5);
+const LONGEST_FETCH: Duration = Duration::from_secs(60);
+
+/// Bytes of an answer's body.
+const MAX_ANSWER: usize = 256 << 10;
