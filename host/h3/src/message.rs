@@ -59,7 +59,8 @@ pub fn content_length(fields: &HeaderMap) -> Result<Option<u64>, &'static str> {
     }
 }
 
-/// The authority in a Host field or `:authority`: never empty, without user information (RFC 9110 §4.2.4, §7.2).
+/// The authority in a Host field or `:authority`: a host, never empty, without user information, and with a port or none
+/// (RFC 9110 §4.2.4, §7.2).
 ///
 /// # Errors
 /// What is wrong.
@@ -67,7 +68,20 @@ pub fn authority(value: Bytes) -> Result<Authority, &'static str> {
     if value.contains(&b'@') {
         return Err("user information in the authority");
     }
-    Authority::from_maybe_shared(value).map_err(|_| "the authority is none")
+    let authority = Authority::from_maybe_shared(value).map_err(|_| NO_AUTHORITY)?;
+    let host = authority.host();
+    // `Authority` takes whatever follows the host, as long as it is made of characters of authorities.
+    let is_port = match authority.as_str().strip_prefix(host) {
+        Some("" | ":") => true,
+        Some(port) => {
+            authority.port_u16().is_some() && port.bytes().skip(1).all(|b| b.is_ascii_digit())
+        }
+        None => false,
+    };
+    if host.is_empty() || !is_port {
+        return Err(NO_AUTHORITY);
+    }
+    Ok(authority)
 }
 
 /// The path and query of a request target: from the first slash on, without a fragment (RFC 9110 §7.1, RFC 9114 §4.3.1).
@@ -190,7 +204,9 @@ fn parse_scheme(scheme: &[u8]) -> Result<Scheme, &'static str> {
     match scheme {
         b"https" => Ok(Scheme::HTTPS),
         b"http" => Ok(Scheme::HTTP),
-        other => Scheme::try_from(other).map_err(|_| "the scheme is none"),
+        // `Scheme` takes nothing at all for one, and a digit first (RFC 3986 §3.1).
+        [b'a'..=b'z' | b'A'..=b'Z', ..] => Scheme::try_from(scheme).map_err(|_| NO_SCHEME),
+        _ => Err(NO_SCHEME),
     }
 }
 
@@ -201,6 +217,8 @@ fn parse_protocol(token: Bytes) -> Result<Protocol, &'static str> {
 }
 
 const OF_A_CONNECTION: &str = "a field of HTTP/1.1 connections";
+const NO_AUTHORITY: &str = "the authority is none";
+const NO_SCHEME: &str = "the scheme is none";
 const OTHER_TE: &str = "TE other than trailers";
 
 #[cfg(test)]

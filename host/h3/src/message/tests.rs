@@ -76,7 +76,23 @@ fn a_request_has_one_authority() {
         request(&[("host", "a.test"), ("host", "a.test")]).unwrap_err(),
         "more than one Host"
     );
-    assert!(authority(Bytes::new()).is_err());
+    for bad in ["", ":", ":80", "a:b", "a:80:80", "a:+80", "a:65536", "[::1", "[::1]x", "a:80x"] {
+        assert!(authority(Bytes::from_static(bad.as_bytes())).is_err(), "{bad:?}");
+    }
+    for good in ["a", "a:80", "a:", "[::1]", "[::1]:443", "a_b.test:65535", "127.0.0.1:1"] {
+        assert!(authority(Bytes::from_static(good.as_bytes())).is_ok(), "{good:?}");
+    }
+}
+
+/// RFC 3986 §3.1.
+#[test]
+fn the_scheme_is_one() {
+    for bad in ["", "1http", "+http", "ht tp", "https:"] {
+        assert!(parse_scheme(bad.as_bytes()).is_err(), "{bad:?}");
+    }
+    for good in ["http", "https", "coap+ws", "HTTPS", "x-1.2"] {
+        assert!(parse_scheme(good.as_bytes()).is_ok(), "{good:?}");
+    }
 }
 
 #[test]
