@@ -5,7 +5,7 @@ use std::pin::pin;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
-use http::{HeaderMap, Request};
+use http::{HeaderMap, Method, Request};
 
 use crate::code::{Code, Error, Violation};
 use crate::frame::{Event, Frames, Kind, Treatment};
@@ -42,6 +42,8 @@ pub(crate) struct Receiving {
 pub(crate) enum Phase {
     Head,
     Body,
+    /// After the head of a CONNECT, which has no trailers (RFC 9114 §4.4).
+    Tunnel,
     /// After the trailers.
     Rest,
     Ended,
@@ -74,7 +76,8 @@ impl Receiving {
         let section: RequestSection = ready!(self.poll_decode(section, stream, cx))?;
         let request = section.finish(extended).map_err(malformed)?;
         self.declared = message::content_length(request.headers()).map_err(malformed)?;
-        self.phase = Phase::Body;
+        let is_tunnel = request.method() == Method::CONNECT;
+        self.phase = if is_tunnel { Phase::Tunnel } else { Phase::Body };
         Poll::Ready(Ok(request))
     }
 
@@ -234,7 +237,7 @@ fn treat(
     let treatment = match (kind, phase) {
         (Kind::Unknown, _) => Treatment::Skip,
         (Kind::Headers, Phase::Head | Phase::Body) => Treatment::Collect(largest),
-        (Kind::Data, Phase::Body) => Treatment::Stream,
+        (Kind::Data, Phase::Body | Phase::Tunnel) => Treatment::Stream,
         _ => return Err(UNEXPECTED),
     };
     *idle = match kind {

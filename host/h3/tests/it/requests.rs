@@ -73,6 +73,20 @@ fn a_request_has_a_head() {
     });
 }
 
+/// RFC 9114 §4.4: once the method has completed, known frames other than DATA are errors.
+#[test]
+fn connect_has_data_alone() {
+    let connect_to = || headers(&[(":method", "CONNECT"), (":authority", "a.test:443")]);
+    run(async {
+        assert_eq!(outcome(&[connect_to(), frame(DATA, b"x")]).await, Status(200));
+        assert_eq!(outcome(&[connect_to(), frame(GREASE, b"x")]).await, Status(200));
+        let end = outcome(&[connect_to(), headers(&[("x", "y")])]).await;
+        assert_eq!(end, Closed(Code::H3_FRAME_UNEXPECTED));
+        let end = outcome(&[connect_to(), frame(DATA, b"x"), headers(&[("x", "y")])]).await;
+        assert_eq!(end, Closed(Code::H3_FRAME_UNEXPECTED));
+    });
+}
+
 #[test]
 fn frames_are_taken_in_any_pieces() {
     run(async {
