@@ -101,6 +101,7 @@ impl Connection {
             };
             let stream = Stream::new(&self.shared, send, recv);
             let id = stream.id();
+            self.shared.opened.set(id + 4);
             if id >= self.shared.limit.get() {
                 stream.abort(Code::H3_REQUEST_REJECTED);
                 continue;
@@ -148,6 +149,10 @@ impl Handle {
     }
 
     fn goaway(&self, id: u64) {
+        if id >= self.0.announced.get() {
+            return;
+        }
+        self.0.announced.set(id);
         let mut payload = Vec::with_capacity(8);
         crate::varint::encode(id, &mut payload);
         self.0.post(GOAWAY, &payload);

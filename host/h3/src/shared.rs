@@ -37,6 +37,10 @@ pub(crate) struct Shared {
     pub(crate) limit: Cell<u64>,
     /// The id after that of the last request stream accepted.
     pub(crate) next: Cell<u64>,
+    /// The id after that of the last request stream that came, accepted or not.
+    pub(crate) opened: Cell<u64>,
+    /// The last GOAWAY's id, which may only fall (RFC 9114 §5.2).
+    pub(crate) announced: Cell<u64>,
     /// Whether the client has said that it opens no more requests.
     pub(crate) goaway: Cell<bool>,
     /// Bytes of unfinished frames that request streams hold.
@@ -68,6 +72,8 @@ impl Shared {
             early: RefCell::default(),
             limit: Cell::new(u64::MAX),
             next: Cell::new(0),
+            opened: Cell::new(0),
+            announced: Cell::new(u64::MAX),
             goaway: Cell::new(false),
             buffered: Cell::new(0),
             scratch: RefCell::default(),
@@ -187,7 +193,7 @@ impl Shared {
         let stream = self.streams.borrow().get(&id).and_then(Weak::upgrade);
         if let Some(stream) = stream {
             stream.reprioritize(priority);
-        } else if id >= self.next.get() {
+        } else if id >= self.opened.get() {
             self.expect(id)?;
             self.early.borrow_mut().insert(id, priority);
         }
@@ -211,7 +217,7 @@ impl Shared {
     /// Whether a stream that is not open was, or may come.
     fn expect(&self, id: u64) -> Result<(), Violation> {
         // Streams are limited by their number, and ids of requests are four apart.
-        if id.saturating_sub(self.next.get()) / 4 < self.config.concurrent_requests {
+        if id.saturating_sub(self.opened.get()) / 4 < self.config.concurrent_requests {
             return Ok(());
         }
         Err(Violation::new(Code::H3_ID_ERROR, "a request beyond those that may be opened"))

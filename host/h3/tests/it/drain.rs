@@ -48,3 +48,40 @@ fn a_drain_is_announced_and_then_refuses() {
         assert_eq!(pair.client.closed().await, Code::H3_NO_ERROR);
     });
 }
+
+/// RFC 9114 §5.2: an id must not be larger than one before.
+#[test]
+fn promises_are_not_taken_back() {
+    run(async {
+        let pair = connect(Config::default()).await;
+        let mut control = pair.client.server_stream(CONTROL_STREAM).await;
+        pair.client.assert_serves().await;
+        for _ in 0..1000 {
+            pair.handle.refuse_rest();
+            pair.handle.announce_end();
+        }
+        assert_eq!(goaway(&mut control).await, 4);
+        assert_eq!(pair.client.outcome(get("/")).await, Reset(Code::H3_REQUEST_REJECTED));
+        pair.handle.close(Code::H3_NO_ERROR, "");
+        let mut byte = [0];
+        assert!(control.read_exact(&mut byte).await.is_err(), "one GOAWAY was enough");
+    });
+}
+
+/// Refused streams give the client room for others, whose ids are then no violation.
+#[test]
+fn refused_requests_do_not_count_against_later_ids() {
+    run(async {
+        let mut pair = connect(Config { concurrent_requests: 4, ..Config::default() }).await;
+        let mut waiting = pair.client.send(get("/wait")).await;
+        pair.log.until(|log| log.heads.borrow().first().map(|_| ())).await;
+        pair.handle.refuse_rest();
+        for _ in 0..20 {
+            assert_eq!(pair.client.outcome(get("/")).await, Reset(Code::H3_REQUEST_REJECTED));
+        }
+        pair.client.say(PRIORITY_REQUEST, &[&varint(22 * 4)[..], b"u=1"].concat()).await;
+        assert_eq!(pair.client.outcome(get("/")).await, Reset(Code::H3_REQUEST_REJECTED));
+        pair.log.release.notify_one();
+        assert_eq!(waiting.outcome().await, Status(200));
+    });
+}
