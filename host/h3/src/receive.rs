@@ -115,6 +115,11 @@ impl Receiving {
         self.declared.map(|declared| declared.saturating_sub(self.read))
     }
 
+    /// Whether a section has been read but not decoded.
+    pub(crate) fn is_blocked(&self) -> bool {
+        self.blocked.is_some()
+    }
+
     fn poll_trailers(
         &mut self,
         section: Bytes,

@@ -245,7 +245,7 @@ impl Stream {
         let mut cx = Context::from_waker(Waker::noop());
         let next = poll_chunk(&mut recv.quic, &mut cx);
         let is_over = matches!(next, Poll::Ready(Ok(None)));
-        if !is_over || recv.phase != Phase::Rest {
+        if !is_over || recv.phase != Phase::Rest || recv.is_blocked() {
             // A section that nobody decodes may refer to the table (RFC 9204 §2.2.2.2).
             self.shared.decoder.borrow_mut().cancel(self.id);
             self.shared.wake_driver();

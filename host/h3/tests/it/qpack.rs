@@ -79,6 +79,24 @@ fn a_blocked_request_that_is_cancelled_is_forgotten() {
     });
 }
 
+/// RFC 9204 §2.2.2.2: also when all of the stream has come, and only its trailers wait.
+#[test]
+fn blocked_trailers_that_nobody_reads_are_cancelled() {
+    run(async {
+        let config = Config { blocked_streams: 1, ..Config::default() };
+        let pair = connect(config).await;
+        for _ in 0..3 {
+            let trailers = frame(HEADERS, referring(&[], 9));
+            let request = [post("/peek", &[]), frame(DATA, b"x"), trailers].concat();
+            assert_eq!(pair.client.outcome(request).await, Status(200));
+        }
+        let mut decoder = pair.client.server_stream(DECODER_STREAM).await;
+        let mut feedback = [0; 3];
+        decoder.read_exact(&mut feedback).await.unwrap();
+        assert_eq!(feedback, [0x40, 0x44, 0x48]);
+    });
+}
+
 #[test]
 fn more_blocked_streams_than_allowed_end_the_connection() {
     run(async {
