@@ -215,7 +215,12 @@ impl Driver {
         })?;
         poll_instructions(&mut ours.decoder, DECODER, shared, cx, || {
             shared.decoder.borrow_mut().take_feedback()
-        })
+        })?;
+        // RFC 9204 §7.3: each request adds to it, even one that is reset.
+        if shared.decoder.borrow().unsent() > UNSENT {
+            return Err(FEEDBACK.into());
+        }
+        Ok(())
     }
 }
 
@@ -359,6 +364,9 @@ const PUSH: u64 = 0x01;
 const ENCODER: u64 = 0x02;
 const DECODER: u64 = 0x03;
 
+/// Bytes of feedback on the client's sections that may wait for the client to take them: those of some 20,000 requests.
+const UNSENT: usize = 64 << 10;
+
 /// The SETTINGS frame's type.
 const SETTINGS: u64 = 0x04;
 
@@ -368,5 +376,7 @@ const CLIENT_PUSH: Violation =
     Violation::new(Code::H3_STREAM_CREATION_ERROR, "a push stream from a client");
 const CLOSED: Violation =
     Violation::new(Code::H3_CLOSED_CRITICAL_STREAM, "a control or QPACK stream was closed");
+const FEEDBACK: Violation =
+    Violation::new(Code::H3_EXCESSIVE_LOAD, "QPACK's decoder stream is given no credit");
 const NO_STREAMS: Violation =
     Violation::new(Code::H3_STREAM_CREATION_ERROR, "three unidirectional streams are needed");

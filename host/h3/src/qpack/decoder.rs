@@ -140,6 +140,11 @@ impl Decoder {
         !self.feedback.is_empty() || self.table.inserted() > self.acknowledged
     }
 
+    /// Bytes of feedback that nobody has taken.
+    pub fn unsent(&self) -> usize {
+        self.feedback.len()
+    }
+
     /// What is to be sent on the decoder stream: an acknowledgment for each section and a cancellation for each
     /// stream since the last call, and one count of the insertions that they do not tell.
     ///

@@ -181,3 +181,28 @@ fn repeated_response_fields_come_from_the_table() {
         }
     });
 }
+
+/// RFC 9204 §7.3: a client that lets nothing be said about its sections cannot have it kept for ever.
+#[test]
+fn feedback_that_the_client_does_not_take_is_bounded() {
+    run(async {
+        let mut limits = transport();
+        limits.stream_receive_window(VarInt::from_u32(500));
+        let mut pair = Server::with(Config::default(), limits).bare().await;
+        pair.client.open_control(&[]).await;
+        let mut requests = 0;
+        let end = loop {
+            if let Some(end) = pair.client.quic.close_reason() {
+                break end;
+            }
+            let Ok((mut send, mut recv)) = pair.client.quic.open_bi().await else { continue };
+            let _ = send.write_all(&get("/hang")[..9]).await;
+            let _ = send.reset(VarInt::from_u32(0x10c));
+            let _ = recv.stop(VarInt::from_u32(0x10c));
+            requests += 1;
+            assert!(requests < 200_000);
+        };
+        let quinn::ConnectionError::ApplicationClosed(close) = end else { panic!("{end}") };
+        assert_eq!(Code::from(close.error_code), Code::H3_EXCESSIVE_LOAD, "after {requests}");
+    });
+}
