@@ -18,7 +18,7 @@ use crate::stream::Stream;
 /// A connection that a client has opened. Lives on one thread.
 ///
 /// Requests come from [`Connection::accept`], which must be called again and again: the control stream and QPACK's
-/// are read and written in it as well.
+/// are read and written in it as well, or in [`Connection::drive`].
 pub struct Connection {
     shared: Rc<Shared>,
     driver: Pin<Box<dyn Future<Output = Error>>>,
@@ -82,6 +82,12 @@ impl Connection {
     /// The connection is over: the client closed it or broke a rule, it was lost, or closed from this side.
     pub async fn accept(&mut self) -> Result<Rc<Stream>, Error> {
         poll_fn(|cx| self.poll_accept(cx)).await
+    }
+
+    /// Serves the control stream and QPACK's until the connection is over, and takes no requests: for while there is no
+    /// room for more. Those that are there may wait for what comes on these streams. Cancel safe.
+    pub async fn drive(&mut self) -> Error {
+        poll_fn(|cx| self.driver_gate.poll(cx, |cx| self.driver.as_mut().poll(cx))).await
     }
 
     fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<Result<Rc<Stream>, Error>> {

@@ -58,6 +58,25 @@ fn a_section_waits_for_its_insertions() {
     });
 }
 
+/// A server that takes no more requests serves those it has.
+#[test]
+fn insertions_come_while_no_request_is_accepted() {
+    run(async {
+        let server = Server::start(Config::default());
+        let (mut connection, quic) =
+            tokio::join!(server.accept(), async { server.connecting().await.unwrap() });
+        let client = Client::new(quic);
+        let _blocked = client.send(frame(HEADERS, referring(&request("GET", "/"), 1))).await;
+        let stream = connection.accept().await.unwrap();
+        let _encoder = client.uni(ENCODER_STREAM, &[&CAPACITY[..], &INSERT].concat()).await;
+        let request = tokio::select! {
+            request = stream.head() => request.unwrap(),
+            error = connection.drive() => panic!("{error}"),
+        };
+        assert_eq!(request.headers()["x"], "dynamic");
+    });
+}
+
 #[test]
 fn a_blocked_request_that_is_cancelled_is_forgotten() {
     run(async {

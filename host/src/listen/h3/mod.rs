@@ -16,7 +16,7 @@ use std::time::Duration;
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use tokio::time::{Instant, sleep, sleep_until};
-use weir_h3::{Code, Config, Handle};
+use weir_h3::{Code, Config, Error, Handle, Stream};
 
 use self::exchange::{Outcome, exchange};
 use super::{Edge, Handler};
@@ -49,6 +49,7 @@ async fn serve_connection<H: Handler>(
     let handle = requests.handle();
     let shared = Rc::new(Connection { handle: handle.clone(), edge, handler });
     let quic = &shared.edge.quic;
+    let most = quic.max_concurrent_streams as usize;
     let mut running = FuturesUnordered::new();
     let mut waste = Waste::new(quic.max_concurrent_streams);
     let mut drain = Drain::Not;
@@ -68,7 +69,7 @@ async fn serve_connection<H: Handler>(
                 }
             }
             // Executing requests are capped, not only open streams: a reset frees a stream at once.
-            accepted = requests.accept(), if running.len() < quic.max_concurrent_streams as usize => {
+            accepted = next(&mut requests, most.saturating_sub(running.len())) => {
                 let stream = match accepted {
                     Ok(stream) => stream,
                     Err(error) => {
@@ -102,6 +103,15 @@ async fn serve_connection<H: Handler>(
     // When the connection is lost, what runs finds out.
     while running.next().await.is_some() {}
     handle.close(Code::H3_NO_ERROR, "");
+}
+
+/// The next request if there is room for one. Those that run may wait for what else the client says, so that is heard
+/// without room as well.
+async fn next(requests: &mut weir_h3::Connection, room: usize) -> Result<Rc<Stream>, Error> {
+    match room {
+        0 => Err(requests.drive().await),
+        _ => requests.accept().await,
+    }
 }
 
 /// A listener's limits as those of a connection. How many fields there may be the proxy checks, which keeps a record of
