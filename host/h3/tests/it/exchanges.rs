@@ -104,7 +104,7 @@ fn requests_of_early_data_are_marked() {
 
         let serving = server.serve_next();
         let (quic, accepted) = server.connecting().into_0rtt().map_err(drop).unwrap();
-        let mut early = Client::new(quic.clone()).send(get("/early")).await;
+        let mut early = Client::new(quic.clone()).send(get("/confirmed")).await;
         let pair = server.pair(quic, serving).await;
         assert_eq!(early.outcome().await, Outcome::Status(200));
         assert!(accepted.await);

@@ -146,11 +146,13 @@ impl Server {
     /// Takes the next connection.
     pub async fn accept(&self) -> Connection {
         let connecting = self.endpoint.accept().await.unwrap().accept().unwrap();
-        let quic = match self.from.get() {
-            From::Handshake => connecting.await.unwrap(),
-            From::EarlyData => connecting.into_0rtt().map_err(drop).unwrap().0,
-        };
-        Connection::new(quic, self.config)
+        match self.from.get() {
+            From::Handshake => Connection::new(connecting.await.unwrap(), self.config),
+            From::EarlyData => {
+                let (quic, complete) = connecting.into_0rtt().map_err(drop).unwrap();
+                Connection::early(quic, complete, self.config)
+            }
+        }
     }
 
     pub async fn pair(
@@ -280,6 +282,10 @@ async fn answer(stream: &Stream, log: &Log) -> Result<(), Code> {
         "/hang" => std::future::pending().await,
         "/wait" => log.release.notified().await,
         "/ignore" => {}
+        "/confirmed" => {
+            stream.confirmed().await;
+            assert!(!stream.is_early());
+        }
         "/peek" => drop(part(stream, log).await?),
         "/leave" => return Err(LEFT),
         "/bulk" => {
