@@ -59,16 +59,25 @@ pub fn content_length(fields: &HeaderMap) -> Result<Option<u64>, &'static str> {
     }
 }
 
-/// The authority in a Host field or `:authority`: a host, never empty, without user information, and with a port or none
-/// (RFC 9110 §4.2.4, §7.2).
+/// The authority in a Host field or `:authority`, held to [`check_authority`].
 ///
 /// # Errors
 /// What is wrong.
 pub fn authority(value: Bytes) -> Result<Authority, &'static str> {
-    if value.contains(&b'@') {
+    let authority = Authority::from_maybe_shared(value).map_err(|_| NO_AUTHORITY)?;
+    check_authority(&authority)?;
+    Ok(authority)
+}
+
+/// Whether an authority is a host, never empty, without user information, and with a port or none (RFC 9110 §4.2.4,
+/// §7.2).
+///
+/// # Errors
+/// What is wrong.
+pub fn check_authority(authority: &Authority) -> Result<(), &'static str> {
+    if authority.as_str().contains('@') {
         return Err("user information in the authority");
     }
-    let authority = Authority::from_maybe_shared(value).map_err(|_| NO_AUTHORITY)?;
     let host = authority.host();
     // `Authority` takes whatever follows the host, as long as it is made of characters of authorities.
     let is_port = match authority.as_str().strip_prefix(host) {
@@ -78,10 +87,7 @@ pub fn authority(value: Bytes) -> Result<Authority, &'static str> {
         }
         None => false,
     };
-    if host.is_empty() || !is_port {
-        return Err(NO_AUTHORITY);
-    }
-    Ok(authority)
+    if host.is_empty() || !is_port { Err(NO_AUTHORITY) } else { Ok(()) }
 }
 
 /// The path and query of a request target: from the first slash on, without a fragment (RFC 9110 §7.1, RFC 9114 §4.3.1).

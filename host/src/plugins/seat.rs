@@ -22,7 +22,8 @@ pub struct Seat {
     pub generation: Arc<Generation>,
     /// Whether it is on trial: then every call is counted and timed.
     pub is_on_trial: Cell<bool>,
-    kept: RefCell<Option<Running>>,
+    /// Boxed, as each call takes it and puts it back.
+    kept: RefCell<Option<Box<Running>>>,
     shape: OnceCell<Rc<Shape>>,
     functions: [OnceCell<metrics::Function>; Function::COUNT],
     calls: Cell<u32>,
@@ -64,7 +65,7 @@ impl Seat {
             self.generation.admit_instance(Function::Request)?;
             let failed = |error: &PluginError| self.fail(slot, Function::Request, error);
             let made = self.instantiate(slot).inspect_err(failed)?;
-            *self.kept.borrow_mut() = Some(made);
+            *self.kept.borrow_mut() = Some(Box::new(made));
         }
         let missing = || PluginError::invalid(&slot.name, "configure: it told no needs");
         Ok(self.shape.get().ok_or_else(missing)?)
@@ -86,7 +87,7 @@ impl Seat {
         let kept = self.kept.borrow_mut().take();
         let running = match kept {
             Some(running) => Ok(running),
-            None => self.instantiate(slot),
+            None => self.instantiate(slot).map(Box::new),
         };
         let called = running.and_then(|mut running| {
             let result = self.measure(function, || call(&mut running.instance))?;

@@ -46,13 +46,13 @@ pub(super) enum Decided {
 }
 
 /// What a filter said of a request, checked.
-enum Said {
+pub(super) enum Said {
     Decided(Decided),
     Fetch(Fetching),
 }
 
 /// A fetch that was checked.
-struct Fetching {
+pub(super) struct Fetching {
     /// Index of the upstream.
     upstream: usize,
     request: Request<Body>,
@@ -69,22 +69,44 @@ impl Asker<'_> {
         asked: &Asked<'_>,
         record: &mut Record,
     ) -> Result<(Rc<Shape>, Decided), Failure> {
+        let (shape, said) = self.begin(slot, seat, asked, record)?;
+        Ok((shape, self.finish(slot, seat, asked, said, record).await?))
+    }
+
+    /// Asks a generation about a request, up to its first fetch. Most ask for none, and those need no future.
+    pub(super) fn begin(
+        &self,
+        slot: &Slot,
+        seat: &Seat,
+        asked: &Asked<'_>,
+        record: &Record,
+    ) -> Result<(Rc<Shape>, Said), Failure> {
         let shape = Rc::clone(seat.shape(slot)?);
         if !shape.on_request {
-            return Ok((shape, Decided::Next));
+            return Ok((shape, Said::Decided(Decided::Next)));
         }
-        let mut said =
-            traced(slot, seat, Function::Request, record, || self.call(slot, seat, &shape, asked))?;
+        let call = || self.call(slot, seat, &shape, asked);
+        let said = traced(slot, seat, Function::Request, record, call)?;
+        Ok((shape, said))
+    }
+
+    /// Makes the fetches that a generation wants until it decides.
+    pub(super) async fn finish(
+        &self,
+        slot: &Slot,
+        seat: &Seat,
+        asked: &Asked<'_>,
+        mut said: Said,
+        record: &mut Record,
+    ) -> Result<Decided, Failure> {
         let mut fetches = 0;
         loop {
             let fetching = match said {
-                Said::Decided(decided) => return Ok((shape, decided)),
+                Said::Decided(decided) => return Ok(decided),
                 Said::Fetch(fetching) => fetching,
             };
             fetches += 1;
-            // Boxed: few requests come here, and the others need not carry the room for it.
-            let fetched = Box::pin(self.go_on(slot, seat, asked, fetching, fetches, record));
-            said = fetched.await?;
+            said = self.go_on(slot, seat, asked, fetching, fetches, record).await?;
         }
     }
 

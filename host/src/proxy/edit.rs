@@ -1,11 +1,11 @@
 //! What a plugin returned, checked by the rules for what a client or an origin sends, and applied: all of it or nothing.
 
-use std::str::FromStr as _;
-
+use bytes::Bytes;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::request::Parts;
 use http::uri::{Authority, PathAndQuery};
 use http::{Method, Request, Response, StatusCode, Uri};
+use weir_h3::message as rules;
 use weir_runtime::filter::{Edit, Fetch, Header, Reply};
 
 use super::message;
@@ -232,17 +232,13 @@ fn status(status: u16) -> Result<StatusCode, String> {
 }
 
 fn path(path: &str) -> Result<PathAndQuery, String> {
-    // http drops a fragment without a word; it has no place in a request (RFC 9110 §7.1).
-    let is_plain = path.starts_with('/') && !path.contains('#');
-    let parsed = PathAndQuery::from_str(path).ok().filter(|_| is_plain);
-    parsed.ok_or_else(|| format!("{path:?} is no path and query"))
+    rules::path(Bytes::copy_from_slice(path.as_bytes()), &Method::GET)
+        .map_err(|_| format!("{path:?} is no path and query"))
 }
 
 fn authority(name: &str) -> Result<Authority, String> {
-    let parsed = Authority::from_str(name).ok();
-    let parsed =
-        parsed.filter(|parsed| !parsed.as_str().contains('@') && !parsed.host().is_empty());
-    parsed.ok_or_else(|| format!("{name:?} is no authority"))
+    rules::authority(Bytes::copy_from_slice(name.as_bytes()))
+        .map_err(|_| format!("{name:?} is no authority"))
 }
 
 fn set_path(uri: &mut Uri, path: PathAndQuery) {

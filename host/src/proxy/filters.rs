@@ -11,7 +11,7 @@ use http::uri::Authority;
 use http::{Method, Request, Response};
 use http_body::Body as _;
 
-use super::ask::{self, Asked, Asker, Decided, Memory, compare, traced};
+use super::ask::{self, Asked, Asker, Decided, Memory, Said, compare, traced};
 use super::body::Exchange;
 use super::edit::Edits;
 use super::error::ProxyError;
@@ -121,7 +121,14 @@ impl<'a> Chain<'a> {
             let Some(lane) = pinned.lane(index) else { continue };
             let (slot, choice) = (&lane.slot, lane.choose(pinned.roll));
             let asked = &Asked { head, authority };
-            let (mut passed, decided) = match self.ask(slot, &choice, asked, record).await {
+            let answer = match self.asker.begin(slot, choice.first, asked, record) {
+                Ok((shape, Said::Decided(decided))) => {
+                    Ok((self.passed(slot, choice.first, shape, choice.fallback, asked), decided))
+                }
+                // Boxed: few requests come here, and the others need not carry the room for it.
+                begun => Box::pin(self.ask_on(slot, &choice, begun, asked, record)).await,
+            };
+            let (mut passed, decided) = match answer {
                 Ok(answer) => answer,
                 Err(_) if slot.on_failure == OnFailure::Open => continue,
                 Err(error) => return Err(ProxyError::Filter(Arc::clone(&slot.name), error.kind())),
@@ -267,15 +274,22 @@ impl<'a> Chain<'a> {
         response.map(|body| Filtered::response(body, slot, seat, context, span))
     }
 
-    /// Has the generation that a request meets decide, or the one before it.
-    async fn ask(
+    /// Has the generation that a request meets go on to a decision, or if it fails the one before it.
+    async fn ask_on(
         &self,
         slot: &Arc<Slot>,
         choice: &Choice<'_>,
+        begun: Result<(Rc<Shape>, Said), Failure>,
         asked: &Asked<'_>,
         record: &mut Record,
     ) -> Result<(Passed, Decided), Failure> {
-        let first = self.asker.request(slot, choice.first, asked, record).await;
+        let first = match begun {
+            Ok((shape, said)) => {
+                let decided = self.asker.finish(slot, choice.first, asked, said, record).await;
+                decided.map(|decided| (shape, decided))
+            }
+            Err(error) => Err(error),
+        };
         let (seat, (shape, decided), before) = match (first, choice.fallback) {
             (Ok(answer), before) => (choice.first, answer, before),
             (Err(_), Some(before)) => {
@@ -283,8 +297,20 @@ impl<'a> Chain<'a> {
             }
             (Err(error), None) => return Err(error),
         };
+        Ok((self.passed(slot, seat, shape, before, asked), decided))
+    }
+
+    /// What is kept of a filter for the response.
+    fn passed(
+        &self,
+        slot: &Arc<Slot>,
+        seat: &Rc<Seat>,
+        shape: Rc<Shape>,
+        before: Option<&Rc<Seat>>,
+        asked: &Asked<'_>,
+    ) -> Passed {
         let Asked { head, authority } = *asked;
-        let passed = Passed {
+        Passed {
             slot: Arc::clone(slot),
             seat: Rc::clone(seat),
             kept: shape.response_inputs.keep(head, authority.as_str(), self.subject()),
@@ -293,8 +319,7 @@ impl<'a> Chain<'a> {
             context: Vec::new(),
             wants_body: false,
             shadow: None,
-        };
-        Ok((passed, decided))
+        }
     }
 
     /// Has the generation that serves decide on a response that the one on trial failed at. It must not see what another

@@ -1,14 +1,15 @@
 //! What a request must be before it is routed, whichever protocol it came by (RFC 9110, RFC 9112 §3.2, RFC 9114 §4.3).
 //!
-//! The parsers of the three protocols have refused what breaks their own framing; this refuses what would mean different
+//! The rules about fields that all versions share are `weir_h3`'s, which holds HTTP/3 to them before this. The parsers of
+//! the three protocols have refused what breaks their own framing; this refuses what would mean different
 //! things to two readers.
 
-use std::str::FromStr as _;
-
+use bytes::Bytes;
 use http::header::{self, HeaderMap, HeaderName};
 use http::request::Parts;
 use http::uri::Authority;
 use http::{Method, StatusCode, Version};
+use weir_h3::message as rules;
 
 use super::error::ProxyError;
 
@@ -31,7 +32,7 @@ pub fn check(head: &Parts) -> Result<Checked, ProxyError> {
     }
     check_target(head)?;
     let authority = authority(head)?;
-    let declared = content_length(&head.headers)?;
+    let declared = rules::content_length(&head.headers).map_err(ProxyError::Malformed)?;
     check_framing(head, declared)?;
     Ok(Checked { authority, declared })
 }
@@ -85,11 +86,8 @@ fn authority(head: &Parts) -> Result<Authority, ProxyError> {
     if hosts.next().is_some() {
         return Err(ProxyError::Malformed("more than one Host"));
     }
-    let host = match host.map(|host| host.to_str().ok().map(Authority::from_str)) {
-        None => None,
-        Some(Some(Ok(host))) => Some(host),
-        Some(_) => return Err(ProxyError::Malformed("Host is no authority")),
-    };
+    let host = host.map(|host| rules::authority(Bytes::copy_from_slice(host.as_bytes())));
+    let host = host.transpose().map_err(ProxyError::Malformed)?;
     let authority = match (head.uri.authority(), host) {
         // An absolute target of HTTP/1.1 takes the place of Host; the other protocols forbid that they differ.
         (Some(target), Some(host)) if head.version > Version::HTTP_11 && *target != host => {
@@ -99,21 +97,8 @@ fn authority(head: &Parts) -> Result<Authority, ProxyError> {
         (None, Some(host)) => host,
         (None, None) => return Err(ProxyError::Malformed("no authority")),
     };
-    if authority.as_str().contains('@') {
-        return Err(ProxyError::Malformed("user information in the authority"));
-    }
+    rules::check_authority(&authority).map_err(ProxyError::Malformed)?;
     Ok(authority)
-}
-
-/// The value of Content-Length (RFC 9110 §8.6): digits, once.
-fn content_length(fields: &HeaderMap) -> Result<Option<u64>, ProxyError> {
-    let mut values = fields.get_all(header::CONTENT_LENGTH).iter();
-    let Some(value) = values.next() else { return Ok(None) };
-    let malformed = ProxyError::Malformed("content-length is not one number");
-    if values.next().is_some() || !value.as_bytes().iter().all(u8::is_ascii_digit) {
-        return Err(malformed);
-    }
-    value.to_str().ok().and_then(|text| text.parse().ok()).map(Some).ok_or(malformed)
 }
 
 fn check_framing(head: &Parts, declared: Option<u64>) -> Result<(), ProxyError> {
