@@ -221,7 +221,7 @@ fn name(name: &str) -> Result<HeaderName, String> {
 
 fn field(field: Header) -> Result<(HeaderName, HeaderValue), String> {
     let name = name(&field.name)?;
-    let value = HeaderValue::from_maybe_shared(bytes::Bytes::from(field.value));
+    let value = HeaderValue::from_maybe_shared(Bytes::from(field.value));
     let value = value.map_err(|_| format!("the value of {name:?} has bytes that no field has"))?;
     Ok((name, value))
 }

@@ -59,6 +59,7 @@ async fn serve_connection<H: Handler>(
     let mut draining = pin!(tasks.draining());
 
     loop {
+        let room = most.saturating_sub(running.len());
         tokio::select! {
             biased;
             Some(outcome) = running.next(), if !running.is_empty() => {
@@ -69,7 +70,7 @@ async fn serve_connection<H: Handler>(
                 }
             }
             // Executing requests are capped, not only open streams: a reset frees a stream at once.
-            accepted = next(&mut requests, most.saturating_sub(running.len())) => {
+            accepted = next(&mut requests, room) => {
                 let stream = match accepted {
                     Ok(stream) => stream,
                     Err(error) => {

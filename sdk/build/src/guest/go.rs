@@ -1,4 +1,4 @@
-//! Go: the stock compiler for `wasip1`, bindings by wit-bindgen, whose runtime library is in `sdk/go/pkg`.
+//! Go: the stock compiler for `wasip1`, bindings by wit-bindgen, whose crate also carries their runtime library.
 
 use std::fs;
 
@@ -91,17 +91,5 @@ const FILTER: &[(&str, &str)] = files![
     "export_wit_world/export.go" from "filter/export.go.in",
 ];
 
-const RUNTIME: &[(&str, &str)] = files![
-    "go.mod" from "pkg/go.mod",
-    "LICENSE" from "pkg/LICENSE",
-    "wit/async/async.go" from "pkg/wit/async/async.go",
-    "wit/async/empty.s" from "pkg/wit/async/empty.s",
-    "wit/runtime/empty.s" from "pkg/wit/runtime/empty.s",
-    "wit/runtime/runtime.go" from "pkg/wit/runtime/runtime.go",
-    "wit/types/future.go" from "pkg/wit/types/future.go",
-    "wit/types/option.go" from "pkg/wit/types/option.go",
-    "wit/types/result.go" from "pkg/wit/types/result.go",
-    "wit/types/stream.go" from "pkg/wit/types/stream.go",
-    "wit/types/tuple.go" from "pkg/wit/types/tuple.go",
-    "wit/types/unit.go" from "pkg/wit/types/unit.go",
-];
+/// The runtime library of what wit-bindgen writes, from its crate: paths and texts.
+const RUNTIME: &[(&str, &str)] = include!(concat!(env!("OUT_DIR"), "/go_runtime.rs"));
