@@ -56,8 +56,9 @@ fn in_metadata() -> Option<PathBuf> {
     let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let told = Command::new(cargo).args(["metadata", "--format-version", "1"]).output().ok()?;
     let told: serde_json::Value = serde_json::from_slice(&told.stdout).ok()?;
-    let package = told["packages"].as_array()?.iter().find(|package| package["name"] == CRATE)?;
-    Some(Path::new(package["manifest_path"].as_str()?).parent()?.to_owned())
+    let mut packages = told.get("packages")?.as_array()?.iter();
+    let package = packages.find(|package| package.get("name").is_some_and(|name| name == CRATE))?;
+    Some(Path::new(package.get("manifest_path")?.as_str()?).parent()?.to_owned())
 }
 
 fn collect(directory: &Path, files: &mut Vec<PathBuf>) -> anyhow::Result<()> {
