@@ -7,7 +7,7 @@ SDK_BUILD := cargo run --quiet --package weir-sdk-build --
 ARGS ?= demo
 
 .DEFAULT_GOAL := help
-.PHONY: help run dev plugins guests test test-only check fmt lint doc deny bench soak setup clean
+.PHONY: help run dev plugins guests test test-only check fmt lint doc deny fuzz bench soak setup clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -38,9 +38,9 @@ test-only: ## run all tests with the components as they are (`cargo nextest run 
 	cargo test --workspace --doc --quiet
 	.ci/each-guest cargo test --workspace --quiet
 
-check: ## what CI runs: formatting, lints, documentation, dependencies, then the tests
+check: ## what CI runs: formatting, lints, documentation, dependencies, two minutes of fuzzing, then the tests
 	.ci/setup
-	$(MAKE) --no-print-directory fmt lint doc deny test
+	$(MAKE) --no-print-directory fmt lint doc deny fuzz test
 
 fmt: ## check the formatting (`cargo fmt --all` corrects it)
 	cargo fmt --all --check
@@ -55,6 +55,15 @@ doc: ## build the documentation, warnings are errors
 
 deny: ## licences, sources and duplicates among the dependencies
 	cargo deny --workspace --log-level warn check bans licenses sources
+
+# Without a sanitizer the stable toolchain is enough, and there is no unsafe code that one would watch.
+fuzz: ## fuzz HTTP/3: frames, control stream, QPACK, requests (FUZZ=seconds for each)
+	.ci/setup check
+	cd host/h3 && for target in frames control qpack request; do \
+	  mkdir -p fuzz/corpus/$$target && \
+	  cargo fuzz run --sanitizer none --target-dir $(CURDIR)/target/fuzz $$target fuzz/corpus/$$target fuzz/seeds/$$target \
+	    -- -max_total_time=$(or $(FUZZ),30) -max_len=4096 -rss_limit_mb=512 -verbosity=0 || exit 1; \
+	done
 
 bench: ## criterion benches; for the comparison with other proxies see docs/performance.md
 	cargo bench --package weir --bench '*' --package weir-runtime

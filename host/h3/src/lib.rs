@@ -16,6 +16,15 @@ mod control;
 mod datagram;
 mod driver;
 mod frame;
+#[cfg(any(fuzzing, test))]
+#[allow(
+    clippy::panic,
+    clippy::indexing_slicing,
+    unreachable_pub,
+    missing_docs,
+    reason = "a panic is what a fuzz target is there for"
+)]
+pub mod fuzzing;
 mod gate;
 pub mod message;
 mod priority;

@@ -232,7 +232,7 @@ impl Receiving {
 }
 
 /// What to do with a frame of a request (RFC 9114 §4.1, §7.2).
-fn treat(
+pub(crate) fn treat(
     phase: Phase,
     kind: Kind,
     length: u64,

@@ -1,0 +1,313 @@
+//! What the fuzz targets run: each function takes any bytes and panics where something that should hold does not. A
+//! stream that is cut into pieces must be read as it is when it comes at once, and nothing may be held or decoded beyond
+//! its limit.
+//!
+//! Compiled for `cargo fuzz`, and for the test that runs all seeds.
+
+use bytes::Bytes;
+use http::HeaderMap;
+
+use crate::code::{Code, Violation};
+use crate::control::{Control, Word};
+use crate::frame::{Event, Frames, Kind, Treatment};
+use crate::message::{self, RequestSection};
+use crate::qpack::{DecodeError, Decoder, Encoder, Limits, Sink};
+use crate::receive::{Phase, treat};
+
+/// Frames of every treatment.
+pub fn frames(data: &[u8]) {
+    let (size, data) = piece(data);
+    assert_eq!(read_frames(data, data.len()), read_frames(data, size), "pieces of {size}");
+}
+
+/// A client's control stream.
+pub fn control(data: &[u8]) {
+    let (size, data) = piece(data);
+    assert_eq!(read_control(data, data.len()), read_control(data, size), "pieces of {size}");
+}
+
+/// A request's stream, without its I/O: frames, sections, lengths.
+pub fn request(data: &[u8]) {
+    let (size, data) = piece(data);
+    assert_eq!(read_request(data, data.len()), read_request(data, size), "pieces of {size}");
+}
+
+/// A decoder and its encoder stream, and an encoder that is told anything: one instruction is a byte that says what to
+/// do, a length, and as many bytes.
+pub fn qpack(data: &[u8]) {
+    let mut whole = Tables::new();
+    let mut cut = Tables::new();
+    let mut rest = data;
+    while let [what, length, behind @ ..] = rest {
+        let (bytes, behind) = behind.split_at(usize::from(*length).min(behind.len()));
+        rest = behind;
+        let result = whole.follow(*what, bytes, bytes.len());
+        assert_eq!(result, cut.follow(*what, bytes, 1), "instruction {what}");
+        if result.is_none() {
+            break;
+        }
+    }
+}
+
+/// How large the pieces are that a stream is cut into, from its first byte.
+fn piece(data: &[u8]) -> (usize, &[u8]) {
+    match data {
+        [size, data @ ..] => (usize::from(*size).max(1), data),
+        [] => (1, data),
+    }
+}
+
+/// Feeds `data` in pieces to `read` until that fails; pieces of nothing are not fed.
+fn feed(
+    data: &[u8],
+    size: usize,
+    mut read: impl FnMut(Bytes) -> Result<(), Violation>,
+) -> Result<(), Code> {
+    data.chunks(size.max(1)).try_for_each(|piece| {
+        read(Bytes::copy_from_slice(piece)).map_err(|violation| violation.code)
+    })
+}
+
+/// Adds an event; pieces of one frame's payload are joined.
+fn push(events: &mut Vec<Event>, event: Event) {
+    match (events.last_mut(), event) {
+        (Some(Event::Piece(before)), Event::Piece(piece)) => {
+            assert!(!piece.is_empty());
+            *before = [&before[..], &piece].concat().into();
+        }
+        (_, event) => events.push(event),
+    }
+}
+
+fn read_frames(data: &[u8], size: usize) -> (Vec<Event>, Result<(), Code>) {
+    let mut frames = Frames::default();
+    let mut events = Vec::new();
+    let end = feed(data, size, |piece| {
+        frames.push(piece);
+        while let Some(event) = frames.next(|kind, _| match kind {
+            Kind::Data => Ok(Treatment::Stream),
+            Kind::Http2 => Err(Violation::new(Code::H3_FRAME_UNEXPECTED, "")),
+            Kind::Unknown => Ok(Treatment::Skip),
+            _ => Ok(Treatment::Collect(SMALL)),
+        })? {
+            push(&mut events, event);
+        }
+        assert!(frames.collected() <= SMALL);
+        Ok(())
+    });
+    (events, end.and(frames.end().map_err(|violation| violation.code)))
+}
+
+fn read_control(data: &[u8], size: usize) -> (Vec<Word>, Result<(), Code>) {
+    let mut control = Control::default();
+    let mut words = Vec::new();
+    let end = feed(data, size, |piece| {
+        control.push(piece);
+        while let Some(word) = control.next()? {
+            words.push(word);
+        }
+        Ok(())
+    });
+    (words, end)
+}
+
+/// What a request's stream says.
+#[derive(Debug, PartialEq, Eq)]
+enum Said {
+    Head(String),
+    Data(usize),
+    Trailers(HeaderMap),
+    Refused(&'static str),
+}
+
+fn read_request(data: &[u8], size: usize) -> (Vec<Said>, Result<(), Code>) {
+    let mut frames = Frames::default();
+    let mut decoder = Decoder::new(0, 0);
+    let (mut phase, mut idle, mut said) = (Phase::Head, 0, Vec::new());
+    let end = feed(data, size, |piece| {
+        frames.push(piece);
+        loop {
+            let now = phase;
+            let event = frames.next(|kind, length| treat(now, kind, length, SMALL, &mut idle))?;
+            assert!(frames.collected() <= SMALL);
+            match (event, phase) {
+                (None, _) => return Ok(()),
+                (Some(Event::Piece(data)), _) => {
+                    assert!(matches!(phase, Phase::Body | Phase::Tunnel));
+                    match said.last_mut() {
+                        Some(Said::Data(before)) => *before += data.len(),
+                        _ => said.push(Said::Data(data.len())),
+                    }
+                }
+                (Some(Event::Whole(kind, section)), Phase::Head) => {
+                    assert_eq!(kind, Kind::Headers);
+                    said.push(head(&mut decoder, &section, &mut phase)?);
+                }
+                (Some(Event::Whole(kind, section)), _) => {
+                    assert_eq!((kind, phase), (Kind::Headers, Phase::Body));
+                    phase = Phase::Rest;
+                    said.push(match decode::<HeaderMap>(&mut decoder, &section)? {
+                        Some(fields) if message::section(&fields).is_ok() => Said::Trailers(fields),
+                        _ => Said::Refused("trailers"),
+                    });
+                }
+                (Some(Event::TooLarge(_)), _) => {
+                    return Err(Violation::new(Code::H3_EXCESSIVE_LOAD, "too large"));
+                }
+            }
+        }
+    });
+    (said, end.and(frames.end().map_err(|violation| violation.code)))
+}
+
+fn head(decoder: &mut Decoder, section: &Bytes, phase: &mut Phase) -> Result<Said, Violation> {
+    *phase = Phase::Body;
+    let Some(fields) = decode::<RequestSection>(decoder, section)? else {
+        return Ok(Said::Refused("section"));
+    };
+    Ok(match fields.finish(true) {
+        Ok(request) => {
+            assert!(message::section(request.headers()).is_ok());
+            assert!(request.uri().authority().is_some_and(|one| !one.host().is_empty()));
+            if request.method() == http::Method::CONNECT {
+                *phase = Phase::Tunnel;
+            }
+            Said::Head(format!("{request:?}"))
+        }
+        Err(reason) => Said::Refused(reason),
+    })
+}
+
+/// Decodes within [`LIMITS`]; `None` if that is no proper section.
+fn decode<S: Sink + Default>(
+    decoder: &mut Decoder,
+    section: &Bytes,
+) -> Result<Option<S>, Violation> {
+    let mut sink = S::default();
+    match decoder.decode(0, section, LIMITS, &mut sink) {
+        Ok(decoded) => {
+            assert!(decoded.bytes <= LIMITS.bytes && decoded.fields <= LIMITS.fields);
+            Ok(Some(sink))
+        }
+        Err(DecodeError::Connection(error)) => Err(error.into()),
+        Err(_) => Ok(None),
+    }
+}
+
+/// Both directions of QPACK.
+struct Tables {
+    decoder: Decoder,
+    encoder: Encoder,
+    /// The peer's decoder, as far as it is told of our insertions.
+    mirror: Decoder,
+}
+
+impl Tables {
+    fn new() -> Self {
+        let mut encoder = Encoder::new(TABLE);
+        encoder.peer_settings(TABLE as u64);
+        Self { decoder: Decoder::new(TABLE, 4), encoder, mirror: Decoder::new(TABLE, 0) }
+    }
+
+    /// Does one thing, with bytes that come in pieces. What came of it, or `None` if the connection is over.
+    fn follow(&mut self, what: u8, bytes: &[u8], size: usize) -> Option<String> {
+        let stream = u64::from(what >> 3) * 4;
+        let mut pieces = bytes.chunks(size.max(1));
+        match what & 7 {
+            0 | 1 => {
+                pieces.try_for_each(|piece| self.decoder.encoder_stream(piece)).ok()?;
+                Some(self.decoder.insert_count().to_string())
+            }
+            2 | 3 => {
+                let (section, mut fields) = (Bytes::copy_from_slice(bytes), HeaderMap::new());
+                let decoded = self.decoder.decode(stream, &section, LIMITS, &mut fields);
+                if let Ok(decoded) = decoded {
+                    assert!(decoded.bytes <= LIMITS.bytes && decoded.fields <= LIMITS.fields);
+                }
+                match decoded {
+                    Err(DecodeError::Connection(_)) => None,
+                    other => Some(format!("{other:?} {fields:?}")),
+                }
+            }
+            4 => {
+                self.decoder.cancel(stream);
+                Some(String::new())
+            }
+            5 => {
+                // How much is said at once depends on the pieces, as insertions are counted together.
+                while self.decoder.take_feedback().is_some() {}
+                assert_eq!(self.decoder.unsent(), 0);
+                Some(String::new())
+            }
+            6 => {
+                pieces.try_for_each(|piece| self.encoder.decoder_stream(piece)).ok()?;
+                Some(String::new())
+            }
+            _ => Some(self.respond(stream, bytes)),
+        }
+    }
+
+    /// Encodes a response with fields made of `bytes`. What it refers to the peer has, if it has not lied.
+    fn respond(&mut self, stream: u64, bytes: &[u8]) -> String {
+        let mut fields = HeaderMap::new();
+        for (at, value) in bytes.chunks(16).enumerate() {
+            let name =
+                [http::header::ETAG, http::header::SERVER, http::header::VIA][at % 3].clone();
+            if let Ok(value) = http::HeaderValue::from_bytes(value) {
+                fields.append(name, value);
+            }
+        }
+        let mut section = bytes::BytesMut::new();
+        self.encoder.encode_fields(stream, &fields, &mut section);
+        if let Some(instructions) = self.encoder.take_instructions() {
+            assert!(self.mirror.encoder_stream(&instructions).is_ok());
+        }
+        let mut decoded = HeaderMap::new();
+        let result = self.mirror.decode(stream, &section.freeze(), WIDE, &mut decoded);
+        // All insertions have been mirrored, so that even what a liar has made it refer to is there.
+        assert!(result.is_ok() || self.mirror.insert_count() == 0, "{result:?}");
+        assert_eq!(fields, decoded);
+        format!("{fields:?}")
+    }
+}
+
+const TABLE: usize = 256;
+const SMALL: usize = 600;
+const LIMITS: Limits = Limits { bytes: 500, fields: 10 };
+const WIDE: Limits = Limits { bytes: 1 << 20, fields: 1000 };
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The seeds of each target, and what fuzzing has found.
+    #[test]
+    fn every_seed_passes() {
+        let seeds = concat!(env!("CARGO_MANIFEST_DIR"), "/fuzz/seeds");
+        for (target, run) in [
+            ("frames", frames as fn(&[u8])),
+            ("control", control),
+            ("qpack", qpack),
+            ("request", request),
+        ] {
+            let entries: Vec<_> = std::fs::read_dir(format!("{seeds}/{target}")).unwrap().collect();
+            assert!(entries.len() > 3, "{target}");
+            for entry in entries {
+                run(&std::fs::read(entry.unwrap().path()).unwrap());
+            }
+        }
+    }
+
+    /// Guards the targets against passing because they see nothing.
+    #[test]
+    fn seeds_reach_what_they_are_for() {
+        let seed = |name| {
+            let path = format!("{}/fuzz/seeds/{name}", env!("CARGO_MANIFEST_DIR"));
+            std::fs::read(path).unwrap().split_off(1)
+        };
+        let (said, end) = read_request(&seed("request/trailers"), 3);
+        assert!(matches!(said[..], [Said::Head(_), Said::Data(4), Said::Trailers(_)]), "{said:?}");
+        assert_eq!(end, Ok(()));
+        assert_eq!(read_control(&seed("control/all"), 1).0.len(), 3);
+    }
+}
