@@ -123,7 +123,8 @@ impl RawStream {
     }
 }
 
-fn varint(value: u64) -> Vec<u8> {
+/// An integer in the fewest bytes (RFC 9000 §16).
+pub(crate) fn varint(value: u64) -> Vec<u8> {
     match value {
         0..0x40 => vec![value as u8],
         0x40..0x4000 => (value as u16 | 0x4000).to_be_bytes().to_vec(),

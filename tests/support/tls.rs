@@ -3,10 +3,13 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use rcgen::PublicKeyData as _;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, ring};
 use rustls::{ClientConfig, DigitallySignedStruct, Error, SignatureScheme};
 use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
+use sha2::{Digest as _, Sha256};
+use tempfile::TempDir;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
@@ -47,6 +50,49 @@ pub(crate) async fn connect_as(
 /// A verifier that accepts every certificate.
 pub(crate) fn any_certificate() -> Arc<dyn ServerCertVerifier> {
     Arc::new(AnyCertificate(Arc::new(ring::default_provider())))
+}
+
+/// A certificate for `localhost` and its key, in files.
+#[derive(Debug)]
+pub(crate) struct Certificate {
+    directory: TempDir,
+    fingerprint: String,
+}
+
+impl Certificate {
+    pub(crate) fn new() -> Self {
+        let directory = TempDir::new().unwrap();
+        let made = rcgen::generate_simple_self_signed(vec!["localhost".into()]).unwrap();
+        std::fs::write(directory.path().join("certificate.pem"), made.cert.pem()).unwrap();
+        std::fs::write(directory.path().join("key.pem"), made.signing_key.serialize_pem()).unwrap();
+        let digest = Sha256::digest(made.signing_key.subject_public_key_info());
+        Self { directory, fingerprint: base64(&digest) }
+    }
+
+    /// A listener's `tls`.
+    pub(crate) fn config(&self) -> String {
+        let path = |name| self.directory.path().join(name).display().to_string();
+        let (certificate, key) = (path("certificate.pem"), path("key.pem"));
+        format!("tls: {{ certificates: [{{ cert: {certificate}, key: {key} }}] }}")
+    }
+
+    /// What a browser may be told to trust: the SHA-256 of the public key, in base64.
+    pub(crate) fn fingerprint(&self) -> &str {
+        &self.fingerprint
+    }
+}
+
+fn base64(bytes: &[u8]) -> String {
+    const DIGITS: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let quad = |three: &[u8]| {
+        let bits = (0..3).fold(0, |bits, at| bits << 8 | usize::from(*three.get(at).unwrap_or(&0)));
+        let digit = |at: usize| match at <= three.len() {
+            true => char::from(DIGITS[bits >> (18 - 6 * at) & 63]),
+            false => '=',
+        };
+        [digit(0), digit(1), digit(2), digit(3)]
+    };
+    bytes.chunks(3).flat_map(quad).collect()
 }
 
 #[derive(Debug)]

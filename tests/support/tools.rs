@@ -51,6 +51,20 @@ pub(crate) fn curl() -> Command {
     curl
 }
 
+/// Chromium without a window, as any user.
+pub(crate) fn browser() -> Command {
+    let names = ["chromium", "chromium-browser", "google-chrome"];
+    let mut browser = Command::new(find("WEIR_CHROMIUM", &names, |path| works(path, "--version")));
+    browser.args(["--headless", "--no-sandbox", "--disable-gpu", "--no-first-run"]);
+    browser.args([
+        "--disable-background-networking",
+        "--disable-component-update",
+        "--disable-sync",
+    ]);
+    browser.args(["--disable-dev-shm-usage", "--host-resolver-rules=MAP localhost 127.0.0.1"]);
+    browser
+}
+
 /// nginx; its configuration is the caller's.
 pub(crate) fn nginx() -> Command {
     Command::new(find("WEIR_NGINX", &["nginx"], |path| works(path, "-v")))

@@ -1,0 +1,108 @@
+//! HTTP/3 as `weir` speaks it: what breaks the rules gets its code from the whole binary, what floods it leaves its memory
+//! as it was, and a browser is served.
+
+use std::process::Command;
+
+use serde_json::Value;
+
+use crate::support::raw_h2::{Outcome, get};
+use crate::support::raw_h3::{HEADERS, RawH3, varint};
+use crate::support::tools::{browser, output, python};
+use crate::support::{Origin, RawOrigin, Setup, fields, tls, within};
+
+/// Written with aioquic and pylsqpack, which share no code with this project.
+#[tokio::test]
+async fn an_independent_client_s_violations_get_their_codes() {
+    let origin = Origin::start().await;
+    let weir = Setup::to([&origin]).start().await;
+    let mut client = python("illegal.py");
+    client.arg(weir.address().port().to_string());
+    let mut cases = 0;
+    for line in output(client).await.lines() {
+        let line: Value = serde_json::from_str(line).unwrap();
+        assert_eq!(line["end"], line["expected"], "{}", line["case"]);
+        cases += 1;
+    }
+    assert!(cases > 70, "{cases}");
+}
+
+#[tokio::test]
+async fn a_gib_of_headers_moves_the_memory_by_less_than_a_mib() {
+    let origin = Origin::start().await;
+    let weir = Setup::to([&origin]).workers(1).start().await;
+    let flood = async || {
+        let raw = RawH3::connect(&weir).await;
+        let mut warm = raw.open().await;
+        warm.headers(&get("/who")).await;
+        warm.finish();
+        assert_eq!(warm.outcome().await, Outcome::Status(200));
+        let before = weir.memory();
+        let mut stream = raw.open().await;
+        let mut sent = 0;
+        stream.send.write_all(&[varint(HEADERS), varint(1 << 30)].concat()).await.unwrap();
+        while let Ok(taken) = within("a write", stream.send.write(&[0; 64 << 10])).await {
+            sent += taken;
+        }
+        assert_eq!(stream.outcome().await, Outcome::Reset(0x107), "H3_EXCESSIVE_LOAD");
+        let mut again = raw.open().await;
+        again.headers(&get("/who")).await;
+        again.finish();
+        assert_eq!(again.outcome().await, Outcome::Status(200));
+        let grown = weir.memory().saturating_sub(before);
+        println!("{sent} bytes sent, {grown} bytes grown");
+        grown
+    };
+    // The first brings pages in that any traffic would.
+    flood().await;
+    assert!(flood().await < 1 << 20);
+}
+
+/// With one request allowed, and that one waiting for QPACK's table, the stream that fills it is read all the same.
+#[tokio::test]
+async fn a_blocked_request_is_unblocked_when_no_other_may_run() {
+    let origin = Origin::start().await;
+    let weir = Setup::to([&origin]).listener("quic: { max_concurrent_streams: 1 }").start().await;
+    let raw = RawH3::connect(&weir).await;
+    let mut section = fields::qpack(&get("/who"));
+    section[0] = 2; // one insertion is needed …
+    section.push(0x80); // … and referred to
+    let mut stream = raw.open().await;
+    stream.frame(HEADERS, &section).await;
+    stream.finish();
+    // The type of the stream, the table's capacity of 4096 bytes, and a field.
+    let mut encoder = raw.connection.open_uni().await.unwrap();
+    encoder.write_all(b"\x02\x3f\xe1\x1f\x41x\x01y").await.unwrap();
+    assert_eq!(stream.outcome().await, Outcome::Status(200));
+    assert_eq!(origin.head().header("x"), "y");
+}
+
+/// Chromium uses the dynamic table, priorities and GREASE, and speaks QUIC to nobody it does not trust.
+#[tokio::test]
+async fn a_browser_is_served_by_quic() {
+    let page = "<body><p id=out></p><script>(async () => {\n\
+        const all = Array.from({ length: 30 }, (_, n) => fetch('/sub?' + n, { headers: { 'x-long': 'v'.repeat(50) } }));\n\
+        const sizes = await Promise.all(all.map(async one => (await (await one).text()).length));\n\
+        const posted = await fetch('/post', { method: 'POST', body: 'x'.repeat(100000) });\n\
+        const used = performance.getEntries().map(entry => entry.nextHopProtocol).filter(Boolean);\n\
+        out.textContent = ['done', sizes.length, posted.status, ...new Set(used)].join(' ');\n\
+        })()</script></body>";
+    let answer = format!(
+        "HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: {}\r\n\r\n{page}",
+        page.len()
+    );
+    let origin = RawOrigin::answering(&answer).await;
+    let certificate = tls::Certificate::new();
+    let weir = Setup::addresses([origin.address()]).tls(&certificate.config()).start().await;
+    let profile = tempfile::TempDir::new().unwrap();
+    let place = format!("localhost:{}", weir.address().port());
+    let mut chromium: Command = browser();
+    chromium
+        .arg(format!("--user-data-dir={}", profile.path().display()))
+        .arg(format!("--origin-to-force-quic-on={place}"))
+        .arg(format!("--ignore-certificate-errors-spki-list={}", certificate.fingerprint()))
+        .args(["--virtual-time-budget=10000", "--dump-dom"])
+        .arg(format!("https://{place}/"));
+    let dom = output(chromium).await;
+    assert!(dom.contains(">done 30 200 h3<"), "{dom}");
+    assert!(origin.requests() >= 32, "{}", origin.requests());
+}
