@@ -128,6 +128,7 @@ pub(crate) fn varint(value: u64) -> Vec<u8> {
     match value {
         0..0x40 => vec![value as u8],
         0x40..0x4000 => (value as u16 | 0x4000).to_be_bytes().to_vec(),
-        _ => (u32::try_from(value).unwrap() | 0x8000_0000).to_be_bytes().to_vec(),
+        0x4000..0x4000_0000 => (value as u32 | 0x8000_0000).to_be_bytes().to_vec(),
+        _ => (value | 0b11 << 62).to_be_bytes().to_vec(),
     }
 }

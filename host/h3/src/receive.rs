@@ -128,6 +128,10 @@ impl Receiving {
     ) -> Poll<Result<Option<Part>, Error>> {
         let fields: HeaderMap = ready!(self.poll_decode(section, stream, cx))?;
         message::section(&fields).map_err(malformed)?;
+        // Nobody reads on after trailers. What is here already must be nothing that may not follow them (RFC 9114 §4.1).
+        if let Poll::Ready(Err(error)) = self.poll_event(stream, cx) {
+            return Poll::Ready(Err(error));
+        }
         Poll::Ready(Ok(Some(Part::Trailers(fields))))
     }
 

@@ -50,11 +50,12 @@ pub fn encode(request: &Parts, has_body: bool) -> Bytes {
     out.put_u8(b' ');
     out.put_slice(request.uri.path_and_query().map_or("/", |path| path.as_str()).as_bytes());
     out.put_slice(b" HTTP/1.1\r\n");
-    for (name, value) in &request.headers {
-        out.put_slice(name.as_str().as_bytes());
-        out.put_slice(b": ");
-        out.put_slice(value.as_bytes());
-        out.put_slice(b"\r\n");
+    // RFC 9110 §7.2: Host first, wherever the client's version of HTTP had the authority.
+    if let Some(host) = request.headers.get(header::HOST) {
+        put_field(&mut out, &header::HOST, host);
+    }
+    for (name, value) in request.headers.iter().filter(|(name, _)| *name != header::HOST) {
+        put_field(&mut out, name, value);
     }
     if has_body && is_chunked(request) {
         out.put_slice(b"transfer-encoding: chunked\r\n");
@@ -63,6 +64,13 @@ pub fn encode(request: &Parts, has_body: bool) -> Bytes {
     }
     out.put_slice(b"\r\n");
     out.freeze()
+}
+
+fn put_field(out: &mut BytesMut, name: &HeaderName, value: &HeaderValue) {
+    out.put_slice(name.as_str().as_bytes());
+    out.put_slice(b": ");
+    out.put_slice(value.as_bytes());
+    out.put_slice(b"\r\n");
 }
 
 /// Whether a body of this request is sent in chunks: its length is not known.
