@@ -29,6 +29,8 @@ pub(crate) struct Receiving {
     pub(crate) phase: Phase,
     /// A section that cannot be decoded yet.
     blocked: Option<Bytes>,
+    /// Trailers, until it is certain that nothing follows.
+    trailers: Option<HeaderMap>,
     /// Bytes that count for what the connection holds.
     pub(crate) held: usize,
     /// What content-length said, and how much has come.
@@ -56,6 +58,7 @@ impl Receiving {
             frames: Frames::default(),
             phase: Phase::Head,
             blocked: None,
+            trailers: None,
             held: 0,
             declared: None,
             read: 0,
@@ -88,6 +91,9 @@ impl Receiving {
     ) -> Poll<Result<Option<Part>, Error>> {
         if let Some(section) = self.blocked.take() {
             return self.poll_trailers(section, stream, cx);
+        }
+        if self.trailers.is_some() {
+            return self.poll_rest(stream, cx);
         }
         match ready!(self.poll_event(stream, cx))? {
             Some(Event::Piece(data)) => {
@@ -128,11 +134,21 @@ impl Receiving {
     ) -> Poll<Result<Option<Part>, Error>> {
         let fields: HeaderMap = ready!(self.poll_decode(section, stream, cx))?;
         message::section(&fields).map_err(malformed)?;
-        // Nobody reads on after trailers. What is here already must be nothing that may not follow them (RFC 9114 §4.1).
-        if let Poll::Ready(Err(error)) = self.poll_event(stream, cx) {
-            return Poll::Ready(Err(error));
+        self.trailers = Some(fields);
+        self.poll_rest(stream, cx)
+    }
+
+    /// Hands the trailers on at the end of the stream: a request that goes on, or is broken off, is not whole.
+    fn poll_rest(
+        &mut self,
+        stream: &Stream,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<Option<Part>, Error>> {
+        match ready!(self.poll_event(stream, cx))? {
+            None => Poll::Ready(Ok(self.trailers.take().map(Part::Trailers))),
+            // `treat` lets none through here.
+            Some(_) => Poll::Ready(Err(Error::Stream(UNEXPECTED))),
         }
-        Poll::Ready(Ok(Some(Part::Trailers(fields))))
     }
 
     /// The payload of the first HEADERS frame; `None` if the stream ends before it.

@@ -144,6 +144,28 @@ fn a_request_that_is_reset_in_its_body_is_told() {
     });
 }
 
+/// Who stops reading at the trailers still sees what follows them.
+#[test]
+fn trailers_are_handed_on_at_the_end_of_the_stream() {
+    run(async {
+        let request = [post("/trailers", &[]), frame(DATA, b"x"), headers(&[("x", "y")])].concat();
+        let pair = connect(Config::default()).await;
+        assert_eq!(pair.client.outcome(&request).await, Outcome::Status(200));
+        let more = [&request[..], &frame(GREASE, b"padding")].concat();
+        assert_eq!(pair.client.outcome(more).await, Outcome::Status(200));
+
+        let mut stream = pair.client.open(&request).await;
+        pair.log.until(|log| log.heads.borrow().get(2).map(|_| ())).await;
+        stream.send.reset(7u32.into()).unwrap();
+        let error = pair.log.until(|log| log.errors.borrow_mut().pop()).await;
+        assert!(matches!(error, Error::Reset(Code(7))), "{error:?}");
+
+        let more = [&request[..], &frame(DATA, b"more")].concat();
+        let end = pair.client.outcome(more).await;
+        assert_eq!(end, Outcome::Closed(Code::H3_FRAME_UNEXPECTED));
+    });
+}
+
 #[test]
 fn a_reset_before_the_head_is_told() {
     run(async {

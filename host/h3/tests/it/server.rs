@@ -286,6 +286,7 @@ async fn answer(stream: &Stream, log: &Log) -> Result<(), Code> {
             stream.confirmed().await;
             assert!(!stream.is_early());
         }
+        "/trailers" => while !matches!(part(stream, log).await?, Some(Part::Trailers(_))) {},
         "/peek" => drop(part(stream, log).await?),
         "/leave" => return Err(LEFT),
         "/bulk" => {
