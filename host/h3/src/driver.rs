@@ -65,7 +65,7 @@ struct Outgoing {
 }
 
 impl Driver {
-    /// Opens the control stream and sends SETTINGS; opens QPACK's streams if they may be of use.
+    /// Opens the control stream and queues SETTINGS. QPACK's streams are opened with the first instruction on each.
     async fn open(shared: &Rc<Shared>) -> Result<Self, Error> {
         let mut settings = BytesMut::new();
         shared.config.settings().encode(&mut settings);

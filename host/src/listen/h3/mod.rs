@@ -1,6 +1,7 @@
 //! HTTP/3: QUIC connections of one worker become requests.
 //!
-//! The one seam to `weir_h3`: nothing outside this directory knows it. quinn does the transport; the crate does frames,
+//! The one seam to `weir_h3`: nothing outside this directory knows it, but for
+//! its rules about messages, which hold for all protocols. quinn does the transport; the crate does frames,
 //! QPACK, control streams and settings; `endpoint` owns the socket; `exchange` serves a request. A connection's requests
 //! run inside the connection's task.
 
