@@ -1,0 +1,194 @@
+//! The configuration, and what it comes to.
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use crate::origin::Origins;
+
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Config {
+    /// Origins whose pages may read responses, at most 256: `https://app.example.com`, with a port if it is not the
+    /// scheme's own; `https://*.example.com` for every host below (not `example.com` itself); `http://localhost:*` for
+    /// every port; `null` for sandboxed frames and files; or `*` alone for everybody.
+    #[schemars(length(min = 1, max = 256))]
+    pub(crate) origins: Vec<String>,
+    /// Methods that these pages may use, in upper case, at most 32. GET, HEAD and POST are allowed by every browser all
+    /// the same. `*` alone allows all, without credentials.
+    #[serde(default = "methods")]
+    #[schemars(length(max = 32))]
+    pub(crate) methods: Vec<String>,
+    /// Header fields that they may send besides the ones that a form could, at most 128; `mirror` allows what is asked
+    /// for. `*` alone allows all but Authorization, without credentials. None by default.
+    #[serde(default)]
+    pub(crate) headers: Headers,
+    /// Header fields of responses that they may read besides the safelisted ones, at most 128. `*` alone is all,
+    /// without credentials.
+    #[serde(default)]
+    #[schemars(length(max = 128))]
+    pub(crate) expose: Vec<String>,
+    /// Whether cookies and other credentials are sent with their requests. Needs listed origins: neither `*` nor `null`.
+    #[serde(default)]
+    pub(crate) credentials: bool,
+    /// How long a browser may remember the answer to a preflight, such as `30s`, `10m` or `2h`; `0s` for not at all.
+    /// Browsers have a limit of their own: Chromium 2 hours, Firefox 24.
+    #[serde(default = "ten_minutes")]
+    #[schemars(regex(pattern = "^[0-9]{1,5}[smh]$"))]
+    pub(crate) max_age: String,
+    /// Whether public pages may ask for this server in a private network (Private Network Access).
+    #[serde(default)]
+    pub(crate) private_network: bool,
+    /// Whether preflights go on to the origin server; the fields are then set on its response, whose status must be
+    /// from 200 to 299 for browsers to take it. Otherwise they are answered here with 204.
+    #[serde(default)]
+    pub(crate) passthrough: bool,
+    /// Whether requests of an origin that is not allowed are answered with 403. Otherwise they pass, and the browser
+    /// keeps the response from the page. Those of the server's own pages always pass.
+    #[serde(default)]
+    pub(crate) reject: bool,
+}
+
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(untagged)]
+pub(crate) enum Headers {
+    /// What is asked for.
+    Mirror(Mirror),
+    /// These.
+    Listed(#[schemars(length(max = 128))] Vec<String>),
+}
+
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Mirror {
+    /// What is asked for.
+    Mirror,
+}
+
+impl Default for Headers {
+    fn default() -> Self {
+        Headers::Listed(Vec::new())
+    }
+}
+
+/// A configuration, checked, with the fields that do not depend on the request.
+#[derive(Debug)]
+pub(crate) struct Policy {
+    pub(crate) origins: Origins,
+    /// Of answers to preflights, besides the origin.
+    pub(crate) preflight: Vec<(&'static str, String)>,
+    /// Of other responses.
+    pub(crate) response: Vec<(&'static str, String)>,
+    /// What answers to preflights depend on.
+    pub(crate) preflight_vary: String,
+    pub(crate) mirrors_headers: bool,
+    pub(crate) private_network: bool,
+    pub(crate) passthrough: bool,
+    pub(crate) reject: bool,
+}
+
+impl Policy {
+    pub(crate) fn new(config: &Config) -> Result<Policy, String> {
+        let origins = Origins::new(&config.origins)?;
+        if config.credentials && (origins == Origins::Any || origins.has_null()) {
+            return Err("credentials: with origins * or null any page could use a visitor's \
+                        session; list the origins"
+                .to_owned());
+        }
+        let lists = |key: &str, names: &[String], most| list(key, names, most, config.credentials);
+        let methods = lists("methods", &config.methods, 32)?;
+        if let Some(at) = config.methods.iter().position(|method| has_lower_case(method)) {
+            return Err(format!("methods[{at}]: methods are in upper case"));
+        }
+        let (headers, mirrors_headers) = match &config.headers {
+            Headers::Mirror(Mirror::Mirror) => (String::new(), true),
+            Headers::Listed(names) => (lists("headers", names, 128)?, false),
+        };
+        let expose = lists("expose", &config.expose, 128)?;
+        let max_age = seconds(&config.max_age).ok_or_else(|| {
+            format!("max_age: {:?} is no time up to 24h such as 30s, 10m or 2h", config.max_age)
+        })?;
+        let credentials = if config.credentials { "true" } else { "" };
+        let with_values = |fields: Vec<(&'static str, String)>| -> Vec<_> {
+            fields.into_iter().filter(|(_, value)| !value.is_empty()).collect()
+        };
+        let preflight = with_values(vec![
+            ("access-control-allow-credentials", credentials.to_owned()),
+            ("access-control-allow-methods", methods),
+            ("access-control-allow-headers", headers),
+            ("access-control-max-age", max_age.to_string()),
+        ]);
+        let response = with_values(vec![
+            ("access-control-allow-credentials", credentials.to_owned()),
+            ("access-control-expose-headers", expose),
+        ]);
+        let mut vary = vec!["Access-Control-Request-Method"];
+        vary.extend((origins != Origins::Any).then_some("Origin"));
+        vary.extend(mirrors_headers.then_some("Access-Control-Request-Headers"));
+        vary.extend(config.private_network.then_some("Access-Control-Request-Private-Network"));
+        Ok(Policy {
+            origins,
+            preflight,
+            response,
+            preflight_vary: vary.join(", "),
+            mirrors_headers,
+            private_network: config.private_network,
+            passthrough: config.passthrough,
+            reject: config.reject,
+        })
+    }
+
+    /// The value of Access-Control-Allow-Origin for an origin that is allowed.
+    pub(crate) fn allow_origin<'a>(&self, origin: &'a [u8]) -> &'a [u8] {
+        if self.origins == Origins::Any { b"*" } else { origin }
+    }
+}
+
+/// The list as a field's value. `*` means all only where credentials are not sent; with them it would be a name.
+fn list(key: &str, names: &[String], most: usize, credentials: bool) -> Result<String, String> {
+    if names.len() > most {
+        return Err(format!("{key}: at most {most}"));
+    }
+    for (at, name) in names.iter().enumerate() {
+        if !is_token(name.as_bytes()) || name.len() > MAX_NAME {
+            return Err(format!("{key}[{at}]: {name:?} is no name"));
+        }
+        if name == "*" && (credentials || names.len() > 1) {
+            return Err(format!("{key}[{at}]: * stands alone, and means nothing with credentials"));
+        }
+    }
+    Ok(names.join(", "))
+}
+
+/// A token (RFC 9110 §5.6.2).
+pub(crate) fn is_token(name: &[u8]) -> bool {
+    let is_of_token = |b: &u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(b);
+    !name.is_empty() && name.iter().all(is_of_token)
+}
+
+fn has_lower_case(method: &str) -> bool {
+    method.bytes().any(|b| b.is_ascii_lowercase())
+}
+
+fn seconds(text: &str) -> Option<u64> {
+    let (digits, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
+    let unit = match unit {
+        "s" => 1,
+        "m" => 60,
+        "h" => 3600,
+        _ => return None,
+    };
+    let is_number = !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit());
+    let digits = is_number.then(|| digits.parse::<u64>().ok()).flatten()?;
+    digits.checked_mul(unit).filter(|seconds| *seconds <= 24 * 3600)
+}
+
+fn methods() -> Vec<String> {
+    ["GET", "HEAD", "POST"].map(str::to_owned).to_vec()
+}
+
+fn ten_minutes() -> String {
+    "10m".to_owned()
+}
+
+/// Bytes of a name; 128 of them stay far below what a decision may set.
+const MAX_NAME: usize = 128;

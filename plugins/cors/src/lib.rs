@@ -1,0 +1,199 @@
+//! CORS: lets pages of other origins read responses (Fetch standard, §3.3 "CORS protocol").
+//!
+//! A browser tells the page's origin in `Origin`, and hands the response over only if its `Access-Control-Allow-Origin` has
+//! it. Before requests that a form could not make it asks with a preflight, which is answered here. What the origin server
+//! says of these fields itself is replaced, so that there is one place that decides.
+
+mod config;
+mod origin;
+#[cfg(test)]
+mod tests;
+
+use config::{Config, Policy};
+use origin::Origins;
+use weir_sdk::{
+    Changes, Filter, FilterNeeds, Input, Reply, Request, RequestDecision, Response,
+    ResponseDecision, host,
+};
+
+#[derive(Debug)]
+struct Cors {
+    policy: Policy,
+    asked: Asked,
+    /// What the origin server says itself, in the order of [`OWN`].
+    said: [Input; OWN.len()],
+    vary: Input,
+}
+
+/// What is asked of a request.
+#[derive(Debug)]
+struct Asked {
+    origin: Input,
+    method: Input,
+    /// Access-Control-Request-Method: makes an OPTIONS request a preflight.
+    of_method: Input,
+    of_headers: Option<Input>,
+    of_private_network: Option<Input>,
+    /// Scheme and authority, to know the server's own origin.
+    own: Option<(Input, Input)>,
+}
+
+#[weir_sdk::filter]
+impl Filter for Cors {
+    type Config = Config;
+
+    fn new(config: Config, needs: &mut FilterNeeds) -> Result<Self, String> {
+        let policy = Policy::new(&config)?;
+        let asked = Asked {
+            origin: needs.header("origin"),
+            method: needs.method(),
+            of_method: needs.header("access-control-request-method"),
+            of_headers: policy
+                .mirrors_headers
+                .then(|| needs.header("access-control-request-headers")),
+            of_private_network: policy
+                .private_network
+                .then(|| needs.header("access-control-request-private-network")),
+            own: policy.reject.then(|| (needs.input(":scheme"), needs.authority())),
+        };
+        let said = OWN.map(|name| needs.response_header(name));
+        Ok(Cors { policy, asked, said, vary: needs.response_header("vary") })
+    }
+
+    fn on_request(&mut self, request: &Request<'_>) -> RequestDecision {
+        let Some(origin) = request.bytes(self.asked.origin) else { return RequestDecision::Next };
+        let is_preflight = request.bytes(self.asked.method) == Some(b"OPTIONS")
+            && request.bytes(self.asked.of_method).is_some();
+        if !self.policy.origins.allows(origin) {
+            if self.policy.reject && !self.is_own(origin, request) {
+                return refusal().into();
+            }
+            if is_preflight && !self.policy.passthrough {
+                return Reply::new(204).header("vary", self.policy.preflight_vary.as_str()).into();
+            }
+            return RequestDecision::Next;
+        }
+        if is_preflight {
+            return self.preflight(origin, request);
+        }
+        if self.policy.origins == Origins::Any {
+            return RequestDecision::Next;
+        }
+        Changes::new().context([ALLOWED, origin].concat()).into()
+    }
+
+    fn on_response(&mut self, response: &Response<'_>) -> ResponseDecision {
+        let fields = self.fields(response.context);
+        let mut changes = Changes::new();
+        for (own, said) in OWN.iter().zip(self.said) {
+            match fields.iter().find(|(name, _)| name == own) {
+                Some((_, value)) => changes = changes.set(*own, *value),
+                None if response.bytes(said).is_some() => changes = changes.remove(*own),
+                None => {}
+            }
+        }
+        if self.policy.origins != Origins::Any && !varies(response.bytes(self.vary)) {
+            changes = changes.append("vary", "Origin");
+        }
+        if changes.edits.is_empty() { ResponseDecision::Next } else { changes.into() }
+    }
+}
+
+impl Cors {
+    /// Whether a page of the server itself asks: browsers send Origin with its POSTs too.
+    fn is_own(&self, origin: &[u8], request: &Request<'_>) -> bool {
+        let own = self.asked.own.and_then(|(scheme, authority)| {
+            Some(origin::serialized(request.text(scheme)?, request.text(authority)?))
+        });
+        own.is_some_and(|own| own.as_bytes() == origin)
+    }
+
+    /// Answers a preflight, or has its fields set on the response if it goes on.
+    fn preflight(&self, origin: &[u8], request: &Request<'_>) -> RequestDecision {
+        let policy = &self.policy;
+        let mut fields: Vec<(&str, &[u8])> = vec![(ALLOW_ORIGIN, policy.allow_origin(origin))];
+        let given = policy.preflight.iter();
+        fields.extend(given.map(|(name, value)| (*name, value.as_bytes())));
+        let mirrored = self.asked.of_headers.and_then(|input| request.bytes(input));
+        if let Some(names) = mirrored.filter(|names| is_list_of_names(names)) {
+            fields.push(("access-control-allow-headers", names));
+        }
+        let private = self.asked.of_private_network.and_then(|input| request.bytes(input));
+        if private == Some(b"true") {
+            fields.push(("access-control-allow-private-network", b"true"));
+        }
+        if policy.passthrough {
+            let lines =
+                fields.iter().flat_map(|(name, value)| [name.as_bytes(), b":", value, b"\n"]);
+            let context = [PREFLIGHT].into_iter().chain(lines).collect::<Vec<_>>().concat();
+            return Changes::new().context(context).into();
+        }
+        let reply = Reply::new(204).header("vary", policy.preflight_vary.as_str());
+        fields.into_iter().fold(reply, |reply, (name, value)| reply.header(name, value)).into()
+    }
+
+    /// The fields that a response is to have, by what was found of its request.
+    fn fields<'a>(&'a self, context: &'a [u8]) -> Vec<(&'a str, &'a [u8])> {
+        if let Some(lines) = context.strip_prefix(PREFLIGHT) {
+            return lines.split(|b| *b == b'\n').filter_map(field).collect();
+        }
+        let origin = match (&self.policy.origins, context.strip_prefix(ALLOWED)) {
+            (Origins::Any, _) => &b"*"[..],
+            (Origins::Listed { .. }, Some(origin)) => origin,
+            (Origins::Listed { .. }, None) => return Vec::new(),
+        };
+        let given = self.policy.response.iter();
+        let given = given.map(|(name, value)| (*name, value.as_bytes()));
+        [(ALLOW_ORIGIN, origin)].into_iter().chain(given).collect()
+    }
+}
+
+/// A line of a context, `name:value`.
+fn field(line: &[u8]) -> Option<(&str, &[u8])> {
+    let colon = line.iter().position(|b| *b == b':')?;
+    let (name, value) = line.split_at_checked(colon)?;
+    Some((std::str::from_utf8(name).ok()?, value.strip_prefix(b":")?))
+}
+
+fn refusal() -> Reply {
+    host::count("rejected", 1);
+    Reply::new(403)
+        .header("vary", "Origin")
+        .header("cache-control", "no-store")
+        .header("content-type", "text/plain; charset=utf-8")
+        .body("this origin is not allowed\n")
+}
+
+/// Whether a response's first Vary says already that it depends on the origin. Another field beside it does no harm.
+fn varies(vary: Option<&[u8]>) -> bool {
+    let is_it = |name: &[u8]| name == b"*" || name.eq_ignore_ascii_case(b"origin");
+    vary.is_some_and(|vary| vary.split(|b| *b == b',').any(|name| is_it(name.trim_ascii())))
+}
+
+/// Whether this can be sent back as Access-Control-Allow-Headers: names, commas and blanks within a bound.
+fn is_list_of_names(list: &[u8]) -> bool {
+    list.len() <= MAX_MIRRORED
+        && list.split(|b| *b == b',').all(|name| config::is_token(name.trim_ascii()))
+}
+
+/// The fields of the protocol: what the origin server says of them does not pass.
+const OWN: [&str; 7] = [
+    ALLOW_ORIGIN,
+    "access-control-allow-credentials",
+    "access-control-expose-headers",
+    "access-control-allow-methods",
+    "access-control-allow-headers",
+    "access-control-max-age",
+    "access-control-allow-private-network",
+];
+
+const ALLOW_ORIGIN: &str = "access-control-allow-origin";
+
+/// Begins the context of a request whose origin, which follows, is allowed.
+const ALLOWED: &[u8] = b"o";
+
+/// Begins the context of a preflight that goes on; the fields of its response follow.
+const PREFLIGHT: &[u8] = b"p";
+
+/// Bytes of Access-Control-Request-Headers that are mirrored: browsers ask for a handful of names.
+const MAX_MIRRORED: usize = 4096;
