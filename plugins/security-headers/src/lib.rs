@@ -1,0 +1,96 @@
+//! Security headers: sets the fields of responses that browsers protect visitors by.
+//!
+//! Without a configuration they are Strict-Transport-Security (over https), X-Content-Type-Options, X-Frame-Options,
+//! Referrer-Policy, Cross-Origin-Opener-Policy and Cross-Origin-Resource-Policy, with values that few sites must change.
+//! Everything is put together when the configuration is read.
+
+mod config;
+#[cfg(test)]
+mod tests;
+
+use config::{Config, Field};
+use weir_sdk::{Changes, Edit, Filter, FilterNeeds, Header, Input, Response, ResponseDecision};
+
+#[derive(Debug)]
+struct SecurityHeaders {
+    fields: Vec<(Field, Option<Input>)>,
+    remove: Vec<String>,
+    /// Asked for if a field is sent over https only.
+    scheme: Option<Input>,
+}
+
+#[weir_sdk::filter]
+impl Filter for SecurityHeaders {
+    type Config = Config;
+
+    fn new(mut config: Config, needs: &mut FilterNeeds) -> Result<Self, String> {
+        let fields = config::fields(&mut config)?;
+        let remove = removed(&config.remove, &fields)?;
+        let scheme = fields.iter().any(|field| field.is_of_tls);
+        let scheme = scheme.then(|| needs.response_input(":scheme"));
+        let mut with_input = |field: Field| {
+            let said = (!config.replaces.0).then(|| needs.response_header(field.name));
+            (field, said)
+        };
+        let fields: Vec<_> = fields.into_iter().map(&mut with_input).collect();
+        if !fields.is_empty() || !remove.is_empty() {
+            needs.on_response();
+        }
+        Ok(SecurityHeaders { fields, remove, scheme })
+    }
+
+    fn on_response(&mut self, response: &Response<'_>) -> ResponseDecision {
+        let is_tls = self.scheme.is_some_and(|scheme| response.bytes(scheme) == Some(b"https"));
+        let mut edits = Vec::with_capacity(self.fields.len() + self.remove.len());
+        for (field, said) in &self.fields {
+            let is_kept = said.is_some_and(|said| response.bytes(said).is_some());
+            if !is_kept && (is_tls || !field.is_of_tls) {
+                edits.push(Edit::Set(Header::new(field.name, field.value.as_bytes())));
+            }
+        }
+        edits.extend(self.remove.iter().map(|name| Edit::Remove(name.clone())));
+        if edits.is_empty() {
+            return ResponseDecision::Next;
+        }
+        Changes { edits, context: Vec::new() }.into()
+    }
+}
+
+/// The names that are removed, in lower case. One that is set as well is a mistake.
+fn removed(names: &[String], fields: &[Field]) -> Result<Vec<String>, String> {
+    if names.len() > MAX_REMOVED {
+        return Err(format!("remove: at most {MAX_REMOVED}"));
+    }
+    let is_of_token = |b: u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b);
+    let mut removed = Vec::with_capacity(names.len());
+    for (at, name) in names.iter().enumerate() {
+        let is_token = !name.is_empty() && name.len() <= 256 && name.bytes().all(is_of_token);
+        if !is_token {
+            return Err(format!("remove[{at}]: {name:?} is not the name of a header field"));
+        }
+        let name = name.to_ascii_lowercase();
+        if FORBIDDEN.contains(&name.as_str()) {
+            return Err(format!("remove[{at}]: {name} is the proxy's own"));
+        }
+        if fields.iter().any(|field| field.name == name) {
+            return Err(format!("remove[{at}]: {name} is set too"));
+        }
+        removed.push(name);
+    }
+    Ok(removed)
+}
+
+const MAX_REMOVED: usize = 32;
+
+/// Fields that frame or route a message.
+const FORBIDDEN: [&str; 9] = [
+    "connection",
+    "content-length",
+    "host",
+    "keep-alive",
+    "proxy-connection",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+];
