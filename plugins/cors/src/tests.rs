@@ -157,6 +157,7 @@ fn a_private_network_is_told_of_only_when_asked_and_allowed() {
     };
     assert_eq!(told(open(), &asked).as_deref(), Some("true"));
     assert_eq!(told(open(), &[]), None);
+    assert_eq!(told(open(), &[(asked[0].0, "false")]), None);
     assert_eq!(told(config(&[APP]), &asked), None);
 }
 

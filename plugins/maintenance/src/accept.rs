@@ -97,6 +97,7 @@ mod tests {
             "text/html;q=0.4, application/json;q=0.41",
             "application/json, text/plain, */*;q=0.1",
             "text/html;q=0, */*",
+            "application/*;q=0.1, application/json, text/html;q=0.5",
         ] {
             assert!(prefers_json(Some(accept)), "{accept}");
         }
