@@ -183,10 +183,15 @@ impl Stream {
         }
     }
 
+    /// Ends the response. What is left of the request can still be read; [`Stream::finish`] is due when it is not wanted.
+    pub fn end(&self) {
+        // Fails only when the client has stopped the stream, which nobody needs to know any more, or when it has ended.
+        let _ = self.send.borrow_mut().finish();
+    }
+
     /// Ends the response; the rest of the request is not wanted (RFC 9114 §4.1).
     pub fn finish(&self) {
-        // Fails only when the client has stopped the stream, which nobody needs to know any more.
-        let _ = self.send.borrow_mut().finish();
+        self.end();
         self.settle(Code::H3_NO_ERROR);
     }
 

@@ -10,10 +10,11 @@ use bytes::Bytes;
 use http::{HeaderMap, Method, Request, Response, StatusCode};
 use http_body::{Body as _, Frame};
 use tokio::time::timeout;
-use weir_h3::{Code, Error, Stream, message};
+use weir_h3::{Code, Error, Part, Stream, message};
 
 use super::{Connection, body};
 use crate::listen::body::{Body, BodyError};
+use crate::listen::linger::{PATIENCE, TOLERANCE};
 use crate::listen::{Handler, canonical};
 use crate::proxy::{Peer, Protocol};
 
@@ -46,6 +47,8 @@ pub(super) async fn exchange<H: Handler>(
     };
     match end {
         Ok(()) => {
+            stream.end();
+            linger(&stream).await;
             stream.finish();
             // Until all of it is acknowledged the request is not done: a drain must not close the connection before.
             let _ = stopped.await;
@@ -151,6 +154,23 @@ fn poll_frame(
         let _ = stream.poll_flush(cx);
     }
     frame
+}
+
+/// Reads on for a while what is left of a request that is answered already. A client may ignore STOP_SENDING until its body is
+/// written, and some browsers then never look at the response.
+async fn linger(stream: &Stream) {
+    if stream.is_read() {
+        return;
+    }
+    let _ = timeout(PATIENCE, async {
+        let mut left = TOLERANCE;
+        while let Ok(Some(Part::Data(data))) = poll_fn(|cx| stream.poll_part(cx)).await
+            && left > 0
+        {
+            left = left.saturating_sub(data.len());
+        }
+    })
+    .await;
 }
 
 /// Waits for the client to take something, but not for ever.

@@ -101,6 +101,19 @@ fn an_unread_request_is_stopped_without_error_after_the_response() {
         let _ = send.reset(0u32.into());
     });
 
+    run(async {
+        let server = Server::start(&listener(), 1);
+        let endpoint = quic_client();
+        let h3 = H3::connect(&endpoint, server.address).await;
+        // A client that is about to be done with its body may be, before it looks at anything else.
+        let (mut send, mut recv) = raw(&h3, &[0xff; 100]).await;
+        let response = recv.read_to_end(10_000).await.unwrap();
+        assert!(response.ends_with(b"ignored"));
+        send.write_all(&vec![0xff; (1 << 20) - 100]).await.unwrap();
+        send.finish().unwrap();
+        assert_eq!(send.stopped().await.unwrap(), None, "all of it is taken");
+    });
+
     /// A POST to /ignore and the beginning of a DATA frame of 1 MiB.
     async fn raw(h3: &H3, data: &[u8]) -> (quinn::SendStream, quinn::RecvStream) {
         let (mut send, recv) = h3.connection.open_bi().await.unwrap();
