@@ -9,6 +9,7 @@ pub mod cli;
 pub mod config;
 mod control;
 pub mod demo;
+pub mod geoip;
 pub mod listen;
 pub mod plugins;
 pub mod proxy;

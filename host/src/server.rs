@@ -17,7 +17,7 @@ use crate::config::{Config, ConfigErrors};
 use crate::listen::{self, BindError, Edge, Sockets};
 use crate::plugins::{self, PluginsError};
 use crate::proxy::Proxy;
-use crate::state::State;
+use crate::state::{State, StateError};
 use crate::task::Tasks;
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::{self, Telemetry};
@@ -161,12 +161,19 @@ impl Server {
     }
 }
 
-/// Loads and compiles every plugin; opens no socket. What is wrong with one is told where the configuration names it.
+/// Loads and compiles every plugin, and reads what they are told of; opens no socket. What is wrong with one is told where the configuration names it.
 ///
 /// # Errors
 /// [`ServerError::Config`], or [`ServerError::State`] when it is not the configuration's fault.
 pub fn state(config: &Config, metrics: &Metrics) -> Result<State, ServerError> {
-    State::build(config, metrics).map_err(|error| match &error {
+    let error = match State::build(config, metrics) {
+        Ok(state) => return Ok(state),
+        Err(StateError::Plugins(error)) => error,
+        Err(StateError::GeoIp(index, error)) => {
+            return Err(misplaced(config, &format!("geoip.databases[{index}]"), &error));
+        }
+    };
+    Err(match &error {
         PluginsError::Source { name, .. } | PluginsError::Load { name, .. } => {
             let index = config.plugins.iter().position(|plugin| plugin.name == *name);
             let path = format!("plugins[{}].source", index.unwrap_or_default());

@@ -3,10 +3,28 @@
 use std::sync::Arc;
 
 use crate::config::{self, Config, ListenerLimits};
-use crate::plugins::{Plugins, PluginsError, slot};
+use crate::geoip::{GeoIp, GeoIpError};
+use crate::plugins::{Plugins, PluginsError};
 use crate::route::Router;
 use crate::telemetry::metrics::Metrics;
 use crate::upstream::Upstream;
+
+/// Why there is no state for a configuration.
+#[derive(Debug, thiserror::Error)]
+pub enum StateError {
+    /// A plugin cannot be had.
+    #[error(transparent)]
+    Plugins(#[from] PluginsError),
+    /// A database of addresses cannot be had: its index, and why.
+    #[error("{1}")]
+    GeoIp(usize, #[source] GeoIpError),
+}
+
+impl From<(usize, GeoIpError)> for StateError {
+    fn from((index, error): (usize, GeoIpError)) -> Self {
+        Self::GeoIp(index, error)
+    }
+}
 
 /// What all workers share of one configuration.
 #[derive(Debug)]
@@ -17,6 +35,8 @@ pub struct State {
     pub upstreams: Vec<Arc<Upstream>>,
     /// The plugins, in the configuration's order.
     pub plugins: Arc<Plugins>,
+    /// Where clients are.
+    pub geoip: GeoIp,
     limits: Vec<ListenerLimits>,
     unlimited: ListenerLimits,
 }
@@ -25,20 +45,18 @@ impl State {
     /// Loads and compiles every plugin and tries each with its configurations. Opens no socket.
     ///
     /// # Errors
-    /// [`PluginsError`], naming the plugin.
-    pub fn build(config: &Config, metrics: &Metrics) -> Result<Self, PluginsError> {
+    /// [`StateError`].
+    pub fn build(config: &Config, metrics: &Metrics) -> Result<Self, StateError> {
+        let geoip = GeoIp::open(&config.geoip)?;
         let plugins = Arc::new(Plugins::load(config, metrics)?);
-        let upstream = |upstream: &config::Upstream| {
-            let overridden = !upstream.balancer_config.is_null();
-            let own = config.plugins.get(upstream.balancer).map(|plugin| &plugin.config);
-            let settings = if overridden { Some(&upstream.balancer_config) } else { own };
-            let settings = settings.map_or_else(|| "{}".to_owned(), slot::text);
-            Arc::new(Upstream::new(upstream, settings, metrics))
+        let upstream = |(index, upstream): (usize, &config::Upstream)| {
+            Arc::new(Upstream::new(index, upstream, metrics))
         };
         Ok(Self {
             router: Router::new(&config.routes),
-            upstreams: config.upstreams.iter().map(upstream).collect(),
+            upstreams: config.upstreams.iter().enumerate().map(upstream).collect(),
             plugins,
+            geoip,
             limits: config.listeners.iter().map(|listener| listener.limits.clone()).collect(),
             unlimited: ListenerLimits::default(),
         })

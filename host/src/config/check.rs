@@ -74,6 +74,7 @@ impl<'a> Check<'a> {
             telemetry: file.telemetry,
             admin,
             state: file.state,
+            geoip: file.geoip.databases.iter().map(|file| self.base.join(file)).collect(),
             grace: file.shutdown.grace,
             workers: workers(file.workers),
             warnings: std::mem::take(&mut self.warnings),

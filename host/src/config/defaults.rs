@@ -1,6 +1,7 @@
 //! What a key is worth when it is left out, and why.
 
 use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use super::{
@@ -189,6 +190,7 @@ impl Plugin {
             reuse: reuse(),
             upstreams: Vec::new(),
             spaces: Vec::new(),
+            base: PathBuf::new(),
             watch: false,
             canary: Canary::default(),
         }

@@ -4,6 +4,7 @@
 //! field is the documentation of its key.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -47,6 +48,9 @@ pub(super) struct File {
     /// What plugins share over workers and swaps.
     #[serde(default)]
     pub(super) state: SharedState,
+    /// Where clients are, for plugins that ask.
+    #[serde(default)]
+    pub(super) geoip: GeoIp,
     /// What happens on SIGTERM and SIGINT.
     #[serde(default)]
     pub(super) shutdown: Shutdown,
@@ -154,6 +158,16 @@ pub(super) struct Allow {
     pub(super) upstreams: Vec<Text<Name>>,
     /// Spaces of the shared state that it shares with other plugins; its own it always has.
     pub(super) state: Vec<Text<Name>>,
+}
+
+/// Where clients are, for plugins that ask.
+#[derive(Default, Deserialize, Serialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct GeoIp {
+    /// Files of the MaxMind DB format, with countries (GeoLite2 Country or City, DB-IP) or autonomous systems (GeoLite2 ASN),
+    /// relative to the configuration; read at start. The first that knows an address counts. Plugins get `client.country`
+    /// and `client.asn` from them.
+    pub(super) databases: Vec<PathBuf>,
 }
 
 /// The admin API, over plain HTTP; keep it on a loopback address.

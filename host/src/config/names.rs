@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use super::error::{did_you_mean, nearest};
+use super::secret::SecretSource;
 use super::text::Kind;
 use super::{BALANCERS, FILTERS, Source, is_builtin};
 
@@ -142,14 +143,6 @@ impl Kind for Secret {
             SecretSource::Plain(_) => "(a secret)".to_owned(),
         }
     }
-}
-
-/// Where a secret is.
-#[derive(Clone, PartialEq, Eq)]
-pub(super) enum SecretSource {
-    Environment(String),
-    File(PathBuf),
-    Plain(String),
 }
 
 impl Kind for PathPattern {

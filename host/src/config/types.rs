@@ -37,6 +37,8 @@ pub struct Config {
     pub admin: Option<Admin>,
     /// What plugins share.
     pub state: SharedState,
+    /// Databases that tell where clients are.
+    pub geoip: Vec<PathBuf>,
     /// How long requests in flight may take after a signal. Default 30 s.
     pub grace: Duration,
     /// Worker threads, at least one. Default: one a core.
@@ -186,6 +188,8 @@ pub struct Plugin {
     pub upstreams: Vec<usize>,
     /// Spaces of the shared state that it may reach besides its own.
     pub spaces: Vec<String>,
+    /// What relative paths in its configuration are below.
+    pub base: PathBuf,
     /// Whether a changed file is swapped in.
     pub watch: bool,
     /// How a new generation is tried.

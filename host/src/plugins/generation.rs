@@ -8,16 +8,18 @@ use weir_runtime::{Plugin, PluginError};
 
 use super::function::Function;
 use super::health::Health;
+use super::slot::{Configs, Role};
 use super::tally::Tally;
 use crate::telemetry::metrics;
 
 /// One version of a plugin, compiled and configured once to try it.
-#[derive(Debug)]
 pub struct Generation {
     /// Counts the versions of a plugin since the start, from 1.
     pub number: u64,
     /// The compiled component.
     pub plugin: Plugin,
+    /// What its instances are configured with, secrets and all.
+    configs: Configs,
     /// The component's SHA-256 in hexadecimal.
     pub digest: String,
     /// When it was loaded.
@@ -56,12 +58,19 @@ impl Generation {
     pub(super) fn new(
         number: u64,
         plugin: Plugin,
+        configs: Configs,
         digest: String,
         metrics: metrics::Generation,
     ) -> Arc<Self> {
         let (health, tally) = (Health::default(), Tally::default());
         let loaded = SystemTime::now();
-        Arc::new(Self { number, plugin, digest, loaded, metrics, health, tally })
+        Arc::new(Self { number, plugin, configs, digest, loaded, metrics, health, tally })
+    }
+
+    /// What an instance is configured with that is used so.
+    pub fn config(&self, role: Role) -> &str {
+        let config = self.configs.iter().find(|(known, _)| *known == role);
+        config.map_or("{}", |(_, config)| config)
     }
 
     /// Whether a function may be called now.
@@ -122,5 +131,12 @@ impl Generation {
                 "plugin keeps failing: in quarantine"
             );
         }
+    }
+}
+
+/// Without the configuration, which has secrets.
+impl std::fmt::Debug for Generation {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Generation").field("number", &self.number).finish_non_exhaustive()
     }
 }

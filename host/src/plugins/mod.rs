@@ -3,7 +3,8 @@
 //! [`Plugins`] are those of one configuration, shared by all threads. Each is a [`slot::Slot`] with its [`generation`]s; a
 //! worker sees them through a [`view::View`], in which each generation has a [`seat::Seat`] with the worker's own
 //! instance. A generation has its [`health`], by which it is left alone while it keeps failing, and its `tally`, by which a
-//! [`trial`] is judged. `schema` holds configurations against what a plugin says of its own; [`compile`] swaps a component
+//! [`trial`] is judged. `schema` holds configurations against what a plugin says of its own, `secrets` reads what is secret in
+//! them; [`compile`] swaps a component
 //! in, `watch` those whose files changed, and ends trials.
 
 pub mod compile;
@@ -12,6 +13,7 @@ pub mod generation;
 pub mod health;
 mod schema;
 pub mod seat;
+mod secrets;
 mod services;
 pub mod slot;
 pub mod source;
@@ -161,7 +163,7 @@ fn uses(config: &Config, index: usize) -> Vec<Use> {
             } else {
                 (format!("upstreams[{at}].balancer_config"), &upstream.balancer_config)
             };
-            uses.push(Use { role: Role::Balancer, path, config: config.clone() });
+            uses.push(Use { role: Role::Balancer(at), path, config: config.clone() });
         }
     }
     if config.routes.iter().any(|route| route.filters.contains(&index)) {

@@ -34,7 +34,7 @@ pub(super) fn check(schema: &str, config: &Value) -> Result<Vec<Fault>, String> 
 }
 
 /// `/request/set/0` as `.request.set[0]`.
-fn dotted(pointer: &str) -> String {
+pub(super) fn dotted(pointer: &str) -> String {
     let mut path = String::new();
     for part in pointer.split('/').skip(1) {
         let part = part.replace("~1", "/").replace("~0", "~");

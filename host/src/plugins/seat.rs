@@ -10,7 +10,7 @@ use weir_runtime::{FilterInstance, PluginError};
 
 use super::function::Function;
 use super::generation::{Failure, Generation};
-use super::slot::Slot;
+use super::slot::{Role, Slot};
 use super::tally::{TIMED_EVERY, TIMED_FIRST};
 use crate::config::Reuse;
 use crate::proxy::input::{Inputs, ResponseInputs};
@@ -157,7 +157,7 @@ impl Seat {
     }
 
     fn instantiate(&self, slot: &Slot) -> Result<Running, PluginError> {
-        let instance = self.generation.plugin.filter(&slot.config)?;
+        let instance = self.generation.plugin.filter(self.generation.config(Role::Filter))?;
         if self.shape.get().is_none() {
             let needs = instance.needs();
             let invalid = |what| PluginError::invalid(&slot.name, what);

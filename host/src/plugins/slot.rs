@@ -6,6 +6,7 @@
 
 mod status;
 
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Instant, SystemTime};
@@ -20,7 +21,7 @@ use super::compile::Compiler;
 use super::generation::Generation;
 use super::source::Stamp;
 use super::trial::{Mode, Terms, Trial};
-use super::{schema, source};
+use super::{schema, secrets, source};
 use crate::config::{self, Canary, OnFailure, Reuse};
 use crate::proxy::input::{Inputs, ResponseInputs};
 use crate::telemetry::metrics::{self, Swap};
@@ -35,8 +36,6 @@ pub struct Slot {
     pub reuse: Reuse,
     /// Indexes of the upstreams that it may reach.
     pub upstreams: Vec<usize>,
-    /// The configuration of a filter, JSON text.
-    pub config: String,
     /// What is counted for it.
     pub metrics: metrics::Plugin,
     /// How a new generation is tried if nobody says otherwise.
@@ -51,6 +50,8 @@ pub struct Slot {
     pub compiler: Compiler,
     /// Every configuration that it serves under.
     uses: Vec<Use>,
+    /// What relative paths in them are below.
+    base: PathBuf,
     engine: Engine,
     limits: Limits,
     environment: Environment,
@@ -75,8 +76,8 @@ pub struct Use {
 /// What a plugin is used as.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Role {
-    /// An upstream's balancer.
-    Balancer,
+    /// The balancer of the upstream with this index.
+    Balancer(usize),
     /// One of a route's filters.
     Filter,
     /// Nothing yet: any world will do, and its configuration is not tried.
@@ -150,8 +151,12 @@ pub struct Shared {
 /// A component that was loaded and tried, and is not in use yet.
 pub struct Prepared {
     plugin: Plugin,
+    configs: Configs,
     digest: String,
 }
+
+/// Configurations as plugins get them, JSON text, by what a plugin is used as.
+pub type Configs = Vec<(Role, String)>;
 
 impl Slot {
     /// Loads the first generation.
@@ -169,8 +174,11 @@ impl Slot {
         let name: Arc<str> = plugin.name.as_str().into();
         let limits = Limits { memory: plugin.limits.memory, time: plugin.limits.time };
         let wasm = &component.wasm;
-        let loaded = load(&shared.engine, &name, wasm, limits, &uses, environment.clone())?;
-        let first = Generation::new(1, loaded, source::digest(wasm), metrics.generation(1));
+        let base = &plugin.base;
+        let (loaded, configs) =
+            load(&shared.engine, &name, wasm, limits, (&uses, base), environment.clone())?;
+        let digest = source::digest(wasm);
+        let first = Generation::new(1, loaded, configs, digest, metrics.generation(1));
         metrics.generation.set(1);
         let lanes =
             Lanes { serving: first, trial: None, previous: None, last_number: 1, last: None };
@@ -179,7 +187,6 @@ impl Slot {
             on_failure: plugin.on_failure,
             reuse: plugin.reuse,
             upstreams: plugin.upstreams.clone(),
-            config: text(&plugin.config),
             metrics,
             canary: plugin.canary,
             source: plugin.source.clone(),
@@ -187,6 +194,7 @@ impl Slot {
             stamp: component.stamp,
             compiler: shared.compiler.clone(),
             uses,
+            base: plugin.base.clone(),
             engine: shared.engine.clone(),
             limits,
             environment,
@@ -213,8 +221,10 @@ impl Slot {
             Mode::Share(_) => self.environment.clone(),
             Mode::Shadow => scratch(&self.environment),
         };
-        let plugin = load(&self.engine, &self.name, wasm, self.limits, &self.uses, environment)?;
-        Ok(Prepared { plugin, digest: source::digest(wasm) })
+        let uses = (&self.uses[..], &*self.base);
+        let (plugin, configs) =
+            load(&self.engine, &self.name, wasm, self.limits, uses, environment)?;
+        Ok(Prepared { plugin, configs, digest: source::digest(wasm) })
     }
 
     /// Notes that a component was not taken.
@@ -227,11 +237,12 @@ impl Slot {
     /// Puts a generation on trial. A trial that runs ends: if it has served for some while without a failure its
     /// generation takes over, else it goes.
     pub fn install(&self, prepared: Prepared, terms: Terms) -> Arc<Generation> {
-        let Prepared { plugin, digest } = prepared;
+        let Prepared { plugin, configs, digest } = prepared;
         let mut lanes = self.lanes();
         lanes.last_number += 1;
         let number = lanes.last_number;
-        let generation = Generation::new(number, plugin, digest, self.metrics.generation(number));
+        let metrics = self.metrics.generation(number);
+        let generation = Generation::new(number, plugin, configs, digest, metrics);
         if let Some(before) = lanes.trial.take() {
             let is_proven = before.generation.tally.is_proven() && before.mode != Mode::Shadow;
             let (outcome, reason) = match before.fault(&lanes.serving) {
@@ -344,12 +355,12 @@ fn load(
     name: &str,
     wasm: &[u8],
     limits: Limits,
-    uses: &[Use],
+    (uses, base): (&[Use], &Path),
     environment: Environment,
-) -> Result<Plugin, LoadError> {
+) -> Result<(Plugin, Configs), LoadError> {
     let plugin = Plugin::load(engine, name, wasm, limits, &scratch(&environment))?;
-    try_out(&plugin, uses)?;
-    Ok(plugin.with_environment(environment))
+    let configs = try_out(&plugin, uses, base)?;
+    Ok((plugin.with_environment(environment), configs))
 }
 
 /// An environment like another, with a state of its own and counters that go nowhere.
@@ -358,25 +369,27 @@ fn scratch(like: &Environment) -> Environment {
 }
 
 /// Configures an instance for each use and throws it away: what a plugin refuses, it refuses before any request.
-fn try_out(plugin: &Plugin, uses: &[Use]) -> Result<(), LoadError> {
+fn try_out(plugin: &Plugin, uses: &[Use], base: &Path) -> Result<Configs, LoadError> {
+    let mut configs = Vec::with_capacity(uses.len());
     for wanted in uses {
         let is_fit = match wanted.role {
-            Role::Balancer => plugin.kind() == Kind::Balancer,
+            Role::Balancer(_) => plugin.kind() == Kind::Balancer,
             Role::Filter => plugin.kind() != Kind::Balancer,
             Role::Idle => continue,
         };
         if !is_fit {
-            let role = if wanted.role == Role::Balancer { "balancer" } else { "filter" };
+            let role = if wanted.role == Role::Filter { "filter" } else { "balancer" };
             return Err(LoadError::World { is: plugin.kind().world(), wanted: role });
         }
+        let place = |fault: schema::Fault| (wanted.path.clone() + &fault.path, fault.message);
+        let misplaced = |faults: Vec<_>| LoadError::Config(faults.into_iter().map(place).collect());
         let schema = &plugin.manifest().config_schema;
         let faults = schema::check(schema, &wanted.config).map_err(LoadError::Schema)?;
         if !faults.is_empty() {
-            let place = |fault: schema::Fault| (wanted.path.clone() + &fault.path, fault.message);
-            return Err(LoadError::Config(faults.into_iter().map(place).collect()));
+            return Err(misplaced(faults));
         }
-        let config = text(&wanted.config);
-        if wanted.role == Role::Balancer {
+        let config = text(&secrets::reveal(schema, &wanted.config, base).map_err(misplaced)?);
+        if matches!(wanted.role, Role::Balancer(_)) {
             let instance = plugin.balancer(&config)?;
             Inputs::parse(&instance.needs().inputs).map_err(LoadError::Input)?;
         } else {
@@ -384,12 +397,13 @@ fn try_out(plugin: &Plugin, uses: &[Use]) -> Result<(), LoadError> {
             Inputs::parse(&instance.needs().inputs).map_err(LoadError::Input)?;
             ResponseInputs::parse(&instance.needs().response_inputs).map_err(LoadError::Input)?;
         }
+        configs.push((wanted.role, config));
     }
-    Ok(())
+    Ok(configs)
 }
 
 /// A configuration as plugins get it.
-pub fn text(config: &Value) -> String {
+fn text(config: &Value) -> String {
     if config.is_null() { "{}".to_owned() } else { config.to_string() }
 }
 

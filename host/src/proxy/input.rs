@@ -1,12 +1,14 @@
 //! What plugins may ask to be given of a request or a response, by name.
 
 use std::cell::OnceCell;
+use std::net::IpAddr;
 use std::rc::Rc;
 
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 use super::Peer;
+use crate::geoip::GeoIp;
 use crate::telemetry::record::RequestId;
 
 /// What does not change while a request passes its filters.
@@ -17,19 +19,36 @@ pub struct Subject<'a> {
     pub id: RequestId,
     /// The route's name.
     pub route: &'a str,
+    geoip: &'a GeoIp,
     client: OnceCell<String>,
     id_text: OnceCell<String>,
+    asn: OnceCell<Option<String>>,
 }
 
 impl<'a> Subject<'a> {
     /// A request of `peer` on `route`.
-    pub fn new(peer: &'a Peer, id: RequestId, route: &'a str) -> Self {
-        Self { peer, id, route, client: OnceCell::new(), id_text: OnceCell::new() }
+    pub fn new(peer: &'a Peer, id: RequestId, route: &'a str, geoip: &'a GeoIp) -> Self {
+        let (client, id_text, asn) = (OnceCell::new(), OnceCell::new(), OnceCell::new());
+        Self { peer, id, route, geoip, client, id_text, asn }
     }
 
     /// The client's IP address as text.
     fn client(&self) -> &str {
-        self.client.get_or_init(|| self.peer.client.ip().to_canonical().to_string())
+        self.client.get_or_init(|| self.address().to_string())
+    }
+
+    fn address(&self) -> IpAddr {
+        self.peer.client.ip().to_canonical()
+    }
+
+    fn country(&self) -> Option<&str> {
+        self.geoip.country(self.address())
+    }
+
+    /// As text, which is what plugins get.
+    fn asn(&self) -> Option<&str> {
+        let number = || self.geoip.asn(self.address()).map(|asn| asn.to_string());
+        self.asn.get_or_init(number).as_deref()
     }
 
     fn id_text(&self) -> &str {
@@ -49,6 +68,8 @@ enum Input {
     Authority,
     Scheme,
     ClientAddress,
+    ClientCountry,
+    ClientAsn,
     RequestId,
     RouteName,
     Header(HeaderName),
@@ -65,6 +86,8 @@ impl Input {
             ":authority" => Self::Authority,
             ":scheme" => Self::Scheme,
             "client.address" => Self::ClientAddress,
+            "client.country" => Self::ClientCountry,
+            "client.asn" => Self::ClientAsn,
             "request.id" => Self::RequestId,
             "route.name" => Self::RouteName,
             "headers" => Self::Headers,
@@ -89,6 +112,8 @@ impl Input {
             Self::Authority => Some(authority.as_bytes()),
             Self::Scheme => Some(subject.scheme().as_bytes()),
             Self::ClientAddress => Some(subject.client().as_bytes()),
+            Self::ClientCountry => subject.country().map(str::as_bytes),
+            Self::ClientAsn => subject.asn().map(str::as_bytes),
             Self::RequestId => Some(subject.id_text().as_bytes()),
             Self::RouteName => Some(subject.route.as_bytes()),
             Self::Header(name) => head.headers.get(name).map(HeaderValue::as_bytes),
@@ -289,7 +314,8 @@ mod tests {
         let request = http::Request::builder().uri("/a?b").header("x-b", "2").body(()).unwrap();
         let (head, ()) = request.into_parts();
         let peer = peer();
-        let subject = Subject::new(&peer, RequestId(7), "shop");
+        let geoip = GeoIp::default();
+        let subject = Subject::new(&peer, RequestId(7), "shop", &geoip);
         inputs.with(&head, "host", &subject, |values| {
             let values: Vec<_> = values.iter().map(|v| v.map(String::from_utf8_lossy)).collect();
             let wanted = [
@@ -311,7 +337,11 @@ mod tests {
         let request = http::Request::builder().uri("/a").header("x-b", "2").body(()).unwrap();
         let (head, ()) = request.into_parts();
         let peer = peer();
-        let kept = inputs.keep(&head, "host", &Subject::new(&peer, RequestId(7), "shop"));
+        let kept = inputs.keep(
+            &head,
+            "host",
+            &Subject::new(&peer, RequestId(7), "shop", &GeoIp::default()),
+        );
         let mut fields = HeaderMap::new();
         fields.insert("server", "origin".parse().unwrap());
         inputs.with(&fields, &kept, |values| {
@@ -326,7 +356,11 @@ mod tests {
         let request = http::Request::builder().uri("/a").header("x-b", "2").body(()).unwrap();
         let (head, ()) = request.into_parts();
         let peer = peer();
-        let kept = inputs.keep(&head, "host", &Subject::new(&peer, RequestId(7), "shop"));
+        let kept = inputs.keep(
+            &head,
+            "host",
+            &Subject::new(&peer, RequestId(7), "shop", &GeoIp::default()),
+        );
         assert_eq!(kept.0.len(), 2);
         inputs.with(&HeaderMap::new(), &kept, |values| {
             assert_eq!(values.len(), 64);

@@ -140,7 +140,7 @@ impl Proxy {
             self.state.router.find(head, checked.authority.as_str()).ok_or(ProxyError::NoRoute)?;
         record.route(&route.name);
         let pinned = Pinned::new(self.view(), id.0);
-        let subject = Subject::new(peer, id, &route.name);
+        let subject = Subject::new(peer, id, &route.name, &self.state.geoip);
         let mut chain = Chain::new(route, &pinned, &subject, &self.reaches, limits, &head.method);
 
         let mut host = checked.authority.clone();

@@ -17,6 +17,7 @@ use crate::config::Reuse;
 use crate::plugins::function::Function;
 use crate::plugins::generation::{Failure, Generation};
 use crate::plugins::seat::{Counted, Seat};
+use crate::plugins::slot::Role;
 use crate::plugins::tally::{TIMED_EVERY, TIMED_FIRST};
 use crate::plugins::view::Lane;
 use crate::proxy::input::{Inputs, Subject};
@@ -319,7 +320,7 @@ impl Balancer {
 
     fn instantiate(&self, upstream: &Upstream) -> Result<Instance, PluginError> {
         let plugin = &self.generation.plugin;
-        let balancer = plugin.balancer(&upstream.balancer_config)?;
+        let balancer = plugin.balancer(self.generation.config(Role::Balancer(upstream.index)))?;
         let inputs = Inputs::parse(&balancer.needs().inputs)
             .map_err(|what| PluginError::invalid(plugin.name(), what))?;
         let counted = Counted::new(&self.generation.metrics, balancer.memory());

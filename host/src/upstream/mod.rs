@@ -31,10 +31,10 @@ pub struct Upstream {
     pub limits: config::UpstreamLimits,
     /// How endpoints are probed, if at all.
     pub health: Option<config::Health>,
+    /// Its own index in the configuration.
+    pub(crate) index: usize,
     /// Index of the balancer among the plugins.
     pub(crate) balancer: usize,
-    /// The JSON given to its `configure`.
-    pub(crate) balancer_config: String,
     /// Numbers requests over all workers: what makes round robin exact.
     sequence: AtomicU64,
     /// Moves whenever the set of healthy endpoints does.
@@ -61,7 +61,7 @@ pub struct Endpoint {
 
 impl Upstream {
     /// Makes the shared state of an upstream; every endpoint starts healthy.
-    pub fn new(config: &config::Upstream, balancer_config: String, metrics: &Metrics) -> Self {
+    pub fn new(index: usize, config: &config::Upstream, metrics: &Metrics) -> Self {
         let endpoint = |endpoint: &config::Endpoint| {
             let backend = metrics.backend(&config.name, &endpoint.name);
             Arc::new(Endpoint {
@@ -82,7 +82,7 @@ impl Upstream {
             limits: config.limits.clone(),
             health: config.health.clone(),
             balancer: config.balancer,
-            balancer_config,
+            index,
             sequence: AtomicU64::new(0),
             membership: AtomicU64::new(1),
         }

@@ -1,6 +1,5 @@
 //! The files that a configuration names: components, certificates and keys.
 
-use std::env::VarError;
 use std::error::Error as _;
 use std::fs;
 use std::io;
@@ -14,7 +13,7 @@ use sha2::Digest as _;
 
 use super::Check;
 use crate::config::document::below;
-use crate::config::names::{Digest, SecretSource};
+use crate::config::names::Digest;
 use crate::config::text::Kind;
 use crate::config::{Admin, Certificate, Plugin, Source, file};
 
@@ -129,25 +128,14 @@ impl Check<'_> {
             // Resolved once the upstreams are known.
             upstreams: Vec::new(),
             spaces: plugin.allow.state.into_iter().map(|name| name.0).collect(),
+            base: self.base.to_owned(),
             canary: plugin.canary,
         }
     }
 
     pub(super) fn admin(&mut self, admin: file::Admin) -> Admin {
         let path = "admin.token";
-        let token = match admin.token.0 {
-            SecretSource::Plain(token) => Ok(token),
-            SecretSource::Environment(name) => std::env::var(&name).map_err(|error| match error {
-                VarError::NotPresent => format!("the variable {name} is not set"),
-                VarError::NotUnicode(_) => format!("the variable {name} is not text"),
-            }),
-            SecretSource::File(file) => {
-                let file = self.base.join(file);
-                let shown = file.display().to_string();
-                fs::read_to_string(file)
-                    .map_err(|error| format!("cannot read \"{shown}\": {error}"))
-            }
-        };
+        let token = admin.token.0.read(self.base);
         let token = token.map(|token| token.trim().to_owned()).and_then(|token| {
             let is_sendable = !token.is_empty() && token.bytes().all(|b| b.is_ascii_graphic());
             if is_sendable {
