@@ -103,7 +103,7 @@ const LONGEST_PATTERN: usize = 1024;
 
 /// Bytes of a compiled expression: some hundred states. The time of a search grows with them, and an instance is configured in
 /// milliseconds.
-const COMPILED: usize = 64 << 10;
+const COMPILED: usize = 32 << 10;
 
 /// Bytes of states that a search may remember, of an expression in one direction.
 const LAZY: usize = 64 << 10;

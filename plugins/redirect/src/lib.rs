@@ -178,7 +178,7 @@ const MOST_RULES: usize = 64;
 const LONGEST: usize = 30 << 10;
 
 /// Bytes of a path that is held against regular expressions: their time grows with it.
-const LONGEST_FOR_REGEX: usize = 4 << 10;
+const LONGEST_FOR_REGEX: usize = 2 << 10;
 
 #[cfg(test)]
 mod tests;

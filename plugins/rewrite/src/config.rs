@@ -44,7 +44,7 @@ pub(crate) struct Rule {
     #[schemars(regex(pattern = "^/"), length(max = 1024))]
     pub(crate) path: Option<String>,
     /// Paths in which this regular expression is found, as in `^/user/(\d+)$` (syntax of the crate `regex`, of ASCII, without
-    /// look-around and back references; time is in proportion to the path). It compiles to 64 KiB at the most.
+    /// look-around and back references; time is in proportion to the path). It compiles to 32 KiB at the most.
     #[schemars(length(max = 1024))]
     pub(crate) regex: Option<String>,
     /// The whole path in place of it. `$1`, `${1}` and `${name}` are groups of `regex`, inserted as the client sent them; `$$` is a
