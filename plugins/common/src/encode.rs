@@ -54,6 +54,14 @@ pub fn text(bytes: Vec<u8>) -> String {
     }
 }
 
+/// Whether every percent sign begins an encoded byte, so that nothing that is put behind the text can make one.
+pub fn is_whole(text: &str) -> bool {
+    text.split('%').skip(1).all(|rest| {
+        let digits = rest.as_bytes().get(..2);
+        digits.is_some_and(|digits| digits.iter().all(u8::is_ascii_hexdigit))
+    })
+}
+
 fn escape(to: &mut String, byte: u8) {
     // Writing to a string cannot fail.
     let _ = write!(to, "%{byte:02X}");
@@ -97,6 +105,14 @@ mod tests {
         let mut to = String::new();
         plain(&mut to, "100% & more", Place::Parameter);
         assert_eq!(to, "100%25%20%26%20more");
+    }
+
+    #[test]
+    fn a_percent_sign_has_two_digits_behind_it() {
+        assert!(is_whole("") && is_whole("a%2Fb%aa"));
+        for text in ["%", "a%2", "%2g", "%%41", "%C3%"] {
+            assert!(!is_whole(text), "{text}");
+        }
     }
 
     #[test]

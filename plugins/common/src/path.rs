@@ -1,5 +1,7 @@
 //! Paths of requests: parted, made absolute, looked through.
 
+use crate::encode::is_whole;
+
 /// Path and query of a request's target, the latter without its question mark.
 pub fn split(target: &str) -> (&str, Option<&str>) {
     match target.split_once('?') {
@@ -38,6 +40,9 @@ pub fn is_path(path: &str) -> Result<(), String> {
 pub fn is_encoded(path: &str) -> Result<(), String> {
     if path.len() > LONGEST {
         return Err(format!("it has more than {LONGEST} bytes"));
+    }
+    if !is_whole(path) {
+        return Err("a percent sign without two hexadecimal digits is written %25".to_owned());
     }
     let stands = |b: u8| b.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=:@/%".contains(&b);
     match path.chars().find(|c| !u8::try_from(*c).is_ok_and(stands)) {
@@ -134,7 +139,7 @@ mod tests {
     #[test]
     fn a_configured_path_is_encoded() {
         assert_eq!(is_path("/a/%20b"), Ok(()));
-        for wrong in ["a", "", "/a b", "/a?b", "/a#b", "/a\\b", "/ä", "/a\n"] {
+        for wrong in ["a", "", "/a b", "/a?b", "/a#b", "/a\\b", "/a%", "/a%2", "/ä", "/a\n"] {
             assert!(is_path(wrong).is_err(), "{wrong}");
         }
         assert!(is_path(&format!("/{}", "a".repeat(1024))).is_err());

@@ -3,7 +3,7 @@
 //! What a client sends never becomes the authority of a target, but for its own host where a rule says `${host}`. What comes
 //! out is ASCII without controls, spaces, quotes and backslashes, which browsers take for slashes.
 
-use weir_filter_common::encode::{Place, encoded};
+use weir_filter_common::encode::{Place, encoded, is_whole};
 use weir_filter_common::field::{is_authority, split_port};
 use weir_filter_common::matcher::{Found, Matcher};
 use weir_filter_common::path::{absolute, is_encoded};
@@ -249,6 +249,9 @@ fn texts(template: &Template) -> impl Iterator<Item = &str> {
 
 /// Whether a piece of a query or a fragment in a configuration is encoded as it is to be sent.
 fn is_plain(text: &str) -> Result<(), String> {
+    if !is_whole(text) {
+        return Err("a percent sign without two hexadecimal digits is written %25".to_owned());
+    }
     let mut made = String::new();
     encoded(&mut made, text.as_bytes(), Place::Query);
     if made == text { Ok(()) } else { Err(format!("{text:?} must be percent-encoded: {made}")) }

@@ -266,6 +266,8 @@ fn mistakes_are_named() {
         (r#"{"rules": [{"to": "/a", "trailing_slash": "add"}]}"#, "rules[0].to: "),
         (r#"{"rules": [{"to": "/a b"}]}"#, "rules[0].to: "),
         (r#"{"rules": [{"to": "/a?b c"}]}"#, "rules[0].to: "),
+        (r#"{"rules": [{"regex": "(.)", "to": "/a%$1"}]}"#, "rules[0].to: "),
+        (r#"{"rules": [{"to": "/a?%0"}]}"#, "rules[0].to: "),
         (r#"{"rules": [{"to": "/a\r\nx: y"}]}"#, "rules[0].to: "),
         (r#"{"rules": [{"to": "/a#b\r\n"}]}"#, "rules[0].to: "),
         (r#"{"rules": [{"to": "/a#${host}"}]}"#, "rules[0].to: "),
