@@ -70,9 +70,7 @@ impl Query {
 
     /// The pieces whose names are not to go, parted as they were.
     fn kept(&self, query: &str) -> String {
-        let is_kept = |piece: &&str| {
-            !self.remove.iter().any(|name| !piece.is_empty() && is_named(piece, name))
-        };
+        let is_kept = |piece: &&str| !self.remove.iter().any(|name| is_named(piece, name));
         let mut kept = String::with_capacity(query.len());
         for (index, piece) in query.split('&').filter(is_kept).enumerate() {
             if index > 0 {

@@ -158,10 +158,14 @@ fn a_context_that_is_none_changes_nothing() {
 
 #[test]
 fn caches_are_told_what_the_answer_depends_on() {
-    for (by, vary) in [("header:X-User", "vary: x-user"), ("cookie:user", "vary: cookie")] {
-        let mut filter = with(&format!(r#", "by": "{by}""#));
-        let changes = ask(&mut filter, &[Some("ann"), None]);
-        assert_eq!(fields(&mut filter, &changes.context), [vary]);
+    for (keys, vary) in [
+        (r#""by": "header:X-User""#, "vary: x-user"),
+        (r#""by": "cookie:user""#, "vary: cookie"),
+        (r#""by": "cookie:user", "by_header": "x-v", "cookie": {}"#, "vary: cookie, x-v"),
+    ] {
+        let mut filter = with(&format!(", {keys}"));
+        let changes = ask(&mut filter, &[Some("ann"), None, None, None]);
+        assert_eq!(fields(&mut filter, &changes.context)[0], vary);
     }
 }
 
