@@ -148,6 +148,8 @@ mod tests {
         for file in [
             "plugins/Cargo.toml",
             "plugins/Cargo.lock",
+            "plugins/common/Cargo.toml",
+            "plugins/common/src/lib.rs",
             "plugins/first/Cargo.toml",
             "plugins/first/src/lib.rs",
             "sdk/Cargo.toml",
@@ -180,6 +182,8 @@ mod tests {
     fn a_change_of_any_source_makes_a_component_old() {
         for file in [
             "plugins/Cargo.lock",
+            "plugins/common/Cargo.toml",
+            "plugins/common/src/lib.rs",
             "plugins/first/src/lib.rs",
             "sdk/macros/src/lib.rs",
             "sdk/src/lib.rs",

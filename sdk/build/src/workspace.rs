@@ -9,7 +9,8 @@ use anyhow::{Context, ensure};
 use crate::component::component;
 use crate::toolchain::{TARGET, Toolchain};
 
-/// A folder with a `Cargo.toml` of its own and a package in each subfolder; a package is named like its folder.
+/// A folder with a `Cargo.toml` of its own and a package in each subfolder; a package is named like its folder. The one in
+/// `common`, if there is one, is a library that others are made with, and no component.
 #[derive(Debug, Clone)]
 pub struct Workspace {
     root: PathBuf,
@@ -42,7 +43,8 @@ impl Workspace {
         let mut names = Vec::new();
         for entry in entries {
             let entry = entry.with_context(|| format!("read {}", self.folder.display()))?;
-            if entry.path().join("Cargo.toml").exists() {
+            let is_library = entry.file_name() == COMMON;
+            if !is_library && entry.path().join("Cargo.toml").exists() {
                 names.push(entry.file_name().to_string_lossy().into_owned());
             }
         }
@@ -78,6 +80,11 @@ impl Workspace {
             self.folder.join(name).join("Cargo.toml"),
             self.root.join("sdk/Cargo.toml"),
         ];
+        let common = self.folder.join(COMMON);
+        if common.exists() {
+            files.push(common.join("Cargo.toml"));
+            collect(&common.join("src"), &mut files)?;
+        }
         for folder in [
             self.folder.join(name).join("src"),
             self.root.join("sdk/src"),
@@ -111,6 +118,9 @@ impl Workspace {
         Ok(remaps.into_iter().map(remap).collect())
     }
 }
+
+/// The folder of the library.
+const COMMON: &str = "common";
 
 fn wrap(modules: &Path, name: String) -> anyhow::Result<Built> {
     let path = modules.join(name.replace('-', "_")).with_extension("wasm");

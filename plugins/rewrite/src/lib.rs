@@ -1,0 +1,126 @@
+//! Rewrite: changes the path, the query and the authority that the origin is asked for.
+//!
+//! Paths are matched and copied as the client sent them: nothing is decoded, so nothing is decoded twice, and what no rule
+//! touches keeps its percent-encoding. A path that a rule made is absolute and begins with one slash.
+
+mod config;
+mod query;
+mod rule;
+
+use std::borrow::Cow;
+
+use config::{Config, DotSegments};
+use rule::{Rule, Target};
+use weir_filter_common::{field, path};
+use weir_sdk::{Changes, Filter, FilterNeeds, Input, Reply, Request, RequestDecision, host};
+
+#[derive(Debug)]
+struct Rewrite {
+    rules: Vec<Rule>,
+    original: Option<String>,
+    dot_segments: DotSegments,
+    /// Bytes of a path that is looked at.
+    longest_path: usize,
+    asked: Input,
+}
+
+#[weir_sdk::filter]
+impl Filter for Rewrite {
+    type Config = Config;
+
+    fn new(config: Config, needs: &mut FilterNeeds) -> Result<Self, String> {
+        if !(1..=MOST_RULES).contains(&config.rules.len()) {
+            return Err(format!("rules: there are 1 to {MOST_RULES}"));
+        }
+        let has_regex = config.rules.iter().any(|rule| rule.regex.is_some());
+        let rules = config.rules.into_iter().enumerate();
+        let rules = rules
+            .map(|(at, rule)| Rule::new(rule).map_err(|error| format!("rules[{at}].{error}")))
+            .collect::<Result<_, _>>()?;
+        let original = config.original.as_deref().map(field::name).transpose();
+        Ok(Rewrite {
+            rules,
+            original: original.map_err(|error| format!("original: {error}"))?,
+            dot_segments: config.dot_segments,
+            longest_path: if has_regex { LONGEST_FOR_REGEX } else { LONGEST },
+            asked: needs.path(),
+        })
+    }
+
+    fn on_request(&mut self, request: &Request<'_>) -> RequestDecision {
+        let Some(asked) = request.text(self.asked) else { return RequestDecision::Next };
+        // OPTIONS for the server as a whole has no path (RFC 9110 §7.1).
+        let (path, query) = path::split(asked);
+        if path.len() > self.longest_path || asked.len() > LONGEST {
+            return refuse("too_long", 414, "the target is too long\n");
+        }
+        let mut target = Target { path: path.into(), query: query.map(Cow::from), authority: None };
+        if path.starts_with('/') && !self.rewrite(&mut target) {
+            return refuse("climbing", 400, "the path leads upwards\n");
+        }
+        self.changes(asked, path, query, target)
+    }
+}
+
+impl Rewrite {
+    /// Applies the rules; false if what comes out is to be refused.
+    fn rewrite<'a>(&'a self, target: &mut Target<'a>) -> bool {
+        for rule in &self.rules {
+            if rule.apply(target) && !rule.goes_on {
+                break;
+            }
+        }
+        let is_made = matches!(target.path, Cow::Owned(_));
+        !(is_made && self.dot_segments == DotSegments::Refuse && path::climbs(&target.path))
+    }
+
+    fn changes(
+        &self,
+        asked: &str,
+        path: &str,
+        query: Option<&str>,
+        target: Target<'_>,
+    ) -> RequestDecision {
+        let mut changes = Changes::new();
+        if let Some(name) = &self.original {
+            changes = changes.set(name.as_str(), asked);
+        }
+        if target.path != path || target.query.as_deref() != query {
+            let made = match &target.query {
+                Some(query) => [&target.path, "?", query].concat(),
+                None => target.path.into_owned(),
+            };
+            if made.len() > LONGEST_MADE {
+                return refuse("too_long", 414, "the target is too long\n");
+            }
+            changes = changes.path(made);
+        }
+        if let Some(authority) = target.authority {
+            changes = changes.authority(authority);
+        }
+        if changes.edits.is_empty() { RequestDecision::Next } else { changes.into() }
+    }
+}
+
+fn refuse(metric: &str, status: u16, body: &str) -> RequestDecision {
+    host::count(metric, 1);
+    Reply::new(status)
+        .header("content-type", "text/plain; charset=utf-8")
+        .header("cache-control", "no-store")
+        .body(body)
+        .into()
+}
+
+const MOST_RULES: usize = 64;
+
+/// Bytes of a target that is looked at. Twice as much, which is what rules may make of it, is still less than the proxy takes.
+const LONGEST: usize = 30 << 10;
+
+/// Bytes of a target that rules made.
+const LONGEST_MADE: usize = 60 << 10;
+
+/// Bytes of a path that is held against regular expressions: their time grows with it.
+const LONGEST_FOR_REGEX: usize = 2 << 10;
+
+#[cfg(test)]
+mod tests;
