@@ -80,6 +80,7 @@ mod balancer;
 #[doc(hidden)]
 pub mod bindings;
 mod config;
+pub mod credential;
 mod export;
 mod filter;
 pub mod host;
