@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 use weir_runtime::{Engine, Environment, Kind, Limits, Plugin, PluginError};
 
 use crate::admin::client::ClientError;
+use crate::config::plugin_keys;
 use crate::plugins::source;
 
 #[derive(Debug, Subcommand)]
@@ -39,6 +40,9 @@ pub(super) enum PluginCommand {
         /// Print JSON.
         #[arg(long)]
         json: bool,
+        /// Print the keys of its configuration, in Markdown.
+        #[arg(long, conflicts_with_all = ["json", "config"])]
+        reference: bool,
     },
     /// List the plugins of a running Weir.
     List {
@@ -154,7 +158,10 @@ pub(super) fn execute(command: PluginCommand) -> Result<(), PluginCliError> {
         PluginCommand::Build { folder } => project::build(&folder).map(drop),
         PluginCommand::Test(test) => trial::test(&test),
         PluginCommand::Bench(bench) => trial::bench(&bench),
-        PluginCommand::Inspect { component, config, json } => {
+        PluginCommand::Inspect { component, reference: true, .. } => {
+            print(&plugin_keys(&schema(&load(&component, &read(&component)?)?)))
+        }
+        PluginCommand::Inspect { component, config, json, reference: false } => {
             inspect(&component, config.as_deref(), json)
         }
         PluginCommand::List { admin, json } => running::list(&admin, json),
@@ -168,15 +175,11 @@ pub(super) fn execute(command: PluginCommand) -> Result<(), PluginCliError> {
 
 fn inspect(component: &str, config: Option<&str>, as_json: bool) -> Result<(), PluginCliError> {
     let wasm = read(component)?;
-    let engine = Engine::new()?;
     let limits = Limits::default();
-    // An interpreter takes more than the default to begin with; what it really takes is shown.
-    let ample = Limits { memory: 256 << 20, ..limits };
-    let environment = Environment::default().with_every_space();
-    let plugin = Plugin::load(&engine, component, &wasm, ample, &environment)?;
+    let plugin = load(component, &wasm)?;
     let manifest = plugin.manifest();
     let interfaces = plugin.interfaces();
-    let schema: Value = serde_json::from_str(&manifest.config_schema).unwrap_or(Value::Null);
+    let schema = schema(&plugin);
     let needs = needs(&plugin, config.unwrap_or("{}"));
     let about = json!({
         "name": manifest.name,
@@ -218,6 +221,18 @@ fn inspect(component: &str, config: Option<&str>, as_json: bool) -> Result<(), P
     }
     text.push_str(&format!("\nconfiguration:\n{schema:#}\n"));
     print(&text)
+}
+
+/// Loads a component to look at it.
+fn load(component: &str, wasm: &[u8]) -> Result<Plugin, PluginCliError> {
+    // An interpreter takes more than the default to begin with; what it really takes is shown.
+    let ample = Limits { memory: 256 << 20, ..Limits::default() };
+    let environment = Environment::default().with_every_space();
+    Ok(Plugin::load(&Engine::new()?, component, wasm, ample, &environment)?)
+}
+
+fn schema(plugin: &Plugin) -> Value {
+    serde_json::from_str(&plugin.manifest().config_schema).unwrap_or(Value::Null)
 }
 
 fn needs(plugin: &Plugin, config: &str) -> Result<Value, PluginError> {
