@@ -61,6 +61,21 @@ impl Places {
         Ok(found)
     }
 
+    /// The value of `Vary` for responses that depend on the credential (RFC 9110 §12.5.5); none if it is only in the query,
+    /// which caches look at anyway.
+    pub fn vary(&self) -> Option<String> {
+        let name = |place: &Place| match place {
+            Place::Bearer(_) => Some(AUTHORIZATION.to_owned()),
+            Place::Header(name, _) => Some(name.clone()),
+            Place::Cookie(..) => Some(COOKIE.to_owned()),
+            Place::Query(..) => None,
+        };
+        let mut names: Vec<String> = self.0.iter().filter_map(name).collect();
+        names.sort();
+        names.dedup();
+        (!names.is_empty()).then(|| names.join(", "))
+    }
+
     /// The edits with which nothing of the credential gets to the origin.
     pub fn remove(&self, request: &Request<'_>) -> Vec<Edit> {
         self.0.iter().filter_map(|place| place.remove(request)).collect()
@@ -361,6 +376,13 @@ mod tests {
         let edits = places(&["bearer", "header:x-key"]).keep(&Request { inputs: &inputs });
         let [Edit::Set(header)] = &edits[..] else { panic!("{edits:?}") };
         assert_eq!((header.name.as_str(), &header.value[..]), ("authorization", &b"Bearer a"[..]));
+    }
+
+    #[test]
+    fn responses_vary_by_the_fields_that_were_looked_at() {
+        let all = places(&["cookie:a", "bearer", "cookie:b", "header:X-Key", "query:q"]);
+        assert_eq!(all.vary().as_deref(), Some("authorization, cookie, x-key"));
+        assert_eq!(places(&["query:q"]).vary(), None);
     }
 
     #[test]

@@ -11,12 +11,15 @@ use config::{Body, Config};
 use owner::{Fingerprint, LONGEST, Owner, fingerprint, hash};
 use weir_sdk::credential::Places;
 use weir_sdk::{
-    Changes, Edit, Filter, FilterNeeds, Header, Input, Reply, Request, RequestDecision, host,
+    Changes, Edit, Filter, FilterNeeds, Header, Input, Reply, Request, RequestDecision, Response,
+    ResponseDecision, host,
 };
 
 #[derive(Debug)]
 struct ApiKey {
     places: Places,
+    /// The fields that responses depend on.
+    vary: Option<String>,
     owners: BTreeMap<Fingerprint, Owner>,
     /// Method and path, if a key has rules for them.
     asked: Option<(Input, Input)>,
@@ -40,6 +43,10 @@ impl Filter for ApiKey {
 
     fn new(mut config: Config, needs: &mut FilterNeeds) -> Result<Self, String> {
         let places = Places::new("from", &config.from, needs)?;
+        let vary = places.vary();
+        if vary.is_some() {
+            needs.on_response();
+        }
         if config.keys.is_empty() {
             return Err("keys: there must be at least one".to_owned());
         }
@@ -66,6 +73,7 @@ impl Filter for ApiKey {
         let is_free = owners.values().all(Owner::is_free);
         Ok(ApiKey {
             places,
+            vary,
             owners,
             asked: (!is_free).then(|| (needs.method(), needs.path())),
             consumer_header: config.consumer_header.to_ascii_lowercase(),
@@ -89,6 +97,13 @@ impl Filter for ApiKey {
         edits.push(Edit::Set(Header::new(&*self.consumer_header, &*owner.name)));
         edits.extend(owner.upstream.clone().map(Edit::Upstream));
         Changes { edits, context: Vec::new() }.into()
+    }
+
+    fn on_response(&mut self, _response: &Response<'_>) -> ResponseDecision {
+        match &self.vary {
+            Some(names) => Changes::new().append("vary", names.as_str()).into(),
+            None => ResponseDecision::Next,
+        }
     }
 }
 

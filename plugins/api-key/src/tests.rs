@@ -99,6 +99,17 @@ fn keys_in_queries_and_cookies_are_taken_out() {
 }
 
 #[test]
+fn responses_vary_by_where_the_key_is() {
+    let ResponseDecision::Edit(changes) = with("").on_response(&Response::default()) else {
+        panic!()
+    };
+    let [Edit::Append(header)] = &changes.edits[..] else { panic!("{changes:?}") };
+    assert_eq!((header.name.as_str(), &header.value[..]), ("vary", &b"x-api-key"[..]));
+    let mut query = with(r#", "from": ["query:key"]"#);
+    assert!(matches!(query.on_response(&Response::default()), ResponseDecision::Next));
+}
+
+#[test]
 fn rules_bind_their_keys_only() {
     let rule = r#", "rules": { "ops": { "paths": ["/ops"], "methods": ["GET"], "upstream": "ops-app", "consumer": "team" } }"#;
     let mut filter = with(rule);

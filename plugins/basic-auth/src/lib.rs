@@ -15,7 +15,10 @@ use config::{Config, SECOND, milliseconds};
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use sha2::Sha256;
 use users::{User, Users};
-use weir_sdk::{Changes, Filter, FilterNeeds, Input, Reply, Request, RequestDecision, host, state};
+use weir_sdk::{
+    Changes, Filter, FilterNeeds, Input, Reply, Request, RequestDecision, Response,
+    ResponseDecision, host, state,
+};
 
 #[derive(Debug)]
 struct BasicAuth {
@@ -57,6 +60,7 @@ impl Filter for BasicAuth {
             ));
         }
         advise(users.time());
+        needs.on_response();
         Ok(BasicAuth {
             authorization: needs.header(AUTHORIZATION),
             address: needs.client_address(),
@@ -84,6 +88,10 @@ impl Filter for BasicAuth {
             _ => Changes::new().remove(AUTHORIZATION),
         };
         changes.set(self.user_header.as_str(), user.shown.as_str()).into()
+    }
+
+    fn on_response(&mut self, _response: &Response<'_>) -> ResponseDecision {
+        Changes::new().append("vary", AUTHORIZATION).into()
     }
 }
 

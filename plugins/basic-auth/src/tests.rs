@@ -134,6 +134,16 @@ fn what_is_wrong_is_challenged() {
 }
 
 #[test]
+fn responses_vary_by_the_credentials() {
+    let ResponseDecision::Edit(changes) = auth(&json!({})).on_response(&Response::default()) else {
+        panic!()
+    };
+    assert!(
+        matches!(&changes.edits[..], [Edit::Append(header)] if header.name == "vary" && header.value == b"authorization")
+    );
+}
+
+#[test]
 fn who_tries_too_many_is_refused_before_anything_is_computed() {
     let mut auth = auth(&json!({ "failures": 3, "remember": "0s" }));
     for name in ["ann", "nobody", "bob"] {

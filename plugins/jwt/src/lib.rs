@@ -15,6 +15,8 @@ mod token;
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeSet;
+
 use claims::Demands;
 use config::{Config, KeyConfig, Route};
 use key::{Key, Origin, document};
@@ -23,11 +25,16 @@ use remote::Remote;
 use reply::Refusal;
 use token::{Claims, Token};
 use weir_sdk::credential::Places;
-use weir_sdk::{Changes, Edit, Filter, FilterNeeds, Header, Reply, Request, RequestDecision, host};
+use weir_sdk::{
+    Changes, Edit, Filter, FilterNeeds, Header, Reply, Request, RequestDecision, Response,
+    ResponseDecision, host,
+};
 
 #[derive(Debug)]
 struct Jwt {
     places: Places,
+    /// The fields that responses depend on.
+    vary: Option<String>,
     keys: Vec<Key>,
     remote: Option<Remote>,
     demands: Demands,
@@ -46,6 +53,10 @@ impl Filter for Jwt {
 
     fn new(config: Config, needs: &mut FilterNeeds) -> Result<Self, String> {
         let places = Places::new("from", &config.from, needs)?;
+        let vary = places.vary();
+        if vary.is_some() {
+            needs.on_response();
+        }
         let demands = Demands::new(&config)?;
         let mut keys = Vec::new();
         for (at, key) in config.keys.into_iter().enumerate() {
@@ -62,6 +73,10 @@ impl Filter for Jwt {
                 ));
             }
         }
+        let names = config.claims_to_headers.values().map(|name| name.to_ascii_lowercase());
+        if names.collect::<BTreeSet<_>>().len() < config.claims_to_headers.len() {
+            return Err("claims_to_headers: two claims have the same field".to_owned());
+        }
         if config.route.as_ref().is_some_and(|route| route.claim.is_empty()) {
             return Err("route.claim: it has no name".to_owned());
         }
@@ -72,6 +87,7 @@ impl Filter for Jwt {
         let lower = |(claim, name): (String, String)| (claim, name.to_ascii_lowercase());
         Ok(Jwt {
             places,
+            vary,
             keys,
             remote,
             demands,
@@ -121,6 +137,13 @@ impl Filter for Jwt {
                 self.finish(verdict, edits)
             }
             None => self.refuse(&Refusal::Invalid(token::MALFORMED)),
+        }
+    }
+
+    fn on_response(&mut self, _response: &Response<'_>) -> ResponseDecision {
+        match &self.vary {
+            Some(names) => Changes::new().append("vary", names.as_str()).into(),
+            None => ResponseDecision::Next,
         }
     }
 }

@@ -157,6 +157,25 @@ fn the_token_goes_on_or_not() {
 }
 
 #[test]
+fn responses_vary_by_where_the_token_is() {
+    let vary = |from: Value| match new(&with(&json!({ "from": from })))
+        .unwrap()
+        .on_response(&Response::default())
+    {
+        ResponseDecision::Edit(changes) => match &changes.edits[..] {
+            [Edit::Append(header)] if header.name == "vary" => {
+                String::from_utf8(header.value.clone()).unwrap()
+            }
+            other => panic!("{other:?}"),
+        },
+        _ => String::new(),
+    };
+    assert_eq!(vary(json!(["bearer"])), "authorization");
+    assert_eq!(vary(json!(["cookie:a", "header:x-jwt", "query:t"])), "cookie, x-jwt");
+    assert_eq!(vary(json!(["query:t"])), "");
+}
+
+#[test]
 fn mistakes_are_named() {
     let all = [
         (json!({ "keys": [] }), "keys: "),
@@ -168,6 +187,7 @@ fn mistakes_are_named() {
         (json!({ "claims_to_headers": { "a": "x y" } }), "claims_to_headers.a: "),
         (json!({ "claims_to_headers": { "a": "Host" } }), "claims_to_headers.a: "),
         (json!({ "claims_to_headers": { "a": "authorization" } }), "claims_to_headers.a: "),
+        (json!({ "claims_to_headers": { "a": "x-a", "b": "X-A" } }), "claims_to_headers: "),
         (json!({ "realm": "a\"b" }), "realm: "),
         (json!({ "route": { "claim": "", "upstreams": {} } }), "route.claim: "),
         (json!({ "jwks": { "upstream": "a", "refresh": "1s" } }), "jwks.refresh: "),
