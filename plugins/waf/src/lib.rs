@@ -5,6 +5,7 @@
 
 mod exclude;
 mod judge;
+mod lanes;
 mod language;
 mod message;
 mod program;
@@ -41,7 +42,7 @@ struct Config {
     #[schemars(length(max = 64))]
     exclude: Vec<Exclude>,
     /// Bytes of each value that are looked at, such as `8KiB` or `512B`: 256B to 64KiB. Of all values that one test looks at,
-    /// four times as many are.
+    /// twice as many are.
     #[schemars(regex(pattern = "^[0-9]+(B|KiB)$"))]
     inspect_bytes: String,
     /// What becomes of a request with more than that, or with more than 1,000 parameters or header fields: `block` (413), or

@@ -1,19 +1,17 @@
 //! Expressions made ready: what they have in common is done once for a request.
 //!
 //! Tests of the same operand share its values, and regular expressions of an operand are tried together, a lane of them in
-//! one reading. A lane is a deterministic automaton that is built as it is needed: of few expressions, since its states
-//! may multiply with each, and an automaton that outgrows its memory gives way to a search that is a hundred times slower.
+//! one reading (see `lanes`).
 
 use std::borrow::Cow;
 
-use ipnet::IpNet;
-use regex::bytes::{RegexBuilder, RegexSet, RegexSetBuilder};
-
+use crate::lanes::{self, Lane, Set};
 use crate::language::{
     Expression, Field, Measure, NumberTest, Operand, SyntaxError, TextTest, Transform,
 };
 use crate::message::{Message, Value};
 use crate::transform;
+use ipnet::IpNet;
 
 /// What all rules look at.
 #[derive(Debug, Default)]
@@ -27,23 +25,6 @@ struct Subject {
     operand: Operand,
     patterns: Vec<(Lane, String)>,
     sets: Vec<Set>,
-}
-
-/// Regular expressions that are tried together.
-#[derive(Debug)]
-struct Set {
-    regexes: RegexSet,
-    /// Which patterns of the subject they are.
-    members: Vec<usize>,
-}
-
-/// Which regular expressions are tried together: those of the same lane.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Lane {
-    /// A lane of the built-in rules.
-    BuiltIn(&'static str),
-    /// The rule of a user by its place: a few neighbours share a lane.
-    User(usize),
 }
 
 /// An expression that refers to the subjects of its program.
@@ -71,7 +52,7 @@ impl Program {
             Expression::Not(inner) => Node::Not(Box::new(self.add(*inner, lane)?)),
             Expression::Text(operand, TextTest::Matches(pattern, at)) => {
                 if let Lane::User(_) = lane {
-                    check(&pattern).map_err(|what| SyntaxError { at, what })?;
+                    lanes::check(&pattern).map_err(|what| SyntaxError { at, what })?;
                 }
                 let subject = self.subject(operand);
                 Node::Pattern(subject, self.pattern(subject, lane, pattern))
@@ -90,13 +71,10 @@ impl Program {
     /// If the regular expressions of a lane are too large together.
     pub(crate) fn finish(&mut self) -> Result<(), String> {
         let lanes: Vec<Vec<Lane>> = self.subjects.iter().map(Subject::lanes).collect();
-        let is_user = |lane: &&Lane| matches!(lane, Lane::User(_));
-        let of_users = lanes.iter().flatten().filter(is_user).count();
-        let shared = (USERS_CACHE / of_users.max(1)).clamp(LEAST_CACHE, CACHE);
+        let of_users = lanes.iter().flatten().filter(|lane| lane.is_user()).count();
         for (subject, lanes) in self.subjects.iter_mut().zip(lanes) {
             for lane in lanes {
-                let cache = if is_user(&&lane) { shared } else { CACHE };
-                subject.build(lane, cache)?;
+                subject.build(lane, lane.cache(of_users))?;
             }
         }
         Ok(())
@@ -105,6 +83,19 @@ impl Program {
     /// All fields that are read.
     pub(crate) fn fields(&self) -> Vec<&Field> {
         self.subjects.iter().flat_map(|subject| subject.operand.fields()).collect()
+    }
+
+    /// The patterns of each lane of each operand.
+    #[cfg(test)]
+    pub(crate) fn lanes(&self) -> Vec<Vec<&str>> {
+        let mut all = Vec::new();
+        for subject in &self.subjects {
+            for lane in subject.lanes() {
+                let patterns = subject.patterns.iter().filter(|(other, _)| *other == lane);
+                all.push(patterns.map(|(_, pattern)| pattern.as_str()).collect());
+            }
+        }
+        all
     }
 
     fn add_all(&mut self, all: Vec<Expression>, lane: Lane) -> Result<Vec<Node>, SyntaxError> {
@@ -120,10 +111,6 @@ impl Program {
     }
 
     fn pattern(&mut self, subject: usize, lane: Lane, pattern: String) -> usize {
-        let lane = match lane {
-            Lane::User(rule) => Lane::User(rule / NEIGHBOURS),
-            lane => lane,
-        };
         let Some(subject) = self.subjects.get_mut(subject) else { return 0 };
         let known = subject.patterns.iter().position(|(_, known)| *known == pattern);
         known.unwrap_or_else(|| {
@@ -144,15 +131,9 @@ impl Subject {
     fn build(&mut self, lane: Lane, cache: usize) -> Result<(), String> {
         let patterns = self.patterns.iter().enumerate();
         let of_lane = patterns.filter(|(_, (other, _))| *other == lane);
-        let (members, patterns): (Vec<usize>, Vec<&String>) =
+        let (members, patterns): (Vec<_>, Vec<_>) =
             of_lane.map(|(at, (_, pattern))| (at, pattern)).unzip();
-        let regexes = RegexSetBuilder::new(patterns)
-            .unicode(false)
-            .size_limit(SET_SIZE)
-            .dfa_size_limit(cache)
-            .build()
-            .map_err(|error| format!("{} regular expressions together: {error}", members.len()))?;
-        self.sets.push(Set { regexes, members });
+        self.sets.push(Set::new(lane, members, &patterns, cache)?);
         Ok(())
     }
 
@@ -176,21 +157,6 @@ impl Subject {
         }
         hits
     }
-}
-
-/// Whether a regular expression of a user is small enough to be used.
-fn check(pattern: &str) -> Result<(), String> {
-    if pattern.len() > PATTERN {
-        return Err(format!("a regular expression has at most {PATTERN} bytes"));
-    }
-    let built = RegexBuilder::new(pattern).unicode(false).size_limit(PATTERN_SIZE).build();
-    // The last line says what is wrong, those before show where.
-    let reason = |error: regex::Error| {
-        let text = error.to_string();
-        let last = text.lines().last().unwrap_or_default().trim();
-        last.strip_prefix("error: ").unwrap_or(last).to_owned()
-    };
-    built.map(drop).map_err(|error| format!("the regular expression: {}", reason(error)))
 }
 
 /// That an expression is true, and of which field, if it is of one.
@@ -327,23 +293,3 @@ fn holds_number(test: &NumberTest, number: usize) -> bool {
         NumberTest::Above(bound) => number > *bound,
     }
 }
-
-/// Bytes of a regular expression.
-const PATTERN: usize = 1024;
-
-/// Bytes that a user's regular expression may take when compiled.
-const PATTERN_SIZE: usize = 256 << 10;
-
-/// Bytes that those of a lane may take.
-const SET_SIZE: usize = 2 << 20;
-
-/// Rules of a user that share a lane.
-const NEIGHBOURS: usize = 4;
-
-/// Bytes of the states that a lane keeps from one request to the next. Whole automata of the built-in lanes take up to
-/// 800 KiB, so that none is ever thrown away, whatever clients send.
-const CACHE: usize = 2 << 20;
-
-/// The same for all lanes of users together, and the least for each.
-const USERS_CACHE: usize = 6 << 20;
-const LEAST_CACHE: usize = 128 << 10;

@@ -5,8 +5,9 @@ use std::collections::HashSet;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+use crate::lanes::Lane;
 use crate::language;
-use crate::program::{Lane, Node, Program};
+use crate::program::{Node, Program};
 use crate::sets::{self, RuleSet};
 
 /// A rule of the user's.
@@ -121,7 +122,7 @@ fn user_rule(
     }
     let failed = |error| format!("when: {error}");
     let expression = language::parse(&rule.when).map_err(failed)?;
-    let node = program.add(expression, Lane::User(at)).map_err(failed)?;
+    let node = program.add(expression, Lane::of_user(at)).map_err(failed)?;
     let UserRule { id, action, score, status, message, .. } = rule;
     Ok(Rule { id, set: None, node, action, score, status, message })
 }

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use ipnet::IpNet;
+use ipnet::{IpNet, Ipv4Net};
 
 use super::scanner::Scanner;
 use super::{
@@ -204,7 +204,7 @@ impl Parser<'_> {
         let text = self.scanner.network();
         let net = text.parse().or_else(|_| text.parse::<IpAddr>().map(IpNet::from));
         match net {
-            Ok(net) if net == net.trunc() => Ok(net),
+            Ok(net) if net == net.trunc() => Ok(canonical(net)),
             Ok(net) => {
                 let what = format!("the network {} (there are bits after its prefix)", net.trunc());
                 Err(self.scanner.expected_at(at, &what))
@@ -255,6 +255,16 @@ impl Parser<'_> {
 
     fn too_many(&mut self, what: &str) -> SyntaxError {
         SyntaxError { at: self.scanner.at() + 1, what: what.to_owned() }
+    }
+}
+
+/// `::ffff:192.0.2.0/120` is 192.0.2.0/24 (RFC 4291 §2.5.5.2), as the client's address is IPv4 then.
+fn canonical(net: IpNet) -> IpNet {
+    let IpNet::V6(v6) = net else { return net };
+    let mapped = v6.addr().to_ipv4_mapped().zip(v6.prefix_len().checked_sub(96));
+    match mapped.map(|(address, prefix)| Ipv4Net::new(address, prefix)) {
+        Some(Ok(v4)) => IpNet::V4(v4),
+        _ => net,
     }
 }
 

@@ -36,7 +36,7 @@ pub(crate) struct BuiltIn {
     pub(crate) id: &'static str,
     /// From 5 on it blocks on its own, below it is logged.
     pub(crate) score: u32,
-    /// Rules of one lane are tried in one reading of a text; see `program` for why there are several.
+    /// Rules of one lane are tried in one reading of a text; see `lanes` for why there are several.
     pub(crate) lane: &'static str,
     pub(crate) what: &'static str,
     pub(crate) when: &'static str,

@@ -3,6 +3,7 @@
 mod attacks;
 mod clean;
 mod config;
+mod lanes;
 mod rules;
 
 use weir_sdk::{Edit, Filter, FilterNeeds, Reply, Request, RequestDecision};

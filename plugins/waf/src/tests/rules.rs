@@ -49,6 +49,7 @@ fn expressions_are_true_or_false() {
         ("client in network 192.0.2.0/24", true),
         ("client in network [10.0.0.0/8, 2001:db8::/32, 192.0.2.1]", true),
         ("client in network [10.0.0.0/8]", false),
+        ("client in network ::ffff:192.0.2.0/120", true),
         (r#"country in ["DE", "FR"]"#, true),
         ("len(query.q) == 12", true),
         ("len(query.q) > 12", false),
