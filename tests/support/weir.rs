@@ -299,7 +299,7 @@ impl Weir {
     ) -> Self {
         let directory = TempDir::new().unwrap();
         let path = super::tools::root().join("configs").join(name).with_extension("yaml");
-        let mut yaml = std::fs::read_to_string(path).unwrap();
+        let mut yaml = edit(std::fs::read_to_string(path).unwrap(), directory.path());
         for (port, origin) in (3000..).zip(origins) {
             yaml = yaml
                 .replace(&format!("\"127.0.0.1:{port}\""), &format!("\"{}\"", origin.address()));
@@ -312,7 +312,7 @@ impl Weir {
         yaml.push_str(
             "\ntelemetry: { metrics: { address: \"127.0.0.1:0\" }, log: { format: json } }\n",
         );
-        let yaml = with_fresh_builtins(edit(yaml, directory.path()));
+        let yaml = with_fresh_builtins(yaml);
         let file = directory.path().join("weir.yaml");
         std::fs::write(&file, yaml).unwrap();
         let mut command = Command::new(WEIR);
