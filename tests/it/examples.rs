@@ -23,7 +23,8 @@ fn get<'a>(path: &'a str, fields: &'a [(&'a str, &'a str)]) -> Step<'a> {
 
 /// An example with its origins.
 struct Example {
-    weir: Weir,
+    /// Ends when dropped.
+    _weir: Weir,
     client: Client,
     origins: Vec<Origin>,
 }
@@ -45,7 +46,7 @@ impl Example {
         }
         let weir = Weir::example(name, &started.iter().collect::<Vec<_>>(), edit).await;
         let client = weir.client(Protocol::H3).await;
-        Self { weir, client, origins: started }
+        Self { _weir: weir, client, origins: started }
     }
 
     async fn send(&self, step: Step<'_>) -> Answer {
