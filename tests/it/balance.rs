@@ -228,7 +228,7 @@ async fn endpoints_that_are_to_get_nothing_get_nothing() {
 #[tokio::test]
 async fn a_balancer_learns_how_requests_ended() {
     let origin = Origin::start().await;
-    let gone = crate::support::weir::free_address();
+    let (gone, _kept) = crate::support::weir::refusing_address();
     // It chooses the endpoint whose number is that of the attempt: first the one that is gone.
     let source = guest("misbehave");
     let plugins = format!("plugins:\n  - {{ name: bad, source: \"file:{}\" }}", source.display());

@@ -4,12 +4,13 @@ use http::Request;
 
 use crate::support::raw_origin::{Step, full_listener};
 use crate::support::tools::guest;
-use crate::support::weir::free_address;
+use crate::support::weir::{free_address, refusing_address};
 use crate::support::{Answer, Body, Origin, Protocol, RawOrigin, Setup};
 
 #[tokio::test]
 async fn an_origin_that_is_not_there_is_a_502() {
-    let weir = Setup::addresses([free_address()]).start().await;
+    let (gone, _kept) = refusing_address();
+    let weir = Setup::addresses([gone]).start().await;
     for protocol in Protocol::ALL {
         expect_error(weir.client(protocol).await.get("/").await, 502).await;
     }

@@ -160,7 +160,7 @@ async fn without_the_other_service_nobody_passes() {
     config: { upstream: auth, path: /auth }
     allow: { upstreams: [auth] }
 ";
-    let gone = crate::support::weir::free_address();
+    let (gone, _kept) = crate::support::weir::refusing_address();
     let upstream = format!("  - {{ name: auth, endpoints: [{{ address: \"{gone}\" }}] }}\n");
     let weir = with(&origin, plugin, "a").upstream_after(&upstream).start().await;
     for protocol in Protocol::ALL {

@@ -9,7 +9,7 @@ use http::Request;
 use serde_json::Value;
 
 use crate::support::tools::{self, Running, python};
-use crate::support::weir::free_address;
+use crate::support::weir::refusing_address;
 use crate::support::{Body, Origin, Protocol, Setup, Weir, within};
 
 /// The names that dashboards are built on.
@@ -197,8 +197,8 @@ async fn levels_are_set_by_target() {
     let origin = Origin::start().await;
     let weir = Setup::to([&origin]).log("level: \"info,weir::upstream=debug\"").start().await;
     weir.get(Protocol::H2, "/who").await;
-    let quiet =
-        Setup::addresses([free_address()]).log("level: \"info,weir::proxy=off\"").start().await;
+    let (gone, _kept) = refusing_address();
+    let quiet = Setup::addresses([gone]).log("level: \"info,weir::proxy=off\"").start().await;
     assert_eq!(quiet.get(Protocol::H2, "/who").await.0, 502);
     assert!(!quiet.printed().contains("request failed"), "{}", quiet.printed());
 }
@@ -296,7 +296,8 @@ async fn a_collector_that_is_absent_or_silent_slows_nothing_down() {
     let origin = Origin::start().await;
     let plain = Setup::to([&origin]).start().await;
     let baseline = plain.client(Protocol::H3).await;
-    for address in [free_address(), silent.local_addr().unwrap()] {
+    let (gone, _kept) = refusing_address();
+    for address in [gone, silent.local_addr().unwrap()] {
         let tracing = format!("tracing: {{ otlp: \"http://{address}\", sample: 100% }}");
         let mut weir = Setup::to([&origin]).telemetry(&tracing).start().await;
         let client = weir.client(Protocol::H3).await;

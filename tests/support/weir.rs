@@ -489,6 +489,13 @@ pub(crate) fn free_address() -> SocketAddr {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
 }
 
+/// An address that refuses connections, and is nobody else's, for as long as what comes with it is kept.
+pub(crate) fn refusing_address() -> (SocketAddr, impl Sized) {
+    let socket = tokio::net::TcpSocket::new_v4().unwrap();
+    socket.bind(([127, 0, 0, 1], 0).into()).unwrap();
+    (socket.local_addr().unwrap(), socket)
+}
+
 /// Runs Weir to its end: exit code, standard output, standard error.
 pub(crate) fn run(arguments: &[&str]) -> (i32, String, String) {
     let output = Command::new(WEIR).args(arguments).stdin(Stdio::null()).output().unwrap();
