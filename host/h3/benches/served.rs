@@ -30,6 +30,10 @@ use tokio::runtime::Builder;
 use tokio::sync::oneshot;
 use tokio::task::LocalSet;
 
+/// That of the proxy.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
     Streams,
@@ -45,7 +49,7 @@ const LOADS: [(usize, usize); 2] = [(1, 100), (32, 10)];
 
 /// Requests of a round.
 const REQUESTS: usize = 30_000;
-const ROUNDS: usize = 7;
+const ROUNDS: usize = 21;
 
 fn main() {
     for (connections, at_once) in LOADS {
@@ -78,7 +82,9 @@ fn measure(kind: Kind, connections: usize, at_once: usize) -> f64 {
     let (ready, server) = mpsc::channel();
     let (stopping, stop) = oneshot::channel();
     let served = certificate.clone();
-    std::thread::spawn(move || {
+    // By its name a profiler tells one kind from the others.
+    let thread = std::thread::Builder::new().name(format!("{kind:?}"));
+    let run = move || {
         let runtime = Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(LocalSet::new().run_until(async move {
             let endpoint = listen(served, key);
@@ -86,7 +92,8 @@ fn measure(kind: Kind, connections: usize, at_once: usize) -> f64 {
             let _ = ready.send((endpoint.local_addr().unwrap(), thread));
             serve(kind, endpoint, stop).await;
         }));
-    });
+    };
+    thread.spawn(run).unwrap();
     let (address, thread) = server.recv().unwrap();
     let schedstat = std::path::Path::new("/proc").join(thread).join("schedstat");
     let nanoseconds = || {
