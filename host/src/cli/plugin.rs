@@ -1,5 +1,6 @@
-//! `weir plugin …`: write, build, try and swap plugins.
+//! `weir plugin …`: write, build, try, publish and swap plugins.
 
+mod package;
 mod project;
 mod running;
 mod trial;
@@ -40,6 +41,10 @@ pub(super) enum PluginCommand {
         #[arg(long)]
         json: bool,
     },
+    /// Store a component as a package in an OCI registry, and print its source for the configuration.
+    Push(package::Push),
+    /// Fetch a component from an OCI registry, and print its source for the configuration.
+    Pull(package::Pull),
     /// List the plugins of a running Weir.
     List {
         #[command(flatten)]
@@ -141,6 +146,8 @@ pub(super) enum PluginCliError {
     #[error(transparent)]
     Client(#[from] ClientError),
     #[error(transparent)]
+    Package(#[from] crate::oci::OciError),
+    #[error(transparent)]
     Config(#[from] crate::config::ConfigErrors),
     #[error("{0}")]
     Failed(String),
@@ -157,6 +164,8 @@ pub(super) fn execute(command: PluginCommand) -> Result<(), PluginCliError> {
         PluginCommand::Inspect { component, config, json } => {
             inspect(&component, config.as_deref(), json)
         }
+        PluginCommand::Push(push) => package::push(push),
+        PluginCommand::Pull(pull) => package::pull(&pull),
         PluginCommand::List { admin, json } => running::list(&admin, json),
         PluginCommand::Swap { name, component, share, time, shadow, admin } => {
             let terms = running::terms(share.as_deref(), time.as_deref(), shadow);
@@ -168,12 +177,8 @@ pub(super) fn execute(command: PluginCommand) -> Result<(), PluginCliError> {
 
 fn inspect(component: &str, config: Option<&str>, as_json: bool) -> Result<(), PluginCliError> {
     let wasm = read(component)?;
-    let engine = Engine::new()?;
     let limits = Limits::default();
-    // An interpreter takes more than the default to begin with; what it really takes is shown.
-    let ample = Limits { memory: 256 << 20, ..limits };
-    let environment = Environment::default().with_every_space();
-    let plugin = Plugin::load(&engine, component, &wasm, ample, &environment)?;
+    let plugin = examine(component, &wasm)?;
     let manifest = plugin.manifest();
     let interfaces = plugin.interfaces();
     let schema: Value = serde_json::from_str(&manifest.config_schema).unwrap_or(Value::Null);
@@ -218,6 +223,14 @@ fn inspect(component: &str, config: Option<&str>, as_json: bool) -> Result<(), P
     }
     text.push_str(&format!("\nconfiguration:\n{schema:#}\n"));
     print(&text)
+}
+
+/// Loads a component to see what it is.
+fn examine(component: &str, wasm: &[u8]) -> Result<Plugin, PluginCliError> {
+    // An interpreter takes more than the default to begin with; what it really takes is shown.
+    let ample = Limits { memory: 256 << 20, ..Limits::default() };
+    let environment = Environment::default().with_every_space();
+    Ok(Plugin::load(&Engine::new()?, component, wasm, ample, &environment)?)
 }
 
 fn needs(plugin: &Plugin, config: &str) -> Result<Value, PluginError> {
