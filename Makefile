@@ -55,6 +55,7 @@ doc: ## build the documentation, warnings are errors
 
 deny: ## licences, sources and duplicates among the dependencies
 	cargo deny --workspace --log-level warn check bans licenses sources
+	cd plugins && cargo deny --workspace --config ../deny.toml --log-level error check bans licenses sources
 
 # Without a sanitizer the stable toolchain is enough, and there is no unsafe code that one would watch.
 fuzz: ## fuzz HTTP/3: frames, control stream, QPACK, requests (FUZZ=seconds for each)

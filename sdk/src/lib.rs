@@ -80,10 +80,12 @@ mod balancer;
 #[doc(hidden)]
 pub mod bindings;
 mod config;
+pub mod credential;
 mod export;
 mod filter;
 pub mod host;
 mod needs;
+mod secret;
 pub mod state;
 
 pub use balancer::{Balancer, Endpoint, Needs, Outcome, Pick, TRIED};
@@ -94,6 +96,7 @@ pub use filter::{
     Request, RequestDecision, Response, ResponseDecision,
 };
 pub use needs::Input;
+pub use secret::Secret;
 
 /// Exports the type of an `impl Balancer for …` from a component.
 pub use weir_sdk_macros::balancer;

@@ -13,11 +13,13 @@
 mod support;
 
 mod balance;
+mod builtins;
 mod cancel;
 mod cli;
 mod clients;
 mod differential;
 mod errors;
+mod examples;
 mod filters;
 mod h3_frames;
 mod headers;

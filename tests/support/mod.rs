@@ -6,6 +6,7 @@
 pub(crate) mod body;
 pub(crate) mod client;
 pub(crate) mod fields;
+pub(crate) mod mmdb;
 pub(crate) mod origin;
 pub(crate) mod raw_h1;
 pub(crate) mod raw_h2;

@@ -110,7 +110,12 @@ impl Origin {
 
     /// The head of the last request.
     pub(crate) fn head(&self) -> Head {
-        self.heads().pop().unwrap_or_else(|| panic!("no request reached the origin"))
+        self.last_head().unwrap_or_else(|| panic!("no request reached the origin"))
+    }
+
+    /// The head of the last request, if there was one.
+    pub(crate) fn last_head(&self) -> Option<Head> {
+        self.heads().pop()
     }
 
     /// Requests so far, health probes aside.

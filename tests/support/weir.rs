@@ -177,14 +177,7 @@ impl Setup {
     /// Writes the configuration and returns its path.
     pub(crate) fn write(&self, metrics: SocketAddr) -> PathBuf {
         let path = self.directory.path().join("weir.yaml");
-        let mut yaml = self.yaml(metrics);
-        for name in super::tools::builtins() {
-            if let Some(fresh) = super::tools::fresh_builtin(&name) {
-                let fresh = format!("source: \"file:{}\"", fresh.display());
-                yaml = yaml.replace(&format!("source: builtin:{name}"), &fresh);
-            }
-        }
-        std::fs::write(&path, yaml).unwrap();
+        std::fs::write(&path, with_fresh_builtins(self.yaml(metrics))).unwrap();
         path
     }
 
@@ -201,8 +194,7 @@ impl Setup {
                 shell
             }
         };
-        // Compiled once for all tests; those of the cache itself have one of their own.
-        command.env("WEIR_PLUGIN_CACHE", concat!(env!("CARGO_TARGET_TMPDIR"), "/plugins"));
+        command.env("WEIR_PLUGIN_CACHE", PLUGIN_CACHE);
         command.envs(self.variables.iter().cloned());
         command.arg("run").arg("-c").arg(&config).args(&self.arguments).args(self.fresh_plugins());
         Weir::start(command, metrics, self.text, self.directory).await
@@ -305,6 +297,36 @@ impl Weir {
             }
         }
         weir
+    }
+
+    /// Starts with a file of configs/, on free ports: its upstreams at 127.0.0.1:3000 and up are `origins`, and `edit`
+    /// changes the rest.
+    pub(crate) async fn example(
+        name: &str,
+        origins: &[&super::Origin],
+        edit: impl FnOnce(String, &Path) -> String,
+    ) -> Self {
+        let directory = TempDir::new().unwrap();
+        let path = super::tools::root().join("configs").join(name).with_extension("yaml");
+        let mut yaml = edit(std::fs::read_to_string(path).unwrap(), directory.path());
+        for (port, origin) in (3000..).zip(origins) {
+            yaml = yaml
+                .replace(&format!("\"127.0.0.1:{port}\""), &format!("\"{}\"", origin.address()));
+        }
+        assert!(
+            !yaml.contains("\"127.0.0.1:30"),
+            "an upstream of configs/{name}.yaml is not there"
+        );
+        yaml = yaml.replace("\"127.0.0.1:8443\"", "\"127.0.0.1:0\"");
+        yaml.push_str(
+            "\ntelemetry: { metrics: { address: \"127.0.0.1:0\" }, log: { format: json } }\n",
+        );
+        let yaml = with_fresh_builtins(yaml);
+        let file = directory.path().join("weir.yaml");
+        std::fs::write(&file, yaml).unwrap();
+        let mut command = Command::new(WEIR);
+        command.env("WEIR_PLUGIN_CACHE", PLUGIN_CACHE).arg("run").arg("-c").arg(file);
+        Self::start(command, ([127, 0, 0, 1], 0).into(), false, directory).await
     }
 
     /// Where clients connect, TCP and UDP alike.
@@ -451,6 +473,24 @@ impl Drop for Weir {
             let _ = writeln!(std::io::stderr(), "--- printed by Weir:\n{}", self.printed());
         }
     }
+}
+
+/// Compiled once for all tests; those of the cache itself have one of their own.
+const PLUGIN_CACHE: &str = concat!(env!("CARGO_TARGET_TMPDIR"), "/plugins");
+
+/// A configuration with the built-in plugins as built from source, if they were.
+fn with_fresh_builtins(mut yaml: String) -> String {
+    for name in super::tools::builtins() {
+        if let Some(fresh) = super::tools::fresh_builtin(&name) {
+            let fresh = format!("source: \"file:{}\"", fresh.display());
+            // The whole name: one may begin with another.
+            for end in ["\n", ",", " "] {
+                yaml =
+                    yaml.replace(&format!("source: builtin:{name}{end}"), &format!("{fresh}{end}"));
+            }
+        }
+    }
+    yaml
 }
 
 /// An address whose port was free a moment ago.

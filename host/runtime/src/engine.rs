@@ -91,7 +91,7 @@ struct Shared {
 fn config() -> Config {
     let mut config = Config::new();
     config
-        // Halves the cost of a call against the default: no bookkeeping of concurrent tasks (DESIGN.md §5).
+        // Halves the cost of a call against the default: no bookkeeping of concurrent tasks.
         .concurrency_support(false)
         .epoch_interruption(true)
         .max_wasm_stack(WASM_STACK);

@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 use weir_runtime::{Engine, Environment, Kind, Limits, Plugin, PluginError};
 
 use crate::admin::client::ClientError;
+use crate::config::plugin_keys;
 use crate::plugins::source;
 
 #[derive(Debug, Subcommand)]
@@ -40,6 +41,9 @@ pub(super) enum PluginCommand {
         /// Print JSON.
         #[arg(long)]
         json: bool,
+        /// Print the keys of its configuration, in Markdown.
+        #[arg(long, conflicts_with_all = ["json", "config"])]
+        reference: bool,
     },
     /// Store a component as a package in an OCI registry, and print its source for the configuration.
     Push(package::Push),
@@ -161,7 +165,10 @@ pub(super) fn execute(command: PluginCommand) -> Result<(), PluginCliError> {
         PluginCommand::Build { folder } => project::build(&folder).map(drop),
         PluginCommand::Test(test) => trial::test(&test),
         PluginCommand::Bench(bench) => trial::bench(&bench),
-        PluginCommand::Inspect { component, config, json } => {
+        PluginCommand::Inspect { component, reference: true, .. } => {
+            print(&plugin_keys(&schema(&load(&component, &read(&component)?)?)))
+        }
+        PluginCommand::Inspect { component, config, json, reference: false } => {
             inspect(&component, config.as_deref(), json)
         }
         PluginCommand::Push(push) => package::push(push),
@@ -178,10 +185,10 @@ pub(super) fn execute(command: PluginCommand) -> Result<(), PluginCliError> {
 fn inspect(component: &str, config: Option<&str>, as_json: bool) -> Result<(), PluginCliError> {
     let wasm = read(component)?;
     let limits = Limits::default();
-    let plugin = examine(component, &wasm)?;
+    let plugin = load(component, &wasm)?;
     let manifest = plugin.manifest();
     let interfaces = plugin.interfaces();
-    let schema: Value = serde_json::from_str(&manifest.config_schema).unwrap_or(Value::Null);
+    let schema = schema(&plugin);
     let needs = needs(&plugin, config.unwrap_or("{}"));
     let about = json!({
         "name": manifest.name,
@@ -225,12 +232,16 @@ fn inspect(component: &str, config: Option<&str>, as_json: bool) -> Result<(), P
     print(&text)
 }
 
-/// Loads a component to see what it is.
-fn examine(component: &str, wasm: &[u8]) -> Result<Plugin, PluginCliError> {
+/// Loads a component to look at it.
+fn load(component: &str, wasm: &[u8]) -> Result<Plugin, PluginCliError> {
     // An interpreter takes more than the default to begin with; what it really takes is shown.
     let ample = Limits { memory: 256 << 20, ..Limits::default() };
     let environment = Environment::default().with_every_space();
     Ok(Plugin::load(&Engine::new()?, component, wasm, ample, &environment)?)
+}
+
+fn schema(plugin: &Plugin) -> Value {
+    serde_json::from_str(&plugin.manifest().config_schema).unwrap_or(Value::Null)
 }
 
 fn needs(plugin: &Plugin, config: &str) -> Result<Value, PluginError> {

@@ -272,8 +272,8 @@ pub(super) struct Route {
     /// Conditions; all that are given must hold. Left out: every request.
     #[serde(default, rename = "match")]
     pub(super) matcher: Match,
-    /// Plugins that requests pass in this order, and responses in reverse: `headers`, `rate-limit`, `forward-auth`,
-    /// `body-replace`, or a plugin's name.
+    /// Plugins that requests pass in this order, and responses in reverse: the name of a plugin, or of a built-in filter
+    /// that needs no configuration (docs/filters.md has them all).
     #[serde(default)]
     pub(super) filters: Vec<Text<Name>>,
     /// Sends the request to the upstream of this name. A route has exactly one of `upstream` and `respond`.

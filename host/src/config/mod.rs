@@ -30,7 +30,7 @@ use serde_json::Value;
 
 pub use document::Places;
 pub use error::{ConfigErrors, Problem};
-pub use reference::{reference, schema};
+pub use reference::{plugin_keys, reference, schema};
 pub use secret::secret;
 pub use shortcut::{Overrides, from_upstreams};
 pub use telemetry::{Log, LogFormat, MetricsEndpoint, Telemetry, Tracing};
@@ -46,7 +46,26 @@ pub const BALANCERS: &[&str] =
     &["round-robin", "least-connections", "weighted", "random-two-choices", "consistent-hash"];
 
 /// The filters that are embedded in the binary.
-pub const FILTERS: &[&str] = &["headers", "rate-limit", "forward-auth", "body-replace"];
+pub const FILTERS: &[&str] = &[
+    "api-key",
+    "basic-auth",
+    "body-replace",
+    "cors",
+    "forward-auth",
+    "geo",
+    "headers",
+    "ip-allow",
+    "jwt",
+    "maintenance",
+    "mirror-tag",
+    "rate-limit",
+    "redirect",
+    "request-id",
+    "rewrite",
+    "security-headers",
+    "split",
+    "waf",
+];
 
 /// Whether a plugin of this name is embedded in the binary.
 pub fn is_builtin(name: &str) -> bool {

@@ -28,7 +28,11 @@ pub fn schema() -> Value {
 pub fn reference() -> String {
     let schema = schema();
     let mut page = INTRODUCTION.to_owned();
-    section(&mut page, "", &schema);
+    let title = |path: &str| match path {
+        "" => "## The file".to_owned(),
+        path => format!("## `{path}`"),
+    };
+    section(&mut page, "", &schema, &title);
     page.push_str(
         "\n## How values are written\n\n| type | written as | examples |\n|---|---|---|\n",
     );
@@ -41,6 +45,61 @@ pub fn reference() -> String {
         }
     }
     page
+}
+
+/// The keys of a plugin's configuration in Markdown, from its JSON Schema.
+pub fn plugin_keys(schema: &Value) -> String {
+    let schema = inline(schema, schema, 0);
+    let mut page = String::new();
+    if has_keys(&schema) {
+        section(&mut page, "", &schema, &|path| match path {
+            "" => String::new(),
+            path => format!("**`{path}`**"),
+        });
+    } else {
+        page.push_str("It has no configuration.\n");
+    }
+    page
+}
+
+/// A schema with what it refers to in place, and without the null of what may be left out.
+fn inline(root: &Value, schema: &Value, depth: u32) -> Value {
+    match schema {
+        Value::Array(items) => {
+            Value::Array(items.iter().map(|item| inline(root, item, depth)).collect())
+        }
+        Value::Object(members) => {
+            let mut members = members.clone();
+            let target = members.remove("$ref");
+            let target = target.as_ref().and_then(Value::as_str);
+            let target = target.and_then(|path| root.pointer(path.strip_prefix('#')?));
+            // One that refers to itself is written out so far and no further.
+            if let Some(Value::Object(target)) = target.filter(|_| depth < DEEPEST) {
+                for (key, value) in target {
+                    members.entry(key.clone()).or_insert_with(|| value.clone());
+                }
+                return inline(root, &Value::Object(members), depth + 1);
+            }
+            if let Some(Value::Array(choices)) = members.get("anyOf")
+                && let [only, null] = choices.as_slice()
+                && null.get("type").is_some_and(|kind| kind == "null")
+                && let Value::Object(only) = only.clone()
+            {
+                members.remove("anyOf");
+                for (key, value) in only {
+                    members.entry(key).or_insert(value);
+                }
+                return inline(root, &Value::Object(members), depth + 1);
+            }
+            members.remove("$defs");
+            let members =
+                members.iter().map(|(key, value)| (key.clone(), inline(root, value, depth)));
+            let mut schema = Schema::from(members.collect::<Map<_, _>>());
+            tidy(&mut schema);
+            schema.to_value()
+        }
+        other => other.clone(),
+    }
 }
 
 /// Takes out what `serde` accepts and a file must not say (null), what the reference would repeat (defaults of whole
@@ -70,15 +129,17 @@ fn tidy(schema: &mut Schema) {
 }
 
 /// A table of the keys of the mapping at `path`, and after it those of the mappings inside.
-fn section(page: &mut String, path: &str, schema: &Value) {
+fn section(page: &mut String, path: &str, schema: &Value, title: &dyn Fn(&str) -> String) {
     let none = Map::new();
     let keys = schema.get("properties").and_then(Value::as_object).unwrap_or(&none);
     let required = |key: &str| {
         let required = schema.get("required").and_then(Value::as_array);
         required.is_some_and(|required| required.iter().any(|name| name == key))
     };
-    let title = if path.is_empty() { "The file".to_owned() } else { format!("`{path}`") };
-    let _ = write!(page, "\n## {title}\n\n");
+    let heading = title(path);
+    if !heading.is_empty() {
+        let _ = write!(page, "\n{heading}\n\n");
+    }
     if !path.is_empty()
         && let Some(text) = description(schema)
     {
@@ -93,10 +154,15 @@ fn section(page: &mut String, path: &str, schema: &Value) {
     }
     for (key, schema) in ordered {
         let path = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
-        match schema.get("items") {
-            Some(items) if has_keys(items) => section(page, &format!("{path}[]"), items),
-            _ if has_keys(schema) => section(page, &path, schema),
-            _ => {}
+        let (items, others) = (schema.get("items"), schema.get("additionalProperties"));
+        if has_keys(schema) {
+            section(page, &path, schema, title);
+        }
+        if let Some(items) = items.filter(|items| has_keys(items)) {
+            section(page, &format!("{path}[]"), items, title);
+        }
+        if let Some(others) = others.filter(|others| has_keys(others)) {
+            section(page, &format!("{path}.NAME"), others, title);
         }
     }
 }
@@ -107,6 +173,9 @@ fn has_keys(schema: &Value) -> bool {
 
 fn kind(schema: &Value) -> String {
     let object = schema.as_object();
+    if schema.get("x-weir-secret") == Some(&Value::Bool(true)) {
+        return "secret".to_owned();
+    }
     if let Some(format) = schema.get("format").and_then(Value::as_str) {
         return format.to_owned();
     }
@@ -120,6 +189,7 @@ fn kind(schema: &Value) -> String {
         Some("string") => "text".to_owned(),
         Some("boolean") => "`true`, `false`".to_owned(),
         Some("integer") => "integer".to_owned(),
+        Some("number") => "number".to_owned(),
         _ => "anything".to_owned(),
     }
 }
@@ -165,6 +235,9 @@ fn line(page: &mut String, cells: &[&str]) {
     let cells: Vec<String> = cells.iter().map(|cell| cell.replace('|', "\\|")).collect();
     let _ = writeln!(page, "| {} |", cells.join(" | "));
 }
+
+/// How often a schema may refer on.
+const DEEPEST: u32 = 8;
 
 const INTRODUCTION: &str = "# Configuration
 

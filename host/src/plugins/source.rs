@@ -126,16 +126,30 @@ pub fn builtin(name: &str) -> Option<&'static [u8]> {
 }
 
 /// Every embedded component, by name.
-pub const BUILTIN: [(&str, &[u8]); 9] = [
+pub const BUILTIN: [(&str, &[u8]); 23] = [
     ("round-robin", include_bytes!("../../../plugins/dist/round-robin.wasm")),
     ("least-connections", include_bytes!("../../../plugins/dist/least-connections.wasm")),
     ("weighted", include_bytes!("../../../plugins/dist/weighted.wasm")),
     ("random-two-choices", include_bytes!("../../../plugins/dist/random-two-choices.wasm")),
     ("consistent-hash", include_bytes!("../../../plugins/dist/consistent-hash.wasm")),
-    ("headers", include_bytes!("../../../plugins/dist/headers.wasm")),
-    ("rate-limit", include_bytes!("../../../plugins/dist/rate-limit.wasm")),
-    ("forward-auth", include_bytes!("../../../plugins/dist/forward-auth.wasm")),
+    ("api-key", include_bytes!("../../../plugins/dist/api-key.wasm")),
+    ("basic-auth", include_bytes!("../../../plugins/dist/basic-auth.wasm")),
     ("body-replace", include_bytes!("../../../plugins/dist/body-replace.wasm")),
+    ("cors", include_bytes!("../../../plugins/dist/cors.wasm")),
+    ("forward-auth", include_bytes!("../../../plugins/dist/forward-auth.wasm")),
+    ("geo", include_bytes!("../../../plugins/dist/geo.wasm")),
+    ("headers", include_bytes!("../../../plugins/dist/headers.wasm")),
+    ("ip-allow", include_bytes!("../../../plugins/dist/ip-allow.wasm")),
+    ("jwt", include_bytes!("../../../plugins/dist/jwt.wasm")),
+    ("maintenance", include_bytes!("../../../plugins/dist/maintenance.wasm")),
+    ("mirror-tag", include_bytes!("../../../plugins/dist/mirror-tag.wasm")),
+    ("rate-limit", include_bytes!("../../../plugins/dist/rate-limit.wasm")),
+    ("redirect", include_bytes!("../../../plugins/dist/redirect.wasm")),
+    ("request-id", include_bytes!("../../../plugins/dist/request-id.wasm")),
+    ("rewrite", include_bytes!("../../../plugins/dist/rewrite.wasm")),
+    ("security-headers", include_bytes!("../../../plugins/dist/security-headers.wasm")),
+    ("split", include_bytes!("../../../plugins/dist/split.wasm")),
+    ("waf", include_bytes!("../../../plugins/dist/waf.wasm")),
 ];
 
 /// The runtime takes no more; a component of a scripting language with its interpreter is 20 MiB.

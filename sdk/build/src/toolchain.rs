@@ -37,10 +37,15 @@ impl Toolchain {
     /// If there is neither; the message has the commands that install one.
     pub fn find() -> anyhow::Result<Toolchain> {
         let rustc = PathBuf::from(env::var_os("RUSTC").unwrap_or_else(|| "rustc".into()));
+        Self::search(rustc, Path::new("/usr/bin"))
+    }
+
+    /// This compiler if it has the target, or else that of the system's packages, whose programs are in `packages`.
+    fn search(rustc: PathBuf, packages: &Path) -> anyhow::Result<Toolchain> {
         if has_target(&rustc) {
             return Ok(Toolchain::Installed { rustc });
         }
-        match from_source(Path::new("/usr/bin")) {
+        match from_source(packages) {
             Some(toolchain) => Ok(toolchain),
             None => bail!(MISSING),
         }
@@ -152,6 +157,18 @@ mod tests {
     use std::fs;
 
     use super::*;
+
+    #[test]
+    fn without_a_toolchain_the_commands_that_install_one_are_named() {
+        let packages = tempfile::tempdir().unwrap();
+        let nowhere = packages.path().join("rustc");
+        let missing = Toolchain::search(nowhere.clone(), packages.path()).unwrap_err().to_string();
+        assert!(missing.contains("rustup target add wasm32-unknown-unknown"), "{missing}");
+        assert!(missing.contains("apt-get install --no-install-recommends rustc-web"), "{missing}");
+        // A linker alone is no toolchain.
+        fs::write(packages.path().join("wasm-ld-22"), "").unwrap();
+        assert!(Toolchain::search(nowhere, packages.path()).is_err());
+    }
 
     #[test]
     fn the_newest_linker_is_taken() {

@@ -263,6 +263,8 @@ fn recorded(record: &Value) -> Request {
         authority: text("host").unwrap_or(ours.authority),
         scheme: text("scheme").unwrap_or(ours.scheme),
         client: client.unwrap_or(ours.client),
+        country: None,
+        asn: None,
         id: text("request_id").unwrap_or(ours.id),
         route: text("route").unwrap_or(ours.route),
         headers: headers.into_iter().collect(),

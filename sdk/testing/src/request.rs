@@ -19,6 +19,10 @@ pub struct Request {
     pub scheme: String,
     /// The client's address.
     pub client: String,
+    /// The client's country, as two letters; left out: not known.
+    pub country: Option<String>,
+    /// The number of the client's autonomous system; left out: not known.
+    pub asn: Option<u32>,
     /// The request's id.
     pub id: String,
     /// The route's name.
@@ -36,6 +40,8 @@ impl Default for Request {
             authority: "localhost".to_owned(),
             scheme: "https".to_owned(),
             client: "192.0.2.1".to_owned(),
+            country: None,
+            asn: None,
             id: "0000000000000001".to_owned(),
             route: "default".to_owned(),
             headers: Vec::new(),
@@ -86,6 +92,8 @@ impl Request {
             "request.id" => &self.id,
             "route.name" => &self.route,
             "headers" => return Ok(Some(lines(&self.headers))),
+            "client.country" => return Ok(self.country.clone().map(String::into_bytes)),
+            "client.asn" => return Ok(self.asn.map(|asn| asn.to_string().into_bytes())),
             _ => match name.split_once(':') {
                 Some(("header", field)) => return Ok(find(&self.headers, field)),
                 Some(("cookie", cookie)) => return Ok(self.cookie(cookie)),

@@ -8,7 +8,7 @@ use clap::Args;
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject as _;
 
-use super::{PluginCliError, examine, print, progress, read};
+use super::{PluginCliError, load, print, progress, read};
 use crate::cli::PACKAGES;
 use crate::config;
 use crate::oci::signature::{Policy, PrivateKey, PublicKey};
@@ -68,7 +68,7 @@ struct Registry {
 pub(super) fn push(push: Push) -> Result<(), PluginCliError> {
     log::install_plain(PACKAGES);
     let wasm = read(&push.component)?;
-    let plugin = examine(&push.component, &wasm)?;
+    let plugin = load(&push.component, &wasm)?;
     let (manifest, interfaces) = (plugin.manifest(), plugin.interfaces());
     let mut annotations = BTreeMap::from(
         [

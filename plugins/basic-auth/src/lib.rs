@@ -1,0 +1,254 @@
+//! Basic authentication (RFC 7617): lets users with a name and a password pass.
+//!
+//! Passwords are known by slow hashes, and a slow hash holds up the worker that computes it. So what was right is remembered for
+//! a time, and who tries too many wrong ones is refused before anything is computed. An unknown name costs what a known one
+//! does.
+
+mod config;
+mod hash;
+mod users;
+
+use std::net::IpAddr;
+
+use base64ct::{Base64, Encoding as _};
+use config::{Config, SECOND, milliseconds};
+use hmac::{Hmac, KeyInit as _, Mac as _};
+use sha2::Sha256;
+use users::{User, Users};
+use weir_sdk::{
+    Changes, Filter, FilterNeeds, Input, Reply, Request, RequestDecision, Response,
+    ResponseDecision, host, state,
+};
+
+#[derive(Debug)]
+struct BasicAuth {
+    authorization: Input,
+    address: Input,
+    users: Users,
+    challenge: String,
+    user_header: String,
+    forward: bool,
+    /// Milliseconds; 0 for not at all.
+    remember: u64,
+    failures: i64,
+    ipv6_prefix: u8,
+}
+
+/// Why a request is refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Refusal {
+    Missing,
+    Wrong,
+    TooMany,
+}
+
+#[weir_sdk::filter]
+impl Filter for BasicAuth {
+    type Config = Config;
+
+    fn new(config: Config, needs: &mut FilterNeeds) -> Result<Self, String> {
+        let users = Users::new(&config)?;
+        let remember = milliseconds("remember", &config.remember, 0, 24 * 3600 * SECOND)?;
+        let is_quotable = |b: u8| (b.is_ascii_graphic() || b == b' ') && b != b'"' && b != b'\\';
+        if config.realm.is_empty() || !config.realm.bytes().all(is_quotable) {
+            return Err("realm: it must be visible ASCII without quotes and backslashes".to_owned());
+        }
+        if !is_name(&config.user_header) {
+            let name = &config.user_header;
+            return Err(format!(
+                "user_header: {name:?} is not the name of a header field that can be set"
+            ));
+        }
+        advise(users.time());
+        needs.on_response();
+        Ok(BasicAuth {
+            authorization: needs.header(AUTHORIZATION),
+            address: needs.client_address(),
+            users,
+            challenge: format!("Basic realm=\"{}\", charset=\"UTF-8\"", config.realm),
+            user_header: config.user_header.to_ascii_lowercase(),
+            forward: config.forward,
+            remember,
+            failures: config.failures.into(),
+            ipv6_prefix: config.ipv6_prefix,
+        })
+    }
+
+    fn on_request(&mut self, request: &Request<'_>) -> RequestDecision {
+        let user = match self.user(request) {
+            Ok(user) => user,
+            Err(refusal) => {
+                host::count(refusal.metric(), 1);
+                return self.refuse(refusal).into();
+            }
+        };
+        // All fields of the name go, not only the one that was looked at.
+        let changes = match request.bytes(self.authorization) {
+            Some(value) if self.forward => Changes::new().set(AUTHORIZATION, value),
+            _ => Changes::new().remove(AUTHORIZATION),
+        };
+        changes.set(self.user_header.as_str(), user.shown.as_str()).into()
+    }
+
+    fn on_response(&mut self, _response: &Response<'_>) -> ResponseDecision {
+        Changes::new().append("vary", AUTHORIZATION).into()
+    }
+}
+
+impl BasicAuth {
+    fn user(&self, request: &Request<'_>) -> Result<&User, Refusal> {
+        let given = request.bytes(self.authorization).and_then(scheme).ok_or(Refusal::Missing)?;
+        let network = network(request.text(self.address).unwrap_or_default(), self.ipv6_prefix);
+        let counter = format!("failed:{network}");
+        // Also for a password that is remembered, which could be guessed otherwise.
+        let failed = state::get("", &counter).as_deref().and_then(number).unwrap_or(0);
+        if failed >= self.failures {
+            return Err(Refusal::TooMany);
+        }
+        let (name, password) = credentials(given).ok_or(Refusal::Wrong)?;
+        let (user, is_known) = self.users.find(&name);
+        let mark = self.mark(&name, &password, user);
+        if is_known && self.remember > 0 && state::get("", &mark).is_some() {
+            return Ok(user);
+        }
+        // Counted first, so that workers do not let more pass together than one would.
+        if state::add("", &counter, 1, MINUTE) > self.failures {
+            return Err(Refusal::TooMany);
+        }
+        if !user.hash.is_of(password.as_bytes()) || !is_known {
+            return Err(Refusal::Wrong);
+        }
+        state::add("", &counter, -1, MINUTE);
+        if self.remember > 0 {
+            state::set("", &mark, b"1", self.remember);
+        }
+        Ok(user)
+    }
+
+    /// What a name and a password are remembered by, as long as the user's hash is this one.
+    fn mark(&self, name: &str, password: &str, user: &User) -> String {
+        let Ok(mac) = Hmac::<Sha256>::new_from_slice(&key()) else { return String::new() };
+        let text = [name, password, &user.text].join("\0");
+        let mark = mac.chain_update(text).finalize().into_bytes();
+        let hex: String = mark.iter().map(|byte| format!("{byte:02x}")).collect();
+        format!("right:{hex}")
+    }
+
+    fn refuse(&self, refusal: Refusal) -> Reply {
+        let (status, text) = match refusal {
+            Refusal::Missing => (401, "a name and a password are required\n"),
+            Refusal::Wrong => (401, "the name or the password is wrong\n"),
+            Refusal::TooMany => (429, "too many wrong passwords\n"),
+        };
+        let reply = Reply::new(status)
+            .header("cache-control", "no-store")
+            .header("content-type", "text/plain; charset=utf-8")
+            .body(text);
+        match refusal {
+            Refusal::TooMany => reply.header("retry-after", (MINUTE / SECOND).to_string()),
+            _ => reply.header("www-authenticate", self.challenge.as_str()),
+        }
+    }
+}
+
+impl Refusal {
+    fn metric(self) -> &'static str {
+        match self {
+            Refusal::Missing => "missing",
+            Refusal::Wrong => "wrong",
+            Refusal::TooMany => "too_many",
+        }
+    }
+}
+
+/// Says, once for all workers, which limit of time the slowest hash needs; it cannot be asked for.
+fn advise(time: u64) {
+    if 2 * time > DEFAULT_LIMIT && state::replace("", &format!("advised:{time}"), None, b"1", DAY) {
+        let limit = 2 * time;
+        let advice = format!(
+            "the slowest hash takes {time} ms or so: limits.time of this plugin must be {limit}ms"
+        );
+        host::log(host::Level::Warn, &advice);
+    }
+}
+
+/// What stands after the scheme `Basic`.
+fn scheme(value: &[u8]) -> Option<&str> {
+    let (scheme, rest) = std::str::from_utf8(value).ok()?.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("basic").then(|| rest.trim_matches(' '))
+}
+
+/// The name and the password (RFC 7617 §2): the name has no colon, neither has control characters.
+fn credentials(text: &str) -> Option<(String, String)> {
+    let bytes = Base64::decode_vec(text).ok()?;
+    let text = String::from_utf8(bytes).ok()?;
+    let (name, password) = text.split_once(':')?;
+    let is_short = name.len() <= LONGEST_NAME && password.len() <= LONGEST_PASSWORD;
+    (is_short && !text.contains(char::is_control)).then(|| (name.to_owned(), password.to_owned()))
+}
+
+/// The key of the marks: random, made by the first who needs it, and gone with the process.
+fn key() -> Vec<u8> {
+    if let Some(key) = state::get("", KEY) {
+        return key;
+    }
+    let made: Vec<u8> = (0..4).flat_map(|_| host::random().to_le_bytes()).collect();
+    match state::replace("", KEY, None, &made, 0) {
+        true => made,
+        false => state::get("", KEY).unwrap_or(made),
+    }
+}
+
+/// The client's network: an IPv4 address, or the first bits of an IPv6 one.
+fn network(address: &str, ipv6_prefix: u8) -> String {
+    match address.parse() {
+        Ok(IpAddr::V6(address)) => {
+            let bits = 128 - u32::from(ipv6_prefix.min(128));
+            let mask = u128::MAX.checked_shl(bits).unwrap_or(0);
+            format!("{:x}", address.to_bits() & mask)
+        }
+        _ => address.to_owned(),
+    }
+}
+
+fn number(bytes: &[u8]) -> Option<i64> {
+    std::str::from_utf8(bytes).ok()?.parse().ok()
+}
+
+/// Whether a field of this name can be set.
+fn is_name(name: &str) -> bool {
+    let is_token = |b: u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b);
+    let is_other_s = NOT_TO_SET.iter().any(|other| other.eq_ignore_ascii_case(name));
+    !name.is_empty() && name.bytes().all(is_token) && !is_other_s
+}
+
+/// Fields that frame or route a message, and those of credentials.
+const NOT_TO_SET: [&str; 11] = [
+    AUTHORIZATION,
+    "connection",
+    "content-length",
+    "cookie",
+    "host",
+    "keep-alive",
+    "proxy-connection",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+];
+
+const AUTHORIZATION: &str = "authorization";
+const KEY: &str = "key";
+const MINUTE: u64 = 60 * SECOND;
+const DAY: u64 = 24 * 3600 * SECOND;
+
+/// Milliseconds that a call may take if the configuration does not say, and 2 ms that are granted beyond.
+const DEFAULT_LIMIT: u64 = 7;
+
+/// Bytes of a name.
+const LONGEST_NAME: usize = 255;
+/// Bytes of a password: SHA-crypt takes longer for longer ones.
+const LONGEST_PASSWORD: usize = 128;
+
+#[cfg(test)]
+mod tests;

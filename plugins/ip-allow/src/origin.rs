@@ -1,0 +1,138 @@
+//! Whose address a request has.
+
+use std::net::{IpAddr, SocketAddr};
+
+use weir_sdk::{FilterNeeds, Input, Request};
+
+use crate::networks::Networks;
+
+/// Where the address is taken from.
+#[derive(Debug)]
+pub(crate) enum Origin {
+    /// The connection.
+    Peer(Input),
+    /// A header field that trusted proxies append to. `header:NAME` has the first field only, and what a client
+    /// sent would stand there before what a proxy added in a second one, so that all fields are asked for.
+    Forwarded { peer: Input, headers: Input, name: Vec<u8>, trusted: Networks<()> },
+}
+
+impl Origin {
+    pub(crate) fn peer(needs: &mut FilterNeeds) -> Self {
+        Origin::Peer(needs.client_address())
+    }
+
+    /// Takes it from the fields `name`, of which the proxies in `trusted` know what they write.
+    pub(crate) fn forwarded(
+        name: &str,
+        trusted: Networks<()>,
+        needs: &mut FilterNeeds,
+    ) -> Result<Self, String> {
+        let is_token = |b: u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b);
+        if name.is_empty() || !name.bytes().all(is_token) {
+            return Err(format!("from_header: {name:?} is not the name of a header field"));
+        }
+        if name.eq_ignore_ascii_case("forwarded") {
+            return Err("from_header: forwarded (RFC 7239) is no list of addresses".to_owned());
+        }
+        let name = name.to_ascii_lowercase().into_bytes();
+        Ok(Origin::Forwarded {
+            peer: needs.client_address(),
+            headers: needs.headers(),
+            name,
+            trusted,
+        })
+    }
+
+    /// The address; none if there is none that can be read.
+    pub(crate) fn of(&self, request: &Request<'_>) -> Option<IpAddr> {
+        match self {
+            Origin::Peer(peer) => request.text(*peer)?.parse().ok(),
+            Origin::Forwarded { peer, headers, name, trusted } => {
+                let peer = request.text(*peer)?.parse().ok()?;
+                hops(peer, request.bytes(*headers).unwrap_or_default(), name, trusted)
+            }
+        }
+    }
+}
+
+/// Follows the hops from the last to the first: the first one that is not trusted, or the last of all. None if one on the
+/// way is no address. What stands before an untrusted hop may be invented and is not looked at.
+fn hops(peer: IpAddr, headers: &[u8], name: &[u8], trusted: &Networks<()>) -> Option<IpAddr> {
+    let mut address = peer;
+    let fields = headers.rsplit(|b| *b == b'\n').filter_map(|line| value(line, name));
+    let hops = fields.flat_map(|field| field.rsplit(|b| *b == b',')).map(<[u8]>::trim_ascii);
+    // A list may have empty elements (RFC 9110 §5.6.1.2).
+    for hop in hops.filter(|hop| !hop.is_empty()) {
+        if trusted.find(address).is_none() {
+            break;
+        }
+        address = hop_address(hop)?;
+    }
+    Some(address)
+}
+
+/// The value of a line of header fields, if it has this name.
+fn value<'a>(line: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
+    let (found, value) = line.split_at_checked(name.len())?;
+    found.eq_ignore_ascii_case(name).then(|| value.strip_prefix(b":")).flatten()
+}
+
+/// An address, as some proxies write it with a port or in brackets.
+fn hop_address(hop: &[u8]) -> Option<IpAddr> {
+    let hop = std::str::from_utf8(hop).ok()?;
+    let bracketed = || hop.strip_prefix('[')?.strip_suffix(']')?.parse().ok().map(IpAddr::V6);
+    let with_port = || hop.parse().ok().map(|address: SocketAddr| address.ip());
+    hop.parse().ok().or_else(bracketed).or_else(with_port)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::networks::parse;
+
+    fn found(peer: &str, headers: &str) -> Option<String> {
+        let trusted = ["10.0.0.0/8", "2001:db8::/32"].map(|net| (parse(net).unwrap(), ()));
+        let trusted = Networks::new(trusted);
+        let found = hops(peer.parse().unwrap(), headers.as_bytes(), b"x-forwarded-for", &trusted);
+        found.map(|address| address.to_string())
+    }
+
+    #[test]
+    fn the_last_untrusted_hop_is_the_client() {
+        for (peer, headers, client) in [
+            // Who is not trusted is the client, whatever it sends.
+            ("192.0.2.1", "x-forwarded-for: 10.0.0.1\n", "192.0.2.1"),
+            ("10.0.0.1", "x-forwarded-for: 192.0.2.9\n", "192.0.2.9"),
+            ("10.0.0.1", "x-forwarded-for: 198.51.100.1, 192.0.2.9, 10.0.0.2\n", "192.0.2.9"),
+            // The client's own field stands before the proxy's.
+            ("10.0.0.1", "x-forwarded-for: 10.9.9.9\nx-forwarded-for: 192.0.2.9\n", "192.0.2.9"),
+            ("10.0.0.1", "accept: */*\nX-Forwarded-For:192.0.2.9 , ,\nvia: a\n", "192.0.2.9"),
+            // Garbage before it is not looked at.
+            ("10.0.0.1", "x-forwarded-for: unknown, 192.0.2.9\n", "192.0.2.9"),
+            ("10.0.0.1", "x-forwarded-for: 192.0.2.9:1234\n", "192.0.2.9"),
+            ("10.0.0.1", "x-forwarded-for: [2001:db9::1]:1234\n", "2001:db9::1"),
+            ("10.0.0.1", "x-forwarded-for: [2001:db9::1]\n", "2001:db9::1"),
+            ("2001:db8::1", "x-forwarded-for: ::ffff:192.0.2.9\n", "::ffff:192.0.2.9"),
+            ("10.0.0.1", "x-forwarded-for: 10.0.0.3, 10.0.0.2\n", "10.0.0.3"),
+            ("10.0.0.1", "x-forwarded-for-not: 192.0.2.9\n", "10.0.0.1"),
+            ("10.0.0.1", "x-forwarded-for:\n", "10.0.0.1"),
+            ("10.0.0.1", "", "10.0.0.1"),
+        ] {
+            assert_eq!(found(peer, headers).as_deref(), Some(client), "{peer} {headers:?}");
+        }
+    }
+
+    #[test]
+    fn a_hop_that_is_no_address_fails() {
+        for hop in [
+            "unknown",
+            "_hidden",
+            "192.0.2.9, for=1.2.3.4",
+            "192.0.2.256",
+            "fe80::1%eth0",
+            "\u{fc}",
+        ] {
+            assert_eq!(found("10.0.0.1", &format!("x-forwarded-for: {hop}\n")), None, "{hop}");
+        }
+    }
+}

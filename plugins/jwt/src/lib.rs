@@ -1,0 +1,327 @@
+//! JWT: lets requests with a valid JSON Web Token pass, and tells the origin what it says.
+//!
+//! Signed tokens in the compact form (RFC 7515, RFC 7519) of HS256, RS256, ES256 and EdDSA, by the advice of RFC 8725: a key
+//! has one algorithm, whatever a token says; there is no `none`; nothing that a token's header names is fetched or used as a
+//! key; critical extensions are refused. Refusals are those of RFC 6750.
+
+mod claims;
+mod config;
+mod key;
+mod recent;
+mod remote;
+mod reply;
+mod token;
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeSet;
+
+use claims::Demands;
+use config::{Config, KeyConfig, Route};
+use key::{Key, Origin, document};
+use recent::Recent;
+use remote::Remote;
+use reply::Refusal;
+use token::{Claims, Token};
+use weir_sdk::credential::Places;
+use weir_sdk::{
+    Changes, Edit, Filter, FilterNeeds, Header, Reply, Request, RequestDecision, Response,
+    ResponseDecision, host,
+};
+
+#[derive(Debug)]
+struct Jwt {
+    places: Places,
+    /// The fields that responses depend on.
+    vary: Option<String>,
+    keys: Vec<Key>,
+    remote: Option<Remote>,
+    demands: Demands,
+    /// Claims, and the fields that the origin sees them as.
+    fields: Vec<(String, String)>,
+    route: Option<Route>,
+    optional: bool,
+    forward: bool,
+    realm: Option<String>,
+    recent: Recent,
+}
+
+#[weir_sdk::filter]
+impl Filter for Jwt {
+    type Config = Config;
+
+    fn new(config: Config, needs: &mut FilterNeeds) -> Result<Self, String> {
+        let places = Places::new("from", &config.from, needs)?;
+        let vary = places.vary();
+        if vary.is_some() {
+            needs.on_response();
+        }
+        let demands = Demands::new(&config)?;
+        let mut keys = Vec::new();
+        for (at, key) in config.keys.into_iter().enumerate() {
+            keys.extend(read(key).map_err(|reason| format!("keys[{at}]: {reason}"))?);
+        }
+        let remote = config.jwks.map(Remote::new).transpose()?;
+        if keys.is_empty() && remote.is_none() {
+            return Err("keys: there must be keys, here or in jwks".to_owned());
+        }
+        for (claim, name) in &config.claims_to_headers {
+            if claim.is_empty() || !is_name(name) {
+                return Err(format!(
+                    "claims_to_headers.{claim}: {name:?} is not the name of a header field that can be set"
+                ));
+            }
+        }
+        let names = config.claims_to_headers.values().map(|name| name.to_ascii_lowercase());
+        if names.collect::<BTreeSet<_>>().len() < config.claims_to_headers.len() {
+            return Err("claims_to_headers: two claims have the same field".to_owned());
+        }
+        if config.route.as_ref().is_some_and(|route| route.claim.is_empty()) {
+            return Err("route.claim: it has no name".to_owned());
+        }
+        let is_quotable = |b: u8| (b.is_ascii_graphic() || b == b' ') && b != b'"' && b != b'\\';
+        if config.realm.as_ref().is_some_and(|realm| !realm.bytes().all(is_quotable)) {
+            return Err("realm: it must be visible ASCII without quotes and backslashes".to_owned());
+        }
+        let lower = |(claim, name): (String, String)| (claim, name.to_ascii_lowercase());
+        Ok(Jwt {
+            places,
+            vary,
+            keys,
+            remote,
+            demands,
+            fields: config.claims_to_headers.into_iter().map(lower).collect(),
+            route: config.route,
+            optional: config.optional,
+            forward: config.forward,
+            realm: config.realm,
+            recent: Recent::new(config.remember.into()),
+        })
+    }
+
+    fn on_request(&mut self, request: &Request<'_>) -> RequestDecision {
+        let edits =
+            if self.forward { self.places.keep(request) } else { self.places.remove(request) };
+        let token = match self.places.find(request) {
+            Ok(Some(token)) if token::is_plausible(&token) => token,
+            Ok(Some(_)) => return self.refuse(&Refusal::Invalid(token::MALFORMED)),
+            Ok(None) if self.optional => return self.anonymous(edits),
+            Ok(None) => return self.refuse(&Refusal::Missing),
+            Err(_) => return self.refuse(&Refusal::Unclear),
+        };
+        let now = host::now();
+        let verdict = self.check(&token, now);
+        if let Some(remote) = &self.remote {
+            let is_wanted = match &verdict {
+                Ok(_) => remote.is_due(now / MILLISECOND) && remote.claim(),
+                Err(Refusal::UnknownKey) => remote.claim(),
+                Err(Refusal::NoKeys) => remote.may_begin(),
+                Err(_) => false,
+            };
+            if is_wanted && let Some(context) = pack(&token, &edits) {
+                return remote.fetch(context).into();
+            }
+        }
+        self.finish(verdict, edits)
+    }
+
+    fn on_fetch(&mut self, context: &[u8], answer: Result<Reply, String>) -> RequestDecision {
+        let now = host::now();
+        if self.remote.as_mut().is_some_and(|remote| remote.answered(answer, now / MILLISECOND)) {
+            self.recent.clear();
+        }
+        match unpack(context) {
+            Some((token, edits)) => {
+                let verdict = self.check(token, now);
+                self.finish(verdict, edits)
+            }
+            None => self.refuse(&Refusal::Invalid(token::MALFORMED)),
+        }
+    }
+
+    fn on_response(&mut self, _response: &Response<'_>) -> ResponseDecision {
+        match &self.vary {
+            Some(names) => Changes::new().append("vary", names.as_str()).into(),
+            None => ResponseDecision::Next,
+        }
+    }
+}
+
+impl Jwt {
+    /// What a token says to do, or why it is refused; `now` in nanoseconds.
+    fn check(&mut self, text: &str, now: u64) -> Result<Vec<Edit>, Refusal> {
+        let is_changed = self.remote.as_mut().is_some_and(|remote| remote.look(now / MILLISECOND));
+        if is_changed {
+            self.recent.clear();
+        }
+        let fetched = self.remote.as_ref().map_or(&[][..], |remote| &remote.keys);
+        if self.keys.is_empty() && fetched.is_empty() {
+            return Err(Refusal::NoKeys);
+        }
+        let seconds = std::time::Duration::from_nanos(now).as_secs_f64();
+        let fingerprint = Recent::fingerprint(text);
+        if let Some((times, edits)) = self.recent.find(&fingerprint) {
+            times.check(seconds)?;
+            return Ok(edits.to_vec());
+        }
+        let token = Token::parse(text).map_err(Refusal::Invalid)?;
+        let times = self.demands.check(&token, seconds)?;
+        let all = self.keys.iter().chain(fetched);
+        let keys = all.filter(|key| key.fits(token.algorithm, token.id.as_deref()));
+        // Those of the token's name first.
+        let (named, others): (Vec<&Key>, Vec<&Key>) =
+            keys.partition(|key| key.id.is_some() && key.id == token.id);
+        let mut tried = named.iter().chain(&others).take(MOST_TRIED);
+        if !tried.any(|key| key.verifies(token.message, &token.signature)) {
+            let is_unknown = named.is_empty() && (token.id.is_some() || others.is_empty());
+            return Err(match is_unknown {
+                true => Refusal::UnknownKey,
+                false => Refusal::Invalid("the signature is not right"),
+            });
+        }
+        self.demands.allow(&token.claims)?;
+        let edits = self.meaning(&token.claims)?;
+        self.recent.put(fingerprint, times, &edits);
+        Ok(edits)
+    }
+
+    /// The edits that the claims of a token are worth.
+    fn meaning(&self, claims: &Claims) -> Result<Vec<Edit>, Refusal> {
+        let fields = self.fields.iter().map(|(claim, name)| claims::field(claims, claim, name));
+        let mut edits: Vec<Edit> = fields.collect();
+        let size = |edit: &Edit| if let Edit::Set(header) = edit { header.value.len() } else { 0 };
+        if edits.iter().map(size).sum::<usize>() > MOST_OF_FIELDS {
+            return Err(Refusal::Invalid("the token's claims are too long for header fields"));
+        }
+        if let Some(route) = &self.route
+            && let Some(value) = claims::claim(claims, &route.claim)
+        {
+            let upstream = claims::texts(value).find_map(|text| route.upstreams.get(&text));
+            edits.extend(upstream.map(|upstream| Edit::Upstream(upstream.clone())));
+        }
+        Ok(edits)
+    }
+
+    fn finish(&self, verdict: Result<Vec<Edit>, Refusal>, mut edits: Vec<Edit>) -> RequestDecision {
+        match verdict {
+            Ok(more) => {
+                edits.extend(more);
+                decided(edits)
+            }
+            Err(refusal) => self.refuse(&refusal),
+        }
+    }
+
+    fn anonymous(&self, mut edits: Vec<Edit>) -> RequestDecision {
+        edits.extend(self.fields.iter().map(|(_, name)| Edit::Remove(name.clone())));
+        decided(edits)
+    }
+
+    fn refuse(&self, refusal: &Refusal) -> RequestDecision {
+        host::count(refusal.metric(), 1);
+        refusal.reply(self.realm.as_deref()).into()
+    }
+}
+
+fn decided(edits: Vec<Edit>) -> RequestDecision {
+    match edits.is_empty() {
+        true => RequestDecision::Next,
+        false => Changes { edits, context: Vec::new() }.into(),
+    }
+}
+
+/// The keys of an entry of the configuration.
+fn read(config: KeyConfig) -> Result<Vec<Key>, String> {
+    let id = config.id;
+    if id.as_ref().is_some_and(String::is_empty) {
+        return Err("id: it is empty".to_owned());
+    }
+    match (config.pem, config.jwks, config.secret) {
+        (Some(pem), None, None) => {
+            let key = Key::pem(id, pem.expose()).map_err(|reason| format!("pem: {reason}"))?;
+            Ok(vec![key])
+        }
+        (None, Some(jwks), None) => {
+            if id.is_some() {
+                return Err("id: a document names its keys itself (kid)".to_owned());
+            }
+            document(jwks.expose(), Origin::Own).map_err(|reason| format!("jwks: {reason}"))
+        }
+        (None, None, Some(secret)) => {
+            let text = secret.expose();
+            // What everybody knows is no secret (RFC 8725 §2.1).
+            if text.contains("-----BEGIN") || text.trim_start().starts_with('{') {
+                return Err("secret: it is a key of another kind; see pem and jwks".to_owned());
+            }
+            let key = Key::secret(id, text.as_bytes());
+            Ok(vec![key.map_err(|reason| format!("secret: {reason}"))?])
+        }
+        _ => Err("there must be one of pem, jwks and secret".to_owned()),
+    }
+}
+
+/// A token and edits as the context of a fetch: lines, since neither has line ends. None if it is too long for one.
+fn pack(token: &str, edits: &[Edit]) -> Option<Vec<u8>> {
+    let mut bytes = token.as_bytes().to_vec();
+    for edit in edits {
+        let (kind, name, value) = match edit {
+            Edit::Set(header) => ("\nset ", header.name.as_str(), header.value.as_slice()),
+            Edit::Remove(name) => ("\nremove ", name.as_str(), &[][..]),
+            Edit::Path(path) => ("\npath ", path.as_str(), &[][..]),
+            _ => return None,
+        };
+        bytes.extend([kind.as_bytes(), name.as_bytes(), b" ", value].concat());
+    }
+    (bytes.len() <= LONGEST_CONTEXT).then_some(bytes)
+}
+
+fn unpack(context: &[u8]) -> Option<(&str, Vec<Edit>)> {
+    let mut lines = context.split(|byte| *byte == b'\n');
+    let token = std::str::from_utf8(lines.next()?).ok()?;
+    let edit = |line: &[u8]| {
+        let mut parts = line.splitn(3, |byte| *byte == b' ');
+        let kind = parts.next()?;
+        let name = String::from_utf8(parts.next()?.to_vec()).ok()?;
+        match kind {
+            b"set" => Some(Edit::Set(Header::new(name, parts.next()?))),
+            b"remove" => Some(Edit::Remove(name)),
+            b"path" => Some(Edit::Path(name)),
+            _ => None,
+        }
+    };
+    Some((token, lines.map(edit).collect::<Option<_>>()?))
+}
+
+/// Whether a field of this name can be set from a claim.
+fn is_name(name: &str) -> bool {
+    let is_token = |b: u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b);
+    let is_other_s = NOT_TO_SET.iter().any(|other| other.eq_ignore_ascii_case(name));
+    !name.is_empty() && name.len() <= 256 && name.bytes().all(is_token) && !is_other_s
+}
+
+/// Fields that frame or route a message, and those of credentials.
+const NOT_TO_SET: [&str; 11] = [
+    "authorization",
+    "connection",
+    "content-length",
+    "cookie",
+    "host",
+    "keep-alive",
+    "proxy-connection",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+];
+
+const MILLISECOND: u64 = 1_000_000;
+
+/// Keys that a token without the name of one is tried with: each costs a check of a signature.
+const MOST_TRIED: usize = 4;
+
+/// Bytes of all values of fields; a decision may have 64 KiB.
+const MOST_OF_FIELDS: usize = 32 << 10;
+
+/// Bytes of a context, of which the host takes 16 KiB.
+const LONGEST_CONTEXT: usize = 16 << 10;

@@ -1,0 +1,67 @@
+//! A token as it is written: the compact form of RFC 7515 §3.1, with claims (RFC 7519).
+
+use base64ct::{Base64UrlUnpadded, Encoding as _};
+use serde_json::{Map, Value};
+
+use crate::key::Algorithm;
+
+pub(crate) type Claims = Map<String, Value>;
+
+/// A token whose signature nobody has checked yet.
+#[derive(Debug)]
+pub(crate) struct Token<'a> {
+    pub(crate) algorithm: Algorithm,
+    pub(crate) id: Option<String>,
+    pub(crate) typ: Option<String>,
+    pub(crate) claims: Claims,
+    /// What is signed.
+    pub(crate) message: &'a [u8],
+    pub(crate) signature: Vec<u8>,
+}
+
+impl<'a> Token<'a> {
+    /// Reads a token, or says what it is not.
+    pub(crate) fn parse(text: &'a str) -> Result<Token<'a>, &'static str> {
+        let (message, signature) = text.rsplit_once('.').ok_or(MALFORMED)?;
+        let (header, payload) = message.split_once('.').ok_or(MALFORMED)?;
+        let header = object(header)?;
+        // Extensions that must be understood; none is (RFC 7515 §4.1.11).
+        if header.contains_key("crit") {
+            return Err("the token has critical extensions");
+        }
+        let name = header.get("alg").and_then(Value::as_str).ok_or(MALFORMED)?;
+        let algorithm = Algorithm::named(name).ok_or("the token's algorithm is not accepted")?;
+        let text = |name: &str| match header.get(name) {
+            None => Ok(None),
+            Some(Value::String(text)) if text.len() <= LONGEST_NAME => Ok(Some(text.clone())),
+            Some(_) => Err(MALFORMED),
+        };
+        Ok(Token {
+            algorithm,
+            id: text("kid")?,
+            typ: text("typ")?,
+            claims: object(payload)?,
+            message: message.as_bytes(),
+            signature: Base64UrlUnpadded::decode_vec(signature).map_err(|_| MALFORMED)?,
+        })
+    }
+}
+
+/// Whether a text can be a token: of a length, and of letters, that one may have.
+pub(crate) fn is_plausible(text: &str) -> bool {
+    let is_letter = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
+    !text.is_empty() && text.len() <= LONGEST && text.bytes().all(is_letter)
+}
+
+fn object(part: &str) -> Result<Claims, &'static str> {
+    let bytes = Base64UrlUnpadded::decode_vec(part).map_err(|_| MALFORMED)?;
+    serde_json::from_slice(&bytes).map_err(|_| MALFORMED)
+}
+
+pub(crate) const MALFORMED: &str = "the token is malformed";
+
+/// Bytes of a token: more would not pass many servers as a header field.
+const LONGEST: usize = 8 << 10;
+
+/// Bytes of names in the header.
+const LONGEST_NAME: usize = 256;

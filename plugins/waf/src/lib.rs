@@ -1,0 +1,241 @@
+//! WAF: blocks, logs or tags requests of which rules are true.
+//!
+//! Rules are expressions in a small typed language over the parts of a request, the user's own and those of built-in sets.
+//! Regular expressions run in time that grows with what they look at and no faster, and what is looked at is bounded.
+
+mod exclude;
+mod judge;
+mod lanes;
+mod language;
+mod message;
+mod program;
+mod rules;
+mod sets;
+mod transform;
+
+use exclude::{Exception, Exclude};
+use judge::{Judge, Judgement, Mode, Oversize};
+use language::Field;
+use message::{Message, Parts};
+use program::Program;
+use rules::UserRule;
+use schemars::JsonSchema;
+use serde::Deserialize;
+use sets::RuleSet;
+use weir_sdk::{Changes, Filter, FilterNeeds, Input, Reply, Request, RequestDecision, host};
+
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+struct Config {
+    /// Whether rules block (`enforce`), or only write in the log that they would (`observe`).
+    mode: Mode,
+    /// The sets of built-in rules. Left out: all. They come after `rules`.
+    #[schemars(length(max = 6))]
+    rule_sets: Vec<RuleSet>,
+    /// Rules of your own, tried in order; at most 256.
+    #[schemars(length(max = 256))]
+    rules: Vec<UserRule>,
+    /// The sum of scores that blocks a request. Left out: scores do not count, and each rule that blocks does so alone.
+    #[schemars(range(min = 1, max = 100_000))]
+    threshold: Option<u32>,
+    /// Rules that do not count for some paths; at most 64.
+    #[schemars(length(max = 64))]
+    exclude: Vec<Exclude>,
+    /// Bytes of each value that are looked at, such as `8KiB` or `512B`: 256B to 64KiB. Of all values that one test looks at,
+    /// twice as many are.
+    #[schemars(regex(pattern = "^[0-9]+(B|KiB)$"))]
+    inspect_bytes: String,
+    /// What becomes of a request with more than that, or with more than 1,000 parameters or header fields: `block` (413), or
+    /// `ignore` the rest of it, which then is not looked at.
+    oversize: Oversize,
+    /// The header field that tells the upstream the ids of rules that tagged a request. What a client sends of this
+    /// name is removed, if there is a rule that tags.
+    #[schemars(length(min = 1, max = 128))]
+    tag_header: String,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Config {
+            mode: Mode::Enforce,
+            rule_sets: RuleSet::ALL.to_vec(),
+            rules: Vec::new(),
+            threshold: None,
+            exclude: Vec::new(),
+            inspect_bytes: "8KiB".to_owned(),
+            oversize: Oversize::Block,
+            tag_header: "x-waf-tags".to_owned(),
+        }
+    }
+}
+
+#[derive(Debug)]
+struct Waf {
+    program: Program,
+    judge: Judge,
+    asked: Asked,
+    inspect: usize,
+    /// Where tags are told, if there is a rule that tags.
+    tag_header: Option<String>,
+}
+
+/// The inputs that rules need, and the request's id.
+#[derive(Debug)]
+struct Asked {
+    id: Input,
+    target: Option<Input>,
+    method: Option<Input>,
+    authority: Option<Input>,
+    client: Option<Input>,
+    country: Option<Input>,
+    headers: Option<Input>,
+}
+
+#[weir_sdk::filter]
+impl Filter for Waf {
+    type Config = Config;
+
+    fn new(config: Config, needs: &mut FilterNeeds) -> Result<Self, String> {
+        let mut program = Program::default();
+        let rules = rules::compile(config.rules, &config.rule_sets, &mut program)?;
+        program.finish()?;
+        if rules.is_empty() {
+            return Err("rules: there are none, nor any rule_sets".to_owned());
+        }
+        if config.exclude.len() > EXCEPTIONS {
+            return Err(format!("exclude: more than {EXCEPTIONS}"));
+        }
+        let exception = |(at, exclude): (usize, &Exclude)| {
+            Exception::new(exclude, &rules).map_err(|error| format!("exclude[{at}].{error}"))
+        };
+        let exceptions: Result<Vec<_>, _> =
+            config.exclude.iter().enumerate().map(exception).collect();
+        if config.threshold == Some(0) {
+            return Err("threshold: must be at least 1".to_owned());
+        }
+        let inspect = bytes(&config.inspect_bytes).ok_or_else(|| {
+            format!("inspect_bytes: {:?} is not from 256B to 64KiB", config.inspect_bytes)
+        })?;
+        let tags = rules.iter().any(|rule| rule.action == rules::Action::Tag);
+        let tag_header = tag_header(&config.tag_header)?;
+        let judge = Judge {
+            rules,
+            exceptions: exceptions?,
+            mode: config.mode,
+            threshold: config.threshold,
+            oversize: config.oversize,
+        };
+        let asked = Asked::new(&program, &judge, needs);
+        Ok(Waf { program, judge, asked, inspect, tag_header: tags.then_some(tag_header) })
+    }
+
+    fn on_request(&mut self, request: &Request<'_>) -> RequestDecision {
+        let message = self.asked.message(request, self.inspect);
+        let judgement = self.judge.judge(&self.program, &message);
+        let id = request.text(self.asked.id).unwrap_or_default();
+        self.tell(&judgement, id);
+        if let Some(status) = judgement.blocked {
+            return blocked(status, id);
+        }
+        match &self.tag_header {
+            None => RequestDecision::Next,
+            Some(name) if judgement.tags.is_empty() => Changes::new().remove(name.as_str()).into(),
+            Some(name) => Changes::new().set(name.as_str(), judgement.tags.join(", ")).into(),
+        }
+    }
+}
+
+impl Waf {
+    /// Counts what was found, and writes one line of it.
+    fn tell(&self, judgement: &Judgement<'_>, id: &str) {
+        for metric in judgement.metrics() {
+            host::count(metric, 1);
+        }
+        if let Some(line) = judgement.line(id) {
+            let level = match judgement.blocked {
+                Some(_) => host::Level::Warn,
+                None => host::Level::Info,
+            };
+            host::log(level, &line);
+        }
+    }
+}
+
+impl Asked {
+    /// Asks for what rules and exceptions look at.
+    fn new(program: &Program, judge: &Judge, needs: &mut FilterNeeds) -> Self {
+        let fields = program.fields();
+        let any = |is_in: fn(&Field) -> bool| fields.iter().any(|field| is_in(field));
+        let target = any(Field::is_of_target) || !judge.exceptions.is_empty();
+        let client = any(|field| *field == Field::Client) || judge.looks_at_client();
+        Self {
+            id: needs.request_id(),
+            target: target.then(|| needs.path()),
+            method: any(|field| *field == Field::Method).then(|| needs.method()),
+            authority: any(|field| *field == Field::Host).then(|| needs.authority()),
+            client: client.then(|| needs.client_address()),
+            country: any(|field| *field == Field::Country).then(|| needs.input("client.country")),
+            headers: any(Field::is_of_headers).then(|| needs.headers()),
+        }
+    }
+
+    fn message<'r>(&self, request: &Request<'r>, inspect: usize) -> Message<'r> {
+        let bytes = |input: Option<Input>| input.and_then(|input| request.bytes(input));
+        Message::new(Parts {
+            target: bytes(self.target).unwrap_or_default(),
+            method: bytes(self.method).unwrap_or_default(),
+            authority: bytes(self.authority).unwrap_or_default(),
+            client: self.client.and_then(|input| request.text(input)),
+            country: bytes(self.country),
+            headers: bytes(self.headers).unwrap_or_default(),
+            inspect,
+        })
+    }
+}
+
+/// The answer: nothing of what was found, but the name of the request in the log.
+fn blocked(status: u16, id: &str) -> RequestDecision {
+    Reply::new(status)
+        .header("content-type", "text/plain; charset=utf-8")
+        .header("cache-control", "no-store")
+        .body(format!("request blocked, id {id}\n"))
+        .into()
+}
+
+fn bytes(text: &str) -> Option<usize> {
+    let (digits, unit) = match text.strip_suffix("KiB") {
+        Some(digits) => (digits, 1024),
+        None => (text.strip_suffix('B')?, 1),
+    };
+    let is_number = digits.bytes().all(|b| b.is_ascii_digit());
+    let number = digits.parse::<usize>().ok().filter(|_| is_number)?;
+    number.checked_mul(unit).filter(|bytes| (256..=65_536).contains(bytes))
+}
+
+fn tag_header(name: &str) -> Result<String, String> {
+    let is_token = |b: u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b);
+    let is_own = FORBIDDEN.iter().any(|own| own.eq_ignore_ascii_case(name));
+    if name.is_empty() || name.len() > 128 || !name.bytes().all(is_token) || is_own {
+        return Err(format!("tag_header: {name:?} is not the name of a field that may be set"));
+    }
+    Ok(name.to_ascii_lowercase())
+}
+
+/// Exceptions of a configuration: they are tried in turn.
+const EXCEPTIONS: usize = 64;
+
+/// Fields that frame or route a message.
+const FORBIDDEN: [&str; 9] = [
+    "connection",
+    "content-length",
+    "host",
+    "keep-alive",
+    "proxy-connection",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+];
+
+#[cfg(test)]
+mod tests;
