@@ -13,7 +13,7 @@ use crate::config::{self, Config, ConfigErrors, Overrides};
 use crate::demo;
 use crate::server::{self, Server, ServerError};
 use crate::telemetry::metrics::Metrics;
-use crate::telemetry::{Telemetry, TelemetryError};
+use crate::telemetry::{Telemetry, TelemetryError, log};
 
 /// A reverse proxy for HTTP/3, HTTP/2 and HTTP/1.1 whose policy is WebAssembly components.
 #[derive(Debug, Parser)]
@@ -61,7 +61,7 @@ struct Source {
     /// The configuration file (YAML).
     #[arg(short, long, value_name = "FILE", required_unless_present = "upstream")]
     config: Option<PathBuf>,
-    /// Add a plugin or replace one: builtin:NAME, file:PATH, or a path. Repeatable.
+    /// Add a plugin or replace one: builtin:NAME, file:PATH, oci:REGISTRY/NAME:TAG, or a path. Repeatable.
     #[arg(long, value_name = "NAME=SOURCE", value_parser = parse_plugin)]
     plugin: Vec<(String, String)>,
     /// Proxy this server (http://HOST:PORT) on https://127.0.0.1:8443 with no file. Repeatable.
@@ -133,6 +133,7 @@ fn serve(config: Config, demo: Option<demo::Demo>) -> Result<(), CliError> {
 
 fn check(source: &Source) -> Result<(), CliError> {
     let config = source.load()?;
+    log::install_plain(PACKAGES);
     server::state(&config, &Metrics::new())?;
     for warning in &config.warnings {
         writeln!(std::io::stderr(), "warning: {warning}")?;
@@ -192,6 +193,9 @@ fn parse_plugin(text: &str) -> Result<(String, String), String> {
         _ => Err("expected NAME=SOURCE, as in mine=file:target/mine.wasm".to_owned()),
     }
 }
+
+/// What commands that serve nothing tell while packages move.
+const PACKAGES: &str = "weir::oci=info";
 
 /// EX_CONFIG of sysexits.h.
 const CONFIGURATION_ERROR: u8 = 78;

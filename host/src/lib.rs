@@ -11,6 +11,7 @@ mod control;
 pub mod demo;
 pub mod geoip;
 pub mod listen;
+pub mod oci;
 pub mod plugins;
 pub mod proxy;
 pub mod route;

@@ -28,6 +28,7 @@ mod limits;
 mod listeners;
 mod matrix;
 mod naughty;
+mod oci;
 mod plugin_cli;
 mod routes;
 mod shutdown;

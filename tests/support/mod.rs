@@ -13,6 +13,7 @@ pub(crate) mod raw_h2;
 pub(crate) mod raw_h3;
 pub(crate) mod raw_origin;
 pub(crate) mod raw_quic;
+pub(crate) mod registry;
 pub(crate) mod tls;
 pub(crate) mod tools;
 pub(crate) mod weir;

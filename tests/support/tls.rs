@@ -69,10 +69,19 @@ impl Certificate {
         Self { directory, fingerprint: base64(&digest) }
     }
 
+    /// The certificate's file.
+    pub(crate) fn cert(&self) -> String {
+        self.directory.path().join("certificate.pem").display().to_string()
+    }
+
+    /// The key's file.
+    pub(crate) fn key(&self) -> String {
+        self.directory.path().join("key.pem").display().to_string()
+    }
+
     /// A listener's `tls`.
     pub(crate) fn config(&self) -> String {
-        let path = |name| self.directory.path().join(name).display().to_string();
-        let (certificate, key) = (path("certificate.pem"), path("key.pem"));
+        let (certificate, key) = (self.cert(), self.key());
         format!("tls: {{ certificates: [{{ cert: {certificate}, key: {key} }}] }}")
     }
 

@@ -70,6 +70,11 @@ pub(crate) fn nginx() -> Command {
     Command::new(find("WEIR_NGINX", &["nginx"], |path| works(path, "-v")))
 }
 
+/// The registry of OCI packages that Debian calls docker-registry; its configuration is the caller's.
+pub(crate) fn registry() -> Command {
+    Command::new(find("WEIR_REGISTRY", &["docker-registry"], |path| works(path, "--version")))
+}
+
 /// h2load for HTTP/2 and HTTP/1.1.
 pub(crate) fn h2load() -> Command {
     Command::new(find("WEIR_H2LOAD", &["h2load"], |path| works(path, "--version")))

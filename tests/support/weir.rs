@@ -33,6 +33,7 @@ pub(crate) struct Setup {
     workers: usize,
     grace: String,
     arguments: Vec<String>,
+    variables: Vec<(String, String)>,
     files: Option<u32>,
     directory: TempDir,
 }
@@ -69,6 +70,7 @@ impl Setup {
             workers: 2,
             grace: "10s".to_owned(),
             arguments: Vec::new(),
+            variables: Vec::new(),
             files: None,
             directory: TempDir::new().unwrap(),
         }
@@ -155,6 +157,12 @@ impl Setup {
         self
     }
 
+    /// Sets a variable of the environment.
+    pub(crate) fn variable(mut self, name: &str, value: impl Into<String>) -> Self {
+        self.variables.push((name.to_owned(), value.into()));
+        self
+    }
+
     /// Most file descriptors that the process may have.
     pub(crate) fn files(mut self, files: u32) -> Self {
         self.files = Some(files);
@@ -187,6 +195,7 @@ impl Setup {
             }
         };
         command.env("WEIR_PLUGIN_CACHE", PLUGIN_CACHE);
+        command.envs(self.variables.iter().cloned());
         command.arg("run").arg("-c").arg(&config).args(&self.arguments).args(self.fresh_plugins());
         Weir::start(command, metrics, self.text, self.directory).await
     }

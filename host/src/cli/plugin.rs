@@ -1,5 +1,6 @@
-//! `weir plugin …`: write, build, try and swap plugins.
+//! `weir plugin …`: write, build, try, publish and swap plugins.
 
+mod package;
 mod project;
 mod running;
 mod trial;
@@ -44,6 +45,10 @@ pub(super) enum PluginCommand {
         #[arg(long, conflicts_with_all = ["json", "config"])]
         reference: bool,
     },
+    /// Store a component as a package in an OCI registry, and print its source for the configuration.
+    Push(package::Push),
+    /// Fetch a component from an OCI registry, and print its source for the configuration.
+    Pull(package::Pull),
     /// List the plugins of a running Weir.
     List {
         #[command(flatten)]
@@ -145,6 +150,8 @@ pub(super) enum PluginCliError {
     #[error(transparent)]
     Client(#[from] ClientError),
     #[error(transparent)]
+    Package(#[from] crate::oci::OciError),
+    #[error(transparent)]
     Config(#[from] crate::config::ConfigErrors),
     #[error("{0}")]
     Failed(String),
@@ -164,6 +171,8 @@ pub(super) fn execute(command: PluginCommand) -> Result<(), PluginCliError> {
         PluginCommand::Inspect { component, config, json, reference: false } => {
             inspect(&component, config.as_deref(), json)
         }
+        PluginCommand::Push(push) => package::push(push),
+        PluginCommand::Pull(pull) => package::pull(&pull),
         PluginCommand::List { admin, json } => running::list(&admin, json),
         PluginCommand::Swap { name, component, share, time, shadow, admin } => {
             let terms = running::terms(share.as_deref(), time.as_deref(), shadow);

@@ -4,6 +4,7 @@
 //! nothing.
 
 mod files;
+mod registries;
 mod routes;
 
 use std::collections::HashMap;
@@ -49,6 +50,10 @@ impl<'a> Check<'a> {
         self.unique("upstream", file.upstreams.iter().map(|u| &u.name.0), |at| {
             below(&item("upstreams", at), "name")
         });
+        self.unique("registry", file.registries.iter().map(|r| &r.host.0), |at| {
+            below(&item("registries", at), "host")
+        });
+        let registries = self.each("registries", file.registries, Self::registry);
         let listeners = self.each("listeners", file.listeners, Self::listener);
         let declared = file.plugins.len();
         let names_of = |plugin: &file::Plugin| {
@@ -64,6 +69,7 @@ impl<'a> Check<'a> {
         let routes = self.routes(file.routes, &names, &mut plugins);
         let admin = file.admin.map(|admin| self.admin(admin));
         self.unused(&plugins, declared, &upstreams, &routes);
+        self.unused_registries(&plugins, &registries);
         self.own_addresses(&file.telemetry, admin.as_ref(), &listeners);
         Problem::sort(&mut self.warnings);
         Config {
@@ -74,6 +80,7 @@ impl<'a> Check<'a> {
             telemetry: file.telemetry,
             admin,
             state: file.state,
+            registries,
             geoip: file.geoip.databases.iter().map(|file| self.base.join(file)).collect(),
             grace: file.shutdown.grace,
             workers: workers(file.workers),

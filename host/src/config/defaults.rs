@@ -177,6 +177,11 @@ impl Default for Respond {
     }
 }
 
+/// Whoever names keys wants signatures.
+pub(super) fn signatures_required() -> bool {
+    true
+}
+
 impl Plugin {
     /// The built-in plugin of this name, with default limits and no configuration.
     pub fn builtin(name: &str) -> Self {

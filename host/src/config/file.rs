@@ -12,13 +12,16 @@ use serde_json::Value;
 
 use super::addresses::{CertificateName, HostPattern, HostPort, SocketAddress};
 use super::defaults;
-use super::names::{Digest, Method, Name, PathPattern, PluginSource, Secret};
+use super::names::{Digest, Method, Name, PathPattern, PluginSource, RegistryHost, Secret};
 use super::text::{As, Text};
 use super::units;
 use super::{
     Canary, Health, ListenerLimits, OnFailure, PluginLimits, Quic, Reuse, SharedState, Telemetry,
     Timeouts, UpstreamLimits,
 };
+
+/// A secret as it is written.
+pub(super) type SecretText = Text<Secret>;
 
 /// The configuration of Weir.
 #[derive(Deserialize, JsonSchema)]
@@ -33,6 +36,11 @@ pub(super) struct File {
     #[serde(default)]
     #[schemars(length(min = 1))]
     pub(super) plugins: Vec<Plugin>,
+    /// How registries of plugins are reached. A registry without an entry: over TLS, with the credentials of Docker's
+    /// configuration if it has any, signatures not looked at.
+    #[serde(default)]
+    #[schemars(length(min = 1))]
+    pub(super) registries: Vec<Registry>,
     /// Groups of endpoints that serve the same thing.
     #[serde(default)]
     #[schemars(length(min = 1))]
@@ -158,6 +166,39 @@ pub(super) struct Allow {
     pub(super) upstreams: Vec<Text<Name>>,
     /// Spaces of the shared state that it shares with other plugins; its own it always has.
     pub(super) state: Vec<Text<Name>>,
+}
+
+/// How a registry is reached, and whose signatures count there.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Registry {
+    /// Its host as `source` has it; unique.
+    pub(super) host: Text<RegistryHost>,
+    /// The user; with `password`. Left out, and no `token`: from `config.json` in `$DOCKER_CONFIG` or `~/.docker`, without
+    /// its helper programs.
+    pub(super) username: Option<String>,
+    /// The user's password, or a personal access token.
+    pub(super) password: Option<Text<Secret>>,
+    /// A bearer token, instead of a user.
+    pub(super) token: Option<Text<Secret>>,
+    /// Certificate authorities to trust besides the system's; PEM, relative to the configuration.
+    pub(super) ca: Option<String>,
+    /// Whether it is spoken to without TLS. Left out: if the host is a loopback address and there is no `ca`.
+    pub(super) plain_http: Option<bool>,
+    /// Whose signatures packages must have. Left out: signatures are not looked at.
+    pub(super) signatures: Option<Signatures>,
+}
+
+/// Whose signatures packages of a registry must have: cosign's, by key.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Signatures {
+    /// Public keys in PEM, Ed25519 or ECDSA P-256, each mostly `file:PATH`. A signature by any of them is enough.
+    #[schemars(length(min = 1))]
+    pub(super) keys: Vec<Text<Secret>>,
+    /// Whether a package without a signature is refused; one whose signatures are all by others always is.
+    #[serde(default = "defaults::signatures_required")]
+    pub(super) required: bool,
 }
 
 /// Where clients are, for plugins that ask.

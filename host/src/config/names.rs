@@ -6,12 +6,16 @@ use super::error::{did_you_mean, nearest};
 use super::secret::SecretSource;
 use super::text::Kind;
 use super::{BALANCERS, FILTERS, Source, is_builtin};
+use crate::oci::{Reference, registry_host};
 
 /// A name that other keys refer to and that labels metrics.
 pub(super) struct Name;
 
 /// Where a plugin's component is.
 pub(super) struct PluginSource;
+
+/// The host of a registry.
+pub(super) struct RegistryHost;
 
 /// A SHA-256 in hexadecimal.
 pub(super) struct Digest;
@@ -61,9 +65,14 @@ impl Kind for Name {
 impl Kind for PluginSource {
     type Value = Source;
     const FORMAT: &'static str = "source";
-    const MEANING: &'static str = "`builtin:NAME`, or `file:PATH` relative to the configuration";
-    const PATTERN: &'static str = "^(builtin|file):.+$";
-    const EXAMPLES: &'static [&'static str] = &["file:plugins/canary.wasm", "builtin:round-robin"];
+    const MEANING: &'static str = "`builtin:NAME`, `file:PATH` relative to the configuration, or a package in a registry: \
+         `oci:REGISTRY/NAME@sha256:…`, or `oci:REGISTRY/NAME:TAG` for whatever the tag names when it is loaded";
+    const PATTERN: &'static str = "^(builtin|file|oci):.+$";
+    const EXAMPLES: &'static [&'static str] = &[
+        "file:plugins/canary.wasm",
+        "builtin:round-robin",
+        "oci:registry.example.com/plugins/canary:1.2",
+    ];
 
     fn parse(text: &str) -> Result<Source, String> {
         match text.split_once(':') {
@@ -74,8 +83,9 @@ impl Kind for PluginSource {
             }
             Some(("file", "")) => Err("\"file:\" names no file".to_owned()),
             Some(("file", path)) => Ok(Source::File(PathBuf::from(path))),
+            Some(("oci", reference)) => Reference::parse(reference).map(Source::Oci),
             Some((scheme, _)) if !scheme.contains(['/', '.', '\\']) => Err(format!(
-                "\"{text}\" has the unknown scheme \"{scheme}\"; sources are builtin:NAME and file:PATH"
+                "\"{text}\" has the unknown scheme \"{scheme}\"; sources are builtin:NAME, file:PATH and oci:REGISTRY/NAME@sha256:…"
             )),
             _ if is_builtin(text) => {
                 Err(format!("\"{text}\" has no scheme; write \"builtin:{text}\""))
@@ -85,10 +95,29 @@ impl Kind for PluginSource {
     }
 
     fn print(value: &Source) -> String {
-        match value {
-            Source::Builtin(name) => format!("builtin:{name}"),
-            Source::File(path) => format!("file:{}", path.display()),
+        value.to_string()
+    }
+}
+
+impl Kind for RegistryHost {
+    type Value = String;
+    const FORMAT: &'static str = "registry";
+    const MEANING: &'static str = "`HOST` or `HOST:PORT`";
+    const PATTERN: &'static str = "^[A-Za-z0-9.:\\[\\]-]+$";
+    const EXAMPLES: &'static [&'static str] = &["registry.example.com:5000", "ghcr.io"];
+
+    fn parse(text: &str) -> Result<String, String> {
+        match text.split_once("://") {
+            Some((scheme, host)) => {
+                let host = host.trim_end_matches('/');
+                Err(format!("\"{text}\" is a URL; write \"{host}\" without {scheme}://"))
+            }
+            None => registry_host(text),
         }
+    }
+
+    fn print(value: &String) -> String {
+        value.clone()
     }
 }
 

@@ -6,6 +6,7 @@ use super::{
     Action, Config, ConfigErrors, Overrides, Protocols, Retry, Source, Tls, from_text,
     from_upstreams, load, reference, schema,
 };
+use crate::oci::Credentials;
 
 /// Every file of tests/golden/config against the error text beside it. `UPDATE_GOLDEN=1` writes them anew.
 #[test]
@@ -228,7 +229,7 @@ routes: [{ upstream: app }]
         [
             "--plugin a b=x.wasm: \"a b\" is not a name: up to 64 letters, digits, \"-\", \"_\" and \".\", beginning with a letter or digit",
             "--plugin c=builtin:weigted: no built-in plugin \"weigted\"; did you mean \"weighted\"?",
-            "--plugin d=oci:x: \"oci:x\" has the unknown scheme \"oci\"; sources are builtin:NAME and file:PATH",
+            "--plugin d=oci:x: \"x\" names no registry, as in \"registry.example.com/plugins/canary:1.2\"",
         ]
     );
 }
@@ -307,6 +308,36 @@ fn no_part_of_a_file_makes_the_loader_panic() {
     for (end, _) in text.char_indices().step_by(3) {
         let _ = parse(&text[..end]);
         let _ = parse(&text[end..]);
+    }
+}
+
+#[test]
+fn a_registry_is_reached_as_its_entry_says_and_a_moving_tag_is_warned_of() {
+    let base = folder();
+    fs::write(base.path().join("password"), "sesame\n").unwrap();
+    let text = format!(
+        "{MINIMAL}
+plugins:
+  - {{ name: tagged, source: 'oci:A.example:5000/x:1' }}
+  - {{ name: pinned, source: 'oci:localhost/x@sha256:{}' }}
+registries:
+  - {{ host: a.example:5000, username: u, password: file:password, plain_http: true }}
+  - {{ host: localhost, ca: a.crt }}
+  - {{ host: unused.example }}
+",
+        "ab".repeat(32)
+    );
+    let config = from_text("weir.yaml", &text, base.path(), &Overrides::default()).unwrap();
+    let Source::Oci(reference) = &config.plugins[0].source else { panic!() };
+    assert_eq!(reference.registry, "a.example:5000");
+    let [plain, secure, _] = config.registries.as_slice() else { panic!() };
+    let basic = Credentials::Basic { username: "u".into(), password: "sesame".into() };
+    assert_eq!((plain.credentials.as_ref(), plain.plain_http), (Some(&basic), true));
+    assert_eq!((secure.ca.len(), secure.plain_http), (1, false));
+    let warnings: Vec<String> = config.warnings.iter().map(ToString::to_string).collect();
+    for said in ["can be moved", "in the clear", "no plugin is from registry \"unused.example\""] {
+        let count = warnings.iter().filter(|warning| warning.contains(said)).count();
+        assert_eq!(count, 1, "{said}: {warnings:#?}");
     }
 }
 

@@ -233,6 +233,7 @@ pub(super) const FORMATS: &[Format] = &[
     Format::of::<addresses::Authority>(),
     Format::of::<addresses::CertificateName>(),
     Format::of::<names::PluginSource>(),
+    Format::of::<names::RegistryHost>(),
     Format::of::<names::Digest>(),
     Format::of::<names::Secret>(),
     Format::of::<addresses::HostPattern>(),

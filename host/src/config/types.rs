@@ -19,6 +19,7 @@ use super::names::{RequestPath, StatusRange};
 use super::telemetry::Telemetry;
 use super::text::{As, AsList, AsOption};
 use super::units;
+use crate::oci::{Access, Reference};
 
 /// A whole configuration, resolved.
 #[derive(Debug, Clone)]
@@ -37,6 +38,8 @@ pub struct Config {
     pub admin: Option<Admin>,
     /// What plugins share.
     pub state: SharedState,
+    /// How registries of plugins are reached.
+    pub registries: Vec<Access>,
     /// Databases that tell where clients are.
     pub geoip: Vec<PathBuf>,
     /// How long requests in flight may take after a signal. Default 30 s.
@@ -257,6 +260,18 @@ pub enum Source {
     Builtin(String),
     /// A file.
     File(PathBuf),
+    /// A package in a registry.
+    Oci(Reference),
+}
+
+impl std::fmt::Display for Source {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Builtin(name) => write!(f, "builtin:{name}"),
+            Self::File(path) => write!(f, "file:{}", path.display()),
+            Self::Oci(reference) => write!(f, "oci:{reference}"),
+        }
+    }
 }
 
 /// What one instance of a plugin may take; a call that exceeds it fails and its instance is replaced.

@@ -31,6 +31,7 @@ use tokio::sync::Notify;
 use weir_runtime::{Engine, Environment, MemoryState, PluginError};
 
 use crate::config::{self, Config, ConfigErrors, Problem};
+use crate::oci::cache::Cache;
 use crate::telemetry::metrics::Metrics;
 use compile::Compiler;
 use services::Counting;
@@ -78,10 +79,11 @@ impl Plugins {
     /// # Errors
     /// [`PluginsError`], naming the plugin.
     pub fn load(config: &Config, metrics: &Metrics) -> Result<Self, PluginsError> {
-        let engine = match cache_directory() {
+        let engine = match cache_directory("plugins") {
             Some(directory) => Engine::with_cache(&directory),
             None => Engine::new(),
         };
+        let packages = package_cache();
         let shared = Shared {
             engine: engine.map_err(PluginsError::Engine)?,
             version: Arc::new(AtomicU64::new(1)),
@@ -92,7 +94,7 @@ impl Plugins {
         let mut slots = Vec::with_capacity(config.plugins.len());
         let mut problems = Vec::new();
         for (index, plugin) in config.plugins.iter().enumerate() {
-            let component = source::read(plugin)
+            let component = source::read(plugin, &config.registries, packages.as_ref())
                 .map_err(|source| PluginsError::Source { name: plugin.name.clone(), source })?;
             let own = metrics.plugin(&plugin.name);
             let services = Arc::new(Counting::new(own.clone()));
@@ -179,16 +181,22 @@ fn fault(config: &Config, plugin: &config::Plugin, path: &str, message: &str) ->
     config.places.problem(path, format!("{path}: plugin {}: {message}", plugin.name))
 }
 
-/// Where compiled code is kept: `WEIR_PLUGIN_CACHE` (`off` for nowhere), else below what systemd and the desktop give.
-fn cache_directory() -> Option<PathBuf> {
+/// Where packages are kept; `None` for nowhere.
+pub fn package_cache() -> Option<Cache> {
+    cache_directory("oci").map(Cache::new)
+}
+
+/// Where compiled code (`plugins`) and packages (`oci`) are kept: below `WEIR_PLUGIN_CACHE` (`off` for nowhere), else below
+/// what systemd and the desktop give. Each has a folder of its own: the cache of compiled code removes what it does not know.
+fn cache_directory(kind: &str) -> Option<PathBuf> {
     let variable = |name| std::env::var_os(name).filter(|value| !value.is_empty());
     if let Some(chosen) = variable("WEIR_PLUGIN_CACHE") {
-        return (chosen != "off").then(|| chosen.into());
+        return (chosen != "off").then(|| PathBuf::from(chosen).join(kind));
     }
     let base = variable("CACHE_DIRECTORY").map(PathBuf::from).or_else(|| {
         let home = || Some(PathBuf::from(variable("HOME")?).join(".cache"));
         let user = variable("XDG_CACHE_HOME").map(PathBuf::from).or_else(home);
         user.map(|user| user.join("weir"))
     })?;
-    base.is_absolute().then(|| base.join("plugins"))
+    base.is_absolute().then(|| base.join(kind))
 }

@@ -189,7 +189,7 @@ impl Slot {
             upstreams: plugin.upstreams.clone(),
             metrics,
             canary: plugin.canary,
-            source: plugin.source.clone(),
+            source: component.source.clone(),
             watch: plugin.watch,
             stamp: component.stamp,
             compiler: shared.compiler.clone(),

@@ -1,4 +1,4 @@
-//! Where plugins come from: the binary itself, or a file.
+//! Where plugins come from: the binary itself, a file, or a registry.
 
 use std::borrow::Cow;
 use std::io;
@@ -8,6 +8,8 @@ use std::time::SystemTime;
 use sha2::{Digest as _, Sha256};
 
 use crate::config::{Plugin, Source};
+use crate::oci::cache::Cache;
+use crate::oci::{self, Access, OciError, Reference};
 
 /// Why a component could not be had.
 #[derive(Debug, thiserror::Error)]
@@ -29,6 +31,9 @@ pub enum SourceError {
         /// The file.
         path: String,
     },
+    /// The package could not be had.
+    #[error(transparent)]
+    Package(#[from] OciError),
     /// The component is not the one that the configuration pins.
     #[error("sha256 is {found}, not {expected} as configured")]
     Digest {
@@ -44,6 +49,8 @@ pub enum SourceError {
 pub struct Component {
     /// Its bytes.
     pub wasm: Cow<'static, [u8]>,
+    /// Where they are from; a package has its digest by now.
+    pub source: Source,
     /// What its file looked like just before it was read.
     pub(super) stamp: Option<Stamp>,
 }
@@ -66,24 +73,28 @@ impl Stamp {
     }
 }
 
-/// Reads a plugin's component and checks its digest.
+/// Reads a plugin's component, over the network if it must be, and checks its digest. Registries without an entry in
+/// `registries` are reached as [`Access::to`] says.
 ///
 /// # Errors
 /// [`SourceError`].
-pub fn read(plugin: &Plugin) -> Result<Component, SourceError> {
-    let stamp = match &plugin.source {
-        Source::Builtin(_) => None,
+pub fn read(
+    plugin: &Plugin,
+    registries: &[Access],
+    cache: Option<&Cache>,
+) -> Result<Component, SourceError> {
+    let mut source = plugin.source.clone();
+    let stamp = match &source {
         Source::File(path) => Stamp::of(path),
+        Source::Builtin(_) | Source::Oci(_) => None,
     };
-    let wasm = match &plugin.source {
+    let wasm = match &mut source {
         Source::Builtin(name) => Cow::Borrowed(builtin(name).ok_or(SourceError::Unknown)?),
-        Source::File(path) => {
-            let name = || path.display().to_string();
-            let failed = |source| SourceError::Read { path: name(), source };
-            if std::fs::metadata(path).map_err(failed)?.len() > MAX_BYTES {
-                return Err(SourceError::TooLarge { path: name() });
-            }
-            Cow::Owned(std::fs::read(path).map_err(failed)?)
+        Source::File(path) => Cow::Owned(file(path)?),
+        Source::Oci(reference) => {
+            let package = oci::pull(reference, &access(reference, registries), cache)?;
+            reference.digest = Some(package.digest);
+            Cow::Owned(package.wasm)
         }
     };
     if let Some(expected) = plugin.sha256 {
@@ -92,7 +103,21 @@ pub fn read(plugin: &Plugin) -> Result<Component, SourceError> {
             return Err(SourceError::Digest { expected: hex(&expected), found: hex(&found) });
         }
     }
-    Ok(Component { wasm, stamp })
+    Ok(Component { wasm, source, stamp })
+}
+
+fn file(path: &Path) -> Result<Vec<u8>, SourceError> {
+    let name = || path.display().to_string();
+    let failed = |source| SourceError::Read { path: name(), source };
+    if std::fs::metadata(path).map_err(failed)?.len() > MAX_BYTES {
+        return Err(SourceError::TooLarge { path: name() });
+    }
+    std::fs::read(path).map_err(failed)
+}
+
+fn access(reference: &Reference, registries: &[Access]) -> Access {
+    let configured = registries.iter().find(|access| access.host == reference.registry);
+    configured.cloned().unwrap_or_else(|| Access::to(&reference.registry))
 }
 
 /// The embedded component of a name.

@@ -48,6 +48,14 @@ pub(crate) fn install(
     Ok(tracing::subscriber::set_global_default(subscriber).is_ok().then_some(guard))
 }
 
+/// Installs a subscriber for commands that serve nothing: what `directives` let through is written to standard error as it
+/// happens, without time and target. When there is a subscriber already it stays.
+pub(crate) fn install_plain(directives: &str) {
+    if let Ok(filter) = self::directives(directives) {
+        let _ = tracing::subscriber::set_global_default(registry().with(filter).with(Plain));
+    }
+}
+
 /// Parses a level, or directives by target as in `info,weir::upstream=debug`.
 ///
 /// # Errors
@@ -84,6 +92,20 @@ impl<S: Subscriber> Layer<S> for Log {
         }
         event.record(&mut Fields(&mut line));
         self.writer.line(&line.finish());
+    }
+}
+
+struct Plain;
+
+impl<S: Subscriber> Layer<S> for Plain {
+    fn on_event(&self, event: &Event<'_>, _context: Context<'_, S>) {
+        let mut message = Message::default();
+        event.record(&mut message);
+        let mut line = Line::new(LogFormat::Text);
+        line.bare(message.0.as_bytes());
+        event.record(&mut Fields(&mut line));
+        // Nothing is left to tell it to when standard error is closed.
+        let _ = io::Write::write_all(&mut io::stderr(), &line.finish());
     }
 }
 

@@ -110,11 +110,13 @@ impl Check<'_> {
     pub(super) fn plugin(&mut self, path: &str, plugin: file::Plugin) -> Plugin {
         let source = match plugin.source.0 {
             Source::File(file) => Source::File(self.base.join(file)),
-            builtin @ Source::Builtin(_) => builtin,
+            other @ (Source::Builtin(_) | Source::Oci(_)) => other,
         };
         let sha256 = plugin.sha256.map(|digest| digest.0);
-        if let Source::File(file) = &source {
-            self.component(path, file, sha256);
+        match &source {
+            Source::File(file) => self.component(path, file, sha256),
+            Source::Oci(reference) if reference.digest.is_none() => self.tag(path, reference),
+            Source::Oci(_) | Source::Builtin(_) => {}
         }
         Plugin {
             name: plugin.name.0,

@@ -6,7 +6,6 @@ use std::time::{Instant, SystemTime};
 use serde_json::{Value, json};
 
 use super::Slot;
-use crate::config;
 use crate::plugins::generation::Generation;
 use crate::plugins::trial::{Mode, Trial, WHOLE};
 
@@ -22,16 +21,12 @@ impl Slot {
             Some(_) => "canary",
             None => "serving",
         };
-        let source = match &self.source {
-            config::Source::Builtin(name) => format!("builtin:{name}"),
-            config::Source::File(path) => format!("file:{}", path.display()),
-        };
         let schema = serde_json::from_str(&manifest.config_schema).unwrap_or(Value::Null);
         json!({
             "name": &*self.name,
             "world": serving.plugin.kind().world(),
             "state": state,
-            "source": source,
+            "source": self.source.to_string(),
             "generation": generation_status(serving),
             "trial": lanes.trial.as_ref().map(|trial| json!({
                 "generation": generation_status(&trial.generation),
