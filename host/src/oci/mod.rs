@@ -1,7 +1,7 @@
 //! Plugins as packages in OCI registries: pulled, kept on disk, checked against their signatures, and pushed.
 //!
-//! A [`Reference`] names a package, an [`Access`] says how its registry is reached and whose signatures count, [`pull`] and
-//! [`push`] move components. A package is an OCI artifact of the WebAssembly layout: one manifest, one configuration, one
+//! A [`Reference`] names a package, an [`Access`] says how its registry is reached and whose signatures count, [`pull()`] and
+//! [`push()`] move components. A package is an OCI artifact of the WebAssembly layout: one manifest, one configuration, one
 //! layer `application/wasm`. `registry` speaks the distribution protocol, `manifest` reads and writes what is stored by it,
 //! [`cache`] keeps what was pulled, [`signature`] is cosign's. Nothing here knows a configuration file or runs a component,
 //! and nothing that a registry says is believed without its digest.

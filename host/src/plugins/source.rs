@@ -33,7 +33,7 @@ pub enum SourceError {
     },
     /// The package could not be had.
     #[error(transparent)]
-    Package(#[from] OciError),
+    Package(Box<OciError>),
     /// The component is not the one that the configuration pins.
     #[error("sha256 is {found}, not {expected} as configured")]
     Digest {
@@ -92,7 +92,8 @@ pub fn read(
         Source::Builtin(name) => Cow::Borrowed(builtin(name).ok_or(SourceError::Unknown)?),
         Source::File(path) => Cow::Owned(file(path)?),
         Source::Oci(reference) => {
-            let package = oci::pull(reference, &access(reference, registries), cache)?;
+            let package = oci::pull(reference, &access(reference, registries), cache)
+                .map_err(|error| SourceError::Package(Box::new(error)))?;
             reference.digest = Some(package.digest);
             Cow::Owned(package.wasm)
         }
