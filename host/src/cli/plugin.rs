@@ -1,15 +1,17 @@
 //! `weir plugin …`: write, build, try, publish and swap plugins.
 
 mod package;
+#[cfg(feature = "authoring")]
 mod project;
 mod running;
+#[cfg(feature = "authoring")]
 mod trial;
 
 use std::fs;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
-use clap::{Args, Subcommand, ValueEnum};
+use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 use weir_runtime::{Engine, Environment, Kind, Limits, Plugin, PluginError};
 
@@ -19,16 +21,20 @@ use crate::plugins::source;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum PluginCommand {
+    #[cfg(feature = "authoring")]
     /// Write a project of a plugin that builds and whose test passes.
-    New(New),
+    New(project::New),
+    #[cfg(feature = "authoring")]
     /// Build the project in a folder to a component beside its manifest.
     Build {
         /// The project's folder.
         #[arg(default_value = ".")]
         folder: PathBuf,
     },
+    #[cfg(feature = "authoring")]
     /// Run a plugin's cases (YAML) in the real runtime, with a clock and randomness that repeat.
     Test(trial::Test),
+    #[cfg(feature = "authoring")]
     /// Measure calls, memory and compile time of a component.
     Bench(trial::Bench),
     /// Tell what a component is: its manifest, world, imports, needs and the limits that it gets by default.
@@ -84,48 +90,6 @@ pub(super) enum PluginCommand {
     },
 }
 
-#[derive(Debug, Args)]
-pub(super) struct New {
-    /// The project's name, and its folder's.
-    name: PathBuf,
-    /// The language.
-    #[arg(long, value_enum, default_value_t = Language::Rust)]
-    lang: Language,
-    /// What it is to be.
-    #[arg(long, value_enum, default_value_t = NewKind::Filter)]
-    kind: NewKind,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Language {
-    /// With weir-sdk.
-    Rust,
-    /// With clang and wasi-libc.
-    C,
-    /// C++, with clang and libc++.
-    Cpp,
-    /// With Zig's own compiler.
-    Zig,
-    /// With Go's own compiler.
-    Go,
-    /// JavaScript, run by QuickJS.
-    Js,
-    /// TypeScript, run by QuickJS.
-    Ts,
-    /// Run by CPython.
-    Python,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum NewKind {
-    /// Chooses endpoints.
-    Balancer,
-    /// Looks at requests and responses.
-    Filter,
-    /// A filter that also sees bodies.
-    BodyFilter,
-}
-
 /// How to reach a running Weir.
 #[derive(Debug, Args)]
 pub(super) struct Admin {
@@ -161,9 +125,13 @@ pub(super) enum PluginCliError {
 
 pub(super) fn execute(command: PluginCommand) -> Result<(), PluginCliError> {
     match command {
+        #[cfg(feature = "authoring")]
         PluginCommand::New(new) => project::write(&new.name, new.lang, new.kind),
+        #[cfg(feature = "authoring")]
         PluginCommand::Build { folder } => project::build(&folder).map(drop),
+        #[cfg(feature = "authoring")]
         PluginCommand::Test(test) => trial::test(&test),
+        #[cfg(feature = "authoring")]
         PluginCommand::Bench(bench) => trial::bench(&bench),
         PluginCommand::Inspect { component, reference: true, .. } => {
             print(&plugin_keys(&schema(&load(&component, &read(&component)?)?)))

@@ -3,9 +3,53 @@
 mod guest;
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use super::{Language, NewKind, PluginCliError, print, progress};
+use clap::{Args, ValueEnum};
+
+use super::{PluginCliError, print, progress};
+
+#[derive(Debug, Args)]
+pub(super) struct New {
+    /// The project's name, and its folder's.
+    pub(super) name: PathBuf,
+    /// The language.
+    #[arg(long, value_enum, default_value_t = Language::Rust)]
+    pub(super) lang: Language,
+    /// What it is to be.
+    #[arg(long, value_enum, default_value_t = NewKind::Filter)]
+    pub(super) kind: NewKind,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum Language {
+    /// With weir-sdk.
+    Rust,
+    /// With clang and wasi-libc.
+    C,
+    /// C++, with clang and libc++.
+    Cpp,
+    /// With Zig's own compiler.
+    Zig,
+    /// With Go's own compiler.
+    Go,
+    /// JavaScript, run by QuickJS.
+    Js,
+    /// TypeScript, run by QuickJS.
+    Ts,
+    /// Run by CPython.
+    Python,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum NewKind {
+    /// Chooses endpoints.
+    Balancer,
+    /// Looks at requests and responses.
+    Filter,
+    /// A filter that also sees bodies.
+    BodyFilter,
+}
 
 /// Writes a project into a folder that is not there yet, or empty.
 pub(super) fn write(

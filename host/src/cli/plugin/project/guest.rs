@@ -1,7 +1,8 @@
 //! What `weir plugin new` writes in languages other than Rust.
 
 use super::{BALANCER_CASES, FILTER_CASES};
-use crate::cli::plugin::{Language, NewKind, PluginCliError};
+use super::{Language, NewKind};
+use crate::cli::plugin::PluginCliError;
 
 /// Files by their paths, with `@NAME@` and the like still in them.
 pub(super) type Files = Vec<(&'static str, String)>;
