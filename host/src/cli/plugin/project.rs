@@ -10,7 +10,7 @@ use clap::{Args, ValueEnum};
 use super::{PluginCliError, print, progress};
 
 #[derive(Debug, Args)]
-pub(super) struct New {
+pub(in crate::cli) struct New {
     /// The project's name, and its folder's.
     pub(super) name: PathBuf,
     /// The language.
@@ -22,7 +22,7 @@ pub(super) struct New {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(super) enum Language {
+pub(in crate::cli) enum Language {
     /// With weir-sdk.
     Rust,
     /// With clang and wasi-libc.
@@ -42,7 +42,7 @@ pub(super) enum Language {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(super) enum NewKind {
+pub(in crate::cli) enum NewKind {
     /// Chooses endpoints.
     Balancer,
     /// Looks at requests and responses.
