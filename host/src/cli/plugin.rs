@@ -1,10 +1,8 @@
 //! `weir plugin …`: write, build, try, publish and swap plugins.
 
 mod package;
-#[cfg(feature = "authoring")]
 mod project;
 mod running;
-#[cfg(feature = "authoring")]
 mod trial;
 
 use std::fs;
@@ -21,20 +19,16 @@ use crate::plugins::source;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum PluginCommand {
-    #[cfg(feature = "authoring")]
     /// Write a project of a plugin that builds and whose test passes.
     New(project::New),
-    #[cfg(feature = "authoring")]
     /// Build the project in a folder to a component beside its manifest.
     Build {
         /// The project's folder.
         #[arg(default_value = ".")]
         folder: PathBuf,
     },
-    #[cfg(feature = "authoring")]
     /// Run a plugin's cases (YAML) in the real runtime, with a clock and randomness that repeat.
     Test(trial::Test),
-    #[cfg(feature = "authoring")]
     /// Measure calls, memory and compile time of a component.
     Bench(trial::Bench),
     /// Tell what a component is: its manifest, world, imports, needs and the limits that it gets by default.
@@ -125,13 +119,9 @@ pub(super) enum PluginCliError {
 
 pub(super) fn execute(command: PluginCommand) -> Result<(), PluginCliError> {
     match command {
-        #[cfg(feature = "authoring")]
         PluginCommand::New(new) => project::write(&new.name, new.lang, new.kind),
-        #[cfg(feature = "authoring")]
         PluginCommand::Build { folder } => project::build(&folder).map(drop),
-        #[cfg(feature = "authoring")]
         PluginCommand::Test(test) => trial::test(&test),
-        #[cfg(feature = "authoring")]
         PluginCommand::Bench(bench) => trial::bench(&bench),
         PluginCommand::Inspect { component, reference: true, .. } => {
             print(&plugin_keys(&schema(&load(&component, &read(&component)?)?)))
