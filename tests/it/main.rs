@@ -16,6 +16,7 @@ mod balance;
 mod cancel;
 mod cli;
 mod clients;
+mod components;
 mod differential;
 mod errors;
 mod filters;
