@@ -288,7 +288,7 @@ impl Worker {
     async fn serve(self, started: &SyncSender<io::Result<()>>) {
         let close = self.close.clone();
         let tasks = Tasks::new(self.drain, self.close);
-        let proxy = Rc::new(Proxy::new(self.state, self.telemetry));
+        let proxy = Rc::new(Proxy::new(self.state, self.telemetry, tasks.clone()));
         for (sockets, edge) in self.sockets.into_iter().zip(self.edges) {
             if let Err(error) = listen::serve(sockets, &edge, &proxy, &tasks) {
                 drop(started.send(Err(error)));

@@ -17,6 +17,7 @@ mod builtins;
 mod cancel;
 mod cli;
 mod clients;
+mod components;
 mod differential;
 mod errors;
 mod examples;

@@ -15,6 +15,13 @@ pub(crate) fn guest(name: &str) -> PathBuf {
     path
 }
 
+/// A component of `tests/components`, built by `make guests`.
+pub(crate) fn component(name: &str) -> PathBuf {
+    let path = root().join(format!("tests/components/target/dist/{name}.wasm"));
+    assert!(path.exists(), "no {}: run `make guests`", path.display());
+    path
+}
+
 /// A built-in plugin as a file: from where `WEIR_PLUGINS` says that `make test` has built them anew, or as committed.
 pub(crate) fn builtin(name: &str) -> PathBuf {
     fresh_builtin(name)

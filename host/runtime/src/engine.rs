@@ -1,7 +1,7 @@
 //! [`Engine`]: how components are compiled and where their instances live, and the clock that bounds their calls.
 
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use wasmtime::{
     Cache, CacheConfig, Config, Enabled, InstanceAllocationStrategy, PoolingAllocationConfig,
@@ -9,6 +9,7 @@ use wasmtime::{
 
 use crate::clock::{Clock, Running};
 use crate::error::PluginError;
+use crate::service;
 
 /// Compiles plugins and holds the memory that their instances live in. Cloning is cheap and shares it.
 ///
@@ -28,7 +29,7 @@ impl Engine {
     ///
     /// [`PluginError::Engine`] on a machine that the compiler cannot work for, or with no thread to be had.
     pub fn new() -> Result<Engine, PluginError> {
-        Engine::build(None)
+        Engine::build(None, config)
     }
 
     /// Starts an engine that keeps compiled code in `directory`, up to 1 GiB, keyed by the component's digest, the
@@ -42,16 +43,29 @@ impl Engine {
         let mut cache = CacheConfig::new();
         cache.with_directory(directory).with_files_total_size_soft_limit(CACHE);
         match Cache::new(cache) {
-            Ok(cache) => Engine::build(Some(cache)),
+            Ok(cache) => Engine::build(Some(cache), config),
             Err(error) => {
                 let directory = directory.display();
                 tracing::info!(%directory, error = format!("{error:#}"), "no cache of compiled code");
-                Engine::build(None)
+                Engine::build(None, config)
             }
         }
     }
 
-    fn build(cache: Option<Cache>) -> Result<Engine, PluginError> {
+    /// The engine that standard components run on, with the same cache; started when the first of them is loaded.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Engine::new`].
+    pub(crate) fn standard(&self) -> Result<Engine, PluginError> {
+        if let Some(engine) = self.shared.standard.get() {
+            return Ok(engine.clone());
+        }
+        let engine = Engine::build(self.shared.cache.clone(), service::config)?;
+        Ok(self.shared.standard.get_or_init(|| engine).clone())
+    }
+
+    fn build(cache: Option<Cache>, config: fn() -> Config) -> Result<Engine, PluginError> {
         let pooled =
             wasmtime::Engine::new(config().cache(cache.clone()).allocation_strategy(pool()));
         let engine = pooled.or_else(|error| {
@@ -59,9 +73,9 @@ impl Engine {
                 error = format!("{error:#}"),
                 "no address space for a pool of plugin instances; each gets its own memory"
             );
-            wasmtime::Engine::new(unpooled().cache(cache))
+            wasmtime::Engine::new(unpooled(config).cache(cache.clone()))
         });
-        Engine::start(engine)
+        Engine::start(engine, cache)
     }
 
     /// Compiles and links with this.
@@ -75,17 +89,23 @@ impl Engine {
         self.shared.clock.run()
     }
 
-    fn start(engine: wasmtime::Result<wasmtime::Engine>) -> Result<Engine, PluginError> {
+    fn start(
+        engine: wasmtime::Result<wasmtime::Engine>,
+        cache: Option<Cache>,
+    ) -> Result<Engine, PluginError> {
         let engine = engine.map_err(|error| PluginError::Engine(error.into_boxed_dyn_error()))?;
         let clock =
             Clock::start(engine.weak()).map_err(|error| PluginError::Engine(Box::new(error)))?;
-        Ok(Engine { shared: Arc::new(Shared { engine, clock }) })
+        let standard = OnceLock::new();
+        Ok(Engine { shared: Arc::new(Shared { engine, clock, cache, standard }) })
     }
 }
 
 struct Shared {
     engine: wasmtime::Engine,
     clock: Clock,
+    cache: Option<Cache>,
+    standard: OnceLock<Engine>,
 }
 
 fn config() -> Config {
@@ -117,7 +137,7 @@ fn pool() -> InstanceAllocationStrategy {
 }
 
 /// Memories of their size and no more: what a limited address space can hold.
-fn unpooled() -> Config {
+fn unpooled(config: fn() -> Config) -> Config {
     let mut config = config();
     config
         .allocation_strategy(InstanceAllocationStrategy::OnDemand)
@@ -147,7 +167,7 @@ const KEPT: usize = 64 << 10;
 const CACHE: u64 = 1 << 30;
 
 /// Stack of guest code. Workers have 2 MiB, of which this leaves the larger part to the host.
-const WASM_STACK: usize = 512 << 10;
+pub(crate) const WASM_STACK: usize = 512 << 10;
 
 #[cfg(test)]
 mod tests {
@@ -166,6 +186,6 @@ mod tests {
 
     #[test]
     fn an_engine_starts_without_a_pool() {
-        Engine::start(wasmtime::Engine::new(&unpooled())).unwrap();
+        Engine::start(wasmtime::Engine::new(&unpooled(config)), None).unwrap();
     }
 }

@@ -57,6 +57,14 @@ pub enum PluginError {
         /// Its limit.
         limit: Duration,
     },
+    /// A standard component answered with an error in place of a response.
+    #[error("plugin {plugin} answered with an error: {code}")]
+    Answered {
+        /// The plugin's name in the configuration.
+        plugin: Arc<str>,
+        /// The error of `wasi:http`.
+        code: String,
+    },
     /// It crashed: a trap, too deep a recursion, or a result that is no value of its type.
     #[error("plugin {plugin}: {call} trapped: {reason}")]
     Trap {
@@ -73,7 +81,8 @@ pub enum PluginError {
 }
 
 impl PluginError {
-    /// One word for metrics and logs: `engine`, `invalid`, `memory`, `refused`, `timeout` or `trap`.
+    /// One word for metrics and logs: `engine`, `error`, `invalid`, `memory`, `refused`, `timeout` or
+    /// `trap`.
     pub fn kind(&self) -> &'static str {
         match self {
             PluginError::Engine(_) => "engine",
@@ -81,6 +90,7 @@ impl PluginError {
             PluginError::Memory { .. } => "memory",
             PluginError::Refused { .. } => "refused",
             PluginError::Timeout { .. } => "timeout",
+            PluginError::Answered { .. } => "error",
             PluginError::Trap { .. } => "trap",
         }
     }

@@ -34,7 +34,7 @@ impl Plugin {
                 let needs = sandbox.set_up("configure", |s| guest.call_configure(s, config))?;
                 (Guest::WithBodies(guest), needs)
             }
-            World::Balancer(_) => return Err(self.is_no(Kind::Filter)),
+            World::Balancer(_) | World::Standard(_) => return Err(self.is_no(Kind::Filter)),
         };
         let filtering::FilterNeeds { on_request, on_response, inputs, response_inputs } =
             needs.map_err(|message| self.refused(message))?;

@@ -20,6 +20,8 @@ mod imports;
 mod instance;
 mod limits;
 mod plugin;
+#[cfg_attr(not(feature = "wasi-http"), path = "service/absent.rs")]
+pub mod service;
 mod state;
 
 pub use balancer::{BalancerInstance, Endpoint, Needs, Outcome, Pick, TRIED};

@@ -10,6 +10,7 @@ use crate::environment::Environment;
 use crate::error::PluginError;
 use crate::instance::{Sandbox, State};
 use crate::limits::Limits;
+use crate::service::{self, Handler, Service};
 
 /// A plugin: compiled, its world known, its manifest read. Cloning shares it; workers make their instances from it with
 /// [`Plugin::balancer`] or [`Plugin::filter`].
@@ -29,6 +30,8 @@ pub(crate) enum World {
     Balancer(balancer::BalancerPre<State>),
     Filter(filter::FilterPre<State>),
     BodyFilter(body_filter::BodyFilterPre<State>),
+    /// A standard component.
+    Standard(Service),
 }
 
 /// What a plugin can be used as.
@@ -40,6 +43,12 @@ pub enum Kind {
     Filter,
     /// World `body-filter`: a filter that also sees bodies.
     BodyFilter,
+    /// `wasi:http/service` of 0.3: a route's `component`.
+    Service,
+    /// `wasi:http/middleware` of 0.3: one of a route's `filters`.
+    Middleware,
+    /// `wasi:http/proxy` of 0.2: a route's `component`.
+    Proxy,
 }
 
 impl Kind {
@@ -49,13 +58,22 @@ impl Kind {
             Kind::Balancer => "balancer",
             Kind::Filter => "filter",
             Kind::BodyFilter => "body-filter",
+            Kind::Service => "wasi:http/service",
+            Kind::Middleware => "wasi:http/middleware",
+            Kind::Proxy => "wasi:http/proxy",
         }
+    }
+
+    /// Whether it is a standard component, and not of one of Weir's own worlds.
+    pub fn is_standard(self) -> bool {
+        matches!(self, Kind::Service | Kind::Middleware | Kind::Proxy)
     }
 }
 
 impl Plugin {
     /// Compiles a component, finds its world and calls `describe`; `name` is what logs and errors call it. Takes time:
     /// about 0.1 s for a small component, seconds for one that brings an interpreter, unless the engine's cache has it.
+    /// A standard component is not run for that: it has nothing to tell of itself.
     ///
     /// # Errors
     ///
@@ -69,6 +87,14 @@ impl Plugin {
         environment: &Environment,
     ) -> Result<Plugin, PluginError> {
         let name: Arc<str> = name.into();
+        check_bytes(&name, wasm)?;
+        if let Some(kind) = service::standard(wasm) {
+            let service = Service::load(engine, &name, wasm, kind, limits, environment)?;
+            let manifest = Arc::new(Manifest::standard(kind));
+            let (engine, environment) = (engine.clone(), environment.clone());
+            let world = World::Standard(service);
+            return Ok(Plugin { engine, name, limits, environment, world, manifest });
+        }
         let world = link(engine, &name, wasm)?;
         let mut sandbox = Sandbox::new(engine, &name, limits, environment);
         let manifest = match &world {
@@ -83,6 +109,9 @@ impl Plugin {
             World::BodyFilter(world) => {
                 let guest = sandbox.set_up("instantiate", |store| world.instantiate(store))?;
                 sandbox.set_up("describe", |store| guest.call_describe(store))
+            }
+            World::Standard(_) => {
+                return Err(PluginError::invalid(&name, "it is a standard component"));
             }
         };
         let manifest = Arc::new(Manifest::check(&name, manifest?)?);
@@ -101,6 +130,7 @@ impl Plugin {
             World::Balancer(_) => Kind::Balancer,
             World::Filter(_) => Kind::Filter,
             World::BodyFilter(_) => Kind::BodyFilter,
+            World::Standard(service) => service.kind(),
         }
     }
 
@@ -125,9 +155,18 @@ impl Plugin {
         Plugin { environment, ..self.clone() }
     }
 
+    /// A standard component, with what it reads as `wasi:config`; `None` for a plugin of Weir's own worlds.
+    pub fn handler(&self, values: Vec<(String, String)>) -> Option<Handler> {
+        match &self.world {
+            World::Standard(service) => Some(service.handler(&self.environment, values)),
+            World::Balancer(_) | World::Filter(_) | World::BodyFilter(_) => None,
+        }
+    }
+
     /// The interfaces that it imports, by their full names, and those exports that the world does not know.
     pub fn interfaces(&self) -> Interfaces {
         let pre = match &self.world {
+            World::Standard(service) => return service.interfaces(),
             World::Balancer(world) => world.instance_pre(),
             World::Filter(world) => world.instance_pre(),
             World::BodyFilter(world) => world.instance_pre(),
@@ -186,6 +225,13 @@ pub struct Manifest {
 }
 
 impl Manifest {
+    /// What is known of a standard component: its world.
+    fn standard(kind: Kind) -> Manifest {
+        let (name, version) = (kind.world().to_owned(), String::new());
+        let summary = "A standard component".to_owned();
+        Manifest { name, version, summary, config_schema: String::new() }
+    }
+
     fn check(plugin: &Arc<str>, told: types::Manifest) -> Result<Manifest, PluginError> {
         let bounds = [
             ("name", &told.name, MAX_NAME),
@@ -216,7 +262,7 @@ pub(crate) fn check_inputs(plugin: &Arc<str>, inputs: &[String]) -> Result<(), P
     Err(PluginError::invalid(plugin, what))
 }
 
-fn link(engine: &Engine, plugin: &Arc<str>, wasm: &[u8]) -> Result<World, PluginError> {
+fn check_bytes(plugin: &Arc<str>, wasm: &[u8]) -> Result<(), PluginError> {
     if wasm.len() > MAX_COMPONENT {
         let what = format!("it is larger than {MAX_COMPONENT} bytes");
         return Err(PluginError::invalid(plugin, what));
@@ -225,6 +271,10 @@ fn link(engine: &Engine, plugin: &Arc<str>, wasm: &[u8]) -> Result<World, Plugin
         let what = "this is a core module, not a component; `weir plugin build` makes one of it";
         return Err(PluginError::invalid(plugin, what));
     }
+    Ok(())
+}
+
+fn link(engine: &Engine, plugin: &Arc<str>, wasm: &[u8]) -> Result<World, PluginError> {
     let unloadable = |what: &'static str| {
         move |error: wasmtime::Error| PluginError::unloadable(plugin, what, error)
     };

@@ -296,7 +296,10 @@ impl<'a> Check<'a> {
     ) {
         for (at, plugin) in plugins.iter().enumerate().take(declared) {
             let is_used = upstreams.iter().any(|upstream| upstream.balancer == at)
-                || routes.iter().any(|route| route.filters.contains(&at));
+                || routes.iter().any(|route| {
+                    route.filters.contains(&at)
+                        || matches!(route.action, super::Action::Component(of) if of == at)
+                });
             if !is_used {
                 let path = below(&item("plugins", at), "name");
                 self.warn(&path, format!("plugin \"{}\" is not used", plugin.name));

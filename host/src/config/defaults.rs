@@ -45,6 +45,21 @@ pub const HEADER_TIMEOUT: Duration = Duration::from_secs(30);
 /// Room for a JavaScript or Python runtime; the built-in balancers use 1 MiB.
 pub const PLUGIN_MEMORY: usize = 16 << 20;
 
+/// Room for the runtimes of JavaScript and Python, of which most begin with 16 MiB.
+pub const COMPONENT_MEMORY: usize = 64 << 20;
+
+/// As long as an upstream's first byte: a component waits for others as an origin does.
+pub const COMPONENT_TIME: Duration = Duration::from_secs(30);
+
+/// A hundred times what a page takes to render; guests that compute take turns, so that it holds up nobody.
+pub const COMPONENT_CPU: Duration = Duration::from_secs(1);
+
+/// With the memory of each, 8 GiB for each worker at the worst.
+pub const COMPONENT_CONCURRENCY: usize = 128;
+
+/// What a call of a plugin of Weir's own worlds may take at the most: the worker serves nothing else meanwhile.
+pub const LONGEST_CALL: Duration = Duration::from_secs(1);
+
 /// A thousand times what a call usually takes, and what one bad call may hold up its worker's other requests.
 pub const PLUGIN_TIME: Duration = Duration::from_millis(5);
 
@@ -120,12 +135,6 @@ impl Default for ListenerLimits {
     }
 }
 
-impl Default for PluginLimits {
-    fn default() -> Self {
-        Self { memory: PLUGIN_MEMORY, time: PLUGIN_TIME }
-    }
-}
-
 impl Default for Canary {
     fn default() -> Self {
         Self { share: 1.0, time: CANARY_TIME }
@@ -192,7 +201,7 @@ impl Plugin {
             config: serde_json::Value::Null,
             limits: PluginLimits::default(),
             on_failure: on_failure(),
-            reuse: reuse(),
+            reuse: None,
             upstreams: Vec::new(),
             spaces: Vec::new(),
             base: PathBuf::new(),
@@ -222,10 +231,11 @@ pub(super) fn on_failure() -> OnFailure {
     OnFailure::Closed
 }
 
-/// A fresh instance costs twenty times a call.
-pub(super) fn reuse() -> Reuse {
-    Reuse::Worker
-}
+/// For a plugin of Weir's own worlds: a fresh instance costs twenty times a call.
+pub const PLUGIN_REUSE: Reuse = Reuse::Worker;
+
+/// For a standard component, whose author counts on it: a fresh instance is a tenth of a request.
+pub const COMPONENT_REUSE: Reuse = Reuse::Request;
 
 pub(super) fn watch() -> bool {
     true

@@ -144,9 +144,10 @@ pub(super) struct Plugin {
     /// What a filter's failure means for its request. A balancer's failure never fails one: round robin takes its place.
     #[serde(default = "defaults::on_failure")]
     pub(super) on_failure: OnFailure,
-    /// How long an instance lives.
-    #[serde(default = "defaults::reuse")]
-    pub(super) reuse: Reuse,
+    /// How long an instance lives. Left out: `worker`, and `request` for a standard component.
+    #[serde(default)]
+    #[schemars(with = "Reuse")]
+    pub(super) reuse: Option<Reuse>,
     /// What the plugin can reach; nothing that is not named here.
     #[serde(default)]
     pub(super) allow: Allow,
@@ -272,12 +273,14 @@ pub(super) struct Route {
     /// Conditions; all that are given must hold. Left out: every request.
     #[serde(default, rename = "match")]
     pub(super) matcher: Match,
-    /// Plugins that requests pass in this order, and responses in reverse: the name of a plugin, or of a built-in filter
-    /// that needs no configuration (docs/filters.md has them all).
+    /// Plugins that requests pass in this order, and responses in reverse: the name of a plugin, a standard
+    /// `wasi:http/middleware` among them, or of a built-in filter that needs no configuration (docs/filters.md has them all).
     #[serde(default)]
     pub(super) filters: Vec<Text<Name>>,
-    /// Sends the request to the upstream of this name. A route has exactly one of `upstream` and `respond`.
+    /// Sends the request to the upstream of this name. A route has exactly one of `upstream`, `component` and `respond`.
     pub(super) upstream: Option<Text<Name>>,
+    /// Has the plugin of this name answer: a standard component, `wasi:http/service` or `wasi:http/proxy`.
+    pub(super) component: Option<Text<Name>>,
     /// Answers by itself.
     pub(super) respond: Option<Respond>,
 }

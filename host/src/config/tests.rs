@@ -3,8 +3,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::{
-    Action, Config, ConfigErrors, Overrides, Protocols, Retry, Source, Tls, from_text,
-    from_upstreams, load, reference, schema,
+    Action, Config, ConfigErrors, Overrides, PluginLimits, Protocols, Retry, Source, Tls, defaults,
+    from_text, from_upstreams, load, reference, schema,
 };
 use crate::oci::Credentials;
 
@@ -86,7 +86,12 @@ fn the_full_example_shows_the_defaults() {
     assert_eq!(full_listener.protocols, listener.protocols);
     assert_eq!(shown(&full.upstreams[0].timeouts), shown(&minimal.upstreams[0].timeouts));
     assert_eq!(shown(&full.upstreams[0].limits), shown(&minimal.upstreams[0].limits));
-    assert_eq!(full.plugins[0].limits, minimal.plugins[0].limits);
+    let limits = PluginLimits {
+        memory: Some(defaults::PLUGIN_MEMORY),
+        time: Some(defaults::PLUGIN_TIME),
+        ..PluginLimits::default()
+    };
+    assert_eq!(full.plugins[0].limits, limits);
     assert_eq!(shown(&full.telemetry.log), shown(&minimal.telemetry.log));
     assert_eq!((full.grace, full.workers), (minimal.grace, minimal.workers));
     let keys = keys(&schema());
@@ -210,7 +215,7 @@ routes: [{ upstream: app }]
     let config = from_text("weir.yaml", &text, base.path(), &replaced).unwrap();
     assert_eq!(config.plugins[0].source, Source::File(component));
     assert_eq!(config.plugins[0].sha256, None);
-    assert_eq!(config.plugins[0].limits.time, Duration::from_millis(7));
+    assert_eq!(config.plugins[0].limits.time, Some(Duration::from_millis(7)));
     assert_eq!(config.plugins[1].name, "new");
 
     let wrong = overrides(&[("mine", "/missing.wasm"), ("new", "file:/gone.wasm")]);

@@ -185,8 +185,8 @@ pub struct Plugin {
     pub limits: PluginLimits,
     /// What a filter's failure means for its request.
     pub on_failure: OnFailure,
-    /// How long an instance lives.
-    pub reuse: Reuse,
+    /// How long an instance lives, where it is said.
+    pub reuse: Option<Reuse>,
     /// Indexes into [`Config::upstreams`] that it may send requests to.
     pub upstreams: Vec<usize>,
     /// Spaces of the shared state that it may reach besides its own.
@@ -214,7 +214,8 @@ pub enum OnFailure {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Reuse {
-    /// One instance a worker, kept until it fails.
+    /// One instance a worker, kept until it fails. Of a standard component as many as serve at once, each kept for up to
+    /// 1,000 requests.
     Worker,
     /// A fresh one for each call, so that nothing can leak from one request to another; costs 10 µs and more.
     Request,
@@ -275,17 +276,28 @@ impl std::fmt::Display for Source {
 }
 
 /// What one instance of a plugin may take; a call that exceeds it fails and its instance is replaced.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct PluginLimits {
-    /// Linear memory and tables of one instance. There is one instance a worker and upstream.
-    #[serde(with = "As::<units::MemorySize>")]
+    /// Linear memory and tables of one instance, of which a balancer or filter has one a worker and upstream. Left out:
+    /// `16MiB`, and `64MiB` for a standard component.
+    #[serde(with = "AsOption::<units::MemorySize>")]
     #[schemars(extend("x-minimum" = "64KiB", "x-maximum" = "1GiB"))]
-    pub memory: usize,
-    /// Time of one call. The worker serves nothing else meanwhile.
-    #[serde(with = "As::<units::Duration>")]
-    #[schemars(extend("x-minimum" = "1ms", "x-maximum" = "1s"))]
-    pub time: Duration,
+    pub memory: Option<usize>,
+    /// Time of one call, in which the worker serves nothing else; at most `1s`. For a standard component, whose worker
+    /// goes on meanwhile, the time until its response begins, and then until the next piece of it. Left out: `5ms`, and
+    /// `30s` for a standard component.
+    #[serde(with = "AsOption::<units::Duration>")]
+    #[schemars(extend("x-minimum" = "1ms", "x-maximum" = "1h"))]
+    pub time: Option<Duration>,
+    /// CPU time that a standard component may take until its response begins, and then until the next piece of it. Left
+    /// out: `1s`.
+    #[serde(with = "AsOption::<units::Duration>")]
+    #[schemars(extend("x-minimum" = "1ms", "x-maximum" = "1h"))]
+    pub cpu: Option<Duration>,
+    /// Requests that a standard component serves at once on one worker; more are answered with 503. Left out: 128.
+    #[schemars(range(min = 1, max = 2_000))]
+    pub concurrency: Option<usize>,
 }
 
 /// A group of endpoints that serve the same thing.
@@ -425,6 +437,8 @@ pub enum Action {
     Upstream(usize),
     /// Answers itself.
     Respond(Respond),
+    /// Index into [`Config::plugins`]: a component answers.
+    Component(usize),
 }
 
 /// A fixed answer.

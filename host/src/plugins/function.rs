@@ -17,11 +17,13 @@ pub enum Function {
     Pick,
     /// `observe`
     Observe,
+    /// `handle`, of a standard component.
+    Handle,
 }
 
 impl Function {
     /// How many there are.
-    pub const COUNT: usize = 7;
+    pub const COUNT: usize = 8;
 
     /// Each of them.
     pub const ALL: [Self; Self::COUNT] = [
@@ -32,6 +34,7 @@ impl Function {
         Self::ResponseBody,
         Self::Pick,
         Self::Observe,
+        Self::Handle,
     ];
 
     /// Its name in WIT, and in metrics and traces.
@@ -44,6 +47,7 @@ impl Function {
             Self::ResponseBody => "on-response-body",
             Self::Pick => "pick",
             Self::Observe => "observe",
+            Self::Handle => "handle",
         }
     }
 

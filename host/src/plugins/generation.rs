@@ -6,9 +6,10 @@ use std::time::SystemTime;
 
 use weir_runtime::{Plugin, PluginError};
 
+use super::bounds::Bounds;
 use super::function::Function;
 use super::health::Health;
-use super::slot::{Configs, Role};
+use super::slot::{Configs, Prepared, Role};
 use super::tally::Tally;
 use crate::telemetry::metrics;
 
@@ -18,6 +19,8 @@ pub struct Generation {
     pub number: u64,
     /// The compiled component.
     pub plugin: Plugin,
+    /// What its instances may take.
+    pub bounds: Bounds,
     /// What its instances are configured with, secrets and all.
     configs: Configs,
     /// The component's SHA-256 in hexadecimal.
@@ -55,16 +58,11 @@ impl Failure {
 
 impl Generation {
     /// A generation that has not been called yet.
-    pub(super) fn new(
-        number: u64,
-        plugin: Plugin,
-        configs: Configs,
-        digest: String,
-        metrics: metrics::Generation,
-    ) -> Arc<Self> {
+    pub(super) fn new(number: u64, prepared: Prepared, metrics: metrics::Generation) -> Arc<Self> {
+        let Prepared { plugin, bounds, configs, digest } = prepared;
         let (health, tally) = (Health::default(), Tally::default());
         let loaded = SystemTime::now();
-        Arc::new(Self { number, plugin, configs, digest, loaded, metrics, health, tally })
+        Arc::new(Self { number, plugin, bounds, configs, digest, loaded, metrics, health, tally })
     }
 
     /// What an instance is configured with that is used so.
@@ -120,7 +118,10 @@ impl Generation {
                 "plugin failed; {consequence}"
             );
         }
-        if let Some(pause) = self.health.suffer(function) {
+        // Whoever can make one request of a component fail must not be able to shut out the others.
+        if function != Function::Handle
+            && let Some(pause) = self.health.suffer(function)
+        {
             self.metrics.quarantined.set(1);
             let function = function.name();
             tracing::warn!(

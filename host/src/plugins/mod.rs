@@ -7,7 +7,9 @@
 //! them; [`compile`] swaps a component
 //! in, `watch` those whose files changed, and ends trials.
 
+pub mod bounds;
 pub mod compile;
+pub mod component;
 pub mod function;
 pub mod generation;
 pub mod health;
@@ -30,7 +32,7 @@ use serde_json::Value;
 use tokio::sync::Notify;
 use weir_runtime::{Engine, Environment, MemoryState, PluginError};
 
-use crate::config::{self, Config, ConfigErrors, Problem};
+use crate::config::{self, Action, Config, ConfigErrors, Problem};
 use crate::oci::cache::Cache;
 use crate::telemetry::metrics::Metrics;
 use compile::Compiler;
@@ -170,6 +172,11 @@ fn uses(config: &Config, index: usize) -> Vec<Use> {
     }
     if config.routes.iter().any(|route| route.filters.contains(&index)) {
         uses.push(Use { role: Role::Filter, path: own_path.clone(), config: own.clone() });
+    }
+    let answers =
+        |route: &config::Route| matches!(route.action, Action::Component(at) if at == index);
+    if config.routes.iter().any(answers) {
+        uses.push(Use { role: Role::Component, path: own_path.clone(), config: own.clone() });
     }
     if uses.is_empty() {
         uses.push(Use { role: Role::Idle, path: own_path, config: own.clone() });

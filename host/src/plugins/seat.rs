@@ -8,6 +8,7 @@ use std::time::Instant;
 
 use weir_runtime::{FilterInstance, PluginError};
 
+use super::component;
 use super::function::Function;
 use super::generation::{Failure, Generation};
 use super::slot::{Role, Slot};
@@ -27,6 +28,8 @@ pub struct Seat {
     shape: OnceCell<Rc<Shape>>,
     functions: [OnceCell<metrics::Function>; Function::COUNT],
     calls: Cell<u32>,
+    /// Its hold of a standard component.
+    pub component: component::Hold,
 }
 
 /// What a filter asked for.
@@ -52,6 +55,7 @@ impl Seat {
             shape: OnceCell::new(),
             functions: Default::default(),
             calls: Cell::new(0),
+            component: component::Hold::default(),
         }
     }
 
@@ -93,7 +97,7 @@ impl Seat {
             let result = self.measure(function, || call(&mut running.instance))?;
             let checked = check(result).map_err(|what| PluginError::invalid(&slot.name, what))?;
             running.recount();
-            if slot.reuse == Reuse::Worker {
+            if self.generation.bounds.reuse == Reuse::Worker {
                 *self.kept.borrow_mut() = Some(running);
             }
             Ok(checked)
@@ -110,8 +114,10 @@ impl Seat {
         }
     }
 
-    fn fail(&self, slot: &Slot, function: Function, error: &PluginError) {
+    /// Notes a failed call, and what that means for its request.
+    pub fn fail(&self, slot: &Slot, function: Function, error: &PluginError) {
         let consequence = match slot.on_failure {
+            _ if function == Function::Handle => "its request gets no more of it",
             _ if self.is_on_trial.get() => "the generation before took its place for this request",
             crate::config::OnFailure::Closed => "the request is answered with 503",
             crate::config::OnFailure::Open => "the request goes on without it",
@@ -151,7 +157,8 @@ impl Seat {
         result
     }
 
-    fn function(&self, function: Function) -> &metrics::Function {
+    /// What is counted for a function.
+    pub fn function(&self, function: Function) -> &metrics::Function {
         let cell = function.of(&self.functions);
         cell.get_or_init(|| self.generation.metrics.function(function.name()))
     }

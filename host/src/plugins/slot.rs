@@ -14,15 +14,16 @@ use std::time::{Instant, SystemTime};
 use serde_json::Value;
 use tokio::sync::Notify;
 use weir_runtime::{
-    Engine, Environment, Kind, Limits, MemoryState, Plugin, PluginError, SystemServices,
+    Engine, Environment, Kind, MemoryState, Plugin, PluginError, SystemServices, service,
 };
 
+use super::bounds::Bounds;
 use super::compile::Compiler;
 use super::generation::Generation;
 use super::source::Stamp;
 use super::trial::{Mode, Terms, Trial};
-use super::{schema, secrets, source};
-use crate::config::{self, Canary, OnFailure, Reuse};
+use super::{component, schema, secrets, source};
+use crate::config::{self, Canary, OnFailure, PluginLimits, Reuse};
 use crate::proxy::input::{Inputs, ResponseInputs};
 use crate::telemetry::metrics::{self, Swap};
 
@@ -32,8 +33,6 @@ pub struct Slot {
     pub name: Arc<str>,
     /// What a filter's failure means.
     pub on_failure: OnFailure,
-    /// How long an instance lives.
-    pub reuse: Reuse,
     /// Indexes of the upstreams that it may reach.
     pub upstreams: Vec<usize>,
     /// What is counted for it.
@@ -53,7 +52,8 @@ pub struct Slot {
     /// What relative paths in them are below.
     base: PathBuf,
     engine: Engine,
-    limits: Limits,
+    /// What the configuration says of limits and of instances' lives.
+    given: Given,
     environment: Environment,
     lanes: Mutex<Lanes>,
     /// Moves with every change of any slot; what workers compare.
@@ -80,6 +80,8 @@ pub enum Role {
     Balancer(usize),
     /// One of a route's filters.
     Filter,
+    /// A route's component.
+    Component,
     /// Nothing yet: any world will do, and its configuration is not tried.
     Idle,
 }
@@ -111,13 +113,19 @@ pub enum LoadError {
     #[error(transparent)]
     Plugin(#[from] PluginError),
     /// It is of another world than the configuration needs.
-    #[error("it is of the world {is}, and the configuration uses it as a {wanted}")]
+    #[error("it is of the world {}, and the configuration uses it as a {wanted}{}", .is.world(), advice(*.is))]
     World {
-        /// Its world.
-        is: &'static str,
+        /// What it is.
+        is: Kind,
         /// What it is used as.
         wanted: &'static str,
     },
+    /// Its limits are none for what it is.
+    #[error("{0}")]
+    Limits(String),
+    /// It cannot run in the shadow.
+    #[error("a standard component does not run in the shadow: it would do everything twice")]
+    Shadow,
     /// Its JSON Schema is none.
     #[error("its config-schema is no JSON Schema: {0}")]
     Schema(String),
@@ -127,6 +135,15 @@ pub enum LoadError {
     /// It asks for an input that there is not.
     #[error("{0}")]
     Input(String),
+}
+
+/// What a component that is used wrongly can be used as.
+fn advice(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Service | Kind::Proxy => "; name it as a route's `component`",
+        Kind::Middleware => "; it needs a handler after it: name it in the `filters` of a route",
+        Kind::Balancer | Kind::Filter | Kind::BodyFilter => "",
+    }
 }
 
 fn faults(faults: &[(String, String)]) -> String {
@@ -148,11 +165,15 @@ pub struct Shared {
     pub compiler: Compiler,
 }
 
+/// What the configuration says of limits and of instances' lives.
+type Given = (PluginLimits, Option<Reuse>);
+
 /// A component that was loaded and tried, and is not in use yet.
 pub struct Prepared {
-    plugin: Plugin,
-    configs: Configs,
-    digest: String,
+    pub(super) plugin: Plugin,
+    pub(super) bounds: Bounds,
+    pub(super) configs: Configs,
+    pub(super) digest: String,
 }
 
 /// Configurations as plugins get them, JSON text, by what a plugin is used as.
@@ -172,20 +193,18 @@ impl Slot {
         metrics: metrics::Plugin,
     ) -> Result<Self, LoadError> {
         let name: Arc<str> = plugin.name.as_str().into();
-        let limits = Limits { memory: plugin.limits.memory, time: plugin.limits.time };
+        let given = (plugin.limits, plugin.reuse);
         let wasm = &component.wasm;
         let base = &plugin.base;
-        let (loaded, configs) =
-            load(&shared.engine, &name, wasm, limits, (&uses, base), environment.clone())?;
-        let digest = source::digest(wasm);
-        let first = Generation::new(1, loaded, configs, digest, metrics.generation(1));
+        let prepared =
+            load(&shared.engine, &name, wasm, given, (&uses, base), environment.clone())?;
+        let first = Generation::new(1, prepared, metrics.generation(1));
         metrics.generation.set(1);
         let lanes =
             Lanes { serving: first, trial: None, previous: None, last_number: 1, last: None };
         Ok(Self {
             name,
             on_failure: plugin.on_failure,
-            reuse: plugin.reuse,
             upstreams: plugin.upstreams.clone(),
             metrics,
             canary: plugin.canary,
@@ -196,7 +215,7 @@ impl Slot {
             uses,
             base: plugin.base.clone(),
             engine: shared.engine.clone(),
-            limits,
+            given,
             environment,
             lanes: Mutex::new(lanes),
             version: Arc::clone(&shared.version),
@@ -222,9 +241,10 @@ impl Slot {
             Mode::Shadow => scratch(&self.environment),
         };
         let uses = (&self.uses[..], &*self.base);
-        let (plugin, configs) =
-            load(&self.engine, &self.name, wasm, self.limits, uses, environment)?;
-        Ok(Prepared { plugin, configs, digest: source::digest(wasm) })
+        if mode == Mode::Shadow && service::standard(wasm).is_some() {
+            return Err(LoadError::Shadow);
+        }
+        load(&self.engine, &self.name, wasm, self.given, uses, environment)
     }
 
     /// Notes that a component was not taken.
@@ -237,12 +257,11 @@ impl Slot {
     /// Puts a generation on trial. A trial that runs ends: if it has served for some while without a failure its
     /// generation takes over, else it goes.
     pub fn install(&self, prepared: Prepared, terms: Terms) -> Arc<Generation> {
-        let Prepared { plugin, configs, digest } = prepared;
         let mut lanes = self.lanes();
         lanes.last_number += 1;
         let number = lanes.last_number;
         let metrics = self.metrics.generation(number);
-        let generation = Generation::new(number, plugin, configs, digest, metrics);
+        let generation = Generation::new(number, prepared, metrics);
         if let Some(before) = lanes.trial.take() {
             let is_proven = before.generation.tally.is_proven() && before.mode != Mode::Shadow;
             let (outcome, reason) = match before.fault(&lanes.serving) {
@@ -354,13 +373,15 @@ fn load(
     engine: &Engine,
     name: &str,
     wasm: &[u8],
-    limits: Limits,
+    (limits, reuse): Given,
     (uses, base): (&[Use], &Path),
     environment: Environment,
-) -> Result<(Plugin, Configs), LoadError> {
-    let plugin = Plugin::load(engine, name, wasm, limits, &scratch(&environment))?;
+) -> Result<Prepared, LoadError> {
+    let bounds = Bounds::of(wasm, &limits, reuse).map_err(LoadError::Limits)?;
+    let plugin = Plugin::load(engine, name, wasm, bounds.limits, &scratch(&environment))?;
     let configs = try_out(&plugin, uses, base)?;
-    Ok((plugin.with_environment(environment), configs))
+    let plugin = plugin.with_environment(environment);
+    Ok(Prepared { plugin, bounds, configs, digest: source::digest(wasm) })
 }
 
 /// An environment like another, with a state of its own and counters that go nowhere.
@@ -374,12 +395,19 @@ fn try_out(plugin: &Plugin, uses: &[Use], base: &Path) -> Result<Configs, LoadEr
     for wanted in uses {
         let is_fit = match wanted.role {
             Role::Balancer(_) => plugin.kind() == Kind::Balancer,
-            Role::Filter => plugin.kind() != Kind::Balancer,
+            Role::Filter => {
+                matches!(plugin.kind(), Kind::Filter | Kind::BodyFilter | Kind::Middleware)
+            }
+            Role::Component => matches!(plugin.kind(), Kind::Service | Kind::Proxy),
             Role::Idle => continue,
         };
         if !is_fit {
-            let role = if wanted.role == Role::Filter { "filter" } else { "balancer" };
-            return Err(LoadError::World { is: plugin.kind().world(), wanted: role });
+            let wanted = match wanted.role {
+                Role::Filter => "filter",
+                Role::Component => "component",
+                Role::Balancer(_) | Role::Idle => "balancer",
+            };
+            return Err(LoadError::World { is: plugin.kind(), wanted });
         }
         let place = |fault: schema::Fault| (wanted.path.clone() + &fault.path, fault.message);
         let misplaced = |faults: Vec<_>| LoadError::Config(faults.into_iter().map(place).collect());
@@ -389,7 +417,10 @@ fn try_out(plugin: &Plugin, uses: &[Use], base: &Path) -> Result<Configs, LoadEr
             return Err(misplaced(faults));
         }
         let config = text(&secrets::reveal(schema, &wanted.config, base).map_err(misplaced)?);
-        if matches!(wanted.role, Role::Balancer(_)) {
+        if plugin.kind().is_standard() {
+            let faults = |message| LoadError::Config(vec![(wanted.path.clone(), message)]);
+            component::values(&config).map_err(faults)?;
+        } else if matches!(wanted.role, Role::Balancer(_)) {
             let instance = plugin.balancer(&config)?;
             Inputs::parse(&instance.needs().inputs).map_err(LoadError::Input)?;
         } else {

@@ -19,6 +19,7 @@ pub struct View {
 }
 
 /// The view that a request keeps, and its luck.
+#[derive(Clone)]
 pub struct Pinned {
     view: Rc<View>,
     /// From 0 to 9,999: which side of a canary it is on, the same for every plugin that it meets.

@@ -27,6 +27,9 @@ pub enum ProxyError {
     /// A filter failed, and its plugin is closed on failure; its name, and how.
     #[error("plugin {0} failed: {1}")]
     Filter(Arc<str>, &'static str),
+    /// A component took too long; its name.
+    #[error("component {0} took too long")]
+    ComponentTimeout(Arc<str>),
     /// A response's header section is too large with what filters added.
     #[error("header section of the response is too large with what filters added")]
     ResponseTooLarge,
@@ -138,18 +141,20 @@ impl ProxyError {
             Self::Connect { .. } | Self::Exchange(_) | Self::ResponseTooLarge => {
                 StatusCode::BAD_GATEWAY
             }
-            Self::ConnectTimeout { .. } | Self::FirstByteTimeout | Self::TotalTimeout => {
-                StatusCode::GATEWAY_TIMEOUT
-            }
+            Self::ConnectTimeout { .. }
+            | Self::FirstByteTimeout
+            | Self::TotalTimeout
+            | Self::ComponentTimeout(_) => StatusCode::GATEWAY_TIMEOUT,
         }
     }
 
     /// Who is at fault.
     pub fn side(&self) -> Side {
         match self {
-            Self::Filter(..) | Self::Declined(_) | Self::RequestBody(Failure::Filter) => {
-                Side::Plugin
-            }
+            Self::Filter(..)
+            | Self::Declined(_)
+            | Self::ComponentTimeout(_)
+            | Self::RequestBody(Failure::Filter) => Side::Plugin,
             Self::Malformed(_)
             | Self::HeadersTooLarge
             | Self::NotImplemented(_)
@@ -175,6 +180,7 @@ impl ProxyError {
                 Failure::Filter => "body_filter",
             },
             Self::Filter(_, kind) => kind,
+            Self::ComponentTimeout(_) => "timeout",
             Self::ResponseTooLarge => "response_headers_too_large",
             Self::NoRoute => "no_route",
             Self::NoEndpoint(_) => "no_endpoint",

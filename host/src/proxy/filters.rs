@@ -10,6 +10,7 @@ use http::request::Parts;
 use http::uri::Authority;
 use http::{Method, Request, Response};
 use http_body::Body as _;
+use weir_runtime::Kind;
 
 use super::ask::{self, Asked, Asker, Decided, Memory, Said, compare, traced};
 use super::body::Exchange;
@@ -38,6 +39,8 @@ pub struct Chain<'a> {
     /// Whether the response has no content, whatever its status.
     is_head: bool,
     passed: Vec<Passed>,
+    /// Where it begins among the route's filters, and the upstream that was chosen before.
+    from: (usize, Option<usize>),
 }
 
 /// A filter that a request has passed.
@@ -74,6 +77,19 @@ pub enum Way {
     On(Option<usize>),
     /// Back, with a filter's reply.
     Back(Response<Body>),
+    /// Through a middleware, which goes the rest of the way itself.
+    Through(Middleware),
+}
+
+/// A middleware among the filters.
+#[derive(Clone, Copy)]
+pub struct Middleware {
+    /// Index of the plugin.
+    pub lane: usize,
+    /// Where the filters after it begin.
+    pub next: usize,
+    /// The upstream that a filter before it chose.
+    pub upstream: Option<usize>,
 }
 
 impl<'a> Chain<'a> {
@@ -87,7 +103,14 @@ impl<'a> Chain<'a> {
         method: &Method,
     ) -> Self {
         let asker = Asker { pinned, subject, reaches };
-        Self { route, asker, limits, is_head: *method == Method::HEAD, passed: Vec::new() }
+        let is_head = *method == Method::HEAD;
+        Self { route, asker, limits, is_head, passed: Vec::new(), from: (0, None) }
+    }
+
+    /// The part of a chain after a middleware.
+    #[must_use]
+    pub fn after(self, middleware: Middleware) -> Self {
+        Self { from: (middleware.next, middleware.upstream), ..self }
     }
 
     /// The limits of the request's listener.
@@ -116,10 +139,14 @@ impl<'a> Chain<'a> {
         authority: &mut Authority,
         record: &mut Record,
     ) -> Result<Way, ProxyError> {
-        let (pinned, mut upstream, mut has_grown) = (self.pinned(), None, false);
-        for &index in &self.route.filters {
+        let (pinned, (from, mut upstream), mut has_grown) = (self.pinned(), self.from, false);
+        for (at, &index) in self.route.filters.iter().enumerate().skip(from) {
             let Some(lane) = pinned.lane(index) else { continue };
             let (slot, choice) = (&lane.slot, lane.choose(pinned.roll));
+            if choice.first.generation.plugin.kind() == Kind::Middleware {
+                self.check_growth(head, has_grown)?;
+                return Ok(Way::Through(Middleware { lane: index, next: at + 1, upstream }));
+            }
             let asked = &Asked { head, authority };
             let answer = match self.asker.begin(slot, choice.first, asked, record) {
                 Ok((shape, Said::Decided(decided))) => {
@@ -151,10 +178,15 @@ impl<'a> Chain<'a> {
             }
             self.passed.push(passed);
         }
-        if has_grown {
-            message::within(&head.headers, self.limits.header_bytes, self.limits.header_count)?;
-        }
+        self.check_growth(head, has_grown)?;
         Ok(Way::On(upstream))
+    }
+
+    fn check_growth(&self, head: &Parts, has_grown: bool) -> Result<(), ProxyError> {
+        if !has_grown {
+            return Ok(());
+        }
+        message::within(&head.headers, self.limits.header_bytes, self.limits.header_count)
     }
 
     /// Whether a filter sees the request's body.
@@ -407,5 +439,5 @@ impl Passed {
 }
 
 /// What a response's header section may grow to by filters: twice the largest that an origin's is taken of.
-const RESPONSE_BYTES: usize = 256 << 10;
-const RESPONSE_FIELDS: usize = 512;
+pub(super) const RESPONSE_BYTES: usize = 256 << 10;
+pub(super) const RESPONSE_FIELDS: usize = 512;

@@ -5,7 +5,9 @@
 
 mod ask;
 pub mod body;
+mod component;
 pub mod edit;
+mod errand;
 pub mod error;
 mod filtered;
 pub mod filters;
@@ -30,26 +32,31 @@ use crate::listen::body::Body;
 use crate::plugins::view::{Pinned, View};
 use crate::route::{Action, Route};
 use crate::state::State;
+use crate::task::Tasks;
 use crate::telemetry::Telemetry;
 use crate::telemetry::metrics::Local;
 use crate::telemetry::record::{Record, RequestId};
 use crate::upstream::Reach;
 use crate::upstream::send::Outgoing;
 use body::{Exchange, RequestBody};
+use component::Target;
 use error::ProxyError;
 use filters::{Chain, Way};
 use input::Subject;
 use message::Checked;
 
-/// What one worker needs to serve requests; lives on its thread.
+/// What one worker needs to serve requests; lives on its thread. Cloning shares it.
+#[derive(Clone)]
 pub struct Proxy {
     state: Arc<State>,
-    reaches: Vec<Reach>,
+    reaches: Rc<[Reach]>,
     /// The plugins as new requests see them.
-    view: RefCell<Rc<View>>,
+    view: Rc<RefCell<Rc<View>>>,
     telemetry: Arc<Telemetry>,
     metrics: Rc<Local>,
-    random: RefCell<SmallRng>,
+    random: Rc<RefCell<SmallRng>>,
+    /// For what a component still does when its response has ended.
+    tasks: Tasks,
 }
 
 /// Who asks, and by which way.
@@ -91,12 +98,12 @@ impl Protocol {
 
 impl Proxy {
     /// Makes one worker's proxy.
-    pub fn new(state: Arc<State>, telemetry: Arc<Telemetry>) -> Self {
+    pub fn new(state: Arc<State>, telemetry: Arc<Telemetry>, tasks: Tasks) -> Self {
         let reaches = state.upstreams.iter().map(Arc::clone).map(Reach::new).collect();
-        let view = RefCell::new(Rc::new(View::new(&state.plugins, None)));
+        let view = Rc::new(RefCell::new(Rc::new(View::new(&state.plugins, None))));
         let metrics = Rc::new(Local::new(&telemetry.metrics));
-        let random = RefCell::new(SmallRng::from_rng(&mut rand::rng()));
-        Self { state, reaches, view, telemetry, metrics, random }
+        let random = Rc::new(RefCell::new(SmallRng::from_rng(&mut rand::rng())));
+        Self { state, reaches, view, telemetry, metrics, random, tasks }
     }
 
     /// Answers a request; every failure becomes a response. Dropping the future cancels the upstream's work.
@@ -142,22 +149,46 @@ impl Proxy {
         let pinned = Pinned::new(self.view(), id.0);
         let subject = Subject::new(peer, id, &route.name, &self.state.geoip);
         let mut chain = Chain::new(route, &pinned, &subject, &self.reaches, limits, &head.method);
+        Ok(self.pass(head, body, route, &checked, &mut chain, record).await)
+    }
 
-        let mut host = checked.authority.clone();
-        let response = match chain.on_request(head, &mut host, record).await {
-            Ok(Way::Back(reply)) => Ok(reply),
-            Ok(Way::On(upstream)) => {
-                let going = Going { route, upstream, checked: &checked, host: &host };
-                self.answer(head, body, going, &chain, record).await
+    /// Passes a request through filters and to what answers it, and the response back.
+    #[allow(
+        clippy::manual_async_fn,
+        reason = "as for `serve`: no room twice for what is given by value"
+    )]
+    fn pass<'a>(
+        &'a self,
+        head: &'a mut Parts,
+        body: Body,
+        route: &'a Arc<Route>,
+        checked: &'a Checked,
+        chain: &'a mut Chain<'_>,
+        record: &'a mut Record,
+    ) -> impl Future<Output = Response<Body>> {
+        async move {
+            let mut host = checked.authority.clone();
+            let response = match chain.on_request(head, &mut host, record).await {
+                Ok(Way::Back(reply)) => Ok(reply),
+                Ok(Way::On(upstream)) => {
+                    let going = Going { route, upstream, checked, host: &host };
+                    self.answer(head, body, going, chain, record).await
+                }
+                Ok(Way::Through(middleware)) => {
+                    let target = Target::middleware(self, route, chain, checked, &host, middleware);
+                    // Boxed: what only some routes need, no other request is to carry.
+                    Box::pin(target.answer(head, body, chain, record)).await
+                }
+                Err(error) => Err(error),
+            };
+            let id = chain.subject().id;
+            let response = response.unwrap_or_else(|error| fail(&error, id, record));
+            match chain.on_response(response, record) {
+                Ok(response) => response,
+                // Boxed: a generation on trial fails a few times, then it is gone.
+                Err(failed) => Box::pin(chain.go_on(failed, record)).await,
             }
-            Err(error) => Err(error),
-        };
-        let response = response.unwrap_or_else(|error| fail(&error, id, record));
-        Ok(match chain.on_response(response, record) {
-            Ok(response) => response,
-            // Boxed: a generation on trial fails a few times, then it is gone.
-            Err(failed) => Box::pin(chain.go_on(failed, record)).await,
-        })
+        }
     }
 
     /// Does what the route says, with what the filters made of the request.
@@ -172,6 +203,10 @@ impl Proxy {
         let Going { route, upstream, checked, host } = going;
         let reach = match (upstream, &route.action) {
             (None, Action::Respond(respond)) => return Ok(respond::fixed(respond)),
+            (None, Action::Component(index)) => {
+                let target = Target::component(self, route, chain, checked, host, *index);
+                return Box::pin(target.answer(head, body, chain, record)).await;
+            }
             (Some(index), _) => self.reaches.get(index),
             (None, Action::Upstream(index)) => self.reaches.get(*index),
         };
@@ -221,7 +256,7 @@ impl std::fmt::Debug for Proxy {
 
 /// What the request side of a route led to.
 struct Going<'a> {
-    route: &'a Route,
+    route: &'a Arc<Route>,
     /// The upstream that a filter chose.
     upstream: Option<usize>,
     checked: &'a Checked,
@@ -257,6 +292,6 @@ mod tests {
     #[test]
     fn a_request_s_future_stays_small() {
         let size = size_of_result(Proxy::serve);
-        assert!(size <= 3200, "{size} bytes");
+        assert!(size <= 3360, "{size} bytes");
     }
 }

@@ -12,7 +12,7 @@ use pattern::{HostPattern, PathPattern};
 /// The routes of one configuration, in order.
 #[derive(Debug)]
 pub struct Router {
-    routes: Vec<Route>,
+    routes: Vec<Arc<Route>>,
 }
 
 /// One route, ready to be matched.
@@ -37,19 +37,21 @@ pub enum Action {
     Upstream(usize),
     /// Answers itself.
     Respond(Respond),
+    /// Has the plugin with this index answer.
+    Component(usize),
 }
 
 impl Router {
     /// Compiles the routes of a configuration.
     pub fn new(routes: &[config::Route]) -> Self {
-        Self { routes: routes.iter().map(Route::new).collect() }
+        Self { routes: routes.iter().map(Route::new).map(Arc::new).collect() }
     }
 
     /// Returns the first route that matches. `authority` is the request's, with or without a port.
     ///
     /// The path is compared as it was sent: nothing is decoded and no dot segment removed, and the origin gets the same
     /// bytes that were compared.
-    pub fn find(&self, head: &Parts, authority: &str) -> Option<&Route> {
+    pub fn find(&self, head: &Parts, authority: &str) -> Option<&Arc<Route>> {
         self.routes.iter().find(|route| route.matches(head, authority))
     }
 }
@@ -63,6 +65,7 @@ impl Route {
             action: match &route.action {
                 config::Action::Upstream(index) => Action::Upstream(*index),
                 config::Action::Respond(respond) => Action::Respond(respond.clone()),
+                config::Action::Component(index) => Action::Component(*index),
             },
             host: HostPattern::new(matcher.host.as_deref()),
             path: PathPattern::new(matcher.path.as_deref()),

@@ -110,6 +110,41 @@ impl Record {
         }
     }
 
+    /// A record of what is sent on the way of another request; it ends nowhere, but [`Record::adopt`] takes of it where
+    /// that went.
+    pub fn aside(
+        telemetry: &Arc<Telemetry>,
+        local: &Rc<Local>,
+        peer: &Peer,
+        id: RequestId,
+    ) -> Self {
+        let request = Request::new(Body::empty());
+        let detail = || Box::new(Detail::new(Arc::clone(telemetry), None, &request, peer, id));
+        Self {
+            local: Rc::clone(local),
+            route: None,
+            started: Instant::now(),
+            method: MethodLabel::of(&Method::GET),
+            protocol: peer.protocol,
+            status: None,
+            request_bytes: OnceCell::new(),
+            response_bytes: 0,
+            fate: Fate::Left,
+            has_ended: true,
+            detail: telemetry.access.is_some().then(detail),
+        }
+    }
+
+    /// Notes where a part of the request went, and what it failed at.
+    pub fn adopt(&mut self, mut part: Record) {
+        if let (Some(own), Some(part)) = (&mut self.detail, part.detail.take()) {
+            own.upstream = part.upstream;
+            own.endpoint = part.endpoint;
+            own.attempts = part.attempts;
+            own.error = own.error.or(part.error);
+        }
+    }
+
     /// Notes the route that matched.
     pub fn route(&mut self, name: &Arc<str>) {
         self.route = Some(self.local.route(name));
@@ -128,6 +163,13 @@ impl Record {
     pub fn error(&mut self, side: &'static str, kind: &'static str) {
         if let Some(detail) = &mut self.detail {
             detail.error = Some((side, kind));
+        }
+    }
+
+    /// Notes the component that answers, in place of an upstream.
+    pub fn component(&mut self, name: &Arc<str>) {
+        if let Some(detail) = &mut self.detail {
+            detail.upstream = Some(Arc::clone(name));
         }
     }
 

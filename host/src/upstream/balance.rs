@@ -192,7 +192,7 @@ impl Chooser {
         });
         match asked {
             Ok(picked) => {
-                if lane.slot.reuse == Reuse::Request {
+                if seat.generation.bounds.reuse == Reuse::Request {
                     balancer.instance = None;
                 }
                 if picked.is_none() {

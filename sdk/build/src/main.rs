@@ -25,7 +25,7 @@ enum Command {
         #[arg(long, value_name = "DIR")]
         out: Option<PathBuf>,
     },
-    /// Builds the guests of the tests, to tests/guests/target/dist
+    /// Builds the guests of the tests, to target/dist in tests/guests and in tests/components
     Guests,
     /// Fails when a component in plugins/dist is older than its sources
     Verify,
@@ -83,12 +83,15 @@ fn plugins(out: Option<PathBuf>) -> anyhow::Result<()> {
 
 fn guests() -> anyhow::Result<()> {
     let root = repository()?;
-    let workspace = Workspace::new(&root, "tests/guests");
     let toolchain = Toolchain::find()?;
-    let built = workspace.build(&toolchain)?;
-    let dist = root.join("tests/guests/target/dist");
-    write(&workspace, &toolchain, &built, &dist)?;
-    report(&built, &dist)
+    for folder in ["tests/guests", "tests/components"] {
+        let workspace = Workspace::new(&root, folder);
+        let built = workspace.build(&toolchain)?;
+        let dist = root.join(folder).join("target/dist");
+        write(&workspace, &toolchain, &built, &dist)?;
+        report(&built, &dist)?;
+    }
+    Ok(())
 }
 
 fn current() -> anyhow::Result<()> {

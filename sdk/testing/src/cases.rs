@@ -227,7 +227,7 @@ impl Runner<'_> {
                 let given = endpoints(members);
                 Subject::Balancer(self.component.balancer(config, &given)?, given)
             }
-            Kind::Filter | Kind::BodyFilter => Subject::Filter(self.component.filter(config)?),
+            _ => Subject::Filter(self.component.filter(config)?),
         })
     }
 

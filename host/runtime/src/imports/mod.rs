@@ -124,5 +124,5 @@ const MAX_RANDOM: u32 = 4096;
 const MAX_METRIC: usize = 64;
 
 /// Bytes of a key and of a value in `state`.
-const MAX_KEY: usize = 1024;
-const MAX_VALUE: usize = 64 << 10;
+pub(crate) const MAX_KEY: usize = 1024;
+pub(crate) const MAX_VALUE: usize = 64 << 10;

@@ -48,8 +48,9 @@ impl Check<'_> {
     ) -> Route {
         let matcher = self.matcher(&below(path, "match"), route.matcher);
         let name = route.name.map_or_else(|| label(&matcher), |name| name.0);
-        let action = match (route.upstream, route.respond) {
-            (Some(name), None) => {
+        let targets = (route.upstream, route.component, route.respond);
+        let action = match targets {
+            (Some(name), None, None) => {
                 let at = upstreams.iter().position(|upstream| *upstream == name.0);
                 if at.is_none() {
                     let mut names = upstreams.to_vec();
@@ -60,13 +61,25 @@ impl Check<'_> {
                 }
                 Action::Upstream(at.unwrap_or_default())
             }
-            (None, Some(respond)) => {
+            (None, Some(name), None) => {
+                let path = below(path, "component");
+                Action::Component(self.plugin_named("component", &[], &path, &name.0, plugins))
+            }
+            (None, None, Some(respond)) => {
                 Action::Respond(self.respond(&below(path, "respond"), respond))
             }
-            (both, _) => {
-                let count = if both.is_some() { "both" } else { "neither" };
-                let message =
-                    format!("{path}: needs exactly one of upstream and respond, has {count}");
+            (upstream, component, respond) => {
+                let given = [
+                    ("upstream", upstream.is_some()),
+                    ("component", component.is_some()),
+                    ("respond", respond.is_some()),
+                ];
+                let given = given.iter().filter(|(_, is_given)| *is_given);
+                let given: Vec<_> = given.map(|(name, _)| *name).collect();
+                let given = if given.is_empty() { "none".to_owned() } else { given.join(" and ") };
+                let message = format!(
+                    "{path}: needs exactly one of upstream, component and respond, has {given}"
+                );
                 self.problem(path, message);
                 Action::Respond(Respond::default())
             }

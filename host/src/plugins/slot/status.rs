@@ -52,8 +52,8 @@ impl Slot {
                 "config_schema": schema,
             },
             "limits": {
-                "memory_bytes": self.limits.memory,
-                "time_seconds": self.limits.time.as_secs_f64(),
+                "memory_bytes": serving.bounds.limits.memory,
+                "time_seconds": serving.bounds.limits.time.as_secs_f64(),
             },
         })
     }

@@ -1,0 +1,181 @@
+//! [`Call`]: one request of a standard component, run by who polls it.
+
+use std::future::{pending, poll_fn};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use futures_channel::oneshot;
+use http_body_util::BodyExt;
+use wasmtime::{AsContextMut as _, Store};
+use wasmtime_wasi_http::WasiHttpView as _;
+use wasmtime_wasi_http::handler::{Prepared, Proxy};
+use wasmtime_wasi_http::p2::bindings::http::types as p2;
+use wasmtime_wasi_http::p3::bindings::http::types as p3;
+
+use super::guest::Guest;
+use super::meter::Meter;
+use super::outgoing::Asks;
+use super::{Handler, HttpError, Incoming, Outgoing};
+use crate::engine::Engine;
+use crate::error::PluginError;
+use crate::limits::Limits;
+
+/// An instance that has served a request to its end and may serve another.
+pub struct Kept {
+    store: Store<Guest>,
+    proxy: Proxy,
+    served: u32,
+}
+
+impl Kept {
+    /// Requests that it has served.
+    pub fn served(&self) -> u32 {
+        self.served
+    }
+}
+
+impl std::fmt::Debug for Kept {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Kept").field("served", &self.served).finish_non_exhaustive()
+    }
+}
+
+/// A request on its way through a component. Guest code runs while it is polled, and ends when it is dropped.
+pub struct Call {
+    driver: Option<Driver>,
+    head: Option<oneshot::Receiver<wasmtime::Result<http::Response<Outgoing>>>>,
+    /// Dropped when the response is over: what the guest has wired from one body to another runs until then.
+    over: Option<oneshot::Sender<()>>,
+    meter: Arc<Meter>,
+    engine: Engine,
+    plugin: Arc<str>,
+    limits: Limits,
+}
+
+type Told = oneshot::Sender<wasmtime::Result<http::Response<Outgoing>>>;
+
+type Driver = Pin<Box<dyn Future<Output = wasmtime::Result<Kept>> + Send>>;
+
+impl Handler {
+    /// Begins a request, in the instance that was kept or a fresh one. What the guest asks of the network goes to `asks`.
+    pub fn call(&self, request: http::Request<Incoming>, kept: Option<Kept>, asks: Asks) -> Call {
+        let (told, head) = oneshot::channel();
+        let (over, is_over) = oneshot::channel();
+        let limits = self.service.limits;
+        let meter = match &kept {
+            Some(kept) => Arc::clone(&kept.store.data().meter),
+            None => Arc::new(Meter::new(limits.time)),
+        };
+        meter.progress();
+        let request = request.map(BodyExt::boxed_unsync);
+        let driver =
+            drive(self.clone(), kept, request, (Arc::clone(&meter), asks), (told, is_over));
+        Call {
+            driver: Some(Box::pin(driver)),
+            head: Some(head),
+            over: Some(over),
+            meter,
+            engine: self.service.engine.clone(),
+            plugin: Arc::clone(&self.service.name),
+            limits,
+        }
+    }
+}
+
+impl Call {
+    /// Runs guest code. Ready when the guest has nothing more to do for this request: with its instance, or with what went
+    /// wrong. Pending for ever after that.
+    pub fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<Kept, PluginError>> {
+        let Some(driver) = &mut self.driver else { return Poll::Pending };
+        let running = self.engine.run();
+        self.meter.begin();
+        let polled = driver.as_mut().poll(cx);
+        self.meter.end();
+        drop(running);
+        let ended = std::task::ready!(polled);
+        self.driver = None;
+        Poll::Ready(ended.map_err(|error| self.failed(error)))
+    }
+
+    /// The response's head, once the guest has told it. Runs no guest code. Pending for ever after that.
+    pub fn poll_head(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<http::Response<Outgoing>, PluginError>> {
+        let Some(head) = &mut self.head else { return Poll::Pending };
+        let told = std::task::ready!(Pin::new(head).poll(cx));
+        self.head = None;
+        Poll::Ready(match told {
+            Ok(told) => told.map_err(|error| self.failed(error)),
+            Err(oneshot::Canceled) => {
+                Err(PluginError::invalid(&self.plugin, "handle: it gave no response"))
+            }
+        })
+    }
+
+    /// Notes that nothing more is wanted of the response; the guest may finish what else it does.
+    pub fn finish(&mut self) {
+        self.over = None;
+    }
+
+    /// Notes that the request has got on, a piece of a body say: the limit of CPU time begins anew.
+    pub fn progress(&self) {
+        self.meter.progress();
+    }
+
+    /// Bytes of the instance's linear memory.
+    pub fn memory(&self) -> usize {
+        self.meter.memory()
+    }
+
+    fn failed(&self, error: wasmtime::Error) -> PluginError {
+        let code = error.downcast_ref::<p3::ErrorCode>().map(ToString::to_string);
+        let code = code.or_else(|| error.downcast_ref::<p2::ErrorCode>().map(ToString::to_string));
+        let code = code.or_else(|| error.downcast_ref::<HttpError>().map(ToString::to_string));
+        if let Some(code) = code {
+            return PluginError::Answered { plugin: Arc::clone(&self.plugin), code };
+        }
+        PluginError::failed(&self.plugin, "handle", self.limits, error)
+    }
+}
+
+impl std::fmt::Debug for Call {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Call").field("plugin", &self.plugin).finish_non_exhaustive()
+    }
+}
+
+async fn drive(
+    handler: Handler,
+    kept: Option<Kept>,
+    request: http::Request<Outgoing>,
+    (meter, asks): (Arc<Meter>, Asks),
+    (told, is_over): (Told, oneshot::Receiver<()>),
+) -> wasmtime::Result<Kept> {
+    let mut kept = match kept {
+        Some(mut kept) => {
+            kept.store.data_mut().asks = asks;
+            kept
+        }
+        None => {
+            let mut store = Guest::store(&handler, meter, asks);
+            let proxy = handler.service.pre.instantiate_async(&mut store).await?;
+            Kept { store, proxy, served: 0 }
+        }
+    };
+    let Kept { store, proxy, served } = &mut kept;
+    let ran = store.run_concurrent(async |accessor| {
+        let prepared = accessor.with(|mut store| {
+            Prepared::new(store.as_context_mut(), proxy, request, Guest::http, told)
+        })?;
+        prepared.run(accessor, pending()).await?;
+        // An error: it was dropped.
+        let _ = is_over.await;
+        poll_fn(|cx| accessor.poll_no_interesting_tasks(cx)).await;
+        wasmtime::error::Ok(())
+    });
+    ran.await??;
+    *served = served.saturating_add(1);
+    Ok(kept)
+}

@@ -1,0 +1,102 @@
+//! What guests ask of the network: handed to whoever runs the call, who alone decides where it may go.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{mpsc, oneshot};
+use wasmtime_wasi_http::{
+    DEFAULT_FORBIDDEN_HEADERS, ForbiddenHeaderFilter, RequestOptions, WasiHttpHooks,
+};
+
+use super::{HttpError, Incoming, Outgoing};
+
+/// Where a guest's asks go, and from where they are taken.
+pub fn asks() -> (Asks, mpsc::Receiver<Ask>) {
+    let (asks, taken) = mpsc::channel(1);
+    (Asks(asks), taken)
+}
+
+/// Takes a guest's asks.
+#[derive(Debug, Clone)]
+pub struct Asks(mpsc::Sender<Ask>);
+
+/// A request that a guest makes.
+#[derive(Debug)]
+pub enum Ask {
+    /// To the host that it names.
+    Send(Errand),
+    /// To the handler after it, from a middleware.
+    Next(Errand),
+}
+
+/// A request, and where its response is awaited.
+#[derive(Debug)]
+pub struct Errand {
+    /// The request; its body streams out of the guest.
+    pub request: http::Request<Outgoing>,
+    /// How long the guest is ready to wait for the response's head, connecting included.
+    pub limit: Option<Duration>,
+    /// The response, or why there is none.
+    pub answer: oneshot::Sender<Result<http::Response<Incoming>, HttpError>>,
+}
+
+impl Asks {
+    /// Hands over a request and waits for its response.
+    pub(super) async fn ask(
+        self,
+        kind: fn(Errand) -> Ask,
+        request: http::Request<Outgoing>,
+        limit: Option<Duration>,
+    ) -> Result<http::Response<Incoming>, HttpError> {
+        let (answer, answered) = oneshot::channel();
+        let gone = || HttpError::ConnectionTerminated;
+        self.0.send(kind(Errand { request, limit, answer })).await.map_err(|_| gone())?;
+        answered.await.unwrap_or_else(|_| Err(gone()))
+    }
+}
+
+type Answered = Result<
+    (http::Response<Outgoing>, Box<dyn Future<Output = Result<(), HttpError>> + Send>),
+    HttpError,
+>;
+
+impl WasiHttpHooks for Asks {
+    /// A guest may set any field but those of the connection: it stands where an origin does.
+    fn forbidden_header_filter(&mut self) -> ForbiddenHeaderFilter {
+        Arc::new(|name| DEFAULT_FORBIDDEN_HEADERS.contains(name))
+    }
+
+    fn send_request(
+        &mut self,
+        request: http::Request<Outgoing>,
+        options: Option<RequestOptions>,
+        _fut: Box<dyn Future<Output = Result<(), HttpError>> + Send>,
+    ) -> Box<dyn Future<Output = Answered> + Send> {
+        let asks = self.clone();
+        let limit = limit(options.unwrap_or_default());
+        Box::new(async move {
+            let response = asks.ask(Ask::Send, request, limit).await?;
+            let done = Box::new(std::future::ready(Ok(())));
+            Ok((response.map(http_body_util::BodyExt::boxed_unsync), done as Box<_>))
+        })
+    }
+
+    fn p2_outgoing_body_chunk_size(&mut self) -> usize {
+        PIECE
+    }
+
+    fn p3_outgoing_body_chunk_size(&mut self) -> usize {
+        PIECE
+    }
+}
+
+/// What a guest says of the time between two pieces of a body is left to the upstream's own limit.
+fn limit(options: RequestOptions) -> Option<Duration> {
+    match (options.connect_timeout, options.first_byte_timeout) {
+        (Some(connect), Some(first)) => Some(connect.saturating_add(first)),
+        (_, first) => first,
+    }
+}
+
+/// Bytes that are copied out of a guest at once.
+const PIECE: usize = 64 << 10;

@@ -1,0 +1,144 @@
+//! [`Hold`]: one worker's hold of a standard component: its handler, the instances that wait for their next request, and
+//! how many requests are on their way.
+
+use std::cell::{Cell, OnceCell, RefCell};
+use std::rc::Rc;
+use std::sync::atomic::Ordering;
+
+use serde_json::Value;
+use weir_runtime::PluginError;
+use weir_runtime::service::{Asks, Call, Handler, Incoming, Kept};
+
+use super::function::Function;
+use super::seat::{Counted, Seat};
+use super::slot::{Role, Slot};
+use crate::config::Reuse;
+
+/// One worker's hold of one generation of a standard component.
+#[derive(Default)]
+pub struct Hold {
+    handler: OnceCell<Handler>,
+    kept: RefCell<Vec<Kept>>,
+    running: Rc<Cell<usize>>,
+}
+
+/// A request that is counted as on its way, with its instance, until it is dropped.
+pub struct Place {
+    running: Rc<Cell<usize>>,
+    /// The instance and its memory in the metrics.
+    pub counted: Counted,
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.running.set(self.running.get().saturating_sub(1));
+    }
+}
+
+impl Seat {
+    /// Takes a place for one more request; `None` if as many are on their way as may be.
+    pub fn place(&self) -> Option<Place> {
+        let running = &self.component.running;
+        if running.get() >= self.generation.bounds.concurrency {
+            self.generation.metrics.failure("concurrency");
+            return None;
+        }
+        running.set(running.get() + 1);
+        let counted = Counted::new(&self.generation.metrics, 0);
+        Some(Place { running: Rc::clone(running), counted })
+    }
+
+    /// Begins a request in the component, in the role that its configuration is for.
+    ///
+    /// # Errors
+    /// [`PluginError`] if it is no standard component.
+    pub fn handle(
+        &self,
+        slot: &Slot,
+        role: Role,
+        request: http::Request<Incoming>,
+        asks: Asks,
+    ) -> Result<Call, PluginError> {
+        self.function(Function::Handle).calls.inc();
+        if self.is_on_trial.get() {
+            self.generation.tally.trial_calls.fetch_add(1, Ordering::Relaxed);
+        }
+        let hold = &self.component;
+        if hold.handler.get().is_none() {
+            let invalid = |what: String| PluginError::invalid(&slot.name, what);
+            let values = values(self.generation.config(role)).map_err(invalid)?;
+            let handler = self.generation.plugin.handler(values);
+            let handler = handler.ok_or_else(|| invalid("it serves no HTTP".to_owned()))?;
+            let _ = hold.handler.set(handler);
+        }
+        let missing = || PluginError::invalid(&slot.name, "it serves no HTTP");
+        let handler = hold.handler.get().ok_or_else(missing)?;
+        let kept = hold.kept.borrow_mut().pop();
+        Ok(handler.call(request, kept, asks))
+    }
+
+    /// Keeps an instance that has served a request to its end, if instances are to be kept.
+    pub fn keep(&self, kept: Kept) {
+        let bounds = &self.generation.bounds;
+        let mut all = self.component.kept.borrow_mut();
+        let is_wanted = bounds.reuse == Reuse::Worker
+            && kept.served() < REQUESTS
+            && all.len() < bounds.concurrency;
+        if is_wanted {
+            all.push(kept);
+        }
+    }
+}
+
+/// A configuration as `wasi:config` has it: text by name, what is nested by names with dots.
+///
+/// # Errors
+/// If it is no mapping.
+pub(super) fn values(config: &str) -> Result<Vec<(String, String)>, String> {
+    let config: Value = serde_json::from_str(config).map_err(|error| error.to_string())?;
+    if !config.is_object() {
+        return Err("the configuration of a standard component is a mapping".to_owned());
+    }
+    let mut values = Vec::new();
+    flatten(String::new(), &config, &mut values);
+    Ok(values)
+}
+
+fn flatten(name: String, value: &Value, into: &mut Vec<(String, String)>) {
+    let below = |key: &str| if name.is_empty() { key.to_owned() } else { format!("{name}.{key}") };
+    match value {
+        Value::Object(map) => map.iter().for_each(|(key, value)| flatten(below(key), value, into)),
+        Value::Array(list) => {
+            let items = list.iter().enumerate();
+            items.for_each(|(at, value)| flatten(below(&at.to_string()), value, into));
+        }
+        Value::String(text) => into.push((name, text.clone())),
+        Value::Null => {}
+        other => into.push((name, other.to_string())),
+    }
+}
+
+/// Requests that one instance serves at the most: what it leaks ends with it.
+const REQUESTS: u32 = 1_000;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_configuration_becomes_text_by_name() {
+        let config = r#"{"a":"x","n":3,"on":true,"deep":{"list":["p",{"q":1.5}]},"none":null}"#;
+        let mut values = values(config).unwrap();
+        values.sort();
+        let expected = [
+            ("a", "x"),
+            ("deep.list.0", "p"),
+            ("deep.list.1.q", "1.5"),
+            ("n", "3"),
+            ("on", "true"),
+        ];
+        assert_eq!(values, expected.map(|(name, value)| (name.to_owned(), value.to_owned())));
+        assert!(super::values("[1]").is_err() && super::values("3").is_err());
+        assert!(super::values("{}").unwrap().is_empty());
+    }
+}

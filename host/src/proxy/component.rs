@@ -1,0 +1,261 @@
+//! A standard component as what answers a request: the component, run by the request's own future and then by its
+//! response's body, and the check of what it says.
+
+mod engaged;
+mod streaming;
+
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use http::request::Parts;
+use http::uri::{Authority, Scheme};
+use http::{Method, Request, Response, StatusCode, Uri, Version, header};
+use http_body::Body as _;
+use weir_runtime::PluginError;
+use weir_runtime::service::Outgoing;
+
+use super::body::{Exchange, Failure, RequestBody};
+use super::errand::{self, Site};
+use super::error::ProxyError;
+use super::filters::{Chain, Middleware, RESPONSE_BYTES, RESPONSE_FIELDS};
+use super::message::Checked;
+use super::{Proxy, ask, headers, message};
+use crate::listen::body::Body;
+use crate::plugins::function::Function;
+use crate::plugins::seat::Seat;
+use crate::plugins::slot::{Role, Slot};
+use crate::route::Route;
+use crate::telemetry::record::Record;
+use engaged::Engaged;
+use streaming::Streaming;
+
+/// A component that is to answer a request.
+pub(super) struct Target<'a> {
+    /// Index of the plugin.
+    lane: usize,
+    role: Role,
+    site: Rc<Site>,
+    checked: &'a Checked,
+    /// The authority that the component is to see.
+    host: &'a Authority,
+}
+
+/// Why a component gave no response.
+enum Unanswered {
+    /// As many requests are on their way as may be.
+    Busy,
+    /// The request's body failed first.
+    Request(Failure),
+    /// It failed.
+    Plugin(PluginError),
+}
+
+impl<'a> Target<'a> {
+    /// A component in the place of an upstream.
+    pub(super) fn component(
+        proxy: &Proxy,
+        route: &Arc<Route>,
+        chain: &Chain<'_>,
+        checked: &'a Checked,
+        host: &'a Authority,
+        lane: usize,
+    ) -> Self {
+        let site = Site::new(proxy, route, chain, None);
+        Self { lane, role: Role::Component, site, checked, host }
+    }
+
+    /// A middleware, which may go the rest of the way.
+    pub(super) fn middleware(
+        proxy: &Proxy,
+        route: &Arc<Route>,
+        chain: &Chain<'_>,
+        checked: &'a Checked,
+        host: &'a Authority,
+        middleware: Middleware,
+    ) -> Self {
+        let site = Site::new(proxy, route, chain, Some(middleware));
+        Self { lane: middleware.lane, role: Role::Filter, site, checked, host }
+    }
+
+    /// Has the component answer.
+    ///
+    /// # Errors
+    /// [`ProxyError`] if it gives no response, or one that is none.
+    pub(super) async fn answer(
+        self,
+        head: &mut Parts,
+        body: Body,
+        chain: &Chain<'_>,
+        record: &mut Record,
+    ) -> Result<Response<Body>, ProxyError> {
+        let Self { lane, role, site, checked, host } = self;
+        let pinned = chain.pinned();
+        let lane = pinned.lane(lane).ok_or(ProxyError::NoRoute)?;
+        let (slot, choice) = (&lane.slot, lane.choose(pinned.roll));
+        let peer = chain.subject().peer;
+        if role == Role::Component {
+            record.component(&slot.name);
+            headers::toward_upstream(head, &checked.authority, host, peer);
+        }
+        head.uri = absolute(&head.uri, peer.tls, host);
+
+        let exchange = Exchange::start(false, record.request_bytes());
+        let wait = choice.first.generation.bounds.wait;
+        let declared = checked.declared;
+        let mut body =
+            RequestBody::wrap(body, Rc::clone(&exchange), declared, chain.limits(), Some(wait))?;
+        if chain.wants_request_body() {
+            body = chain.on_request_body(body, &exchange, record);
+        }
+        // A middleware may have sent the request on before it failed.
+        let again = choice.fallback.filter(|_| body.is_end_stream() && role == Role::Component);
+        let run = Run { slot, role, site: &site, exchange: &exchange };
+        let mut answered = run.on(choice.first, request(head), body, record).await;
+        if let (Err(Unanswered::Plugin(_)), Some(serving)) = (&answered, again) {
+            answered = run.on(serving, request(head), Body::empty(), record).await;
+        }
+        if let Some(went) = site.went() {
+            record.adopt(went);
+        }
+        answered.map_err(|error| error.told(slot))
+    }
+}
+
+/// One request, in whichever generation.
+struct Run<'a> {
+    slot: &'a Arc<Slot>,
+    role: Role,
+    site: &'a Rc<Site>,
+    exchange: &'a Rc<Exchange>,
+}
+
+impl Run<'_> {
+    async fn on(
+        &self,
+        seat: &Rc<Seat>,
+        head: Request<()>,
+        body: Body,
+        record: &Record,
+    ) -> Result<Response<Body>, Unanswered> {
+        let mut span = ask::span(self.slot, seat, Function::Handle, record);
+        let answered = self.ask(seat, head, body).await;
+        if let Err(error) = &answered {
+            if let Some(span) = &mut span {
+                span.error(error.kind());
+            }
+            if let Unanswered::Plugin(error) = error {
+                seat.fail(self.slot, Function::Handle, error);
+            }
+        }
+        answered
+    }
+
+    async fn ask(
+        &self,
+        seat: &Rc<Seat>,
+        head: Request<()>,
+        body: Body,
+    ) -> Result<Response<Body>, Unanswered> {
+        let place = seat.place().ok_or(Unanswered::Busy)?;
+        let is_head = head.method() == Method::HEAD;
+        let start = Instant::now();
+        let wait = seat.generation.bounds.wait;
+        let mut engaged =
+            Engaged::begin(self.slot, seat, place, (self.role, self.site), head.map(|()| body))?;
+        let response = tokio::select! {
+            biased;
+            response = engaged.head(self.exchange) => response?,
+            () = self.exchange.stalled(Some(wait)) => {
+                let plugin = Arc::clone(&self.slot.name);
+                let error = PluginError::Timeout { plugin, call: "handle", limit: wait };
+                return Err(Unanswered::Plugin(error));
+            }
+        };
+        seat.function(Function::Handle).duration.observe(start.elapsed().as_secs_f64());
+        let invalid = |what: &str| PluginError::invalid(&self.slot.name, what);
+        let response = respond(engaged, response, is_head, wait).map_err(invalid)?;
+        Ok(match self.role {
+            Role::Component => via(response),
+            _ => response,
+        })
+    }
+}
+
+impl Unanswered {
+    fn kind(&self) -> &'static str {
+        match self {
+            Self::Busy => "concurrency",
+            Self::Request(_) => "request",
+            Self::Plugin(error) => error.kind(),
+        }
+    }
+
+    fn told(self, slot: &Slot) -> ProxyError {
+        let name = Arc::clone(&slot.name);
+        match self {
+            Self::Request(failure) => ProxyError::RequestBody(failure),
+            Self::Plugin(PluginError::Timeout { .. }) => ProxyError::ComponentTimeout(name),
+            other => ProxyError::Filter(name, other.kind()),
+        }
+    }
+}
+
+impl From<PluginError> for Unanswered {
+    fn from(error: PluginError) -> Self {
+        Self::Plugin(error)
+    }
+}
+
+/// Checks what a component says, as an origin's response is checked, and gives it on with the component in its body.
+fn respond(
+    engaged: Engaged,
+    response: Response<Outgoing>,
+    is_head: bool,
+    wait: Duration,
+) -> Result<Response<Body>, &'static str> {
+    let (mut head, body) = response.into_parts();
+    if !(200..600).contains(&head.status.as_u16()) {
+        return Err("handle: its status is none of a final response");
+    }
+    head.version = Version::default();
+    headers::strip_connection(&mut head.headers);
+    message::within(&head.headers, RESPONSE_BYTES, RESPONSE_FIELDS)
+        .map_err(|_| "handle: the header section of its response is too large")?;
+    let declared = errand::declared(&head.headers);
+    let declared = declared.map_err(|()| "handle: its content-length is none")?;
+    if is_head || message::is_bodiless(head.status) {
+        if head.status != StatusCode::NOT_MODIFIED && !is_head {
+            head.headers.remove(header::CONTENT_LENGTH);
+        }
+        drop(body);
+        engaged.linger(wait);
+        return Ok(Response::from_parts(head, Body::empty()));
+    }
+    let body = Streaming::new(engaged, body, declared, wait);
+    Ok(Response::from_parts(head, Body::stream(body)))
+}
+
+/// A response of a component as one of an origin.
+fn via(mut response: Response<Body>) -> Response<Body> {
+    headers::toward_client(response.headers_mut());
+    response
+}
+
+/// A copy of a request's head, without what is the proxy's own.
+fn request(head: &Parts) -> Request<()> {
+    let mut request = Request::new(());
+    request.method_mut().clone_from(&head.method);
+    request.uri_mut().clone_from(&head.uri);
+    request.headers_mut().clone_from(&head.headers);
+    request
+}
+
+/// The whole URL: a component learns scheme and authority from it.
+fn absolute(uri: &Uri, is_encrypted: bool, host: &Authority) -> Uri {
+    let mut parts = uri.clone().into_parts();
+    parts.scheme = Some(if is_encrypted { Scheme::HTTPS } else { Scheme::HTTP });
+    parts.authority = Some(host.clone());
+    // `*`, of OPTIONS, is no path of a URL.
+    Uri::from_parts(parts).unwrap_or_else(|_| uri.clone())
+}

@@ -1,0 +1,275 @@
+//! What a component asks of the network while it serves a request: only upstreams that its configuration names, by the
+//! worker's own connections.
+
+use std::cell::{Cell, RefCell};
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::future::LocalBoxFuture;
+use http::{HeaderValue, Method, Response, header};
+use http_body::Frame;
+use tokio::sync::oneshot;
+use weir_runtime::service::{Ask, Errand, Feed, HttpError, Incoming, Outgoing, channel};
+
+use super::body::{Exchange, RequestBody};
+use super::error::ProxyError;
+use super::filters::{Chain, Middleware};
+use super::input::Subject;
+use super::message::Checked;
+use super::{Peer, Proxy, headers, message};
+use crate::listen::body::{Body, BodyError};
+use crate::plugins::slot::Slot;
+use crate::plugins::view::Pinned;
+use crate::route::Route;
+use crate::task::Tasks;
+use crate::telemetry::record::{Record, RequestId};
+use crate::upstream::{Reach, send};
+
+/// What a component's request needs of its worker, for as long as its response streams.
+pub(super) struct Site {
+    proxy: Proxy,
+    peer: Peer,
+    id: RequestId,
+    route: Arc<Route>,
+    pinned: Pinned,
+    /// What it is if it is a middleware: the rest of the way is its own to go.
+    middleware: Option<Middleware>,
+    /// Where the rest of the way led.
+    went: RefCell<Option<Record>>,
+}
+
+impl Site {
+    /// What a request's chain stands on, without its lifetime.
+    pub(super) fn new(
+        proxy: &Proxy,
+        route: &Arc<Route>,
+        chain: &Chain<'_>,
+        middleware: Option<Middleware>,
+    ) -> Rc<Self> {
+        let subject = chain.subject();
+        Rc::new(Self {
+            proxy: proxy.clone(),
+            peer: *subject.peer,
+            id: subject.id,
+            route: Arc::clone(route),
+            pinned: chain.pinned().clone(),
+            middleware,
+            went: RefCell::default(),
+        })
+    }
+
+    /// Whose tasks go on when the response has ended.
+    pub(super) fn tasks(&self) -> &Tasks {
+        &self.proxy.tasks
+    }
+
+    /// The record of where the rest of the way led, once.
+    pub(super) fn went(&self) -> Option<Record> {
+        self.went.take()
+    }
+
+    /// Does what a component asks for, to the last byte of the answer.
+    pub(super) fn run(self: &Rc<Self>, slot: &Arc<Slot>, ask: Ask) -> LocalBoxFuture<'static, ()> {
+        let (site, slot) = (Rc::clone(self), Arc::clone(slot));
+        Box::pin(async move {
+            let is_next = matches!(ask, Ask::Next(_));
+            let (Ask::Send(errand) | Ask::Next(errand)) = ask;
+            let Errand { request, limit, mut answer } = errand;
+            let asked = async {
+                if is_next {
+                    site.next(request).await
+                } else {
+                    site.send(&slot, request, limit).await
+                }
+            };
+            let answered = tokio::select! {
+                answered = asked => answered,
+                // Whoever asked has lost interest.
+                () = answer.closed() => return,
+            };
+            pass(answered, answer).await;
+        })
+    }
+
+    /// Goes the rest of the way: the filters after a middleware, and what the route has at its end.
+    async fn next(&self, request: http::Request<Outgoing>) -> Result<Response<Body>, HttpError> {
+        let Self { proxy, peer, id, route, pinned, .. } = self;
+        let middleware = self.middleware.ok_or(HttpError::HttpRequestDenied)?;
+        let (mut head, body) = request.into_parts();
+        if head.method == Method::CONNECT {
+            return Err(HttpError::HttpRequestMethodInvalid);
+        }
+        let authority = head.uri.authority().cloned().ok_or(HttpError::HttpRequestUriInvalid)?;
+        headers::from_client(&mut head.headers);
+        head.headers.remove(header::HOST);
+        let limits = proxy.state.limits(peer.listener);
+        message::within(&head.headers, limits.header_bytes, limits.header_count)
+            .map_err(|_| HttpError::HttpRequestHeaderSectionSize(None))?;
+        let declared =
+            declared(&head.headers).map_err(|()| HttpError::HttpRequestBodySize(None))?;
+        let checked = Checked { authority, declared };
+        let subject = Subject::new(peer, *id, &route.name, &proxy.state.geoip);
+        let chain = Chain::new(route, pinned, &subject, &proxy.reaches, limits, &head.method);
+        let mut chain = chain.after(middleware);
+        let mut record = Record::aside(&proxy.telemetry, &proxy.metrics, peer, *id);
+        let body = Body::stream(Sent(body));
+        let response = proxy.pass(&mut head, body, route, &checked, &mut chain, &mut record).await;
+        self.went.replace(Some(record));
+        Ok(response)
+    }
+
+    async fn send(
+        &self,
+        slot: &Slot,
+        request: http::Request<Outgoing>,
+        limit: Option<Duration>,
+    ) -> Result<Response<Body>, HttpError> {
+        let host = request.uri().host().unwrap_or_default().to_owned();
+        let reach = self.allowed(slot, &host).ok_or_else(|| {
+            tracing::info!(
+                plugin = &*slot.name,
+                host,
+                "a request of the plugin was refused: its host is no upstream among its allow.upstreams"
+            );
+            HttpError::HttpRequestDenied
+        })?;
+        let sending = self.forward(reach, &host, request);
+        let Some(limit) = limit else { return sending.await };
+        tokio::time::timeout(limit, sending).await.unwrap_or(Err(HttpError::HttpResponseTimeout))
+    }
+
+    async fn forward(
+        &self,
+        reach: &Reach,
+        host: &str,
+        request: http::Request<Outgoing>,
+    ) -> Result<Response<Body>, HttpError> {
+        let (mut head, body) = request.into_parts();
+        if head.method == Method::CONNECT {
+            return Err(HttpError::HttpRequestMethodInvalid);
+        }
+        headers::from_client(&mut head.headers);
+        let authority = HeaderValue::from_str(host);
+        head.headers.insert(header::HOST, authority.map_err(|_| HttpError::HttpRequestUriInvalid)?);
+        let limits = self.proxy.state.limits(self.peer.listener);
+        message::within(&head.headers, limits.header_bytes, limits.header_count)
+            .map_err(|_| HttpError::HttpRequestHeaderSectionSize(None))?;
+        let declared =
+            declared(&head.headers).map_err(|()| HttpError::HttpRequestBodySize(None))?;
+        let exchange = Exchange::start(false, Rc::default());
+        let idle = reach.upstream().timeouts.idle;
+        let told = |error: BodyError| told(&ProxyError::from(error));
+        let body = Body::stream(Sent(body));
+        let body = RequestBody::wrap(body, Rc::clone(&exchange), declared, limits, idle);
+        let mut body = body.map_err(told)?;
+        if declared.is_none() && !http_body::Body::is_end_stream(&body) {
+            body = RequestBody::settle(body).await.map_err(told)?;
+        }
+        let subject = Subject::new(&self.peer, self.id, &self.route.name, &self.proxy.state.geoip);
+        let outgoing = send::Outgoing {
+            head: &mut head,
+            body,
+            authority: host,
+            subject: &subject,
+            exchange,
+            pinned: &self.pinned,
+            is_own: false,
+        };
+        let Proxy { telemetry, metrics, .. } = &self.proxy;
+        let mut record = Record::aside(telemetry, metrics, &self.peer, self.id);
+        let sent = reach.send(outgoing, &mut record).await;
+        let mut response = sent.map_err(|error| {
+            tracing::debug!(upstream = host, %error, "a request of a plugin failed");
+            self::told(&error)
+        })?;
+        headers::strip_connection(response.headers_mut());
+        Ok(response)
+    }
+
+    fn allowed(&self, slot: &Slot, host: &str) -> Option<&Reach> {
+        let mut reaches = slot.upstreams.iter().filter_map(|index| self.proxy.reaches.get(*index));
+        reaches.find(|reach| *reach.upstream().name == *host)
+    }
+}
+
+/// Hands a component the answer that it waits for, and the body of it piece by piece.
+async fn pass(
+    answered: Result<Response<Body>, HttpError>,
+    answer: oneshot::Sender<Result<Response<Incoming>, HttpError>>,
+) {
+    let response = match answered {
+        Ok(response) => response,
+        Err(error) => return drop(answer.send(Err(error))),
+    };
+    let (head, body) = response.into_parts();
+    if http_body::Body::is_end_stream(&body) {
+        return drop(answer.send(Ok(Response::from_parts(head, Incoming::empty()))));
+    }
+    let (feeding, incoming) = channel();
+    if answer.send(Ok(Response::from_parts(head, incoming))).is_ok() {
+        feed(body, feeding, Rc::default()).await;
+    }
+}
+
+/// Hands a body to a component: the next piece is read when the last was taken. `moved` is set with each.
+pub(super) async fn feed(mut body: Body, feed: Feed, moved: Rc<Cell<bool>>) {
+    while feed.ready().await {
+        let next = std::future::poll_fn(|cx| http_body::Body::poll_frame(Pin::new(&mut body), cx));
+        moved.set(true);
+        match next.await {
+            None => return,
+            Some(Ok(frame)) => feed.push(Ok(frame)),
+            Some(Err(_)) => return feed.push(Err(HttpError::ConnectionTerminated)),
+        }
+        moved.set(true);
+    }
+}
+
+/// The length that a message says its body has.
+pub(super) fn declared(fields: &http::HeaderMap) -> Result<Option<u64>, ()> {
+    let mut values = fields.get_all(header::CONTENT_LENGTH).iter();
+    let Some(value) = values.next() else { return Ok(None) };
+    let text = value.to_str().map_err(|_| ())?;
+    let is_number = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    match values.next() {
+        None if is_number => text.parse().map(Some).map_err(|_| ()),
+        _ => Err(()),
+    }
+}
+
+/// What a component is told of a request that failed.
+fn told(error: &ProxyError) -> HttpError {
+    match error {
+        ProxyError::NoEndpoint(_) | ProxyError::Declined(_) => HttpError::DestinationUnavailable,
+        ProxyError::Saturated { .. } => HttpError::ConnectionLimitReached,
+        ProxyError::Connect { .. } => HttpError::ConnectionRefused,
+        ProxyError::ConnectTimeout { .. } => HttpError::ConnectionTimeout,
+        ProxyError::FirstByteTimeout | ProxyError::TotalTimeout => HttpError::HttpResponseTimeout,
+        ProxyError::RequestBody(_) => HttpError::HttpRequestBodySize(None),
+        _ => HttpError::HttpProtocolError,
+    }
+}
+
+/// A body that a component sends.
+struct Sent(Outgoing);
+
+impl http_body::Body for Sent {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let frame = Pin::new(&mut self.0).poll_frame(cx);
+        frame.map(|frame| frame.map(|frame| frame.map_err(|_| BodyError::Aborted)))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.0.is_end_stream()
+    }
+}
