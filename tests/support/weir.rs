@@ -436,6 +436,17 @@ impl Weir {
         self.status("VmRSS:")
     }
 
+    /// Resident memory now without huge pages, of which the kernel gives 2 MiB where one byte was asked for.
+    pub(crate) fn memory_in_pages(&self) -> u64 {
+        let path = format!("/proc/{}/smaps_rollup", self.child.id());
+        let text = std::fs::read_to_string(path).unwrap();
+        let bytes = |key: &str| {
+            let line = text.lines().find_map(|line| line.strip_prefix(key)).unwrap();
+            line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() << 10
+        };
+        bytes("Rss:") - bytes("AnonHugePages:")
+    }
+
     /// Most resident memory since [`Self::forget_peak`], in bytes.
     pub(crate) fn peak_memory(&self) -> u64 {
         self.status("VmHWM:")
