@@ -9,6 +9,11 @@
 //! about failures: it tells their kind ([`PluginError::kind`]), and whoever called drops the instance. The proxy calls
 //! it, and so do the tools that test plugins.
 
+#![cfg_attr(
+    not(feature = "wasi-http"),
+    allow(dead_code, reason = "a second engine, which only standard components need")
+)]
+
 mod balancer;
 mod bindings;
 mod clock;

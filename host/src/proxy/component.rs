@@ -228,7 +228,6 @@ fn respond(
         if head.status != StatusCode::NOT_MODIFIED && !is_head {
             head.headers.remove(header::CONTENT_LENGTH);
         }
-        drop(body);
         engaged.linger(wait);
         return Ok(Response::from_parts(head, Body::empty()));
     }
