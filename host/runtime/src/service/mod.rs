@@ -1,6 +1,6 @@
 //! Standard components: `wasi:http` of 0.2 and 0.3, unmodified, on an engine of their own whose guests may wait.
 //!
-//! A [`Service`] is a component that was compiled; a [`Handler`] is one with its configuration; a [`Call`] is one request of
+//! A `Service` is a component that was compiled; a [`Handler`] is one with its configuration; a [`Call`] is one request of
 //! it. Guest code runs only while a call is polled, by whoever wants its response, so that dropping a call ends it. What a
 //! guest asks of the network arrives as an [`Ask`], and the caller answers it or does not: nothing here opens a socket.
 
