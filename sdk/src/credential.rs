@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 
+use crate::parse::{field_name, is_token};
 use crate::{Edit, FilterNeeds, Header, Input, Request};
 
 /// The places where a credential is looked for.
@@ -93,12 +94,12 @@ impl Place {
             return Some(Place::Bearer(needs.header(AUTHORIZATION)));
         }
         let (kind, name) = text.split_once(':')?;
-        if name.is_empty() || !name.bytes().all(is_token) {
+        if !is_token(name) {
             return None;
         }
         match kind {
-            "header" if !RESERVED.iter().any(|own| own.eq_ignore_ascii_case(name)) => {
-                Some(Place::Header(name.to_ascii_lowercase(), needs.header(name)))
+            "header" if !name.eq_ignore_ascii_case(COOKIE) => {
+                Some(Place::Header(field_name(name).ok()?, needs.header(name)))
             }
             "cookie" => Some(Place::Cookie(name.to_owned(), needs.headers())),
             "query" => Some(Place::Query(name.to_owned(), needs.path())),
@@ -253,26 +254,8 @@ fn text(bytes: &[u8]) -> Result<&str, Unclear> {
     std::str::from_utf8(bytes).map_err(|_| Unclear)
 }
 
-fn is_token(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
-}
-
 const AUTHORIZATION: &str = "authorization";
 const COOKIE: &str = "cookie";
-
-/// Fields whose value is more than a credential, or that a filter may not change.
-const RESERVED: [&str; 10] = [
-    "connection",
-    "content-length",
-    "cookie",
-    "host",
-    "keep-alive",
-    "proxy-connection",
-    "te",
-    "trailer",
-    "transfer-encoding",
-    "upgrade",
-];
 
 #[cfg(test)]
 mod tests;

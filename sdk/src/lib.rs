@@ -85,6 +85,7 @@ mod export;
 mod filter;
 pub mod host;
 mod needs;
+pub mod parse;
 mod secret;
 pub mod state;
 

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use http::{HeaderMap, Request};
 
 use crate::support::tools::component;
-use crate::support::{Answer, Body, Client, Origin, Protocol, Setup, Weir};
+use crate::support::{Answer, Body, Client, Origin, Protocol, Setup, Weir, until};
 
 /// A Weir whose every route is answered by the component of this name, with these keys of its plugin.
 fn served(origin: &Origin, name: &str, keys: &str) -> Setup {
@@ -103,22 +103,26 @@ async fn each_request_has_an_instance_of_its_own_unless_they_are_kept() {
 
 #[tokio::test]
 async fn one_trap_never_reaches_another_request() {
-    let (_origin, mut weir) = start("mischief", "").await;
+    let (origin, mut weir) = start("mischief", ", allow: { upstreams: [app] }").await;
     for protocol in [Protocol::H2, Protocol::H3] {
         let client = weir.client(protocol).await;
-        let good = futures_util::future::join_all((0..50).map(|_| client.get("/sleep/500")));
+        let before = origin.requests();
+        // At work until the origin answers them.
+        let good = futures_util::future::join_all((0..50).map(|_| client.get("/fetch/app/hold")));
         let bad = async {
+            until("the others", async || (origin.requests() == before + 50).then_some(())).await;
             let mut statuses = Vec::new();
             for _ in 0..20 {
                 statuses.push(client.get("/trap").await.status.as_u16());
             }
+            origin.release();
             statuses
         };
         let (good, bad) = tokio::join!(good, bad);
         assert_eq!(bad, [503; 20], "{protocol:?}");
         for answer in good {
             assert_eq!(answer.status, 200, "{protocol:?}");
-            assert_eq!(answer.text().await, "slept");
+            assert_eq!(answer.text().await, "origin");
         }
     }
     let fields = weir.logged("plugin failed; its request gets no more of it").await;
@@ -152,8 +156,8 @@ async fn a_component_that_spins_is_ended_and_holds_up_nobody() {
 
 #[tokio::test]
 async fn memory_time_and_concurrency_have_limits() {
-    let keys = ", limits: { memory: 4MiB, time: 300ms, concurrency: 2 }";
     let origin = Origin::start().await;
+    let keys = ", limits: { memory: 4MiB, time: 300ms }";
     let mut weir = served(&origin, "mischief", keys).workers(1).start().await;
     let client = weir.client(Protocol::H2).await;
     assert_eq!(client.get("/memory").await.status, 503);
@@ -161,11 +165,20 @@ async fn memory_time_and_concurrency_have_limits() {
     assert_eq!(client.get("/sleep/60000").await.status, 504);
     assert_eq!(weir.record().await["error"], "plugin/timeout");
 
-    let asked = futures_util::future::join_all((0..3).map(|_| client.get("/sleep/200")));
-    let answers = asked.await;
-    let busy: Vec<_> = answers.iter().filter(|answer| answer.status == 503).collect();
-    assert_eq!(busy.len(), 1);
-    assert_eq!(busy[0].header("retry-after"), "1");
+    let keys = ", limits: { concurrency: 2 }, allow: { upstreams: [app] }";
+    let weir = served(&origin, "mischief", keys).workers(1).start().await;
+    let client = weir.client(Protocol::H2).await;
+    let two = futures_util::future::join_all((0..2).map(|_| client.get("/fetch/app/hold")));
+    let third = async {
+        until("the others", async || (origin.requests() == 2).then_some(())).await;
+        let third = client.get("/count").await;
+        origin.release();
+        third
+    };
+    let (two, third) = tokio::join!(two, third);
+    assert_eq!((third.status.as_u16(), third.header("retry-after")), (503, "1"));
+    assert!(two.iter().all(|answer| answer.status == 200));
+    drop(two);
     assert_eq!(client.get("/count").await.status, 200);
 }
 

@@ -11,6 +11,7 @@ mod document;
 mod error;
 mod file;
 mod names;
+mod plugins;
 mod reference;
 mod secret;
 mod shape;
@@ -30,6 +31,7 @@ use serde_json::Value;
 
 pub use document::Places;
 pub use error::{ConfigErrors, Problem};
+pub use plugins::*;
 pub use reference::{plugin_keys, reference, schema};
 pub use secret::secret;
 pub use shortcut::{Overrides, from_upstreams};

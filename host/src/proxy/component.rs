@@ -12,11 +12,12 @@ use http::request::Parts;
 use http::uri::{Authority, Scheme};
 use http::{Method, Request, Response, StatusCode, Uri, Version, header};
 use http_body::Body as _;
+use weir_h3::message::content_length;
 use weir_runtime::PluginError;
 use weir_runtime::service::Outgoing;
 
 use super::body::{Exchange, Failure, RequestBody};
-use super::errand::{self, Site};
+use super::errand::Site;
 use super::error::ProxyError;
 use super::filters::{Chain, Middleware, RESPONSE_BYTES, RESPONSE_FIELDS};
 use super::message::Checked;
@@ -110,10 +111,11 @@ impl<'a> Target<'a> {
         }
         // A middleware may have sent the request on before it failed.
         let again = choice.fallback.filter(|_| body.is_end_stream() && role == Role::Component);
+        let copied = |head: &Parts| Request::from_parts(message::copy(head), ());
         let run = Run { slot, role, site: &site, exchange: &exchange };
-        let mut answered = run.on(choice.first, request(head), body, record).await;
+        let mut answered = run.on(choice.first, copied(head), body, record).await;
         if let (Err(Unanswered::Plugin(_)), Some(serving)) = (&answered, again) {
-            answered = run.on(serving, request(head), Body::empty(), record).await;
+            answered = run.on(serving, copied(head), Body::empty(), record).await;
         }
         if let Some(went) = site.went() {
             record.adopt(went);
@@ -222,8 +224,8 @@ fn respond(
     headers::strip_connection(&mut head.headers);
     message::within(&head.headers, RESPONSE_BYTES, RESPONSE_FIELDS)
         .map_err(|_| "handle: the header section of its response is too large")?;
-    let declared = errand::declared(&head.headers);
-    let declared = declared.map_err(|()| "handle: its content-length is none")?;
+    let declared = content_length(&head.headers);
+    let declared = declared.map_err(|_| "handle: its content-length is none")?;
     if is_head || message::is_bodiless(head.status) {
         if head.status != StatusCode::NOT_MODIFIED && !is_head {
             head.headers.remove(header::CONTENT_LENGTH);
@@ -239,15 +241,6 @@ fn respond(
 fn via(mut response: Response<Body>) -> Response<Body> {
     headers::toward_client(response.headers_mut());
     response
-}
-
-/// A copy of a request's head, without what is the proxy's own.
-fn request(head: &Parts) -> Request<()> {
-    let mut request = Request::new(());
-    request.method_mut().clone_from(&head.method);
-    request.uri_mut().clone_from(&head.uri);
-    request.headers_mut().clone_from(&head.headers);
-    request
 }
 
 /// The whole URL: a component learns scheme and authority from it.

@@ -10,9 +10,11 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::future::LocalBoxFuture;
+use http::request::Parts;
 use http::{HeaderValue, Method, Response, header};
 use http_body::Frame;
 use tokio::sync::oneshot;
+use weir_h3::message::content_length;
 use weir_runtime::service::{Ask, Errand, Feed, HttpError, Incoming, Outgoing, channel};
 
 use super::body::{Exchange, RequestBody};
@@ -21,6 +23,7 @@ use super::filters::{Chain, Middleware};
 use super::input::Subject;
 use super::message::Checked;
 use super::{Peer, Proxy, headers, message};
+use crate::config::ListenerLimits;
 use crate::listen::body::{Body, BodyError};
 use crate::plugins::slot::Slot;
 use crate::plugins::view::Pinned;
@@ -100,17 +103,10 @@ impl Site {
         let Self { proxy, peer, id, route, pinned, .. } = self;
         let middleware = self.middleware.ok_or(HttpError::HttpRequestDenied)?;
         let (mut head, body) = request.into_parts();
-        if head.method == Method::CONNECT {
-            return Err(HttpError::HttpRequestMethodInvalid);
-        }
         let authority = head.uri.authority().cloned().ok_or(HttpError::HttpRequestUriInvalid)?;
-        headers::from_client(&mut head.headers);
         head.headers.remove(header::HOST);
-        let limits = proxy.state.limits(peer.listener);
-        message::within(&head.headers, limits.header_bytes, limits.header_count)
-            .map_err(|_| HttpError::HttpRequestHeaderSectionSize(None))?;
-        let declared =
-            declared(&head.headers).map_err(|()| HttpError::HttpRequestBodySize(None))?;
+        let declared = self.admit(&mut head)?;
+        let limits = self.limits();
         let checked = Checked { authority, declared };
         let subject = Subject::new(peer, *id, &route.name, &proxy.state.geoip);
         let chain = Chain::new(route, pinned, &subject, &proxy.reaches, limits, &head.method);
@@ -149,17 +145,10 @@ impl Site {
         request: http::Request<Outgoing>,
     ) -> Result<Response<Body>, HttpError> {
         let (mut head, body) = request.into_parts();
-        if head.method == Method::CONNECT {
-            return Err(HttpError::HttpRequestMethodInvalid);
-        }
-        headers::from_client(&mut head.headers);
+        let declared = self.admit(&mut head)?;
         let authority = HeaderValue::from_str(host);
         head.headers.insert(header::HOST, authority.map_err(|_| HttpError::HttpRequestUriInvalid)?);
-        let limits = self.proxy.state.limits(self.peer.listener);
-        message::within(&head.headers, limits.header_bytes, limits.header_count)
-            .map_err(|_| HttpError::HttpRequestHeaderSectionSize(None))?;
-        let declared =
-            declared(&head.headers).map_err(|()| HttpError::HttpRequestBodySize(None))?;
+        let limits = self.limits();
         let exchange = Exchange::start(false, Rc::default());
         let idle = reach.upstream().timeouts.idle;
         let told = |error: BodyError| told(&ProxyError::from(error));
@@ -188,6 +177,22 @@ impl Site {
         })?;
         headers::strip_connection(response.headers_mut());
         Ok(response)
+    }
+
+    /// Checks the head of a request as one of a client's, and tells the length that its body is to have.
+    fn admit(&self, head: &mut Parts) -> Result<Option<u64>, HttpError> {
+        if head.method == Method::CONNECT {
+            return Err(HttpError::HttpRequestMethodInvalid);
+        }
+        headers::from_client(&mut head.headers);
+        let limits = self.limits();
+        message::within(&head.headers, limits.header_bytes, limits.header_count)
+            .map_err(|_| HttpError::HttpRequestHeaderSectionSize(None))?;
+        content_length(&head.headers).map_err(|_| HttpError::HttpRequestBodySize(None))
+    }
+
+    fn limits(&self) -> &ListenerLimits {
+        self.proxy.state.limits(self.peer.listener)
     }
 
     fn allowed(&self, slot: &Slot, host: &str) -> Option<&Reach> {
@@ -226,18 +231,6 @@ pub(super) async fn feed(mut body: Body, feed: Feed, moved: Rc<Cell<bool>>) {
             Some(Err(_)) => return feed.push(Err(HttpError::ConnectionTerminated)),
         }
         moved.set(true);
-    }
-}
-
-/// The length that a message says its body has.
-pub(super) fn declared(fields: &http::HeaderMap) -> Result<Option<u64>, ()> {
-    let mut values = fields.get_all(header::CONTENT_LENGTH).iter();
-    let Some(value) = values.next() else { return Ok(None) };
-    let text = value.to_str().map_err(|_| ())?;
-    let is_number = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
-    match values.next() {
-        None if is_number => text.parse().map(Some).map_err(|_| ()),
-        _ => Err(()),
     }
 }
 

@@ -3,21 +3,23 @@
 //! A request meets each plugin in the generation that its view has, from its head to the last byte of its response. What
 //! a generation on trial fails at, the one that serves does again; what that fails at, `on_failure` decides.
 
+mod passed;
+
 use std::rc::Rc;
 use std::sync::Arc;
 
 use http::request::Parts;
 use http::uri::Authority;
-use http::{Method, Request, Response};
+use http::{Method, Response};
 use http_body::Body as _;
 use weir_runtime::Kind;
 
-use super::ask::{self, Asked, Asker, Decided, Memory, Said, compare, traced};
+use super::ask::{self, Asked, Asker, Decided, Said, compare};
 use super::body::Exchange;
 use super::edit::Edits;
 use super::error::ProxyError;
 use super::filtered::Filtered;
-use super::input::{Kept, Subject};
+use super::input::Subject;
 use super::message;
 use super::respond;
 use crate::config::{ListenerLimits, OnFailure};
@@ -30,6 +32,7 @@ use crate::plugins::view::{Choice, Pinned};
 use crate::route::Route;
 use crate::telemetry::record::Record;
 use crate::upstream::Reach;
+use passed::{Before, Passed};
 
 /// The filters that one request passes, and what they left for its response.
 pub struct Chain<'a> {
@@ -41,27 +44,6 @@ pub struct Chain<'a> {
     passed: Vec<Passed>,
     /// Where it begins among the route's filters, and the upstream that was chosen before.
     from: (usize, Option<usize>),
-}
-
-/// A filter that a request has passed.
-struct Passed {
-    slot: Arc<Slot>,
-    seat: Rc<Seat>,
-    shape: Rc<Shape>,
-    context: Vec<u8>,
-    kept: Kept,
-    wants_body: bool,
-    /// Who decides on the response if this one fails: it is on trial then.
-    before: Option<Box<Before>>,
-    /// The generation in the shadow that saw the request too, and its context.
-    shadow: Option<(Rc<Seat>, Vec<u8>)>,
-}
-
-/// The generation that serves, and the request as it would have seen it.
-struct Before {
-    seat: Rc<Seat>,
-    head: Parts,
-    authority: Authority,
 }
 
 /// A response at which a generation on trial failed.
@@ -395,45 +377,6 @@ impl<'a> Chain<'a> {
             Decided::Edit(_, context) => Some(context),
             Decided::Next => Some(Vec::new()),
             Decided::Reply(_) => None,
-        }
-    }
-}
-
-impl Before {
-    fn new(seat: &Rc<Seat>, asked: &Asked<'_>) -> Box<Self> {
-        // What is no input of a filter is not kept.
-        let (mut head, ()) = Request::new(()).into_parts();
-        head.method.clone_from(&asked.head.method);
-        head.uri.clone_from(&asked.head.uri);
-        head.headers.clone_from(&asked.head.headers);
-        Box::new(Self { seat: Rc::clone(seat), head, authority: asked.authority.clone() })
-    }
-}
-
-impl Passed {
-    fn decide(&self, response: &Response<Body>, record: &Record) -> Result<Decided, Failure> {
-        let Self { slot, seat, shape, kept, context, .. } = self;
-        traced(slot, seat, Function::Response, record, || {
-            ask::response(slot, seat, shape, Memory { kept, context }, response)
-        })
-    }
-
-    /// Asks the generation in the shadow the same, if it wants the same to decide by.
-    fn shadow_response(
-        &self,
-        seat: &Seat,
-        context: &[u8],
-        response: &Response<Body>,
-        decided: &Result<Decided, Failure>,
-    ) {
-        let Ok(shape) = seat.shape(&self.slot) else { return };
-        if !shape.on_response || shape.response_inputs != self.shape.response_inputs {
-            return;
-        }
-        let memory = Memory { kept: &self.kept, context };
-        let own = ask::response(&self.slot, seat, shape, memory, response).ok();
-        if let Ok(decided) = decided {
-            self.slot.metrics.shadow(compare(own.as_ref(), decided));
         }
     }
 }

@@ -71,6 +71,15 @@ pub fn clean_trailers(mut trailers: HeaderMap) -> Result<HeaderMap, &'static str
     Ok(trailers)
 }
 
+/// A copy of a request's head: its method, its target and its fields, which is all of it that a plugin sees.
+pub fn copy(head: &Parts) -> Parts {
+    let (mut copy, ()) = http::Request::new(()).into_parts();
+    copy.method.clone_from(&head.method);
+    copy.uri.clone_from(&head.uri);
+    copy.headers.clone_from(&head.headers);
+    copy
+}
+
 fn check_target(head: &Parts) -> Result<(), ProxyError> {
     let path = head.uri.path();
     if path.starts_with('/') || (path == "*" && head.method == Method::OPTIONS) {

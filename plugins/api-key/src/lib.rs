@@ -10,6 +10,7 @@ use std::collections::BTreeMap;
 use config::{Body, Config};
 use owner::{Fingerprint, LONGEST, Owner, fingerprint, hash};
 use weir_sdk::credential::Places;
+use weir_sdk::parse::field_name;
 use weir_sdk::{
     Changes, Edit, Filter, FilterNeeds, Header, Input, Reply, Request, RequestDecision, Response,
     ResponseDecision, host,
@@ -159,25 +160,11 @@ impl Refusal {
 
 /// Whether a field of this name can be set.
 fn is_name(name: &str) -> bool {
-    let is_token = |b: u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b);
-    let is_other_s = NOT_TO_SET.iter().any(|other| other.eq_ignore_ascii_case(name));
-    !name.is_empty() && name.bytes().all(is_token) && !is_other_s
+    // Credentials are not to be made up.
+    let is_credential =
+        ["authorization", "cookie"].iter().any(|own| own.eq_ignore_ascii_case(name));
+    field_name(name).is_ok() && !is_credential
 }
-
-/// Fields that frame or route a message, and those of credentials.
-const NOT_TO_SET: [&str; 11] = [
-    "authorization",
-    "connection",
-    "content-length",
-    "cookie",
-    "host",
-    "keep-alive",
-    "proxy-connection",
-    "te",
-    "trailer",
-    "transfer-encoding",
-    "upgrade",
-];
 
 #[cfg(test)]
 mod tests;

@@ -8,13 +8,13 @@ mod config;
 mod hash;
 mod users;
 
-use std::net::IpAddr;
-
 use base64ct::{Base64, Encoding as _};
 use config::{Config, SECOND, milliseconds};
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use sha2::Sha256;
 use users::{User, Users};
+use weir_filter_common::client::network;
+use weir_sdk::parse::field_name;
 use weir_sdk::{
     Changes, Filter, FilterNeeds, Input, Reply, Request, RequestDecision, Response,
     ResponseDecision, host, state,
@@ -199,43 +199,17 @@ fn key() -> Vec<u8> {
     }
 }
 
-/// The client's network: an IPv4 address, or the first bits of an IPv6 one.
-fn network(address: &str, ipv6_prefix: u8) -> String {
-    match address.parse() {
-        Ok(IpAddr::V6(address)) => {
-            let bits = 128 - u32::from(ipv6_prefix.min(128));
-            let mask = u128::MAX.checked_shl(bits).unwrap_or(0);
-            format!("{:x}", address.to_bits() & mask)
-        }
-        _ => address.to_owned(),
-    }
-}
-
 fn number(bytes: &[u8]) -> Option<i64> {
     std::str::from_utf8(bytes).ok()?.parse().ok()
 }
 
 /// Whether a field of this name can be set.
 fn is_name(name: &str) -> bool {
-    let is_token = |b: u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b);
-    let is_other_s = NOT_TO_SET.iter().any(|other| other.eq_ignore_ascii_case(name));
-    !name.is_empty() && name.bytes().all(is_token) && !is_other_s
+    // Credentials are not to be made up.
+    let is_credential =
+        ["authorization", "cookie"].iter().any(|own| own.eq_ignore_ascii_case(name));
+    field_name(name).is_ok() && !is_credential
 }
-
-/// Fields that frame or route a message, and those of credentials.
-const NOT_TO_SET: [&str; 11] = [
-    AUTHORIZATION,
-    "connection",
-    "content-length",
-    "cookie",
-    "host",
-    "keep-alive",
-    "proxy-connection",
-    "te",
-    "trailer",
-    "transfer-encoding",
-    "upgrade",
-];
 
 const AUTHORIZATION: &str = "authorization";
 const KEY: &str = "key";

@@ -10,7 +10,9 @@ mod table;
 
 use schemars::JsonSchema;
 use serde::Deserialize;
-use table::{Table, hash, mix};
+use table::Table;
+use weir_filter_common::hash::{hash, mix};
+use weir_sdk::parse::is_token;
 use weir_sdk::{Balancer, Endpoint, Input, Needs, Pick};
 
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -65,21 +67,15 @@ impl Balancer for ConsistentHash {
 
 /// The host's name for what the user calls it.
 fn input(key: &str) -> Result<String, String> {
-    let is_name = |name: &str| !name.is_empty() && name.bytes().all(is_token);
     match key.split_once(':') {
         None if key == "client" => Ok("client.address".to_owned()),
         None if key == "path" => Ok(PATH.to_owned()),
-        Some(("header", name)) if is_name(name) => {
+        Some(("header", name)) if is_token(name) => {
             Ok(format!("header:{}", name.to_ascii_lowercase()))
         }
-        Some(("cookie", name)) if is_name(name) => Ok(format!("cookie:{name}")),
+        Some(("cookie", name)) if is_token(name) => Ok(format!("cookie:{name}")),
         _ => Err(format!("key: {key:?} is none of client, path, header:NAME and cookie:NAME")),
     }
-}
-
-/// What names of headers and cookies are made of (RFC 9110 §5.6.2).
-fn is_token(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
 }
 
 fn client() -> String {

@@ -1,6 +1,8 @@
 //! [`Table`]: a Maglev lookup table. Each member lists all places in an order of its own, drawn from its name;
 //! members take turns, by weight, in claiming the next free place of their lists.
 
+use weir_filter_common::hash::{hash, mix};
+
 /// Maps a hash to the index of a member.
 #[derive(Debug)]
 pub(crate) struct Table {
@@ -86,22 +88,6 @@ impl List {
             }
         }
     }
-}
-
-/// FNV-1a, mixed: short, and spreads short texts that differ little. Not secret: a client who knows it can choose
-/// its endpoint, as it can by repeating any one request.
-pub(crate) fn hash(bytes: &[u8]) -> u64 {
-    let hash = bytes.iter().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
-        (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3)
-    });
-    mix(hash)
-}
-
-/// SplitMix64's finaliser: every bit of the result depends on every bit given.
-pub(crate) fn mix(mut z: u64) -> u64 {
-    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    z ^ (z >> 31)
 }
 
 /// Places; a prime. Shares are even within 1 % for 160 members and within a tenth or so for 1,000; making the table takes

@@ -2,6 +2,7 @@
 
 use schemars::JsonSchema;
 use serde::Deserialize;
+use weir_sdk::parse::{duration, is_token};
 
 use crate::origin::Origins;
 
@@ -149,7 +150,7 @@ fn list(key: &str, names: &[String], most: usize, credentials: bool) -> Result<S
         return Err(format!("{key}: at most {most}"));
     }
     for (at, name) in names.iter().enumerate() {
-        if !is_token(name.as_bytes()) || name.len() > MAX_NAME {
+        if !is_token(name) || name.len() > MAX_NAME {
             return Err(format!("{key}[{at}]: {name:?} is no name"));
         }
         if name == "*" && (credentials || names.len() > 1) {
@@ -159,27 +160,14 @@ fn list(key: &str, names: &[String], most: usize, credentials: bool) -> Result<S
     Ok(names.join(", "))
 }
 
-/// A token (RFC 9110 §5.6.2).
-pub(crate) fn is_token(name: &[u8]) -> bool {
-    let is_of_token = |b: &u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(b);
-    !name.is_empty() && name.iter().all(is_of_token)
-}
-
 fn has_lower_case(method: &str) -> bool {
     method.bytes().any(|b| b.is_ascii_lowercase())
 }
 
 fn seconds(text: &str) -> Option<u64> {
-    let (digits, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
-    let unit = match unit {
-        "s" => 1,
-        "m" => 60,
-        "h" => 3600,
-        _ => return None,
-    };
-    let is_number = !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit());
-    let digits = is_number.then(|| digits.parse::<u64>().ok()).flatten()?;
-    digits.checked_mul(unit).filter(|seconds| *seconds <= 24 * 3600)
+    // The longest is a day: that is no unit here.
+    let time = duration(text).filter(|_| !text.ends_with('d'))?;
+    Some(time.as_secs()).filter(|seconds| *seconds <= 24 * 3600)
 }
 
 fn methods() -> Vec<String> {

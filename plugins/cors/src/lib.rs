@@ -11,6 +11,7 @@ mod tests;
 
 use config::{Config, Policy};
 use origin::Origins;
+use weir_sdk::parse::is_token;
 use weir_sdk::{
     Changes, Filter, FilterNeeds, Input, Reply, Request, RequestDecision, Response,
     ResponseDecision, host,
@@ -173,7 +174,9 @@ fn varies(vary: Option<&[u8]>) -> bool {
 /// Whether this can be sent back as Access-Control-Allow-Headers: names, commas and blanks within a bound.
 fn is_list_of_names(list: &[u8]) -> bool {
     list.len() <= MAX_MIRRORED
-        && list.split(|b| *b == b',').all(|name| config::is_token(name.trim_ascii()))
+        && list
+            .split(|b| *b == b',')
+            .all(|name| std::str::from_utf8(name.trim_ascii()).is_ok_and(is_token))
 }
 
 /// The fields of the protocol: what the origin server says of them does not pass.

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use schemars::JsonSchema;
 use serde::Deserialize;
+use weir_sdk::parse::field_name;
 use weir_sdk::{Changes, Fetch, Filter, FilterNeeds, Input, Reply, Request, RequestDecision, host};
 
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -117,7 +118,7 @@ impl Filter for ForwardAuth {
         host::count("denied", 1);
         let mut reply = Reply::new(answer.status.max(300)).body(answer.body);
         for header in answer.headers {
-            if !OF_THE_CONNECTION.contains(&header.name.as_str()) {
+            if is_name(&header.name) {
                 reply = reply.header(header.name, header.value);
             }
         }
@@ -140,9 +141,7 @@ impl ForwardAuth {
 }
 
 fn is_name(name: &str) -> bool {
-    let is_token = |b: u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b);
-    let is_own = OF_THE_CONNECTION.iter().any(|own| own.eq_ignore_ascii_case(name));
-    !name.is_empty() && name.bytes().all(is_token) && !is_own
+    field_name(name).is_ok() && !name.eq_ignore_ascii_case("via")
 }
 
 fn root() -> String {
@@ -156,20 +155,6 @@ fn credentials() -> Vec<String> {
 fn two_seconds() -> u32 {
     2000
 }
-
-/// Fields that are of the service's connection, and would be refused.
-const OF_THE_CONNECTION: [&str; 10] = [
-    "connection",
-    "content-length",
-    "host",
-    "keep-alive",
-    "proxy-connection",
-    "te",
-    "trailer",
-    "transfer-encoding",
-    "upgrade",
-    "via",
-];
 
 #[cfg(test)]
 mod tests {

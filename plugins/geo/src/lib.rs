@@ -7,6 +7,7 @@ mod places;
 use places::{Origin, Places, Verdict};
 use schemars::JsonSchema;
 use serde::Deserialize;
+use weir_sdk::parse::field_name;
 use weir_sdk::{Changes, Filter, FilterNeeds, Input, Reply, Request, RequestDecision, host};
 
 #[derive(Debug, Default, Deserialize, JsonSchema)]
@@ -204,16 +205,11 @@ fn reply(status: Option<u16>, body: Option<String>) -> Result<Reply, String> {
 
 /// A field's name in lower case, if a filter may set it.
 fn header(key: &str, name: Option<String>) -> Result<Option<String>, String> {
-    let is_token = |b: u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b);
     let Some(name) = name else { return Ok(None) };
-    if name.is_empty() || name.len() > NAME || !name.bytes().all(is_token) {
-        return Err(format!("{key}: {name:?} is not the name of a header field"));
+    if name.len() > NAME {
+        return Err(format!("{key}: more than {NAME} bytes"));
     }
-    let name = name.to_ascii_lowercase();
-    if FORBIDDEN.contains(&name.as_str()) {
-        return Err(format!("{key}: {name} is the proxy's own"));
-    }
-    Ok(Some(name))
+    field_name(&name).map(Some).map_err(|what| format!("{key}: {what}"))
 }
 
 const STATUSES: [u16; 2] = [403, 451];
@@ -226,19 +222,6 @@ const BODY: usize = 16_384;
 
 /// Bytes of a field's name.
 const NAME: usize = 128;
-
-/// Fields that frame or route a message.
-const FORBIDDEN: [&str; 9] = [
-    "connection",
-    "content-length",
-    "host",
-    "keep-alive",
-    "proxy-connection",
-    "te",
-    "trailer",
-    "transfer-encoding",
-    "upgrade",
-];
 
 #[cfg(test)]
 mod tests;

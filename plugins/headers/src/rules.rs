@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use schemars::JsonSchema;
 use serde::Deserialize;
+use weir_sdk::parse::field_name;
 use weir_sdk::{Changes, Input};
 
 use crate::template::Template;
@@ -53,13 +54,13 @@ impl Rules {
     ) -> Result<Rules, String> {
         let mut rules = Rules::default();
         for name in section.remove {
-            let name = field(&name).map_err(|error| format!("{direction}.remove: {error}"))?;
+            let name = field_name(&name).map_err(|error| format!("{direction}.remove: {error}"))?;
             rules.remove.push(name);
         }
         for (name, value) in section.set {
             let at = |error| format!("{direction}.set.{name}: {error}");
             let template = Template::parse(&value, &mut input).map_err(at)?;
-            rules.set.push((field(&name).map_err(at)?, template));
+            rules.set.push((field_name(&name).map_err(at)?, template));
         }
         for (name, values) in section.append {
             let at = |error| format!("{direction}.append.{name}: {error}");
@@ -69,7 +70,7 @@ impl Rules {
             };
             for value in values {
                 let template = Template::parse(&value, &mut input).map_err(at)?;
-                rules.append.push((field(&name).map_err(at)?, template));
+                rules.append.push((field_name(&name).map_err(at)?, template));
             }
         }
         Ok(rules)
@@ -99,29 +100,3 @@ impl Rules {
         (!changes.edits.is_empty()).then_some(changes)
     }
 }
-
-/// A field's name in lower case, if the proxy lets it be touched.
-fn field(name: &str) -> Result<String, String> {
-    let is_token = |b: u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b);
-    if name.is_empty() || !name.bytes().all(is_token) {
-        return Err(format!("{name:?} is not the name of a header field"));
-    }
-    let name = name.to_ascii_lowercase();
-    if FORBIDDEN.contains(&name.as_str()) {
-        return Err(format!("{name} is the proxy's own"));
-    }
-    Ok(name)
-}
-
-/// Fields that frame or route a message.
-const FORBIDDEN: [&str; 9] = [
-    "connection",
-    "content-length",
-    "host",
-    "keep-alive",
-    "proxy-connection",
-    "te",
-    "trailer",
-    "transfer-encoding",
-    "upgrade",
-];

@@ -2,6 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
+use weir_sdk::parse::is_token;
 use weir_sdk::{FilterNeeds, Input, Request};
 
 use crate::networks::Networks;
@@ -27,8 +28,7 @@ impl Origin {
         trusted: Networks<()>,
         needs: &mut FilterNeeds,
     ) -> Result<Self, String> {
-        let is_token = |b: u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b);
-        if name.is_empty() || !name.bytes().all(is_token) {
+        if !is_token(name) {
             return Err(format!("from_header: {name:?} is not the name of a header field"));
         }
         if name.eq_ignore_ascii_case("forwarded") {

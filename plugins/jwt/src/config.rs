@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::Deserialize;
 use weir_sdk::Secret;
+use weir_sdk::parse::duration;
 
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -163,16 +164,8 @@ pub(crate) enum Expiry {
 
 /// Milliseconds of a time such as `30s`, within bounds.
 pub(crate) fn milliseconds(key: &str, text: &str, least: u64, most: u64) -> Result<u64, String> {
-    let number = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
-    let unit = match text.get(number.len()..) {
-        Some("ms") => 1,
-        Some("s") => SECOND,
-        Some("m") => 60 * SECOND,
-        Some("h") => 3600 * SECOND,
-        _ => 0,
-    };
-    let time = number.parse::<u64>().ok().and_then(|number| number.checked_mul(unit));
-    time.filter(|time| unit > 0 && (least..=most).contains(time)).ok_or_else(|| {
+    let time = duration(text).and_then(|time| u64::try_from(time.as_millis()).ok());
+    time.filter(|time| (least..=most).contains(time)).ok_or_else(|| {
         let (least, most) = (least / SECOND, most / SECOND);
         format!("{key}: {text:?} is no time from {least}s to {most}s, such as 30s, 10m or 1h")
     })

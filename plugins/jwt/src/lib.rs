@@ -25,6 +25,7 @@ use remote::Remote;
 use reply::Refusal;
 use token::{Claims, Token};
 use weir_sdk::credential::Places;
+use weir_sdk::parse::field_name;
 use weir_sdk::{
     Changes, Edit, Filter, FilterNeeds, Header, Reply, Request, RequestDecision, Response,
     ResponseDecision, host,
@@ -295,25 +296,11 @@ fn unpack(context: &[u8]) -> Option<(&str, Vec<Edit>)> {
 
 /// Whether a field of this name can be set from a claim.
 fn is_name(name: &str) -> bool {
-    let is_token = |b: u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b);
-    let is_other_s = NOT_TO_SET.iter().any(|other| other.eq_ignore_ascii_case(name));
-    !name.is_empty() && name.len() <= 256 && name.bytes().all(is_token) && !is_other_s
+    // Credentials are not to be made up.
+    let is_credential =
+        ["authorization", "cookie"].iter().any(|own| own.eq_ignore_ascii_case(name));
+    field_name(name).is_ok() && name.len() <= 256 && !is_credential
 }
-
-/// Fields that frame or route a message, and those of credentials.
-const NOT_TO_SET: [&str; 11] = [
-    "authorization",
-    "connection",
-    "content-length",
-    "cookie",
-    "host",
-    "keep-alive",
-    "proxy-connection",
-    "te",
-    "trailer",
-    "transfer-encoding",
-    "upgrade",
-];
 
 const MILLISECOND: u64 = 1_000_000;
 

@@ -1,5 +1,7 @@
 //! Points in time as RFC 3339 writes them, read strictly.
 
+use weir_sdk::parse::duration;
+
 /// Seconds from the Unix epoch to a time such as `2027-03-01T02:00:00Z`. Only UTC is taken, and no fraction: who plans a
 /// window writes neither by accident.
 pub(crate) fn seconds(text: &str) -> Option<u64> {
@@ -50,17 +52,8 @@ fn leaps_before(year: u64) -> u64 {
 
 /// Seconds of a time such as `30s`, `10m`, `2h` or `1d`, up to 366 days.
 pub(crate) fn span(text: &str) -> Option<u64> {
-    let (digits, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
-    let unit = match unit {
-        "s" => 1,
-        "m" => 60,
-        "h" => 3600,
-        "d" => 24 * 3600,
-        _ => return None,
-    };
-    let is_number = !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit());
-    let digits = is_number.then(|| digits.parse::<u64>().ok()).flatten()?;
-    digits.checked_mul(unit).filter(|seconds| (1..=366 * 24 * 3600).contains(seconds))
+    let seconds = duration(text)?.as_secs();
+    (1..=366 * 24 * 3600).contains(&seconds).then_some(seconds)
 }
 
 #[cfg(test)]

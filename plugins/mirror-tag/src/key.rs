@@ -2,6 +2,8 @@
 
 use std::net::IpAddr;
 
+use weir_filter_common::hash::{BASIS, fnv, mix};
+use weir_sdk::parse::is_token;
 use weir_sdk::{FilterNeeds, Input, Request, host};
 
 /// Where the number comes from.
@@ -14,9 +16,8 @@ pub(crate) enum Key {
 
 impl Key {
     pub(crate) fn new(by: &str, salt: &str, needs: &mut FilterNeeds) -> Result<Key, String> {
-        let is_of_token = |b: u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b);
-        let is_name = |name: &str| (1..=128).contains(&name.len()) && name.bytes().all(is_of_token);
-        let basis = fnv(FNV_BASIS, salt.as_bytes());
+        let is_name = |name: &str| is_token(name) && name.len() <= 128;
+        let basis = fnv(BASIS, salt.as_bytes());
         match by.split_once(':') {
             None if by == "client" => Ok(Key::Client { address: needs.client_address(), basis }),
             None if by == "random" => Ok(Key::Random(Generator(host::random()))),
@@ -42,9 +43,9 @@ impl Key {
                     }
                     Err(_) => return None,
                 };
-                Some(mixed(hash))
+                Some(mix(hash))
             }
-            Key::Value { input, basis } => Some(mixed(fnv(*basis, request.bytes(*input)?))),
+            Key::Value { input, basis } => Some(mix(fnv(*basis, request.bytes(*input)?))),
             Key::Random(generator) => Some(generator.next()),
         }
     }
@@ -57,20 +58,6 @@ pub(crate) struct Generator(u64);
 impl Generator {
     fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        mixed(self.0)
+        mix(self.0)
     }
 }
-
-/// FNV-1a, from a basis.
-fn fnv(basis: u64, bytes: &[u8]) -> u64 {
-    bytes.iter().fold(basis, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x100_0000_01b3))
-}
-
-/// Spreads a number over all bits (the finalizer of SplitMix64): the upper ones of FNV hardly change with the last byte.
-fn mixed(number: u64) -> u64 {
-    let number = (number ^ (number >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    let number = (number ^ (number >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    number ^ (number >> 31)
-}
-
-const FNV_BASIS: u64 = 0xcbf2_9ce4_8422_2325;

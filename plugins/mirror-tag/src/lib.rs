@@ -10,6 +10,7 @@ mod tests;
 use key::Key;
 use schemars::JsonSchema;
 use serde::Deserialize;
+use weir_sdk::parse::{field_name, is_token};
 use weir_sdk::{Changes, Filter, FilterNeeds, Input, Request, RequestDecision, host};
 
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -168,8 +169,8 @@ fn check_methods(methods: &[String]) -> Result<(), String> {
         return Err("methods: must be 1 to 16".to_owned());
     }
     let is_method = |method: &String| {
-        let is_of_method = |b: u8| is_of_token(b) && !b.is_ascii_lowercase();
-        (1..=32).contains(&method.len()) && method.bytes().all(is_of_method)
+        let has_lower_case = method.bytes().any(|b| b.is_ascii_lowercase());
+        is_token(method) && method.len() <= 32 && !has_lower_case
     };
     match methods.iter().position(|method| !is_method(method)) {
         Some(at) => Err(format!("methods[{at}]: methods are in upper case")),
@@ -179,19 +180,10 @@ fn check_methods(methods: &[String]) -> Result<(), String> {
 
 /// A field's name in lower case, if the proxy lets it be set.
 fn field(name: &str) -> Result<String, String> {
-    if name.is_empty() || name.len() > 128 || !name.bytes().all(is_of_token) {
-        return Err(format!("{name:?} is not the name of a header field"));
+    if name.len() > 128 {
+        return Err("more than 128 bytes".to_owned());
     }
-    let name = name.to_ascii_lowercase();
-    if FORBIDDEN.contains(&name.as_str()) {
-        return Err(format!("{name} is the proxy's own"));
-    }
-    Ok(name)
-}
-
-/// Of a token (RFC 9110 §5.6.2).
-fn is_of_token(b: u8) -> bool {
-    b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b)
+    field_name(name)
 }
 
 fn by_client() -> String {
@@ -209,16 +201,3 @@ fn value() -> String {
 fn methods() -> Vec<String> {
     ["GET", "HEAD"].map(str::to_owned).to_vec()
 }
-
-/// Fields that frame or route a message.
-const FORBIDDEN: [&str; 9] = [
-    "connection",
-    "content-length",
-    "host",
-    "keep-alive",
-    "proxy-connection",
-    "te",
-    "trailer",
-    "transfer-encoding",
-    "upgrade",
-];

@@ -12,6 +12,7 @@ use bucket::{Bucket, Verdict};
 use key::Key;
 use schemars::JsonSchema;
 use serde::Deserialize;
+use weir_sdk::parse::duration;
 use weir_sdk::{
     Changes, Filter, FilterNeeds, Reply, Request, RequestDecision, Response, ResponseDecision,
     host, state,
@@ -144,16 +145,8 @@ fn number(bytes: &[u8]) -> Option<u64> {
 }
 
 fn nanoseconds(text: &str) -> Option<u64> {
-    let split = text.find(|c: char| !c.is_ascii_digit())?;
-    let (digits, unit) = text.split_at_checked(split)?;
-    let unit = match unit {
-        "ms" => MILLISECOND,
-        "s" => SECOND,
-        "m" => 60 * SECOND,
-        "h" => 3600 * SECOND,
-        _ => return None,
-    };
-    digits.parse::<u64>().ok()?.checked_mul(unit).filter(|time| *time > 0)
+    let time = duration(text).filter(|_| !text.ends_with('d'))?;
+    u64::try_from(time.as_nanos()).ok().filter(|time| *time > 0)
 }
 
 fn by_client() -> String {

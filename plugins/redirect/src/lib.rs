@@ -7,7 +7,7 @@ mod target;
 
 use config::{Config, Rule as Written, Scheme, Status};
 use target::{Asked, Made, Reference, Target};
-use weir_filter_common::field::split_port;
+use weir_filter_common::authority::split_port;
 use weir_filter_common::matcher::Matcher;
 use weir_filter_common::path;
 use weir_sdk::{Filter, FilterNeeds, Input, Reply, Request, RequestDecision, host};
@@ -136,7 +136,7 @@ impl Rule {
 impl Host {
     fn new(pattern: Option<&str>) -> Result<Host, String> {
         let Some(pattern) = pattern else { return Ok(Host::Any) };
-        let is_host = |host: &str| weir_filter_common::field::is_authority(host);
+        let is_host = |host: &str| weir_filter_common::authority::is_authority(host);
         let (host, port) = split_port(pattern);
         match (host.strip_prefix('*'), port) {
             (None, None) if is_host(host) => Ok(Host::Exact(host.to_owned())),

@@ -3,8 +3,8 @@
 //! What a client sends never becomes the authority of a target, but for its own host where a rule says `${host}`. What comes
 //! out is ASCII without controls, spaces, quotes and backslashes, which browsers take for slashes.
 
+use weir_filter_common::authority::{is_authority, split_port};
 use weir_filter_common::encode::{Place, encoded, is_whole};
-use weir_filter_common::field::{is_authority, split_port};
 use weir_filter_common::matcher::{Found, Matcher};
 use weir_filter_common::path::{absolute, is_encoded};
 use weir_filter_common::template::{Part, Template, Variable};

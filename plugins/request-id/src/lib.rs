@@ -7,6 +7,7 @@ mod uuid;
 
 use schemars::JsonSchema;
 use serde::Deserialize;
+use weir_sdk::parse::field_name;
 use weir_sdk::{
     Changes, Filter, FilterNeeds, Input, Request, RequestDecision, Response, ResponseDecision, host,
 };
@@ -132,29 +133,11 @@ fn is_id(id: &[u8], max_length: usize) -> bool {
 
 /// A field's name in lower case, if the proxy lets it be set.
 fn field(name: &str) -> Result<String, String> {
-    let is_of_token = |b: u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b);
-    if name.is_empty() || name.len() > 128 || !name.bytes().all(is_of_token) {
-        return Err(format!("{name:?} is not the name of a header field"));
+    if name.len() > 128 {
+        return Err("more than 128 bytes".to_owned());
     }
-    let name = name.to_ascii_lowercase();
-    if FORBIDDEN.contains(&name.as_str()) {
-        return Err(format!("{name} is the proxy's own"));
-    }
-    Ok(name)
+    field_name(name)
 }
-
-/// Fields that frame or route a message.
-const FORBIDDEN: [&str; 9] = [
-    "connection",
-    "content-length",
-    "host",
-    "keep-alive",
-    "proxy-connection",
-    "te",
-    "trailer",
-    "transfer-encoding",
-    "upgrade",
-];
 
 const NANOSECONDS_A_MILLISECOND: u64 = 1_000_000;
 

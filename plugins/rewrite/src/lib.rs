@@ -11,7 +11,8 @@ use std::borrow::Cow;
 
 use config::{Config, DotSegments};
 use rule::{Rule, Target};
-use weir_filter_common::{field, path};
+use weir_filter_common::path;
+use weir_sdk::parse::field_name;
 use weir_sdk::{Changes, Filter, FilterNeeds, Input, Reply, Request, RequestDecision, host};
 
 #[derive(Debug)]
@@ -37,7 +38,7 @@ impl Filter for Rewrite {
         let rules = rules
             .map(|(at, rule)| Rule::new(rule).map_err(|error| format!("rules[{at}].{error}")))
             .collect::<Result<_, _>>()?;
-        let original = config.original.as_deref().map(field::name).transpose();
+        let original = config.original.as_deref().map(field_name).transpose();
         Ok(Rewrite {
             rules,
             original: original.map_err(|error| format!("original: {error}"))?,

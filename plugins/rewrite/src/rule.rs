@@ -2,8 +2,8 @@
 
 use std::borrow::Cow;
 
+use weir_filter_common::authority::is_authority;
 use weir_filter_common::encode;
-use weir_filter_common::field::is_authority;
 use weir_filter_common::matcher::{Found, Matcher, strip};
 use weir_filter_common::path::{absolute, is_encoded, is_path};
 use weir_filter_common::template::{Part, Template};

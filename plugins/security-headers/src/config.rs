@@ -2,6 +2,7 @@
 
 use schemars::JsonSchema;
 use serde::Deserialize;
+use weir_sdk::parse::duration;
 
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
@@ -248,17 +249,7 @@ fn check_referrer(list: &str) -> Result<(), String> {
 }
 
 fn seconds(text: &str) -> Option<u64> {
-    let (digits, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
-    let unit = match unit {
-        "s" => 1,
-        "m" => 60,
-        "h" => 3600,
-        "d" => 24 * 3600,
-        _ => return None,
-    };
-    let is_number = !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit());
-    let digits = is_number.then(|| digits.parse::<u64>().ok()).flatten()?;
-    digits.checked_mul(unit).filter(|seconds| *seconds <= 100 * YEAR)
+    duration(text).map(|time| time.as_secs()).filter(|seconds| *seconds <= 100 * YEAR)
 }
 
 const STRICT_TRANSPORT_SECURITY: &str = "strict-transport-security";

@@ -9,6 +9,7 @@ mod config;
 mod tests;
 
 use config::{Config, Field};
+use weir_sdk::parse::field_name;
 use weir_sdk::{Changes, Edit, Filter, FilterNeeds, Header, Input, Response, ResponseDecision};
 
 #[derive(Debug)]
@@ -61,17 +62,12 @@ fn removed(names: &[String], fields: &[Field]) -> Result<Vec<String>, String> {
     if names.len() > MAX_REMOVED {
         return Err(format!("remove: at most {MAX_REMOVED}"));
     }
-    let is_of_token = |b: u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b);
     let mut removed = Vec::with_capacity(names.len());
     for (at, name) in names.iter().enumerate() {
-        let is_token = !name.is_empty() && name.len() <= 256 && name.bytes().all(is_of_token);
-        if !is_token {
-            return Err(format!("remove[{at}]: {name:?} is not the name of a header field"));
+        if name.len() > 256 {
+            return Err(format!("remove[{at}]: more than 256 bytes"));
         }
-        let name = name.to_ascii_lowercase();
-        if FORBIDDEN.contains(&name.as_str()) {
-            return Err(format!("remove[{at}]: {name} is the proxy's own"));
-        }
+        let name = field_name(name).map_err(|what| format!("remove[{at}]: {what}"))?;
         if fields.iter().any(|field| field.name == name) {
             return Err(format!("remove[{at}]: {name} is set too"));
         }
@@ -81,16 +77,3 @@ fn removed(names: &[String], fields: &[Field]) -> Result<Vec<String>, String> {
 }
 
 const MAX_REMOVED: usize = 32;
-
-/// Fields that frame or route a message.
-const FORBIDDEN: [&str; 9] = [
-    "connection",
-    "content-length",
-    "host",
-    "keep-alive",
-    "proxy-connection",
-    "te",
-    "trailer",
-    "transfer-encoding",
-    "upgrade",
-];

@@ -5,6 +5,8 @@
 //! order of the groups does not matter, and when a weight changes, keys move from or to that group only, no more of them
 //! than its share changes by.
 
+use weir_filter_common::hash::{hash, mix};
+
 /// Groups of positive weight.
 #[derive(Debug)]
 pub(crate) struct Draw {
@@ -40,22 +42,6 @@ impl Draw {
 /// A number above 0 and not above 1, from the upper 53 bits.
 fn unit(hash: u64) -> f64 {
     ((hash >> 11) + 1) as f64 / (1_u64 << 53) as f64
-}
-
-/// FNV-1a, mixed: short, and spreads texts that differ little. Not secret: a client who knows it can choose its group, as it can by
-/// trying keys.
-pub(crate) fn hash(bytes: &[u8]) -> u64 {
-    let hash = bytes.iter().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
-        (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3)
-    });
-    mix(hash)
-}
-
-/// SplitMix64's finaliser: every bit of the result depends on every bit given.
-pub(crate) fn mix(mut z: u64) -> u64 {
-    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    z ^ (z >> 31)
 }
 
 #[cfg(test)]

@@ -2,10 +2,9 @@
 
 use std::net::Ipv6Addr;
 
-use weir_filter_common::field::is_token;
+use weir_filter_common::hash::{hash, mix};
+use weir_sdk::parse::is_token;
 use weir_sdk::{FilterNeeds, Input, Request};
-
-use crate::draw::{hash, mix};
 
 /// What a request is put into a group by.
 #[derive(Debug)]

@@ -10,7 +10,7 @@ mod key;
 use config::{Config, Cookie, Group as Written, SameSite};
 use draw::Draw;
 use key::Key;
-use weir_filter_common::field::{self, is_token};
+use weir_sdk::parse::{field_name, is_token};
 use weir_sdk::{
     Changes, Filter, FilterNeeds, Input, Request, RequestDecision, Response, ResponseDecision, host,
 };
@@ -57,7 +57,7 @@ impl Filter for Split {
         }
         let (header, vary) = (header(&config)?, vary(&config));
         let named = |key: &str, name: &Option<String>| {
-            let name = name.as_deref().map(field::name).transpose();
+            let name = name.as_deref().map(field_name).transpose();
             name.map_err(|error| format!("{key}: {error}"))
         };
         let by_header = named("by_header", &config.by_header)?;
@@ -212,7 +212,7 @@ fn header(config: &Config) -> Result<String, String> {
     if config.header.is_empty() {
         return Ok(String::new());
     }
-    field::name(&config.header).map_err(|error| format!("header: {error}"))
+    field_name(&config.header).map_err(|error| format!("header: {error}"))
 }
 
 /// The fields of a request that its group depends on.

@@ -22,6 +22,7 @@ use rules::UserRule;
 use schemars::JsonSchema;
 use serde::Deserialize;
 use sets::RuleSet;
+use weir_sdk::parse::field_name;
 use weir_sdk::{Changes, Filter, FilterNeeds, Input, Reply, Request, RequestDecision, host};
 
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -213,29 +214,14 @@ fn bytes(text: &str) -> Option<usize> {
 }
 
 fn tag_header(name: &str) -> Result<String, String> {
-    let is_token = |b: u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b);
-    let is_own = FORBIDDEN.iter().any(|own| own.eq_ignore_ascii_case(name));
-    if name.is_empty() || name.len() > 128 || !name.bytes().all(is_token) || is_own {
-        return Err(format!("tag_header: {name:?} is not the name of a field that may be set"));
+    if name.len() > 128 {
+        return Err("tag_header: more than 128 bytes".to_owned());
     }
-    Ok(name.to_ascii_lowercase())
+    field_name(name).map_err(|what| format!("tag_header: {what}"))
 }
 
 /// Exceptions of a configuration: they are tried in turn.
 const EXCEPTIONS: usize = 64;
-
-/// Fields that frame or route a message.
-const FORBIDDEN: [&str; 9] = [
-    "connection",
-    "content-length",
-    "host",
-    "keep-alive",
-    "proxy-connection",
-    "te",
-    "trailer",
-    "transfer-encoding",
-    "upgrade",
-];
 
 #[cfg(test)]
 mod tests;

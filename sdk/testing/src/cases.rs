@@ -20,126 +20,22 @@
 //!
 //! What is expected must be among what was decided: fields that are not named are not looked at. See [`Case`] for all keys.
 
+mod decision;
+mod file;
+
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::Path;
 use std::time::Duration;
 
-use serde::Deserialize;
-use serde_json::{Map, Value, json};
-use weir_runtime::filter::{
-    Answer, Changes, Edit, Header, Reply, RequestDecision, ResponseDecision,
-};
+use serde_json::Value;
+use weir_runtime::filter::{Answer, RequestDecision, ResponseDecision};
 use weir_runtime::{Endpoint, Kind, PluginError};
 
-use crate::request::fields;
 use crate::{Balancer, Component, Filter, Request};
+use decision::{compare, fetch_value, request_value, response_value};
 
-/// A file of cases.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Cases {
-    /// The plugin's configuration; a case may have its own.
-    #[serde(default)]
-    pub config: Value,
-    /// The endpoints that a balancer chooses among; a case may have its own.
-    #[serde(default)]
-    pub endpoints: Vec<Member>,
-    /// The cases, run in order in one world: state and time go on from one to the next.
-    pub cases: Vec<Case>,
-}
-
-/// An endpoint.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Member {
-    /// IP address and port; picks name it so.
-    pub address: String,
-    /// Its share.
-    #[serde(default = "one")]
-    pub weight: u32,
-    /// Where it is.
-    #[serde(default)]
-    pub zone: String,
-    /// Free text.
-    #[serde(default)]
-    pub labels: BTreeMap<String, String>,
-}
-
-/// One case.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Case {
-    /// What it shows.
-    pub name: String,
-    /// Takes the place of the file's.
-    pub config: Option<Value>,
-    /// Time that passes before it, such as `1s` or `500ms`.
-    pub advance: Option<String>,
-    /// The request.
-    #[serde(default)]
-    pub request: Request,
-    /// How often the same request comes; what is expected is expected each time.
-    #[serde(default = "one")]
-    pub repeat: u32,
-    /// What a filter decides: `next`, or an object with `edit`, `reply`, `fetch`, or `error` for a failure of this kind.
-    /// For a request that fetches it is the decision after the answer, if there is one.
-    pub expect: Option<Value>,
-    /// The answer to a fetch; its absence fails the fetch with `no answer` if `unanswered` is set.
-    pub answer: Option<Message>,
-    /// The fetch gets no answer.
-    #[serde(default)]
-    pub unanswered: bool,
-    /// What a filter fetches.
-    pub fetches: Option<Value>,
-    /// The response that comes to the request.
-    pub response: Option<Message>,
-    /// What a filter makes of it: `next`, or an object with `edit` or `reply`.
-    pub expect_response: Option<Value>,
-    /// Pieces of the request's body, and what comes out of them.
-    pub request_body: Option<Streamed>,
-    /// Pieces of the response's body, and what comes out of them.
-    pub response_body: Option<Streamed>,
-    /// Takes the place of the file's.
-    pub endpoints: Option<Vec<Member>>,
-    /// Requests in flight at each endpoint.
-    #[serde(default)]
-    pub loads: Vec<u32>,
-    /// Which attempt of the request it is.
-    #[serde(default)]
-    pub attempt: u32,
-    /// Addresses that a balancer chooses for so many requests in turn; `none` for none.
-    pub picks: Option<Vec<String>>,
-    /// How often each address is chosen in `repeat` requests, as bounds: `[400, 600]`.
-    pub shares: Option<BTreeMap<String, (u64, u64)>>,
-    /// A file of Weir's access records (JSON), relative to that of the cases: each is a request.
-    pub replay: Option<String>,
-    /// How many of the replayed requests end in which decision (`next`, `edit`, `reply`, `fetch`) or at which endpoint.
-    pub decisions: Option<BTreeMap<String, u64>>,
-}
-
-/// A response, or an answer.
-#[derive(Debug, Default, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Message {
-    /// The status; 200 if left out.
-    pub status: Option<u16>,
-    /// Header fields.
-    #[serde(deserialize_with = "fields")]
-    pub headers: Vec<(String, String)>,
-    /// The body.
-    pub body: String,
-}
-
-/// A body.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Streamed {
-    /// Its pieces.
-    pub pieces: Vec<String>,
-    /// What comes out; left out: that it is stopped.
-    pub becomes: Option<String>,
-}
+pub use file::{Case, Cases, Member, Message, Streamed};
 
 /// How a case went.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -446,117 +342,6 @@ fn expected_failure(case: &Case, error: &PluginError) -> Result<(), String> {
     }
 }
 
-/// Whether `actual` has all that is expected.
-fn compare(expected: &Value, actual: &Value, path: &str) -> Result<(), String> {
-    if let (Value::Object(expected), Value::Object(actual)) = (expected, actual) {
-        for (key, value) in expected {
-            let at = format!("{path}.{key}");
-            match actual.get(key) {
-                Some(actual) => compare(value, actual, &at)?,
-                None => {
-                    return Err(format!(
-                        "{at}: expected {value}, but there is only {}",
-                        json!(actual)
-                    ));
-                }
-            }
-        }
-        return Ok(());
-    }
-    // `1` in YAML is the number; what a plugin makes is text.
-    let is_number = expected.is_number() && actual.as_str() == Some(&expected.to_string());
-    let is_same = expected == actual || is_number;
-    if is_same { Ok(()) } else { Err(format!("{path}: expected {expected}, got {actual}")) }
-}
-
-fn request_value(decision: &RequestDecision) -> Value {
-    match decision {
-        RequestDecision::Next => json!("next"),
-        RequestDecision::Edit(changes) => json!({ "edit": changes_value(changes) }),
-        RequestDecision::Reply(reply) => json!({ "reply": reply_value(reply) }),
-        RequestDecision::Fetch(fetch) => json!({ "fetch": fetch_value(fetch) }),
-    }
-}
-
-fn response_value(decision: &ResponseDecision) -> Value {
-    match decision {
-        ResponseDecision::Next => json!("next"),
-        ResponseDecision::Edit(changes) => json!({ "edit": changes_value(changes) }),
-        ResponseDecision::Reply(reply) => json!({ "reply": reply_value(reply) }),
-    }
-}
-
-fn changes_value(changes: &Changes) -> Value {
-    let (mut all, mut set, mut append) = (Map::new(), Map::new(), Map::new());
-    let mut removed = Vec::new();
-    for edit in &changes.edits {
-        match edit {
-            Edit::Set(header) => {
-                set.insert(header.name.clone(), text(&header.value));
-            }
-            Edit::Append(header) => add(&mut append, header),
-            Edit::Remove(name) => removed.push(json!(name)),
-            Edit::Path(path) => drop(all.insert("path".to_owned(), json!(path))),
-            Edit::Authority(name) => drop(all.insert("authority".to_owned(), json!(name))),
-            Edit::Upstream(name) => drop(all.insert("upstream".to_owned(), json!(name))),
-            Edit::Status(status) => drop(all.insert("status".to_owned(), json!(status))),
-            Edit::Body => drop(all.insert("body".to_owned(), json!(true))),
-        }
-    }
-    for (key, fields) in [("set", set), ("append", append)] {
-        if !fields.is_empty() {
-            all.insert(key.to_owned(), Value::Object(fields));
-        }
-    }
-    if !removed.is_empty() {
-        all.insert("remove".to_owned(), Value::Array(removed));
-    }
-    if !changes.context.is_empty() {
-        all.insert("context".to_owned(), text(&changes.context));
-    }
-    Value::Object(all)
-}
-
-fn reply_value(reply: &Reply) -> Value {
-    json!({
-        "status": reply.status,
-        "headers": headers_value(&reply.headers),
-        "body": text(&reply.body),
-    })
-}
-
-fn fetch_value(fetch: &weir_runtime::filter::Fetch) -> Value {
-    json!({
-        "upstream": fetch.upstream,
-        "method": fetch.method,
-        "path": fetch.path,
-        "authority": fetch.authority,
-        "headers": headers_value(&fetch.headers),
-        "body": text(&fetch.body),
-        "timeout_ms": fetch.timeout_ms,
-    })
-}
-
-fn headers_value(headers: &[Header]) -> Value {
-    let mut fields = Map::new();
-    headers.iter().for_each(|header| add(&mut fields, header));
-    Value::Object(fields)
-}
-
-/// Adds a field: one value as it is, several as a list.
-fn add(fields: &mut Map<String, Value>, header: &Header) {
-    let value = text(&header.value);
-    match fields.get_mut(&header.name) {
-        Some(Value::Array(values)) => values.push(value),
-        Some(first) => *first = json!([first.clone(), value]),
-        None => drop(fields.insert(header.name.clone(), value)),
-    }
-}
-
-fn text(bytes: &[u8]) -> Value {
-    json!(String::from_utf8_lossy(bytes))
-}
-
 fn endpoints(members: &[Member]) -> Vec<Endpoint> {
     let endpoint = |(id, member): (u32, &Member)| Endpoint {
         id,
@@ -582,10 +367,6 @@ fn duration(text: &str) -> Option<Duration> {
     Some(Duration::from_millis(number.checked_mul(millis)?))
 }
 
-fn one() -> u32 {
-    1
-}
-
 fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
@@ -598,19 +379,9 @@ fn chain(error: &dyn std::error::Error) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use serde_json::json;
 
-    #[test]
-    fn what_is_expected_must_be_there_and_the_rest_is_not_looked_at() {
-        let actual = json!({ "reply": { "status": 403, "headers": { "a": "1" }, "body": "no" } });
-        assert_eq!(compare(&json!({ "reply": { "status": 403 } }), &actual, "expect"), Ok(()));
-        let error = compare(&json!({ "reply": { "status": 200 } }), &actual, "expect").unwrap_err();
-        assert_eq!(error, "expect.reply.status: expected 200, got 403");
-        assert!(compare(&json!({ "edit": {} }), &actual, "expect").is_err());
-        assert!(compare(&json!("next"), &actual, "expect").is_err());
-        let set = json!({ "set": { "x": "1" } });
-        assert_eq!(compare(&json!({ "set": { "x": 1 } }), &set, "edit"), Ok(()));
-    }
+    use super::*;
 
     #[test]
     fn an_access_record_is_a_request() {

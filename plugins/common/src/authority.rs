@@ -1,25 +1,4 @@
-//! Names of header fields, and authorities, in configurations.
-
-/// A header field's name in lower case, if a filter may touch it.
-///
-/// # Errors
-/// What is wrong with it.
-pub fn name(name: &str) -> Result<String, String> {
-    if !is_token(name) || name.len() > LONGEST_NAME {
-        return Err(format!("{name:?} is not the name of a header field"));
-    }
-    let name = name.to_ascii_lowercase();
-    if FORBIDDEN.contains(&name.as_str()) {
-        return Err(format!("{name} is the proxy's own"));
-    }
-    Ok(name)
-}
-
-/// Whether a text is a token (RFC 9110 §5.6.2).
-pub fn is_token(text: &str) -> bool {
-    let is_token = |b: u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b);
-    !text.is_empty() && text.bytes().all(is_token)
-}
+//! Authorities in configurations.
 
 /// Whether a text is a host, by name or address, and a port or none.
 pub fn is_authority(text: &str) -> bool {
@@ -46,33 +25,12 @@ pub fn split_port(authority: &str) -> (&str, Option<&str>) {
     }
 }
 
-/// Bytes of a host's or a field's name (RFC 1035 §2.3.4 for the first).
+/// Bytes of a host's name (RFC 1035 §2.3.4).
 const LONGEST_NAME: usize = 255;
-
-/// Fields that frame or route a message.
-const FORBIDDEN: [&str; 9] = [
-    "connection",
-    "content-length",
-    "host",
-    "keep-alive",
-    "proxy-connection",
-    "te",
-    "trailer",
-    "transfer-encoding",
-    "upgrade",
-];
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn names_are_lower_case_and_not_the_proxy_s() {
-        assert_eq!(name("X-Variant").as_deref(), Ok("x-variant"));
-        for wrong in ["", "x a", "x:a", "Host", "Content-Length", "x\r\n"] {
-            assert!(name(wrong).is_err(), "{wrong}");
-        }
-    }
 
     #[test]
     fn an_authority_is_a_host_and_a_port() {

@@ -1,0 +1,78 @@
+//! What a filter that a request has passed leaves for the response.
+
+use std::rc::Rc;
+use std::sync::Arc;
+
+use http::Response;
+use http::request::Parts;
+use http::uri::Authority;
+
+use crate::listen::body::Body;
+use crate::plugins::function::Function;
+use crate::plugins::generation::Failure;
+use crate::plugins::seat::{Seat, Shape};
+use crate::plugins::slot::Slot;
+use crate::proxy::ask::{self, Asked, Decided, Memory, compare, traced};
+use crate::proxy::input::Kept;
+use crate::proxy::message;
+use crate::telemetry::record::Record;
+
+/// A filter that a request has passed.
+pub(super) struct Passed {
+    pub(super) slot: Arc<Slot>,
+    pub(super) seat: Rc<Seat>,
+    pub(super) shape: Rc<Shape>,
+    pub(super) context: Vec<u8>,
+    pub(super) kept: Kept,
+    pub(super) wants_body: bool,
+    /// Who decides on the response if this one fails: it is on trial then.
+    pub(super) before: Option<Box<Before>>,
+    /// The generation in the shadow that saw the request too, and its context.
+    pub(super) shadow: Option<(Rc<Seat>, Vec<u8>)>,
+}
+
+/// The generation that serves, and the request as it would have seen it.
+pub(super) struct Before {
+    pub(super) seat: Rc<Seat>,
+    pub(super) head: Parts,
+    pub(super) authority: Authority,
+}
+
+impl Before {
+    pub(super) fn new(seat: &Rc<Seat>, asked: &Asked<'_>) -> Box<Self> {
+        let (seat, head) = (Rc::clone(seat), message::copy(asked.head));
+        Box::new(Self { seat, head, authority: asked.authority.clone() })
+    }
+}
+
+impl Passed {
+    pub(super) fn decide(
+        &self,
+        response: &Response<Body>,
+        record: &Record,
+    ) -> Result<Decided, Failure> {
+        let Self { slot, seat, shape, kept, context, .. } = self;
+        traced(slot, seat, Function::Response, record, || {
+            ask::response(slot, seat, shape, Memory { kept, context }, response)
+        })
+    }
+
+    /// Asks the generation in the shadow the same, if it wants the same to decide by.
+    pub(super) fn shadow_response(
+        &self,
+        seat: &Seat,
+        context: &[u8],
+        response: &Response<Body>,
+        decided: &Result<Decided, Failure>,
+    ) {
+        let Ok(shape) = seat.shape(&self.slot) else { return };
+        if !shape.on_response || shape.response_inputs != self.shape.response_inputs {
+            return;
+        }
+        let memory = Memory { kept: &self.kept, context };
+        let own = ask::response(&self.slot, seat, shape, memory, response).ok();
+        if let Ok(decided) = decided {
+            self.slot.metrics.shadow(compare(own.as_ref(), decided));
+        }
+    }
+}
