@@ -352,6 +352,38 @@ async fn a_middleware_stands_between_the_filters_and_the_rest_of_the_way() {
 }
 
 #[tokio::test]
+async fn a_middleware_of_wasi_0_3_reaches_the_upstreams_that_it_may() {
+    let (origin, auth) = (Origin::named("app").await, Origin::named("auth").await);
+    let source = component("middleware").display().to_string();
+    let allow = "allow: { upstreams: [auth] }";
+    let upstream =
+        format!("  - {{ name: auth, endpoints: [{{ address: \"{}\" }}] }}\n", auth.address());
+    let weir = Setup::to([&origin])
+        .top(&format!("plugins: [{{ name: m, source: \"file:{source}\", {allow} }}]"))
+        .routes("  - { name: all, filters: [m], upstream: app }")
+        .upstream_after(&upstream)
+        .start()
+        .await;
+    for protocol in Protocol::ALL {
+        let client = weir.client(protocol).await;
+        let answer = post(&client, "/elsewhere/auth/count?x", Body::repeat(3 << 20)).await;
+        assert_eq!((answer.status.as_u16(), answer.header("x-middleware")), (200, "passed"));
+        assert_eq!(answer.text().await, (3 << 20).to_string(), "{protocol:?}");
+        let head = auth.head();
+        assert_eq!((&*head.target, &*head.header("host")), ("/count?x", "auth"));
+        assert_eq!(head.header("x-middleware"), "passed");
+        let answer = client.get("/elsewhere/auth/chunked/3000000").await;
+        assert_eq!(answer.text().await.len(), 3_000_000, "{protocol:?}");
+        let before = origin.requests();
+        for host in ["app", "127.0.0.1", "auth:81"] {
+            let answer = client.get(&format!("/elsewhere/{host}/who")).await;
+            assert_eq!(answer.status.is_success(), host == "auth:81", "{protocol:?} {host}");
+        }
+        assert_eq!(origin.requests(), before);
+    }
+}
+
+#[tokio::test]
 async fn a_middleware_may_end_at_a_fixed_answer() {
     let origin = Origin::start().await;
     let weir = through(&origin, "respond: { status: 201, body: fixed }").start().await;

@@ -17,6 +17,7 @@ mod builtins;
 mod cancel;
 mod cli;
 mod clients;
+mod component_languages;
 mod components;
 mod differential;
 mod errors;

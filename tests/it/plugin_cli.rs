@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::process::Command;
 
-use crate::support::tools::{builtin, guest};
+use crate::support::tools::{builtin, component, guest};
 use crate::support::weir::WEIR;
 
 fn weir(folder: &Path, arguments: &[&str]) -> (bool, String) {
@@ -150,6 +150,30 @@ fn inspect_tells_world_imports_needs_and_limits() {
     assert!(ok, "{text}");
     for line in ["world    balancer", "imports  ", "sequence true", "limits   16 MiB"] {
         assert!(text.contains(line), "{line}: {text}");
+    }
+}
+
+#[test]
+fn a_standard_component_is_told_from_a_plugin() {
+    let folder = tempfile::tempdir().unwrap();
+    for (name, world, place) in [
+        ("middleware", "wasi:http/middleware", "one of a route's `filters`"),
+        ("wasip3-service", "wasi:http/service", "a route's `component`"),
+        ("wstd-server", "wasi:http/proxy", "a route's `component`"),
+    ] {
+        let component = component(name);
+        let component = component.to_str().unwrap();
+        let (ok, text) = weir(folder.path(), &["inspect", component]);
+        assert!(ok, "{text}");
+        let world_line = format!("world    {world}\n");
+        for part in [place, &world_line, "wasi:http/types@0.", "64 MiB of memory, 1s of CPU"] {
+            assert!(text.contains(part), "{part}: {text}");
+        }
+        let (ok, text) = weir(folder.path(), &["inspect", "--json", component]);
+        let about: serde_json::Value = serde_json::from_str(&text).unwrap();
+        assert!(ok && about["world"] == world && about["limits"]["concurrency"] == 128, "{text}");
+        let (ok, text) = weir(folder.path(), &["bench", component]);
+        assert!(!ok && text.contains(world) && text.contains("put load on that"), "{text}");
     }
 }
 

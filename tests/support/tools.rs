@@ -72,6 +72,29 @@ pub(crate) fn browser() -> Command {
     browser
 }
 
+/// What makes components of JavaScript.
+pub(crate) fn componentize_js() -> Command {
+    let names = ["componentize-js"];
+    Command::new(find("WEIR_COMPONENTIZE_JS", &names, |path| works(path, "--version")))
+}
+
+/// What makes components of Python.
+pub(crate) fn componentize_py() -> Command {
+    let names = ["componentize-py"];
+    Command::new(find("WEIR_COMPONENTIZE_PY", &names, |path| works(path, "--version")))
+}
+
+/// Where cargo has unpacked a package that is among the dependencies.
+pub(crate) fn packaged(name: &str) -> PathBuf {
+    let mut cargo = Command::new(env!("CARGO"));
+    cargo.args(["metadata", "--format-version", "1", "--offline", "--locked"]).current_dir(root());
+    let metadata: serde_json::Value =
+        serde_json::from_slice(&cargo.output().unwrap().stdout).unwrap();
+    let packages = metadata["packages"].as_array().unwrap();
+    let package = packages.iter().find(|package| package["name"] == name).unwrap();
+    Path::new(package["manifest_path"].as_str().unwrap()).parent().unwrap().to_owned()
+}
+
 /// nginx; its configuration is the caller's.
 pub(crate) fn nginx() -> Command {
     Command::new(find("WEIR_NGINX", &["nginx"], |path| works(path, "-v")))

@@ -1,5 +1,6 @@
 //! `weir plugin …`: write, build, try, publish and swap plugins.
 
+mod inspect;
 mod package;
 mod project;
 mod running;
@@ -10,11 +11,9 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
-use serde_json::{Value, json};
-use weir_runtime::{Engine, Environment, Kind, Limits, Plugin, PluginError};
+use weir_runtime::PluginError;
 
 use crate::admin::client::ClientError;
-use crate::config::plugin_keys;
 use crate::plugins::source;
 
 #[derive(Debug, Subcommand)]
@@ -123,11 +122,9 @@ pub(super) fn execute(command: PluginCommand) -> Result<(), PluginCliError> {
         PluginCommand::Build { folder } => project::build(&folder).map(drop),
         PluginCommand::Test(test) => trial::test(&test),
         PluginCommand::Bench(bench) => trial::bench(&bench),
-        PluginCommand::Inspect { component, reference: true, .. } => {
-            print(&plugin_keys(&schema(&load(&component, &read(&component)?)?)))
-        }
+        PluginCommand::Inspect { component, reference: true, .. } => inspect::reference(&component),
         PluginCommand::Inspect { component, config, json, reference: false } => {
-            inspect(&component, config.as_deref(), json)
+            inspect::run(&component, config.as_deref(), json)
         }
         PluginCommand::Push(push) => package::push(push),
         PluginCommand::Pull(pull) => package::pull(&pull),
@@ -138,86 +135,6 @@ pub(super) fn execute(command: PluginCommand) -> Result<(), PluginCliError> {
         }
         PluginCommand::Rollback { name, admin } => running::rollback(&name, &admin),
     }
-}
-
-fn inspect(component: &str, config: Option<&str>, as_json: bool) -> Result<(), PluginCliError> {
-    let wasm = read(component)?;
-    let limits = Limits::default();
-    let plugin = load(component, &wasm)?;
-    let manifest = plugin.manifest();
-    let interfaces = plugin.interfaces();
-    let schema = schema(&plugin);
-    let needs = needs(&plugin, config.unwrap_or("{}"));
-    let about = json!({
-        "name": manifest.name,
-        "version": manifest.version,
-        "summary": manifest.summary,
-        "world": plugin.kind().world(),
-        "sha256": source::digest(&wasm),
-        "bytes": wasm.len(),
-        "imports": interfaces.imports,
-        "exports": interfaces.exports,
-        "needs": needs.as_ref().ok(),
-        "limits": { "memory_bytes": limits.memory, "time_seconds": limits.time.as_secs_f64() },
-        "config_schema": schema,
-    });
-    if as_json {
-        return print(&format!("{about:#}\n"));
-    }
-    let mut text = format!(
-        "{} {}: {}\n\nworld    {}\nsha256   {}\nsize     {} bytes\nimports  {}\n\
-         limits   {} MiB of memory and {:?} a call, if the configuration does not say\n",
-        manifest.name,
-        manifest.version,
-        manifest.summary,
-        plugin.kind().world(),
-        source::digest(&wasm),
-        wasm.len(),
-        join(&interfaces.imports),
-        limits.memory >> 20,
-        limits.time,
-    );
-    match needs {
-        Ok(Value::Object(needs)) => {
-            for (name, value) in needs {
-                text.push_str(&format!("{name:<8} {value}\n"));
-            }
-        }
-        Ok(_) => {}
-        Err(error) => text.push_str(&format!("needs    unknown without --config: {error}\n")),
-    }
-    text.push_str(&format!("\nconfiguration:\n{schema:#}\n"));
-    print(&text)
-}
-
-/// Loads a component to look at it.
-fn load(component: &str, wasm: &[u8]) -> Result<Plugin, PluginCliError> {
-    // An interpreter takes more than the default to begin with; what it really takes is shown.
-    let ample = Limits { memory: 256 << 20, ..Limits::default() };
-    let environment = Environment::default().with_every_space();
-    Ok(Plugin::load(&Engine::new()?, component, wasm, ample, &environment)?)
-}
-
-fn schema(plugin: &Plugin) -> Value {
-    serde_json::from_str(&plugin.manifest().config_schema).unwrap_or(Value::Null)
-}
-
-fn needs(plugin: &Plugin, config: &str) -> Result<Value, PluginError> {
-    if plugin.kind() == Kind::Balancer {
-        let instance = plugin.balancer(config)?;
-        let needs = instance.needs();
-        return Ok(json!({
-            "inputs": needs.inputs, "sequence": needs.sequence, "loads": needs.loads,
-            "outcomes": needs.outcomes, "memory": instance.memory(),
-        }));
-    }
-    let instance = plugin.filter(config)?;
-    let needs = instance.needs();
-    Ok(json!({
-        "inputs": needs.inputs, "response-inputs": needs.response_inputs,
-        "on-request": needs.on_request, "on-response": needs.on_response,
-        "memory": instance.memory(),
-    }))
 }
 
 /// The bytes of a component: a file's, or those of a built-in plugin.
@@ -235,10 +152,6 @@ fn read(component: &str) -> Result<Vec<u8>, PluginCliError> {
 fn read_file(path: &Path) -> Result<Vec<u8>, PluginCliError> {
     fs::read(path)
         .map_err(|source| PluginCliError::Io { what: format!("read {}", path.display()), source })
-}
-
-fn join(names: &[String]) -> String {
-    if names.is_empty() { "none".to_owned() } else { names.join(", ") }
 }
 
 fn print(text: &str) -> Result<(), PluginCliError> {

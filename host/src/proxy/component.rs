@@ -2,6 +2,7 @@
 //! response's body, and the check of what it says.
 
 mod engaged;
+pub(super) mod feed;
 mod streaming;
 
 use std::rc::Rc;

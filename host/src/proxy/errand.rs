@@ -1,7 +1,7 @@
 //! What a component asks of the network while it serves a request: only upstreams that its configuration names, by the
 //! worker's own connections.
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -15,9 +15,10 @@ use http::{HeaderValue, Method, Response, header};
 use http_body::Frame;
 use tokio::sync::oneshot;
 use weir_h3::message::content_length;
-use weir_runtime::service::{Ask, Errand, Feed, HttpError, Incoming, Outgoing, channel};
+use weir_runtime::service::{Ask, Errand, HttpError, Incoming, Outgoing, channel};
 
 use super::body::{Exchange, RequestBody};
+use super::component::feed::feed;
 use super::error::ProxyError;
 use super::filters::{Chain, Middleware};
 use super::input::Subject;
@@ -217,20 +218,6 @@ async fn pass(
     let (feeding, incoming) = channel();
     if answer.send(Ok(Response::from_parts(head, incoming))).is_ok() {
         feed(body, feeding, Rc::default()).await;
-    }
-}
-
-/// Hands a body to a component: the next piece is read when the last was taken. `moved` is set with each.
-pub(super) async fn feed(mut body: Body, feed: Feed, moved: Rc<Cell<bool>>) {
-    while feed.ready().await {
-        let next = std::future::poll_fn(|cx| http_body::Body::poll_frame(Pin::new(&mut body), cx));
-        moved.set(true);
-        match next.await {
-            None => return,
-            Some(Ok(frame)) => feed.push(Ok(frame)),
-            Some(Err(_)) => return feed.push(Err(HttpError::ConnectionTerminated)),
-        }
-        moved.set(true);
     }
 }
 

@@ -109,8 +109,9 @@ impl ResourceLimiter for Guest {
     }
 }
 
-/// What a guest may hold in the host at once: requests, responses, fields, streams. One request needs some dozen.
-const RESOURCES: usize = 1 << 10;
+/// What a guest may hold in the host at once: requests, responses, fields, streams. One request needs some dozen, but languages
+/// that collect garbage hold what they used for each piece of a body for a while. An entry takes some hundred bytes.
+const RESOURCES: usize = 1 << 14;
 
 /// Bytes of a header or trailer section as the host keeps it, which is up to twice what is sent.
 const FIELDS: usize = 128 << 10;

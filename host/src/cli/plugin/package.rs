@@ -8,7 +8,8 @@ use clap::Args;
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject as _;
 
-use super::{PluginCliError, load, print, progress, read};
+use super::inspect::load;
+use super::{PluginCliError, print, progress, read};
 use crate::cli::PACKAGES;
 use crate::config;
 use crate::oci::signature::{Policy, PrivateKey, PublicKey};

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use clap::Args;
-use weir_runtime::{Endpoint, Engine, Environment, Kind, Limits, Pick, Plugin};
+use weir_runtime::{Endpoint, Engine, Environment, Kind, Limits, Pick, Plugin, service};
 use weir_sdk_testing::{Component, cases};
 
 use super::{PluginCliError, print, progress, project, read, read_file};
@@ -55,6 +55,7 @@ pub(super) fn test(test: &Test) -> Result<(), PluginCliError> {
     let text = String::from_utf8(read_file(&path)?);
     let text =
         text.map_err(|_| PluginCliError::Failed(format!("{} is no text", path.display())))?;
+    ours(&wasm, "test its functions with its language's own tools")?;
     let component = Component::load(&wasm, limits(test.memory))?;
     let folder = path.parent().unwrap_or(Path::new(""));
     let outcomes = cases::run(&component, &text, folder)
@@ -83,6 +84,7 @@ pub(super) fn test(test: &Test) -> Result<(), PluginCliError> {
 
 pub(super) fn bench(bench: &Bench) -> Result<(), PluginCliError> {
     let wasm = read(&bench.component)?;
+    ours(&wasm, "make it a route's `component` and put load on that")?;
     let engine = Engine::new()?;
     let environment = Environment::default().with_every_space();
     progress(&format!("compiling {}", bench.component));
@@ -138,6 +140,15 @@ pub(super) fn bench(bench: &Bench) -> Result<(), PluginCliError> {
     };
     report.push_str(&format!("memory       {} KiB an instance\n", memory >> 10));
     print(&report)
+}
+
+/// Refuses a standard component, and tells what to do with it.
+fn ours(wasm: &[u8], instead: &str) -> Result<(), PluginCliError> {
+    service::standard(wasm).map_or(Ok(()), |kind| {
+        let world = kind.world();
+        let text = format!("it is a {world}, not a balancer or filter of Weir's worlds: {instead}");
+        Err(PluginCliError::Failed(text))
+    })
 }
 
 /// Calls for about `time` and returns what one call takes: the median of ten rounds.

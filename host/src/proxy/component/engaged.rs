@@ -15,21 +15,24 @@ use http::{Request, Response};
 use http_body::Body as _;
 use tokio::sync::mpsc;
 use weir_runtime::PluginError;
-use weir_runtime::service::{Ask, Call, Incoming, Outgoing, asks, channel};
+use weir_runtime::service::{Ask, Call, Incoming, Kept, Outgoing, asks, channel};
 
 use super::Unanswered;
+use super::feed::feed;
 use crate::listen::body::Body;
 use crate::plugins::component::Place;
 use crate::plugins::function::Function;
 use crate::plugins::seat::Seat;
 use crate::plugins::slot::{Role, Slot};
 use crate::proxy::body::Exchange;
-use crate::proxy::errand::{Site, feed};
+use crate::proxy::errand::Site;
 
 /// A component at work. Dropping it ends the component's work on the request, and whatever that has asked for.
 pub(super) struct Engaged {
     call: Call,
     has_ended: bool,
+    /// Its instance, once it has ended, until the response is over: with the instance goes what an unfinished body is known by.
+    kept: Option<Kept>,
     asks: mpsc::Receiver<Ask>,
     /// What is done for it: handing over the request's body, requests of its own.
     works: FuturesUnordered<LocalBoxFuture<'static, ()>>,
@@ -65,6 +68,7 @@ impl Engaged {
         Ok(Self {
             call,
             has_ended: false,
+            kept: None,
             asks: taken,
             works,
             moved,
@@ -107,7 +111,7 @@ impl Engaged {
             self.place.counted.set(self.call.memory());
             if let Poll::Ready(ended) = polled {
                 self.has_ended = true;
-                return Poll::Ready(ended.map(|kept| self.seat.keep(kept)));
+                return Poll::Ready(ended.map(|kept| self.kept = Some(kept)));
             }
             if !self.work(cx) {
                 return Poll::Pending;
@@ -130,6 +134,11 @@ impl Engaged {
         has_moved
     }
 
+    /// Whether the component does nothing more for this request.
+    pub(super) fn has_ended(&self) -> bool {
+        self.has_ended
+    }
+
     /// Notes that a piece of the response was taken.
     pub(super) fn progress(&self) {
         self.call.progress();
@@ -145,19 +154,28 @@ impl Engaged {
         &self.slot.name
     }
 
-    /// Lets the component finish what it does after its response, for so long and no longer.
+    /// Lets the component finish what it does after its response, for so long and no longer, and keeps its instance for another
+    /// request if that is wanted.
     pub(super) fn linger(mut self, wait: Duration) {
         if self.has_ended {
-            return;
+            return self.keep();
         }
         self.call.finish();
         let tasks = self.site.tasks().clone();
         tasks.spawn(async move {
             let finished = tokio::time::timeout(wait, poll_fn(|cx| self.poll(cx))).await;
-            if let Ok(Err(error)) = finished {
-                self.fail(&error);
+            match finished {
+                Ok(Ok(())) => self.keep(),
+                Ok(Err(error)) => self.fail(&error),
+                Err(_) => {}
             }
         });
+    }
+
+    fn keep(self) {
+        if let Some(kept) = self.kept {
+            self.seat.keep(kept);
+        }
     }
 }
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http_body::{Body as _, Frame, SizeHint};
+use tokio::task::coop::has_budget_remaining;
 use tokio::time::{Instant, Sleep};
 use weir_runtime::PluginError;
 use weir_runtime::service::Outgoing;
@@ -56,6 +57,10 @@ impl Streaming {
                 Poll::Ready(Err(invalid("handle: its body is shorter than its content-length")))
             }
             Poll::Ready(None) => Poll::Ready(Ok(None)),
+            // Unless it is only this task's turn that is over, and there is more.
+            Poll::Pending if engaged.has_ended() && has_budget_remaining() => {
+                Poll::Ready(Err(invalid("handle: it ended and left its body unfinished")))
+            }
             Poll::Pending => {
                 let wait = self.wait;
                 let plugin = engaged.name().clone();

@@ -1,5 +1,5 @@
 //! A middleware of `wasi:http` 0.3. It marks the request and the response that pass it; `/early` it answers itself, at `/trap`
-//! it crashes before it sends the request on, and at `/late` after it.
+//! it crashes before it sends the request on, at `/late` after it, and `/elsewhere/HOST/…` it sends to another host.
 
 mod bindings {
     wit_bindgen::generate!({
@@ -10,18 +10,27 @@ mod bindings {
     });
 }
 
-use bindings::wasi::http::handler;
 use bindings::wasi::http::types::{ErrorCode, Fields, Request, Response};
+use bindings::wasi::http::{client, handler};
 use bindings::{wit_future, wit_stream};
 
 struct Middleware;
 
 impl bindings::exports::wasi::http::handler::Guest for Middleware {
     async fn handle(request: Request) -> Result<Response, ErrorCode> {
-        match request.get_path_with_query().as_deref() {
-            Some("/early") => return Ok(early()),
-            Some("/trap") => std::process::abort(),
-            Some("/late") => {
+        let path = request.get_path_with_query().unwrap_or_default();
+        if let Some((host, rest)) = path.strip_prefix("/elsewhere/").and_then(|r| r.split_once('/'))
+        {
+            let marked = mark_request(request)?;
+            let wrong = |()| ErrorCode::InternalError(None);
+            marked.set_authority(Some(host)).map_err(wrong)?;
+            marked.set_path_with_query(Some(&format!("/{rest}"))).map_err(wrong)?;
+            return mark_response(client::send(marked).await?);
+        }
+        match &*path {
+            "/early" => return Ok(early()),
+            "/trap" => std::process::abort(),
+            "/late" => {
                 handler::handle(request).await?;
                 std::process::abort()
             }
