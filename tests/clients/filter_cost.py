@@ -22,7 +22,7 @@ import time
 
 NGINX = """
 worker_processes 1; daemon off; pid {directory}/nginx.pid; error_log stderr crit;
-events {{}}
+events {{ worker_connections 4096; }}
 http {{
   access_log off; keepalive_requests 1000000000;
   client_body_temp_path {directory}; proxy_temp_path {directory}; fastcgi_temp_path {directory}; uwsgi_temp_path {directory}; scgi_temp_path {directory};

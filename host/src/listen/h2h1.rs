@@ -17,6 +17,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::{Instant, sleep};
 
 use super::body::Body;
+use super::gather::gather;
 use super::heads::Heads;
 use super::linger::Lingering;
 use super::stall::Progress;
@@ -147,9 +148,10 @@ pub(super) async fn serve_h2<H: Handler>(
             Ok::<_, Infallible>(response.map(|body| progress.watch(body)))
         })
     });
+    let (io, turns) = gather(io);
     let mut connection = pin!(builder.serve_connection(TokioIo::new(io), answer));
     let result = tokio::select! {
-        result = connection.as_mut() => result,
+        result = turns.run(connection.as_mut()) => result,
         () = async {
             tokio::select! {
                 () = service.tasks.draining() => {}
@@ -158,7 +160,7 @@ pub(super) async fn serve_h2<H: Handler>(
         } => {
             connection.as_mut().graceful_shutdown();
             tokio::select! {
-                result = connection => result,
+                result = turns.run(connection) => result,
                 () = activity.abandoned(&service.written, service.edge.stalled) => Ok(()),
             }
         }

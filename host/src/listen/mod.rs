@@ -6,6 +6,7 @@
 
 mod bind;
 pub mod body;
+mod gather;
 mod h2h1;
 mod h3;
 mod handover;
