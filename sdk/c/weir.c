@@ -10,8 +10,9 @@ static void *allocate(void *old, size_t size) {
   return new;
 }
 
+// Nothing for nothing: the bindings free only what has a length.
 weir_string weir_copy_n(const void *text, size_t len) {
-  weir_string copy = {.ptr = allocate(NULL, len), .len = len};
+  weir_string copy = {.ptr = len ? allocate(NULL, len) : NULL, .len = len};
   if (len) memcpy(copy.ptr, text, len);
   return copy;
 }

@@ -195,9 +195,9 @@ export class Fetch {
   headers: Header[] = [];
   method = "GET";
   authority = "";
-  body = new Uint8Array();
+  body: Uint8Array = new Uint8Array();
   timeoutMs = 0;
-  context = new Uint8Array();
+  context: Uint8Array = new Uint8Array();
 
   constructor(
     readonly upstream: string,
@@ -271,7 +271,12 @@ export function bytes(value: string | Uint8Array): Uint8Array {
 /** The text of UTF-8, or nothing if there is none or it is not that. */
 export function text(value: Uint8Array | null): string | undefined {
   if (value === null) return undefined;
-  if (value.every((byte) => byte < 0x80)) return String.fromCharCode(...value);
+  if (value.every((byte) => byte < 0x80)) {
+    let ascii = "";
+    // In parts: a call takes only so many arguments.
+    for (let at = 0; at < value.length; at += 4096) ascii += String.fromCharCode(...value.subarray(at, at + 4096));
+    return ascii;
+  }
   try {
     return decodeURIComponent(Array.from(value, (byte) => "%" + byte.toString(16).padStart(2, "0")).join(""));
   } catch {

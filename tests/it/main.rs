@@ -20,6 +20,7 @@ mod clients;
 mod component_languages;
 mod components;
 mod differential;
+mod docs;
 mod errors;
 mod examples;
 mod filters;

@@ -22,12 +22,17 @@ use weir_sdk_testing::{Component, Request, cases};
 struct Run {
     calls: u32,
     memory: usize,
+    /// Bytes that it may grow by after the first tenth of the calls.
+    growth: usize,
 }
 
-const RUN: Run = Run { calls: 100_000, memory: 64 << 20 };
+const RUN: Run = Run { calls: 100_000, memory: 64 << 20, growth: usize::MAX };
+
+/// Without a collector what is used once is used again: a leak of a few bytes a call shows.
+const STEADY_RUN: Run = Run { growth: 64 << 10, ..RUN };
 
 /// A collector that is called into the component at a bad moment shows only after some of its cycles.
-const LONG_RUN: Run = Run { calls: 400_000, memory: 256 << 20 };
+const LONG_RUN: Run = Run { calls: 400_000, memory: 256 << 20, growth: usize::MAX };
 
 macro_rules! examples {
     ($($language:ident $run:ident),* $(,)?) => { $(
@@ -47,13 +52,16 @@ macro_rules! examples {
     )* };
 }
 
-examples![rust RUN, c RUN, cpp RUN, zig RUN, go LONG_RUN, js RUN, ts RUN, python RUN];
+examples![
+    rust STEADY_RUN, c STEADY_RUN, cpp STEADY_RUN, zig STEADY_RUN, go LONG_RUN, js RUN, ts RUN, python RUN,
+];
 
 fn balancer(language: &str, run: &Run) {
     let component = example(language, "balancer", run);
     let mut endpoints = endpoints(32);
     let mut balancer = component.balancer(r#"{ "by": "header:x-user" }"#, &endpoints).unwrap();
     let mut picked = [0_u32; 32];
+    let mut early = 0;
     let start = Instant::now();
     for call in 0..run.calls {
         let request = Request::get("/").header("x-user", &(call % 1000).to_string());
@@ -65,8 +73,13 @@ fn balancer(language: &str, run: &Run) {
         if let Some(id) = balancer.pick(&request, 0, &[]).unwrap() {
             picked[id as usize] += 1;
         }
+        if call == run.calls / 10 {
+            early = balancer.instance().memory();
+        }
     }
-    report(language, "pick", start, run.calls, balancer.instance().memory());
+    let memory = balancer.instance().memory();
+    report(language, "pick", start, run.calls, memory);
+    assert!(memory - early <= run.growth, "from {early} to {memory} bytes");
     assert_eq!(picked.iter().sum::<u32>(), run.calls);
     assert!(picked.iter().all(|count| *count > 0), "{picked:?}");
 }
@@ -81,8 +94,18 @@ fn filter(language: &str, run: &Run) {
     let mut filter = component.filter(config).unwrap();
     let requests = ["acme", "plain", "closed", "other"]
         .map(|tenant| Request::get("/a/path?with=a&query").header("x-tenant", tenant));
+    let long = Request::get("/").header("x-tenant", &"x".repeat(30_000));
+    let refused = filter.on_request(&long).unwrap();
+    assert!(
+        matches!(&refused, RequestDecision::Reply(reply) if reply.status == 403),
+        "{refused:?}"
+    );
+    let mut early = 0;
     let start = Instant::now();
     for call in 0..run.calls {
+        if call == run.calls / 10 {
+            early = filter.instance().memory();
+        }
         let request = &requests[call as usize % 4];
         let decision = filter.on_request(request).unwrap();
         let context = match (call % 4, decision) {
@@ -95,13 +118,9 @@ fn filter(language: &str, run: &Run) {
         let response = filter.on_response(request, 200, &[], &context).unwrap();
         assert_eq!(matches!(response, ResponseDecision::Edit(_)), call % 4 == 0, "{response:?}");
     }
-    report(
-        language,
-        "on-request and half an on-response",
-        start,
-        run.calls,
-        filter.instance().memory(),
-    );
+    let memory = filter.instance().memory();
+    report(language, "on-request and half an on-response", start, run.calls, memory);
+    assert!(memory - early <= run.growth, "from {early} to {memory} bytes");
 }
 
 /// Builds an example, loads it and runs its cases.
