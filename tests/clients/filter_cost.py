@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
 """What each filter adds to a request that passes it: the proxy's processor time with the filter on the route, less that without.
 
-    python3 tests/clients/filter_cost.py target/release/weir [NAME…] [--rounds 5] [--seconds 2] [--rate 16000]
+    python3 tests/clients/filter_cost.py target/release/weir [NAME…] [--rounds 9] [--seconds 1] [--rate 8000]
 
-Weir runs on one core; nginx as its origin and h2load, 32 connections of HTTP/2 at a fixed rate, on another: as many requests in the same time with
-and without the filter, so that the kernel has batches of the same size. Rounds take turns, and the figure is the median of their differences.
+Two of Weir run on one core, one with the filter; nginx as their origin and h2load, 32 connections of HTTP/2 each at a fixed rate, on another: both meet
+the same noise, and as many requests in the same time, so that the kernel has batches of the same size. The figure is the median of the rounds' differences.
 Needs nginx, h2load and taskset; make's PATH has those that .ci/setup installs."""
 import argparse
 import base64
@@ -176,8 +176,8 @@ def main():
     arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     arguments.add_argument("weir")
     arguments.add_argument("names", nargs="*", metavar="NAME", help="filters, all without: " + ", ".join(known))
-    arguments.add_argument("--rounds", type=int, default=5)
-    arguments.add_argument("--seconds", type=int, default=2)
+    arguments.add_argument("--rounds", type=int, default=9)
+    arguments.add_argument("--seconds", type=int, default=1)
     arguments.add_argument("--rate", type=int, default=8000, help="requests a second, with and without each")
     options = arguments.parse_intermixed_args()
     if unknown := set(options.names) - set(known):

@@ -71,6 +71,8 @@ async fn served(built: &Built, origin: &Origin, keys: &str) -> Weir {
     Setup::to([origin])
         .top(&format!("plugins: [{{ name: c, source: \"file:{source}\", {keys} }}]"))
         .routes("  - { name: all, component: c }")
+        .compiled()
+        .await
         .start()
         .await
 }

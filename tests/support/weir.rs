@@ -11,6 +11,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 use tokio::sync::mpsc;
 
+use super::tools::output;
 use super::{Answer, Body, Client, Protocol, client::Failure, until, within};
 
 /// The binary under test.
@@ -179,6 +180,15 @@ impl Setup {
         let path = self.directory.path().join("weir.yaml");
         std::fs::write(&path, with_fresh_builtins(self.yaml(metrics))).unwrap();
         path
+    }
+
+    /// Compiles its plugins before it is started: a start has a bound, and a component that brings an interpreter takes its time.
+    pub(crate) async fn compiled(self) -> Self {
+        let mut check = Command::new(WEIR);
+        check.env("WEIR_PLUGIN_CACHE", PLUGIN_CACHE);
+        check.args(["check", "-c"]).arg(self.write(([127, 0, 0, 1], 0).into()));
+        output(check).await;
+        self
     }
 
     /// Starts Weir and waits until it serves.

@@ -110,8 +110,9 @@ impl ResourceLimiter for Guest {
 }
 
 /// What a guest may hold in the host at once: requests, responses, fields, streams. One request needs some dozen, but languages
-/// that collect garbage hold what they used for each piece of a body for a while. An entry takes some hundred bytes.
-const RESOURCES: usize = 1 << 14;
+/// that collect garbage hold what they used for each piece of a body for a while. Most entries take some hundred bytes; fields
+/// may have up to [`FIELDS`], so this bounds what a hostile guest can make the host keep beside its memory to 512 MiB.
+const RESOURCES: usize = 1 << 12;
 
 /// Bytes of a header or trailer section as the host keeps it, which is up to twice what is sent.
 const FIELDS: usize = 128 << 10;

@@ -57,6 +57,8 @@ impl Streaming {
                 Poll::Ready(Err(invalid("handle: its body is shorter than its content-length")))
             }
             Poll::Ready(None) => Poll::Ready(Ok(None)),
+            // Its length is its end, whatever became of the writer.
+            Poll::Pending if engaged.has_ended() && self.left == Some(0) => Poll::Ready(Ok(None)),
             // Unless it is only this task's turn that is over, and there is more.
             Poll::Pending if engaged.has_ended() && has_budget_remaining() => {
                 Poll::Ready(Err(invalid("handle: it ended and left its body unfinished")))
