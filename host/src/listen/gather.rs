@@ -15,6 +15,9 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 /// Bytes that are kept for the end of the turn at most: two full TLS records.
 const KEPT: usize = 32 << 10;
 
+/// Room that a turn begins with: a few small responses.
+const FIRST: usize = 4 << 10;
+
 /// A write of so many bytes goes out at once: to copy it would cost more than to write it by itself.
 const LARGE: usize = 8 << 10;
 
@@ -120,6 +123,9 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for Gathered<T> {
         }
         if bytes >= LARGE {
             return Pin::new(&mut shared.io).poll_write_vectored(cx, buffers);
+        }
+        if shared.kept.is_empty() {
+            shared.kept.reserve(FIRST.max(bytes));
         }
         for buffer in buffers {
             shared.kept.extend_from_slice(buffer);
