@@ -257,5 +257,11 @@ fn text(bytes: &[u8]) -> Result<&str, Unclear> {
 const AUTHORIZATION: &str = "authorization";
 const COOKIE: &str = "cookie";
 
+/// Whether a filter may tell the origin who the client is in a field of this name: not in one that the host keeps to itself, and
+/// not in one that makes up a credential.
+pub fn is_identity_field(name: &str) -> bool {
+    field_name(name).is_ok_and(|name| !["authorization", "cookie"].contains(&name.as_str()))
+}
+
 #[cfg(test)]
 mod tests;

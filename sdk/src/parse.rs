@@ -15,7 +15,7 @@ pub fn is_token(text: &str) -> bool {
 ///
 /// What is wrong with it, for the user.
 pub fn field_name(name: &str) -> Result<String, String> {
-    if !is_token(name) {
+    if !is_token(name) || name.len() > LONGEST_NAME {
         return Err(format!("{name:?} is not the name of a header field"));
     }
     let name = name.to_ascii_lowercase();
@@ -38,6 +38,9 @@ pub fn duration(text: &str) -> Option<Duration> {
     };
     Some(Duration::from_millis(digits.parse::<u64>().ok()?.checked_mul(unit)?))
 }
+
+/// Bytes of a field's name.
+const LONGEST_NAME: usize = 255;
 
 /// Fields that frame or route a message: the host refuses them from plugins.
 const OF_THE_HOST: [&str; 9] = [
@@ -62,6 +65,8 @@ mod tests {
         for wrong in ["", "x a", "x:a", "Host", "Content-Length", "x\r\n", "ä"] {
             assert!(field_name(wrong).is_err(), "{wrong}");
         }
+        assert!(field_name(&"x".repeat(255)).is_ok());
+        assert!(field_name(&"x".repeat(256)).is_err());
     }
 
     #[test]

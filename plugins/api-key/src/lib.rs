@@ -9,8 +9,7 @@ use std::collections::BTreeMap;
 
 use config::{Body, Config};
 use owner::{Fingerprint, LONGEST, Owner, fingerprint, hash};
-use weir_sdk::credential::Places;
-use weir_sdk::parse::field_name;
+use weir_sdk::credential::{Places, is_identity_field};
 use weir_sdk::{
     Changes, Edit, Filter, FilterNeeds, Header, Input, Reply, Request, RequestDecision, Response,
     ResponseDecision, host,
@@ -51,7 +50,7 @@ impl Filter for ApiKey {
         if config.keys.is_empty() {
             return Err("keys: there must be at least one".to_owned());
         }
-        if !is_name(&config.consumer_header) {
+        if !is_identity_field(&config.consumer_header) {
             let name = &config.consumer_header;
             return Err(format!(
                 "consumer_header: {name:?} is not the name of a header field that can be set"
@@ -156,14 +155,6 @@ impl Refusal {
             _ => reply,
         }
     }
-}
-
-/// Whether a field of this name can be set.
-fn is_name(name: &str) -> bool {
-    // Credentials are not to be made up.
-    let is_credential =
-        ["authorization", "cookie"].iter().any(|own| own.eq_ignore_ascii_case(name));
-    field_name(name).is_ok() && !is_credential
 }
 
 #[cfg(test)]

@@ -14,7 +14,7 @@ use hmac::{Hmac, KeyInit as _, Mac as _};
 use sha2::Sha256;
 use users::{User, Users};
 use weir_filter_common::client::network;
-use weir_sdk::parse::field_name;
+use weir_sdk::credential::is_identity_field;
 use weir_sdk::{
     Changes, Filter, FilterNeeds, Input, Reply, Request, RequestDecision, Response,
     ResponseDecision, host, state,
@@ -53,7 +53,7 @@ impl Filter for BasicAuth {
         if config.realm.is_empty() || !config.realm.bytes().all(is_quotable) {
             return Err("realm: it must be visible ASCII without quotes and backslashes".to_owned());
         }
-        if !is_name(&config.user_header) {
+        if !is_identity_field(&config.user_header) {
             let name = &config.user_header;
             return Err(format!(
                 "user_header: {name:?} is not the name of a header field that can be set"
@@ -201,14 +201,6 @@ fn key() -> Vec<u8> {
 
 fn number(bytes: &[u8]) -> Option<i64> {
     std::str::from_utf8(bytes).ok()?.parse().ok()
-}
-
-/// Whether a field of this name can be set.
-fn is_name(name: &str) -> bool {
-    // Credentials are not to be made up.
-    let is_credential =
-        ["authorization", "cookie"].iter().any(|own| own.eq_ignore_ascii_case(name));
-    field_name(name).is_ok() && !is_credential
 }
 
 const AUTHORIZATION: &str = "authorization";

@@ -24,8 +24,7 @@ use recent::Recent;
 use remote::Remote;
 use reply::Refusal;
 use token::{Claims, Token};
-use weir_sdk::credential::Places;
-use weir_sdk::parse::field_name;
+use weir_sdk::credential::{Places, is_identity_field};
 use weir_sdk::{
     Changes, Edit, Filter, FilterNeeds, Header, Reply, Request, RequestDecision, Response,
     ResponseDecision, host,
@@ -68,7 +67,7 @@ impl Filter for Jwt {
             return Err("keys: there must be keys, here or in jwks".to_owned());
         }
         for (claim, name) in &config.claims_to_headers {
-            if claim.is_empty() || !is_name(name) {
+            if claim.is_empty() || !is_identity_field(name) {
                 return Err(format!(
                     "claims_to_headers.{claim}: {name:?} is not the name of a header field that can be set"
                 ));
@@ -292,14 +291,6 @@ fn unpack(context: &[u8]) -> Option<(&str, Vec<Edit>)> {
         }
     };
     Some((token, lines.map(edit).collect::<Option<_>>()?))
-}
-
-/// Whether a field of this name can be set from a claim.
-fn is_name(name: &str) -> bool {
-    // Credentials are not to be made up.
-    let is_credential =
-        ["authorization", "cookie"].iter().any(|own| own.eq_ignore_ascii_case(name));
-    field_name(name).is_ok() && name.len() <= 256 && !is_credential
 }
 
 const MILLISECOND: u64 = 1_000_000;
