@@ -10,7 +10,7 @@ use http::HeaderMap;
 use crate::code::{Code, Violation};
 use crate::control::{Control, Word};
 use crate::frame::{Event, Frames, Kind, Treatment};
-use crate::message::{self, RequestSection};
+use crate::message::{self, LastAuthority, RequestSection};
 use crate::qpack::{DecodeError, Decoder, Encoder, Limits, Sink};
 use crate::receive::{Phase, treat};
 
@@ -165,7 +165,7 @@ fn head(decoder: &mut Decoder, section: &Bytes, phase: &mut Phase) -> Result<Sai
     let Some(fields) = decode::<RequestSection>(decoder, section)? else {
         return Ok(Said::Refused("section"));
     };
-    Ok(match fields.finish(true) {
+    Ok(match fields.finish(true, &LastAuthority::default()) {
         Ok(request) => {
             assert!(message::section(request.headers()).is_ok());
             assert!(request.uri().authority().is_some_and(|one| !one.host().is_empty()));

@@ -4,6 +4,8 @@
 //! The functions over a [`HeaderMap`] have no part in HTTP/3's framing: a proxy holds messages of other versions, and
 //! what plugins make of them, to the same rules.
 
+use std::cell::RefCell;
+
 use bytes::Bytes;
 use http::header::{CONNECTION, CONTENT_LENGTH, HOST, TE, TRANSFER_ENCODING, UPGRADE};
 use http::uri::{Authority, PathAndQuery, Scheme};
@@ -105,6 +107,26 @@ pub fn path(value: Bytes, method: &Method) -> Result<PathAndQuery, &'static str>
     PathAndQuery::from_maybe_shared(value).map_err(|_| "the path has characters that none may have")
 }
 
+/// The authority of a connection's last request. The next one's is nearly always the same, and is then not checked again.
+#[derive(Debug, Default)]
+pub(crate) struct LastAuthority(RefCell<Option<Authority>>);
+
+impl LastAuthority {
+    /// As [`authority`], in memory of its own.
+    fn read(&self, value: &[u8]) -> Result<Authority, &'static str> {
+        if let Some(last) = &*self.0.borrow()
+            && last.as_str().as_bytes() == value
+        {
+            return Ok(last.clone());
+        }
+        let authority = authority(Bytes::copy_from_slice(value))?;
+        if value.len() <= LONGEST_KEPT {
+            self.0.replace(Some(authority.clone()));
+        }
+        Ok(authority)
+    }
+}
+
 /// Gathers the fields of a request's section as they are decoded.
 #[derive(Debug, Default)]
 pub(crate) struct RequestSection {
@@ -151,7 +173,11 @@ impl RequestSection {
     ///
     /// # Errors
     /// Why it is malformed (RFC 9114 §4.1.2).
-    pub(crate) fn finish(self, extended: bool) -> Result<Request<()>, &'static str> {
+    pub(crate) fn finish(
+        self,
+        extended: bool,
+        last: &LastAuthority,
+    ) -> Result<Request<()>, &'static str> {
         let method = self.method.ok_or("no :method")?;
         let method = Method::from_bytes(&method).map_err(|_| "the method is no token")?;
         let is_connect = method == Method::CONNECT;
@@ -159,7 +185,7 @@ impl RequestSection {
             return Err(":protocol without CONNECT, or unannounced");
         }
         let headers = self.fields;
-        let authority = one_authority(self.authority, &headers)?;
+        let authority = one_authority(self.authority, &headers, last)?;
         let uri = match (self.scheme, self.path) {
             // RFC 9114 §4.4
             (None, None) if is_connect && self.protocol.is_none() => Uri::from(authority),
@@ -190,7 +216,11 @@ impl RequestSection {
 }
 
 /// `:authority`, Host, or both if they are the same (RFC 9114 §4.3.1).
-fn one_authority(pseudo: Option<Bytes>, fields: &HeaderMap) -> Result<Authority, &'static str> {
+fn one_authority(
+    pseudo: Option<Bytes>,
+    fields: &HeaderMap,
+    last: &LastAuthority,
+) -> Result<Authority, &'static str> {
     let mut hosts = fields.get_all(HOST).iter();
     let host = hosts.next();
     if hosts.next().is_some() {
@@ -200,8 +230,8 @@ fn one_authority(pseudo: Option<Bytes>, fields: &HeaderMap) -> Result<Authority,
         (Some(authority), Some(host)) if host.as_bytes() != authority => {
             Err(":authority and Host differ")
         }
-        (Some(authority), _) => self::authority(authority),
-        (None, Some(host)) => authority(Bytes::copy_from_slice(host.as_bytes())),
+        (Some(authority), _) => last.read(&authority),
+        (None, Some(host)) => last.read(host.as_bytes()),
         (None, None) => Err("no authority"),
     }
 }
@@ -221,6 +251,9 @@ fn parse_protocol(token: Bytes) -> Result<Protocol, &'static str> {
     HeaderName::from_bytes(&token).map_err(|_| ":protocol is no token")?;
     Ok(Protocol(token))
 }
+
+/// Bytes of an authority that is kept, at most: more than a name can have (RFC 1035 §2.3.4).
+const LONGEST_KEPT: usize = 256;
 
 const OF_A_CONNECTION: &str = "a field of HTTP/1.1 connections";
 const NO_AUTHORITY: &str = "the authority is none";

@@ -76,8 +76,9 @@ impl Receiving {
             Some(section) => section,
             None => return Poll::Ready(Err(Error::Stream(INCOMPLETE))),
         };
-        let section: RequestSection = ready!(self.poll_decode(section, stream, cx))?;
-        let request = section.finish(extended).map_err(malformed)?;
+        let mut fields = RequestSection::default();
+        ready!(self.poll_decode(section, &mut fields, stream, cx))?;
+        let request = fields.finish(extended, &stream.shared.authority).map_err(malformed)?;
         self.declared = message::content_length(request.headers()).map_err(malformed)?;
         let is_tunnel = request.method() == Method::CONNECT;
         self.phase = if is_tunnel { Phase::Tunnel } else { Phase::Body };
@@ -132,7 +133,8 @@ impl Receiving {
         stream: &Stream,
         cx: &mut Context<'_>,
     ) -> Poll<Result<Option<Part>, Error>> {
-        let fields: HeaderMap = ready!(self.poll_decode(section, stream, cx))?;
+        let mut fields = HeaderMap::new();
+        ready!(self.poll_decode(section, &mut fields, stream, cx))?;
         message::section(&fields).map_err(malformed)?;
         self.trailers = Some(fields);
         self.poll_rest(stream, cx)
@@ -169,25 +171,22 @@ impl Receiving {
     }
 
     /// Decodes a section, or waits for what it refers to.
-    fn poll_decode<S: Sink + Default>(
+    fn poll_decode(
         &mut self,
         section: Bytes,
+        sink: &mut impl Sink,
         stream: &Stream,
         cx: &mut Context<'_>,
-    ) -> Poll<Result<S, Error>> {
+    ) -> Poll<Result<(), Error>> {
         let shared = &stream.shared;
-        let mut sink = S::default();
         let mut decoder = shared.decoder.borrow_mut();
-        let decoded = decoder.decode(stream.id, &section, shared.config.section(), &mut sink);
+        let decoded = decoder.decode(stream.id, &section, shared.config.section(), sink);
         if decoder.has_feedback() {
             shared.wake_driver();
         }
         drop(decoder);
         Poll::Ready(match decoded {
-            Ok(_) => {
-                self.hold(stream, 0)?;
-                Ok(sink)
-            }
+            Ok(_) => self.hold(stream, 0),
             Err(DecodeError::Blocked(_)) => {
                 self.hold(stream, section.len())?;
                 self.blocked = Some(section);

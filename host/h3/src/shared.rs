@@ -1,15 +1,16 @@
 //! What the parts of one connection share. All of them run on one thread, in the connection's task.
 
 use std::cell::{Cell, RefCell};
-use std::collections::HashMap;
 use std::rc::{Rc, Weak};
 use std::task::{Context, Poll, Waker};
 
 use bytes::{BufMut as _, Bytes, BytesMut};
+use rustc_hash::FxHashMap;
 
 use crate::code::{Code, Error, Violation};
 use crate::config::Config;
 use crate::datagram;
+use crate::message::LastAuthority;
 use crate::priority::Priority;
 use crate::qpack::{Decoder, Encoder};
 use crate::settings::Settings;
@@ -29,10 +30,11 @@ pub(crate) struct Shared {
     driver: RefCell<Option<Waker>>,
     /// Requests whose sections wait for QPACK's encoder stream.
     blocked: RefCell<Vec<Waker>>,
-    /// Open request streams, for priorities that come later.
-    streams: RefCell<HashMap<u64, Weak<Stream>>>,
+    /// Open request streams, for priorities that come later. As few as may be open at once, their ids one after the other.
+    streams: RefCell<FxHashMap<u64, Weak<Stream>>>,
     /// Priorities that came before their request.
-    early: RefCell<HashMap<u64, Priority>>,
+    early: RefCell<FxHashMap<u64, Priority>>,
+    pub(crate) authority: LastAuthority,
     /// Request streams from this id on are refused.
     pub(crate) limit: Cell<u64>,
     /// The id after that of the last request stream accepted.
@@ -70,6 +72,7 @@ impl Shared {
             blocked: RefCell::default(),
             streams: RefCell::default(),
             early: RefCell::default(),
+            authority: LastAuthority::default(),
             limit: Cell::new(u64::MAX),
             next: Cell::new(0),
             opened: Cell::new(0),
@@ -223,12 +226,16 @@ impl Shared {
         Err(Violation::new(Code::H3_ID_ERROR, "a request beyond those that may be opened"))
     }
 
-    /// Encodes into the connection's buffer and takes what was written.
-    pub(crate) fn encode(&self, encode: impl FnOnce(&mut BytesMut)) -> Bytes {
+    /// Encodes into the connection's buffer and takes what was written, with room for one more frame's head.
+    pub(crate) fn encode(&self, encode: impl FnOnce(&mut BytesMut)) -> BytesMut {
         let mut scratch = self.scratch.borrow_mut();
         scratch.reserve(HEAD);
         encode(&mut scratch);
-        scratch.split().freeze()
+        let length = scratch.len();
+        scratch.put_bytes(0, FRAME_HEAD);
+        let mut taken = scratch.split();
+        taken.truncate(length);
+        taken
     }
 }
 
@@ -237,3 +244,6 @@ const ENCODER_TABLE: usize = 4096;
 
 /// Room that most heads fit in.
 const HEAD: usize = 512;
+
+/// Bytes of a frame's type, of those that are sent, and of its length, at most.
+const FRAME_HEAD: usize = 9;

@@ -24,7 +24,7 @@ pub struct Stream {
     send: RefCell<quinn::SendStream>,
     recv: RefCell<Receiving>,
     /// Encoded, not sent yet.
-    queued: RefCell<Bytes>,
+    queued: RefCell<BytesMut>,
     /// Boxed by the first datagram; few requests have any.
     datagrams: RefCell<Option<Box<Inbox>>>,
     /// Why reading ended, when that was the client's fault.
@@ -145,8 +145,14 @@ impl Stream {
     /// # Errors
     /// The client has stopped the stream, or is gone.
     pub async fn send_data(&self, payload: Bytes) -> Result<(), Error> {
-        let head = self.shared.encode(|out| put_frame_head(out, DATA, payload.len()));
-        let mut chunks = [self.queued.take(), head, payload];
+        let mut head = self.queued.take();
+        if head.is_empty() {
+            head = self.shared.encode(|out| put_frame_head(out, DATA, payload.len()));
+        } else {
+            // Into the room that `encode` has left.
+            put_frame_head(&mut head, DATA, payload.len());
+        }
+        let mut chunks = [head.freeze(), payload];
         poll_fn(|cx| self.poll_write(&mut chunks, cx)).await
     }
 
@@ -155,10 +161,10 @@ impl Stream {
     /// # Errors
     /// As for [`Stream::send_data`].
     pub fn poll_flush(&self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
-        let mut chunks = [self.queued.take()];
+        let mut chunks = [self.queued.take().freeze()];
         let written = self.poll_write(&mut chunks, cx);
         let [rest] = chunks;
-        self.queued.replace(rest);
+        self.queued.replace(rest.into());
         written
     }
 

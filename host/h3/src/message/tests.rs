@@ -29,7 +29,7 @@ fn decode<'a>(
         };
         section.pseudo(pseudo, Bytes::copy_from_slice(value.as_bytes())).map_err(reason)?;
     }
-    section.finish(extended)
+    section.finish(extended, &LastAuthority::default())
 }
 
 fn reason(malformed: Malformed) -> &'static str {
@@ -82,6 +82,22 @@ fn a_request_has_one_authority() {
     for good in ["a", "a:80", "a:", "[::1]", "[::1]:443", "a_b.test:65535", "127.0.0.1:1"] {
         assert!(authority(Bytes::from_static(good.as_bytes())).is_ok(), "{good:?}");
     }
+}
+
+#[test]
+fn the_last_authority_stands_for_none_but_itself() {
+    let last = LastAuthority::default();
+    for _ in 0..2 {
+        assert_eq!(last.read(b"a.test").unwrap(), "a.test");
+        assert!(last.read(b"").is_err());
+        assert!(last.read(b"u@a.test").is_err());
+        assert!(last.read(b"a.test:").is_ok());
+        assert_eq!(last.read(b"A.test").unwrap().as_str(), "A.test");
+        assert_eq!(last.read(b"a.tes").unwrap(), "a.tes");
+    }
+    let long = "a".repeat(1000);
+    assert_eq!(last.read(long.as_bytes()).unwrap(), *long);
+    assert_eq!(last.0.borrow().as_ref().unwrap(), "a.tes", "too long to be kept");
 }
 
 /// RFC 3986 §3.1.
