@@ -3,11 +3,12 @@ SHELL := /bin/bash
 CACHE ?= $(or $(WEIR_CACHE),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/weir)
 export PATH := $(CACHE)/bin:$(PATH)
 SDK_BUILD := cargo run --quiet --package weir-sdk-build --
+H3I := --manifest-path tests/clients/h3i/Cargo.toml
 # `make run ARGS='run -c configs/minimal.yaml'`
 ARGS ?= demo
 
 .DEFAULT_GOAL := help
-.PHONY: help run dev plugins guests test test-only check fmt lint doc deny fuzz bench soak setup clean
+.PHONY: help run dev plugins guests h3i test test-only check fmt lint doc deny fuzz bench soak setup clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -27,11 +28,16 @@ guests: ## rebuild the test guests from source
 	.ci/setup plugins
 	$(SDK_BUILD) guests
 
+h3i: ## build the HTTP/3 client that breaks the rules (quiche's, with BoringSSL), for tests
+	.ci/setup test
+	cargo build --quiet --locked $(H3I) --target-dir target/h3i
+
 test: ## install what tests need, build every component from source, run all tests
 	.ci/setup build plugins languages test
 	$(SDK_BUILD) verify
 	$(SDK_BUILD) plugins --out $(CURDIR)/target/plugins
 	$(SDK_BUILD) guests
+	cargo build --quiet --locked $(H3I) --target-dir target/h3i
 	WEIR_PLUGINS=$(CURDIR)/target/plugins $(MAKE) --no-print-directory test-only
 
 test-only: ## run all tests with the components as they are (`cargo nextest run -E 'test(name)'` for some)
@@ -45,10 +51,12 @@ check: ## what CI runs: formatting, lints, documentation, dependencies, two minu
 
 fmt: ## check the formatting (`cargo fmt --all` corrects it)
 	cargo fmt --all --check
+	cargo fmt --check $(H3I)
 	.ci/each-guest cargo fmt --all --check
 
 lint: ## clippy, warnings are errors
 	cargo clippy --workspace --all-targets --locked -- -D warnings
+	cargo clippy --quiet --locked $(H3I) --target-dir target/h3i -- -D warnings
 	.ci/each-guest cargo clippy --workspace --all-targets --locked --quiet -- -D warnings
 
 doc: ## build the documentation, warnings are errors
@@ -56,6 +64,7 @@ doc: ## build the documentation, warnings are errors
 
 deny: ## licences, sources and duplicates among the dependencies
 	cargo deny --workspace --log-level warn check bans licenses sources
+	cargo deny $(H3I) --config deny.toml --log-level error check licenses sources
 	cd plugins && cargo deny --workspace --config ../deny.toml --log-level error check bans licenses sources
 
 # Without a sanitizer the stable toolchain is enough, and there is no unsafe code that one would watch.

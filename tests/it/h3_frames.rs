@@ -7,15 +7,25 @@ use serde_json::Value;
 
 use crate::support::raw_h2::{Outcome, get};
 use crate::support::raw_h3::{HEADERS, RawH3, varint};
-use crate::support::tools::{browser, output, python};
+use crate::support::tools::{browser, h3i, output, python};
 use crate::support::{Origin, RawOrigin, Setup, fields, tls, within};
 
 /// Written with aioquic and pylsqpack, which share no code with this project.
 #[tokio::test]
 async fn an_independent_client_s_violations_get_their_codes() {
+    violations(python("illegal.py"), 70).await;
+}
+
+/// Written with h3i, which is made of quiche.
+#[tokio::test]
+async fn violations_by_quiche_get_their_codes() {
+    violations(h3i(), 100).await;
+}
+
+/// Runs a client that tells of each case what came of it, and what should have.
+async fn violations(mut client: Command, least: usize) {
     let origin = Origin::start().await;
     let weir = Setup::to([&origin]).start().await;
-    let mut client = python("illegal.py");
     client.arg(weir.address().port().to_string());
     let mut cases = 0;
     for line in output(client).await.lines() {
@@ -23,7 +33,7 @@ async fn an_independent_client_s_violations_get_their_codes() {
         assert_eq!(line["end"], line["expected"], "{}", line["case"]);
         cases += 1;
     }
-    assert!(cases > 70, "{cases}");
+    assert!(cases > least, "{cases}");
 }
 
 #[tokio::test]

@@ -133,6 +133,13 @@ pub(crate) fn python(script: &str) -> Command {
     command
 }
 
+/// The client of `tests/clients/h3i`.
+pub(crate) fn h3i() -> Command {
+    let program = root().join("target/h3i/debug/weir-h3i");
+    assert!(program.exists(), "no {}: run `make h3i`", program.display());
+    Command::new(program)
+}
+
 /// The Python of `.venv` itself.
 pub(crate) fn python_module(module: &str) -> Command {
     let python = root().join(".venv/bin/python");

@@ -62,6 +62,8 @@ struct Ours {
 struct Outgoing {
     stream: quinn::SendStream,
     waiting: Bytes,
+    /// Completes when the client asks for the stream to be closed.
+    stopped: Pin<Box<dyn Future<Output = Result<Option<quinn::VarInt>, quinn::StoppedError>>>>,
 }
 
 impl Driver {
@@ -86,7 +88,7 @@ impl Driver {
                 Some((quic.read_datagram().await, quic))
             }))
         });
-        let control = Outgoing { stream: open_uni(shared).await?, waiting: prelude.freeze() };
+        let control = Outgoing::new(open_uni(shared).await?, prelude.freeze());
         Ok(Self {
             shared: Rc::clone(shared),
             accepting,
@@ -246,15 +248,26 @@ impl Nameless {
 }
 
 impl Outgoing {
+    fn new(stream: quinn::SendStream, waiting: Bytes) -> Self {
+        let stopped = Box::pin(stream.stopped());
+        Self { stream, waiting, stopped }
+    }
+
     /// Completes when nothing is waiting.
     fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), End>> {
+        if let Poll::Ready(stopped) = self.stopped.as_mut().poll(cx) {
+            return Poll::Ready(Err(match stopped {
+                Err(quinn::StoppedError::ConnectionLost(error)) => error.into(),
+                // The client must not ask for a critical stream to be closed (RFC 9114 §6.2.1).
+                Ok(_) | Err(_) => CLOSED.into(),
+            }));
+        }
         while !self.waiting.is_empty() {
             match ready!(Pin::new(&mut self.stream).poll_write(cx, &self.waiting)) {
                 Ok(written) => self.waiting.advance(written),
                 Err(quinn::WriteError::ConnectionLost(error)) => {
                     return Poll::Ready(Err(error.into()));
                 }
-                // The client must not ask for a critical stream to be closed (RFC 9114 §6.2.1).
                 Err(_) => return Poll::Ready(Err(CLOSED.into())),
             }
         }
@@ -343,7 +356,7 @@ fn poll_instructions(
                 let mut waiting = BytesMut::new();
                 varint::encode(kind, &mut waiting);
                 waiting.put_slice(&instructions);
-                *outgoing = Some(Outgoing { stream: stream?, waiting: waiting.freeze() });
+                *outgoing = Some(Outgoing::new(stream?, waiting.freeze()));
             }
         }
     }

@@ -1,5 +1,7 @@
 //! A client that says what it is told to, and waits for what comes of it.
 
+use std::cell::RefCell;
+
 use bytes::Bytes;
 use quinn::{Connection, ReadError, RecvStream, SendStream, VarInt};
 use weir_h3::Code;
@@ -16,6 +18,8 @@ pub struct Client {
     pub control: Option<SendStream>,
     /// Kept open.
     pub streams: Vec<SendStream>,
+    /// The server's, which are not to be stopped.
+    passed: RefCell<Vec<RecvStream>>,
 }
 
 /// What becomes of a request.
@@ -58,7 +62,7 @@ pub struct RequestStream {
 
 impl Client {
     pub fn new(quic: Connection) -> Self {
-        Self { quic, control: None, streams: Vec::new() }
+        Self { quic, control: None, streams: Vec::new(), passed: RefCell::default() }
     }
 
     /// Opens a control stream with these settings.
@@ -130,6 +134,7 @@ impl Client {
                 return stream;
             }
             assert!([CONTROL_STREAM, ENCODER_STREAM, DECODER_STREAM].contains(&byte[0].into()));
+            self.passed.borrow_mut().push(stream);
         }
     }
 }
