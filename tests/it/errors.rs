@@ -1,5 +1,6 @@
 //! What a client sees when an origin fails: a status and a request's id, and nothing of the inside.
 
+use bytes::Bytes;
 use http::Request;
 
 use crate::support::raw_origin::{Step, full_listener};
@@ -105,6 +106,39 @@ async fn a_filter_that_fails_on_a_body_is_named_as_the_side_at_fault() {
             if let Ok(mut answer) = weir.try_send(protocol, request).await {
                 let _ = answer.bytes().await;
             }
+            let record = weir.record().await;
+            assert_eq!(record["error"], error, "{protocol:?}: {record}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_request_body_that_breaks_behind_the_response_s_head_is_at_fault_still() {
+    let half = "HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhalf";
+    let origin =
+        RawOrigin::start(vec![vec![Step::Head, Step::Send(half.to_owned()), Step::Eof]]).await;
+    let plugin = format!(
+        "plugins: [{{ name: bad, source: \"file:{}\", config: {{ do: body-trap, in: request }} }}]",
+        guest("naughty").display()
+    );
+    let routes =
+        "  - { match: { path: /filtered }, filters: [bad], upstream: app }\n  - { upstream: app }";
+    let mut weir = Setup::addresses([origin.address()])
+        .top(&plugin)
+        .routes(routes)
+        .listener("limits: { body: 1KiB }")
+        .start()
+        .await;
+    for protocol in Protocol::ALL {
+        for (path, length, error) in
+            [("/filtered", 512, "plugin/body_filter"), ("/", 2048, "client/body_too_large")]
+        {
+            let (sender, body) = Body::channel();
+            let mut answer = weir.client(protocol).await.post(path, body).await;
+            assert_eq!(answer.status, 200, "{protocol:?} {path}");
+            sender.send(Bytes::from(vec![b'x'; length])).await;
+            drop(sender);
+            assert!(answer.bytes().await.is_err(), "{protocol:?} {path}: looks whole");
             let record = weir.record().await;
             assert_eq!(record["error"], error, "{protocol:?}: {record}");
         }

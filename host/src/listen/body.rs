@@ -6,6 +6,7 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use http_body::{Frame, SizeHint};
 
+use crate::proxy::body::Failure;
 use crate::upstream::h1::framing::FramingError;
 
 /// A body that streams under back-pressure. Stays on the thread it was made on.
@@ -51,6 +52,9 @@ pub enum BodyError {
     /// A filter failed on it.
     #[error("a filter failed on the body")]
     Filter,
+    /// Of a response: what its request's body broke with, without which the origin cannot finish.
+    #[error("the request's body broke: {}", .0.label())]
+    Request(Failure),
     /// Framing of HTTP/1.1 or HTTP/2.
     #[error("read body")]
     Hyper(#[from] hyper::Error),

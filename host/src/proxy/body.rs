@@ -10,6 +10,7 @@ use bytes::Bytes;
 use http_body::{Body as _, Frame, SizeHint};
 use tokio::time::{Instant, Sleep};
 
+use super::error::Side;
 use super::message;
 use crate::config::ListenerLimits;
 use crate::listen::body::{Body, BodyError};
@@ -40,6 +41,29 @@ pub enum Failure {
     Stopped,
     /// A filter failed on it.
     Filter,
+}
+
+impl Failure {
+    /// Who is at fault.
+    pub fn side(self) -> Side {
+        match self {
+            Self::Filter => Side::Plugin,
+            _ => Side::Client,
+        }
+    }
+
+    /// One word for access records and metrics.
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Aborted => "aborted",
+            Self::TooLarge => "body_too_large",
+            Self::Length => "body_length",
+            Self::Trailers => "trailers",
+            Self::Timeout => "body_timeout",
+            Self::Stopped => "body_stopped",
+            Self::Filter => "body_filter",
+        }
+    }
 }
 
 impl Exchange {
@@ -268,6 +292,7 @@ impl From<&BodyError> for Failure {
             BodyError::Timeout => Self::Timeout,
             BodyError::Stopped => Self::Stopped,
             BodyError::Filter => Self::Filter,
+            BodyError::Request(failure) => *failure,
             BodyError::Aborted | BodyError::Hyper(_) | BodyError::Origin(_) | BodyError::H3(_) => {
                 Self::Aborted
             }

@@ -22,7 +22,7 @@ pub enum ProxyError {
     #[error("{0} is not supported")]
     NotImplemented(&'static str),
     /// The request's body could not be read.
-    #[error("read request body: {0:?}")]
+    #[error("read request body: {}", .0.label())]
     RequestBody(Failure),
     /// A filter failed, and its plugin is closed on failure; its name, and how.
     #[error("plugin {0} failed: {1}")]
@@ -151,14 +151,9 @@ impl ProxyError {
     /// Who is at fault.
     pub fn side(&self) -> Side {
         match self {
-            Self::Filter(..)
-            | Self::Declined(_)
-            | Self::ComponentTimeout(_)
-            | Self::RequestBody(Failure::Filter) => Side::Plugin,
-            Self::Malformed(_)
-            | Self::HeadersTooLarge
-            | Self::NotImplemented(_)
-            | Self::RequestBody(_) => Side::Client,
+            Self::Filter(..) | Self::Declined(_) | Self::ComponentTimeout(_) => Side::Plugin,
+            Self::RequestBody(failure) => failure.side(),
+            Self::Malformed(_) | Self::HeadersTooLarge | Self::NotImplemented(_) => Side::Client,
             Self::NoRoute | Self::ResponseTooLarge => Side::Proxy,
             _ => Side::Upstream,
         }
@@ -170,15 +165,7 @@ impl ProxyError {
             Self::Malformed(_) => "malformed",
             Self::HeadersTooLarge => "headers_too_large",
             Self::NotImplemented(_) => "not_implemented",
-            Self::RequestBody(failure) => match failure {
-                Failure::Aborted => "aborted",
-                Failure::TooLarge => "body_too_large",
-                Failure::Length => "body_length",
-                Failure::Trailers => "trailers",
-                Failure::Timeout => "body_timeout",
-                Failure::Stopped => "body_stopped",
-                Failure::Filter => "body_filter",
-            },
+            Self::RequestBody(failure) => failure.label(),
             Self::Filter(_, kind) => kind,
             Self::ComponentTimeout(_) => "timeout",
             Self::ResponseTooLarge => "response_headers_too_large",

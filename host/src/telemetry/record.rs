@@ -369,6 +369,7 @@ fn is_bodiless(status: StatusCode) -> bool {
 /// Whose fault it is that a response's body ended early.
 fn side(error: &BodyError) -> &'static str {
     match error {
+        BodyError::Request(failure) => failure.side().label(),
         BodyError::Stopped | BodyError::Filter => "plugin",
         _ => "upstream",
     }
@@ -383,6 +384,7 @@ fn failure(error: &BodyError) -> &'static str {
         BodyError::Timeout => "timeout",
         BodyError::Stopped => "stopped",
         BodyError::Filter => "filter",
+        BodyError::Request(failure) => failure.label(),
         BodyError::Origin(_) | BodyError::Hyper(_) | BodyError::H3(_) => "framing",
     }
 }

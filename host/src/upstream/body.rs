@@ -15,7 +15,7 @@ use super::connect::Connection;
 use super::h1::framing::{Decoded, Decoder, FramingError};
 use super::h1::upload::Upload;
 use crate::listen::body::{Body, BodyError};
-use crate::proxy::body::Exchange;
+use crate::proxy::body::{Exchange, Failure};
 use crate::proxy::message;
 
 /// An exchange whose response's head has come.
@@ -78,7 +78,7 @@ impl Exchanged {
     fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Result<Decoded, BodyError>> {
         if !self.upload.is_done() {
             let sent = self.upload.poll(cx, self.connection.wire.stream());
-            sent.map_err(|_| BodyError::Aborted)?;
+            sent.map_err(|error| BodyError::Request(Failure::from(&error)))?;
         }
         loop {
             match self.decoder.decode(self.connection.wire.buffer())? {
@@ -158,10 +158,12 @@ impl http_body::Body for ResponseBody {
         };
         match &frame {
             Some(Err(error)) => {
-                tracing::warn!(
-                    error = error as &dyn std::error::Error,
-                    "response body ended early"
-                );
+                let cause = error as &dyn std::error::Error;
+                if matches!(error, BodyError::Request(_)) {
+                    tracing::debug!(error = cause, "request body ended early");
+                } else {
+                    tracing::warn!(error = cause, "response body ended early");
+                }
                 self.exchanged = None;
             }
             _ if self.exchanged.as_ref().is_some_and(|e| e.decoder.is_done()) => {
