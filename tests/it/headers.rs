@@ -22,6 +22,21 @@ async fn the_origin_learns_who_asked_for_what_and_how() {
 }
 
 #[tokio::test]
+async fn a_field_with_an_underscore_passes_only_where_it_may() {
+    let origin = Origin::start().await;
+    let sent = [("x_forwarded_for", "6.6.6.6"), ("x-own", "1")];
+    for (limits, passes) in [("{}", false), ("{ underscores_in_headers: true }", true)] {
+        let weir = Setup::to([&origin]).listener(&format!("limits: {limits}")).start().await;
+        for protocol in Protocol::ALL {
+            send(&weir.client(protocol).await, &sent).await;
+            let head = origin.head();
+            assert_eq!(head.headers.get("x_forwarded_for").is_some(), passes, "{protocol:?}");
+            assert_eq!(head.header("x-own"), "1", "{protocol:?}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn forwarding_fields_of_earlier_proxies_are_kept_in_front() {
     let origin = Origin::start().await;
     let weir = Setup::to([&origin]).start().await;

@@ -69,6 +69,7 @@ impl<'a> Check<'a> {
         let routes = self.routes(file.routes, &names, &mut plugins);
         let admin = file.admin.map(|admin| self.admin(admin));
         self.unused(&plugins, declared, &upstreams, &routes);
+        self.unseen_fields(&listeners, &routes);
         self.unused_registries(&plugins, &registries);
         self.own_addresses(&file.telemetry, admin.as_ref(), &listeners);
         Problem::sort(&mut self.warnings);
@@ -311,6 +312,24 @@ impl<'a> Check<'a> {
             if !routes.iter().any(leads) && !is_allowed {
                 let path = below(&item("upstreams", at), "name");
                 self.warn(&path, format!("no route leads to upstream \"{}\"", upstream.name));
+            }
+        }
+    }
+
+    /// What a route looks for and no listener lets pass.
+    fn unseen_fields(&mut self, listeners: &[Listener], routes: &[super::Route]) {
+        if listeners.iter().any(|listener| listener.limits.underscores_in_headers) {
+            return;
+        }
+        for (at, route) in routes.iter().enumerate() {
+            let names = route.matcher.headers.iter().map(|(name, _)| name.as_str());
+            for name in names.filter(|name| name.contains('_')) {
+                let path = below(&below(&item("routes", at), "match"), "headers");
+                let message = format!(
+                    "\"{name}\" never matches: fields with an underscore are left out of requests \
+                     (listeners[].limits.underscores_in_headers)"
+                );
+                self.warn(&path, message);
             }
         }
     }

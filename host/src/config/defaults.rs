@@ -128,6 +128,7 @@ impl Default for ListenerLimits {
             connections: CONNECTIONS,
             header_bytes: HEADER_BYTES,
             header_count: HEADER_COUNT,
+            underscores_in_headers: false,
             body: BODY,
             handshake_timeout: HANDSHAKE_TIMEOUT,
             header_timeout: HEADER_TIMEOUT,

@@ -347,6 +347,29 @@ registries:
 }
 
 #[test]
+fn a_route_that_looks_for_an_underscore_is_told_what_it_needs() {
+    let warnings = |limits: &str| {
+        let text = format!(
+            "listeners: [{{ address: '127.0.0.1:0', limits: {limits} }}]
+routes:
+  - match: {{ headers: {{ api_key: a, x-team: b }} }}
+    respond: {{}}
+"
+        );
+        let config = from_text("weir.yaml", &text, Path::new("."), &Overrides::default()).unwrap();
+        config.warnings.iter().map(ToString::to_string).collect::<Vec<_>>()
+    };
+    assert_eq!(
+        warnings("{}"),
+        [
+            "weir.yaml:3:23: \"api_key\" never matches: fields with an underscore are left out of requests \
+             (listeners[].limits.underscores_in_headers)"
+        ]
+    );
+    assert!(warnings("{ underscores_in_headers: true }").is_empty());
+}
+
+#[test]
 fn the_reference_is_up_to_date() {
     let path = root("docs/configuration.md");
     if updates() {

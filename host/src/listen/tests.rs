@@ -38,6 +38,7 @@ pub(crate) fn listener() -> Listener {
             connections: 1000,
             header_bytes: 64 << 10,
             header_count: 128,
+            underscores_in_headers: false,
             body: 1 << 30,
             handshake_timeout: Duration::from_secs(10),
             header_timeout: Duration::from_secs(30),

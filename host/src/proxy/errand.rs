@@ -185,7 +185,7 @@ impl Site {
         if head.method == Method::CONNECT {
             return Err(HttpError::HttpRequestMethodInvalid);
         }
-        headers::from_client(&mut head.headers);
+        headers::from_client(&mut head.headers, true);
         let limits = self.limits();
         message::within(&head.headers, limits.header_bytes, limits.header_count)
             .map_err(|_| HttpError::HttpRequestHeaderSectionSize(None))?;

@@ -14,7 +14,17 @@ use super::{Peer, Protocol};
 /// Leaves of a client's request fields what is meant for the origin. `TE` stays if it asks for trailers.
 ///
 /// What `Connection` names goes before anything is added, by filters or here, so that a client cannot have that removed.
-pub fn from_client(fields: &mut HeaderMap) {
+///
+/// Without `underscores`, names that have one go, too: servers that hand fields on as CGI does take `x_user` for `x-user`
+/// (RFC 9110 §17.10), and nobody but the client would have checked it.
+pub fn from_client(fields: &mut HeaderMap, underscores: bool) {
+    if !underscores {
+        let ambiguous = fields.keys().filter(|name| name.as_str().contains('_'));
+        for name in ambiguous.cloned().collect::<Vec<_>>() {
+            tracing::debug!(field = name.as_str(), "left out for its underscore");
+            fields.remove(name);
+        }
+    }
     let wants_trailers = wants_trailers(fields);
     strip_connection(fields);
     if wants_trailers {
@@ -202,7 +212,7 @@ mod tests {
             listener: 0,
         };
         let authority = "shop.example:8443".parse().unwrap();
-        from_client(&mut head.headers);
+        from_client(&mut head.headers, false);
         toward_upstream(&mut head, &authority, &authority, &peer);
         head
     }
@@ -247,6 +257,20 @@ mod tests {
         for gone in ["connection", "x-secret", "keep-alive", "transfer-encoding"] {
             assert!(!head.headers.contains_key(gone), "{gone}");
         }
+    }
+
+    #[test]
+    fn a_name_with_an_underscore_is_not_taken_for_another() {
+        let fields = [("x_forwarded_for", "6.6.6.6"), ("x-api_key", "1"), ("x-own", "2")];
+        let left = forwarded("192.0.2.7:999", &fields);
+        assert_eq!(left.headers["x-forwarded-for"], "192.0.2.7");
+        assert_eq!(left.headers["x-own"], "2");
+        let underscored = |name: &HeaderName| name.as_str().contains('_');
+        assert!(!left.headers.keys().any(underscored), "{:?}", left.headers);
+
+        let mut kept = head(&fields).headers;
+        from_client(&mut kept, true);
+        assert_eq!(kept.len(), 3);
     }
 
     #[test]

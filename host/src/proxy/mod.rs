@@ -142,7 +142,7 @@ impl Proxy {
         message::within(&head.headers, limits.header_bytes, limits.header_count)?;
         let checked = message::check(head)?;
         // Before anything looks at fields or adds some: what a route matches and a filter sees is what the origin gets.
-        headers::from_client(&mut head.headers);
+        headers::from_client(&mut head.headers, limits.underscores_in_headers);
         let route =
             self.state.router.find(head, checked.authority.as_str()).ok_or(ProxyError::NoRoute)?;
         record.route(&route.name);
