@@ -138,13 +138,19 @@ fn check(source: &Source) -> Result<(), CliError> {
     for warning in &config.warnings {
         writeln!(std::io::stderr(), "warning: {warning}")?;
     }
-    let (routes, upstreams) = (config.routes.len(), config.upstreams.len());
-    let text = format!(
-        "configuration is good: {} listeners, {routes} routes, {upstreams} upstreams, {} plugins\n",
-        config.listeners.len(),
-        config.plugins.len(),
-    );
+    let parts = [
+        counted(config.listeners.len(), "listener"),
+        counted(config.routes.len(), "route"),
+        counted(config.upstreams.len(), "upstream"),
+        counted(config.plugins.len(), "plugin"),
+    ];
+    let text = format!("configuration is good: {}\n", parts.join(", "));
     Ok(std::io::stdout().write_all(text.as_bytes())?)
+}
+
+/// `1 route`, `2 routes`.
+fn counted(count: usize, what: &str) -> String {
+    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
 }
 
 impl Source {

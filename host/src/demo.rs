@@ -104,29 +104,50 @@ impl Demo {
     }
 }
 
-/// What the demonstration prints: where it is and what to try.
+/// What is said once the demonstration listens on `address`: what to try, with the name by which `weir` was run.
 pub fn welcome(address: SocketAddr, config: &Config) -> String {
     let port = address.port();
-    let metrics = config.telemetry.metrics.as_ref().map_or(String::new(), |metrics| {
-        format!("  http://{}/metrics                 metrics for Prometheus\n", metrics.address)
-    });
-    let admin = config.admin.as_ref().map_or(String::new(), |admin| {
-        format!(
-            "\n  export WEIR_ADMIN={} WEIR_ADMIN_TOKEN={}\n  \
-             weir plugin list                                the plugins, and in which generation\n  \
-             weir plugin swap headers FILE --share 10%       swap one while requests flow (weir plugin new writes one)\n",
-            admin.address, admin.token
-        )
-    });
-    format!(
+    let page = format!("https://localhost:{port}/");
+    let weir = std::env::args().next().unwrap_or_else(|| "weir".to_owned());
+    let mut lines = vec![
+        (page.clone(), "a page that shows the balancers at work"),
+        (format!("curl -k --http3-only {page}whoami"), "round robin, over HTTP/3"),
+        (format!("curl -k {page}weighted/whoami"), "smooth weighted: 5, 3, 1"),
+    ];
+    if let Some(metrics) = &config.telemetry.metrics {
+        lines.push((format!("http://{}/metrics", metrics.address), "metrics for Prometheus"));
+    }
+    if let Some(admin) = &config.admin {
+        let access =
+            format!("export WEIR_ADMIN={} WEIR_ADMIN_TOKEN={}", admin.address, admin.token);
+        lines.extend([
+            (String::new(), ""),
+            (access, ""),
+            (format!("{weir} plugin list"), "the plugins, and in which generation"),
+            (
+                format!("{weir} plugin new mine --kind balancer"),
+                "one of your own, in the folder mine",
+            ),
+            (
+                format!("{weir} plugin build mine"),
+                "made a component; wants a WebAssembly target, and says which",
+            ),
+            (
+                format!("{weir} plugin swap weighted mine/mine.wasm"),
+                "in its place while requests flow",
+            ),
+        ]);
+    }
+    let mut text = format!(
         "\nWeir's demonstration serves HTTP/3, HTTP/2 and HTTP/1.1 on https://localhost:{port}\n\
-         with a certificate made for this run (a browser will warn; curl wants -k). Try:\n\n\
-         \x20 https://localhost:{port}/                         a page that shows the balancers at work\n\
-         \x20 curl -k --http3-only https://localhost:{port}/whoami   round robin, over HTTP/3\n\
-         \x20 curl -k https://localhost:{port}/weighted/whoami       smooth weighted: 5, 3, 1\n\
-         {metrics}{admin}\
-         \nCtrl-C drains and stops.\n\n"
-    )
+         with a certificate made for this run (a browser will warn; curl wants -k). Try:\n\n"
+    );
+    for (what, why) in lines {
+        text.push_str(format!("  {what:<56} {why}").trim_end());
+        text.push('\n');
+    }
+    text.push_str("\nCtrl-C drains and stops.\n\n");
+    text
 }
 
 /// The same port of the IPv6 loopback, if there is one: browsers take `localhost` for `[::1]` first, and QUIC, unlike TCP,

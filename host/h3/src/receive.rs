@@ -77,11 +77,15 @@ impl Receiving {
             None => return Poll::Ready(Err(Error::Stream(INCOMPLETE))),
         };
         let mut fields = RequestSection::default();
-        ready!(self.poll_decode(section, &mut fields, stream, cx))?;
+        let decoded = ready!(self.poll_decode(section, &mut fields, stream, cx));
+        // Whatever is wrong with the head, what comes after it is in its place.
+        self.phase = Phase::Body;
+        decoded?;
         let request = fields.finish(extended, &stream.shared.authority).map_err(malformed)?;
         self.declared = message::content_length(request.headers()).map_err(malformed)?;
-        let is_tunnel = request.method() == Method::CONNECT;
-        self.phase = if is_tunnel { Phase::Tunnel } else { Phase::Body };
+        if request.method() == Method::CONNECT {
+            self.phase = Phase::Tunnel;
+        }
         Poll::Ready(Ok(request))
     }
 
@@ -190,7 +194,7 @@ impl Receiving {
             Err(DecodeError::Blocked(_)) => {
                 self.hold(stream, section.len())?;
                 self.blocked = Some(section);
-                shared.await_insertions(cx);
+                shared.await_insertions(stream.id, cx);
                 return Poll::Pending;
             }
             Err(DecodeError::TooLarge) => Err(Error::TooLarge),

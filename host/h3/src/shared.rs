@@ -29,7 +29,7 @@ pub(crate) struct Shared {
     /// Wakes who writes the outbox and QPACK's instructions.
     driver: RefCell<Option<Waker>>,
     /// Requests whose sections wait for QPACK's encoder stream.
-    blocked: RefCell<Vec<Waker>>,
+    blocked: RefCell<FxHashMap<u64, Waker>>,
     /// Open request streams, for priorities that come later. As few as may be open at once, their ids one after the other.
     streams: RefCell<FxHashMap<u64, Weak<Stream>>>,
     /// Priorities that came before their request.
@@ -149,13 +149,14 @@ impl Shared {
         }
     }
 
-    /// Has a request woken when more has come on QPACK's encoder stream.
-    pub(crate) fn await_insertions(&self, cx: &Context<'_>) {
-        self.blocked.borrow_mut().push(cx.waker().clone());
+    /// Has a request woken when more has come on QPACK's encoder stream. Once for each, however often it asks, and no longer
+    /// than it is open: a waker holds the memory of its task.
+    pub(crate) fn await_insertions(&self, id: u64, cx: &Context<'_>) {
+        self.blocked.borrow_mut().insert(id, cx.waker().clone());
     }
 
     pub(crate) fn wake_blocked(&self) {
-        self.blocked.take().into_iter().for_each(Waker::wake);
+        self.blocked.take().into_values().for_each(Waker::wake);
     }
 
     /// Counts bytes that a stream holds beyond those it held before.
@@ -186,6 +187,7 @@ impl Shared {
 
     pub(crate) fn leave(&self, id: u64) {
         self.streams.borrow_mut().remove(&id);
+        self.blocked.borrow_mut().remove(&id);
     }
 
     /// Applies a PRIORITY_UPDATE, or keeps it for a request that is still to come (RFC 9218 §7.1).

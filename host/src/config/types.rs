@@ -158,7 +158,7 @@ pub struct ListenerLimits {
     /// Fields of a header section; trailers likewise. More are answered with 431.
     #[schemars(range(min = 1, max = 10_000))]
     pub header_count: usize,
-    /// Whether request header fields with an underscore in their names pass. Servers that hand fields on as CGI does (WSGI,
+    /// Whether request header and trailer fields with an underscore in their names pass. Servers that hand fields on as CGI does (WSGI,
     /// Rack, PHP; RFC 3875 §4.1.18) take `x_user` for `x-user`, which the proxy or a filter may have set or removed, so
     /// they are left out unless this is set (RFC 9110 §17.10).
     pub underscores_in_headers: bool,

@@ -57,7 +57,7 @@ struct Log {
 }
 
 /// Answers by path: `/hang` never, `/slow` when released, `/echo` with the request's body, `/big/N` with N bytes, `/cut`
-/// with a body that fails, `/endless` with one that does not end, `/ignore` at once without reading; any other with its
+/// with a body that fails, `/endless` with one that does not end, `/mirror` with the request's body as it comes, `/ignore` at once without reading; any other with its
 /// own path.
 struct Answering(Arc<Log>);
 
@@ -78,6 +78,7 @@ impl Handler for Answering {
                 Ok(body) => Body::full(body.to_bytes()),
                 Err(error) => Body::full(format!("error: {error}")),
             },
+            "/mirror" => request.into_body(),
             "/endless" => Body::stream(Endless(Arc::clone(log))),
             "/cut" => Body::stream(Cut(Some(Bytes::from_static(b"half")))),
             "/ignore" => Body::full("ignored"),

@@ -117,6 +117,7 @@ pub struct RequestBody {
     limit: u64,
     header_bytes: usize,
     header_count: usize,
+    underscores: bool,
     idle: Option<Duration>,
     timer: Option<Pin<Box<Sleep>>>,
 }
@@ -150,6 +151,7 @@ impl RequestBody {
             limit,
             header_bytes,
             header_count,
+            underscores: limits.underscores_in_headers,
             idle,
             timer: None,
         }))
@@ -192,7 +194,8 @@ impl RequestBody {
                 let trailers = frame.into_trailers().unwrap_or_default();
                 message::within(&trailers, self.header_bytes, self.header_count)
                     .map_err(|_| BodyError::Trailers("too large"))?;
-                let trailers = message::clean_trailers(trailers).map_err(BodyError::Trailers)?;
+                let trailers = message::clean_request_trailers(trailers, self.underscores)
+                    .map_err(BodyError::Trailers)?;
                 Ok(Some(Frame::trailers(trailers)))
             }
         }

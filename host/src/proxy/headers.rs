@@ -19,11 +19,7 @@ use super::{Peer, Protocol};
 /// (RFC 9110 §17.10), and nobody but the client would have checked it.
 pub fn from_client(fields: &mut HeaderMap, underscores: bool) {
     if !underscores {
-        let ambiguous = fields.keys().filter(|name| name.as_str().contains('_'));
-        for name in ambiguous.cloned().collect::<Vec<_>>() {
-            tracing::debug!(field = name.as_str(), "left out for its underscore");
-            fields.remove(name);
-        }
+        remove_underscores(fields);
     }
     let wants_trailers = wants_trailers(fields);
     strip_connection(fields);
@@ -79,6 +75,15 @@ pub fn strip_connection(fields: &mut HeaderMap) {
         }
     }
     for name in CONNECTION_FIELDS {
+        fields.remove(name);
+    }
+}
+
+/// Removes the fields with an underscore in their names.
+pub fn remove_underscores(fields: &mut HeaderMap) {
+    let ambiguous = fields.keys().filter(|name| name.as_str().contains('_'));
+    for name in ambiguous.cloned().collect::<Vec<_>>() {
+        tracing::debug!(field = name.as_str(), "left out for its underscore");
         fields.remove(name);
     }
 }
@@ -167,6 +172,10 @@ impl Protocol {
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+
+/// Fields by which an origin learns who asked whom.
+pub const FORWARDING: [HeaderName; 5] =
+    [X_FORWARDED_FOR, X_FORWARDED_PROTO, X_FORWARDED_HOST, header::FORWARDED, header::VIA];
 
 const CONNECTION_FIELDS: [HeaderName; 8] = [
     header::CONNECTION,

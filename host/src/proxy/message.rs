@@ -12,6 +12,7 @@ use http::{Method, StatusCode, Version};
 use weir_h3::message as rules;
 
 use super::error::ProxyError;
+use super::headers;
 
 /// What was learnt by checking a request's head.
 #[derive(Debug)]
@@ -68,6 +69,26 @@ pub fn clean_trailers(mut trailers: HeaderMap) -> Result<HeaderMap, &'static str
     for name in FORBIDDEN_IN_TRAILERS {
         trailers.remove(name);
     }
+    headers::strip_connection(&mut trailers);
+    Ok(trailers)
+}
+
+/// As [`clean_trailers`], of what a client sends: nothing that tells the origin who asks, which the head has from the proxy and its
+/// filters, and names with an underscore as in heads.
+///
+/// # Errors
+/// As for [`clean_trailers`].
+pub fn clean_request_trailers(
+    trailers: HeaderMap,
+    underscores: bool,
+) -> Result<HeaderMap, &'static str> {
+    let mut trailers = clean_trailers(trailers)?;
+    for name in headers::FORWARDING {
+        trailers.remove(name);
+    }
+    if !underscores {
+        headers::remove_underscores(&mut trailers);
+    }
     Ok(trailers)
 }
 
@@ -81,7 +102,8 @@ pub fn copy(head: &Parts) -> Parts {
 }
 
 fn check_target(head: &Parts) -> Result<(), ProxyError> {
-    let path = head.uri.path();
+    // Not `Uri::path`, which is "/" where there is nothing before the query: the origin gets what is looked at here.
+    let path = head.uri.path_and_query().map_or("", http::uri::PathAndQuery::as_str);
     if path.starts_with('/') || (path == "*" && head.method == Method::OPTIONS) {
         return Ok(());
     }
@@ -148,6 +170,8 @@ const FORBIDDEN_IN_TRAILERS: [HeaderName; 14] = [
 
 #[cfg(test)]
 mod tests {
+    use http::HeaderValue;
+
     use super::*;
 
     fn head(version: Version, uri: &str, fields: &[(&'static str, &'static str)]) -> Parts {
@@ -207,5 +231,42 @@ mod tests {
         assert_eq!(clean.len(), 1);
         trailers.insert("content-length", "5".parse().unwrap());
         assert!(clean_trailers(trailers).is_err());
+    }
+
+    #[test]
+    fn a_client_s_trailers_tell_nobody_who_it_is() {
+        let mut trailers = HeaderMap::new();
+        for name in [
+            "x-forwarded-for",
+            "forwarded",
+            "via",
+            "keep-alive",
+            "proxy-authorization",
+            "x_user",
+            "x-sum",
+        ] {
+            trailers.insert(name, HeaderValue::from_static("1"));
+        }
+        let left = |underscores| {
+            let clean = clean_request_trailers(trailers.clone(), underscores).unwrap();
+            let mut names: Vec<_> = clean.keys().map(|name| name.as_str().to_owned()).collect();
+            names.sort();
+            names
+        };
+        assert_eq!(left(false), ["x-sum"]);
+        assert_eq!(left(true), ["x-sum", "x_user"]);
+    }
+
+    #[test]
+    fn a_target_has_a_path_before_its_query() {
+        for (target, is_good) in
+            [("http://a?x=1", false), ("http://a", true), ("http://a/?x", true)]
+        {
+            assert_eq!(
+                verdict(Version::HTTP_11, target, &[("host", "a")]).is_ok(),
+                is_good,
+                "{target}"
+            );
+        }
     }
 }

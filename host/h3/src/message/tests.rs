@@ -92,7 +92,12 @@ fn the_last_authority_stands_for_none_but_itself() {
         assert!(last.read(b"").is_err());
         assert!(last.read(b"u@a.test").is_err());
         assert!(last.read(b"a.test:").is_ok());
-        assert_eq!(last.read(b"A.test").unwrap().as_str(), "A.test");
+        for _ in 0..2 {
+            assert_eq!(last.read(b"A.test").unwrap().as_str(), "A.test");
+        }
+        for _ in 0..2 {
+            assert_eq!(last.read(b"a.test").unwrap().as_str(), "a.test");
+        }
         assert_eq!(last.read(b"a.tes").unwrap(), "a.tes");
     }
     let long = "a".repeat(1000);

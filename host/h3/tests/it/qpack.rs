@@ -1,5 +1,10 @@
 //! QPACK's streams and the sections that depend on them (RFC 9204).
 
+use std::future::Future as _;
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::{Context, Wake, Waker};
+
 use quinn::VarInt;
 use weir_h3::qpack::Decoder;
 use weir_h3::{Code, Config};
@@ -95,6 +100,33 @@ fn a_blocked_request_that_is_cancelled_is_forgotten() {
         let mut feedback = [0; 3];
         decoder.read_exact(&mut feedback).await.unwrap();
         assert_eq!(feedback, [0x40, 0x40 | 12, 0x40 | 24]);
+    });
+}
+
+/// A waker keeps the memory of its task.
+#[test]
+fn a_blocked_request_is_to_be_woken_once_and_not_after_its_end() {
+    struct Silent;
+    impl Wake for Silent {
+        fn wake(self: Arc<Self>) {}
+    }
+    run(async {
+        let server = Server::start(Config::default());
+        let (mut connection, quic) =
+            tokio::join!(server.accept(), async { server.connecting().await.unwrap() });
+        let client = Client::new(quic);
+        let _blocked = client.send(frame(HEADERS, referring(&request("GET", "/"), 1))).await;
+        let stream = connection.accept().await.unwrap();
+        let task = Arc::new(Silent);
+        let waker = Waker::from(Arc::clone(&task));
+        for _ in 0..100 {
+            let mut head = pin!(stream.head());
+            assert!(head.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
+        }
+        drop(waker);
+        assert!(Arc::strong_count(&task) <= 3, "itself, the stream's and the section's");
+        drop((stream, connection));
+        assert_eq!(Arc::strong_count(&task), 1);
     });
 }
 

@@ -124,8 +124,9 @@ async fn respond(method: Method, response: Response<Body>, stream: &Stream) -> R
         && !matches!(head.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
     while has_body && !body.is_end_stream() {
         let Some(frame) = poll_fn(|cx| poll_frame(&mut body, stream, cx)).await else { break };
-        // The client must see that the response is not whole.
-        match frame.map_err(|_| Code::H3_INTERNAL_ERROR)?.into_data() {
+        // The client must see that the response is not whole, and whose fault it is if that is its own (RFC 9114 §4.1.2).
+        let broken = |_| stream.fault().unwrap_or(Code::H3_INTERNAL_ERROR);
+        match frame.map_err(broken)?.into_data() {
             Ok(mut data) => {
                 while !data.is_empty() {
                     let piece = data.split_to(data.len().min(PIECE));

@@ -165,6 +165,17 @@ fn a_large_section_is_refused_with_a_status() {
         assert_eq!(response[0], 1);
         assert!(response.ends_with(b"431"), "{response:x?}");
         assert_eq!(server.log.begun.load(Ordering::Relaxed), 0);
+
+        // A body behind it is read and thrown away, and the connection lives on.
+        let (mut send, mut recv) = h3.connection.open_bi().await.unwrap();
+        send.write_all(&encode(&lines)).await.unwrap();
+        send.write_all(&[0, 4, b'b', b'o', b'd', b'y']).await.unwrap();
+        send.finish().unwrap();
+        assert!(recv.read_to_end(10_000).await.unwrap().ends_with(b"431"));
+        let (mut send, mut recv) = h3.connection.open_bi().await.unwrap();
+        send.write_all(&encode(&head_lines("GET", "/"))).await.unwrap();
+        send.finish().unwrap();
+        assert_eq!(recv.read_to_end(10_000).await.unwrap()[0], 1);
     });
 }
 
@@ -196,15 +207,40 @@ fn malformed_messages_are_stream_errors() {
             let (mut send, mut recv) = h3.connection.open_bi().await.unwrap();
             send.write_all(&encode(&lines)).await.unwrap();
             send.finish().unwrap();
-            let error = recv.read_to_end(10_000).await.err();
-            let Some(quinn::ReadToEndError::Read(quinn::ReadError::Reset(code))) = error else {
-                panic!("{lines:?}: {error:?}");
-            };
-            assert_eq!(code.into_inner(), Code::H3_MESSAGE_ERROR.value(), "{lines:?}");
+            assert_eq!(reset(&mut recv).await, Code::H3_MESSAGE_ERROR.value(), "{lines:?}");
         }
         assert_eq!(server.log.begun.load(Ordering::Relaxed), 0);
         assert_eq!(h3.get("/next").await.1, "/next");
     });
+}
+
+/// RFC 9114 §4.1.2, whether the response has begun or not.
+#[test]
+fn a_body_that_grows_too_long_behind_the_response_s_head_is_malformed_still() {
+    run(async {
+        let server = Server::start(&listener(), 1);
+        let endpoint = quic_client();
+        let h3 = H3::connect(&endpoint, server.address).await;
+        let (mut send, mut recv) = h3.connection.open_bi().await.unwrap();
+        let mut lines = head_lines("POST", "/mirror");
+        lines.push(("content-length".into(), "5".into()));
+        send.write_all(&encode(&lines)).await.unwrap();
+        send.write_all(&[0, 3, b'a', b'b', b'c']).await.unwrap();
+        let mut kind = [0];
+        recv.read_exact(&mut kind).await.unwrap();
+        assert_eq!(kind, [1], "HEADERS");
+        send.write_all(&[0, 3, b'd', b'e', b'f']).await.unwrap();
+        assert_eq!(reset(&mut recv).await, Code::H3_MESSAGE_ERROR.value());
+    });
+}
+
+/// The code that a stream is reset with.
+async fn reset(recv: &mut quinn::RecvStream) -> u64 {
+    let error = recv.read_to_end(10_000).await.err();
+    let Some(quinn::ReadToEndError::Read(quinn::ReadError::Reset(code))) = error else {
+        panic!("{error:?}");
+    };
+    code.into_inner()
 }
 
 #[test]

@@ -26,6 +26,9 @@ pub(super) struct Dynamic {
     /// Sections with references that the peer has not acknowledged, oldest first.
     outstanding: VecDeque<Outstanding>,
     instructions: BytesMut,
+    /// Insertions that were handed over to be sent. The peer can have no more, so that what waits to be sent stays in the table,
+    /// and is bounded as that is.
+    handed: u64,
 }
 
 #[derive(Debug)]
@@ -52,6 +55,7 @@ impl Dynamic {
             known: 0,
             outstanding: VecDeque::new(),
             instructions: BytesMut::new(),
+            handed: 0,
         })
     }
 
@@ -104,7 +108,7 @@ impl Dynamic {
     /// RFC 9204 §4.4.3.
     pub(super) fn increment(&mut self, increment: u64) -> Result<(), Error> {
         let known = self.known + increment;
-        if increment == 0 || known > self.table.inserted() {
+        if increment == 0 || known > self.handed {
             return Err(Error::decoder_stream("increment of nothing, or past what was sent"));
         }
         self.known = known;
@@ -116,6 +120,7 @@ impl Dynamic {
     }
 
     pub(super) fn take_instructions(&mut self) -> Option<Bytes> {
+        self.handed = self.table.inserted();
         (!self.instructions.is_empty()).then(|| self.instructions.split().freeze())
     }
 

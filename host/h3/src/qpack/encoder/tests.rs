@@ -230,6 +230,50 @@ fn an_increment_of_nothing_or_too_much_fails() {
 }
 
 #[test]
+fn what_was_not_sent_cannot_be_acknowledged() {
+    let headers = map(&[("server", "a value that repeats")]);
+    let inserted = || {
+        let (mut encoder, _) = pair(4096);
+        for stream in [0, 4] {
+            encode(&mut encoder, stream, &headers);
+        }
+        encoder
+    };
+    breaks(&mut inserted(), &[0x01]);
+    let mut sent = inserted();
+    assert!(sent.take_instructions().is_some());
+    sent.decoder_stream(&[0x01]).unwrap();
+}
+
+#[test]
+fn instructions_that_nobody_takes_are_bounded_by_the_table() {
+    let (mut encoder, _) = pair(4096);
+    let mut value = 0;
+    let mut fill = |encoder: &mut Encoder| {
+        for _ in 0..1000 {
+            value += 1;
+            let text = format!("a value that is new: {value}");
+            let value = HeaderValue::try_from(text).unwrap();
+            let headers = HeaderMap::from_iter([(http::header::SERVER, value)]);
+            for _ in 0..2 {
+                encode(encoder, 0, &headers);
+            }
+            // A lie, which ends the connection.
+            let _ = encoder.decoder_stream(&[0x01]);
+        }
+    };
+    fill(&mut encoder);
+    let first = encoder.take_instructions().unwrap();
+    assert!(first.len() <= 4096, "{}", first.len());
+    // Whoever takes them for received without having read them gets as many again, and no more.
+    encoder.decoder_stream(&[0x01]).unwrap();
+    while encoder.decoder_stream(&[0x01]).is_ok() {}
+    fill(&mut encoder);
+    let second = encoder.take_instructions().unwrap();
+    assert!(second.len() <= 4096, "{}", second.len());
+}
+
+#[test]
 fn an_acknowledgment_of_no_section_fails() {
     let (mut encoder, mut decoder) = pair(4096);
     breaks(&mut encoder, &[0x80]);
