@@ -143,7 +143,13 @@ pub fn welcome(address: SocketAddr, config: &Config) -> String {
          with a certificate made for this run (a browser will warn; curl wants -k). Try:\n\n"
     );
     for (what, why) in lines {
-        text.push_str(format!("  {what:<56} {why}").trim_end());
+        // What is too long for the column has its reason below.
+        let gap = if what.len() > 56 && !why.is_empty() {
+            format!("\n  {:<56}", "")
+        } else {
+            String::new()
+        };
+        text.push_str(format!("  {what:<56}{gap} {why}").trim_end());
         text.push('\n');
     }
     text.push_str("\nCtrl-C drains and stops.\n\n");

@@ -1,5 +1,6 @@
 //! `weir plugin …` as a user types it, outside the repository.
 
+use std::fs;
 use std::path::Path;
 use std::process::Command;
 
@@ -50,6 +51,26 @@ fn what_new_writes_builds_and_its_tests_pass() {
         let (ok, text) = weir(folder.path(), &["new", &name, "--kind", kind]);
         assert!(!ok && text.contains("there already"), "{text}");
     }
+}
+
+/// A Weir that runs may watch the file.
+#[test]
+fn what_fails_its_cases_takes_no_component_s_place() {
+    let folder = tempfile::tempdir().unwrap();
+    assert!(weir(folder.path(), &["new", "gate"]).0);
+    let project = folder.path().join("gate");
+    let (component, cases) = (project.join("gate.wasm"), project.join("cases.yaml"));
+    fs::write(&component, "the one before").unwrap();
+    let good = fs::read_to_string(&cases).unwrap();
+    let bad = good.replace("403", "404");
+    assert_ne!(good, bad);
+    fs::write(&cases, bad).unwrap();
+    let (ok, text) = weir(&project, &["test"]);
+    assert!(!ok && text.contains("FAIL  a stranger does not"), "{text}");
+    assert_eq!(fs::read(&component).unwrap(), b"the one before");
+    fs::write(&cases, good).unwrap();
+    assert!(weir(&project, &["test"]).0);
+    assert!(fs::read(&component).unwrap().starts_with(b"\0asm"));
 }
 
 macro_rules! new_in_another_language {
@@ -114,7 +135,7 @@ cases:
     request: { path: /b }
     expect: { edit: { set: { x-a: /a } } }
 ";
-    std::fs::write(&cases, text).unwrap();
+    fs::write(&cases, text).unwrap();
     let component = builtin("headers");
     let arguments = ["test", component.to_str().unwrap(), "--cases", cases.to_str().unwrap()];
     let (ok, text) = weir(folder.path(), &arguments);
@@ -133,7 +154,7 @@ fn a_plugin_under_test_may_reach_any_space_of_the_state() {
 config: { do: space, value: sessions }
 cases: [{ name: passes, request: { path: / }, expect: next }]
 ";
-    std::fs::write(folder.path().join("cases.yaml"), text).unwrap();
+    fs::write(folder.path().join("cases.yaml"), text).unwrap();
     let component = guest("naughty");
     let component = component.to_str().unwrap();
     let (ok, text) = weir(folder.path(), &["test", component, "--cases", "cases.yaml"]);
@@ -184,7 +205,7 @@ fn recorded_traffic_is_replayed() {
         format!("{{\"client\":\"{client}:99\",\"method\":\"GET\",\"path\":\"/\",\"status\":200}}\n")
     };
     let records: String = ["192.0.2.1", "192.0.2.2", "192.0.2.1", "192.0.2.1"].map(record).concat();
-    std::fs::write(folder.path().join("access.jsonl"), records).unwrap();
+    fs::write(folder.path().join("access.jsonl"), records).unwrap();
     let text = "
 config: { requests: 2, per: 1h }
 cases:
@@ -196,7 +217,7 @@ cases:
     replay: access.jsonl
     decisions: { edit: 3, reply: 1 }
 ";
-    std::fs::write(folder.path().join("cases.yaml"), text).unwrap();
+    fs::write(folder.path().join("cases.yaml"), text).unwrap();
     let component = builtin("rate-limit");
     let arguments = ["test", component.to_str().unwrap(), "--cases", "cases.yaml"];
     let (ok, text) = weir(folder.path(), &arguments);

@@ -280,6 +280,12 @@ fn link(engine: &Engine, plugin: &Arc<str>, wasm: &[u8]) -> Result<World, Plugin
     };
     let component = Component::new(engine.wasmtime(), wasm)
         .map_err(unloadable("this is not a WebAssembly component"))?;
+    let exported = component.component_type();
+    let mut exports = exported.exports(engine.wasmtime());
+    if !cfg!(feature = "wasi-http") && exports.any(|(name, ..)| name.starts_with("wasi:http/")) {
+        let what = "it is a component of wasi:http, which this Weir was built without";
+        return Err(PluginError::invalid(plugin, what));
+    }
     let mut linker = Linker::new(engine.wasmtime());
     body_filter::BodyFilter::add_to_linker::<State, HasSelf<State>>(&mut linker, |state| state)
         .map_err(unloadable("link weir:plugin"))?;

@@ -119,7 +119,7 @@ pub(super) enum PluginCliError {
 pub(super) fn execute(command: PluginCommand) -> Result<(), PluginCliError> {
     match command {
         PluginCommand::New(new) => project::write(&new.name, new.lang, new.kind),
-        PluginCommand::Build { folder } => project::build(&folder).map(drop),
+        PluginCommand::Build { folder } => project::build(&folder),
         PluginCommand::Test(test) => trial::test(&test),
         PluginCommand::Bench(bench) => trial::bench(&bench),
         PluginCommand::Inspect { component, reference: true, .. } => inspect::reference(&component),

@@ -6,6 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
+use weir_sdk_build::Built;
 
 use super::{PluginCliError, print, progress};
 
@@ -107,18 +108,28 @@ fn in_rust(kind: NewKind) -> guest::Files {
     own.iter().chain(SDK).map(|(path, text)| (*path, (*text).to_owned())).collect()
 }
 
-/// Builds the project in a folder and writes `NAME.wasm` there; returns the component.
-pub(super) fn build(folder: &Path) -> Result<Vec<u8>, PluginCliError> {
+/// Builds the project in `folder` and writes its component.
+pub(super) fn build(folder: &Path) -> Result<(), PluginCliError> {
+    place(folder, &compile(folder)?)
+}
+
+/// Builds the project in `folder`, and leaves the component that is there as it is: a Weir that runs may watch it.
+pub(super) fn compile(folder: &Path) -> Result<Built, PluginCliError> {
     progress(&format!("building {}", folder.display()));
-    let built = weir_sdk_build::build(folder)
-        .map_err(|error| PluginCliError::Failed(format!("{error:#}")))?;
+    weir_sdk_build::build(folder).map_err(|error| PluginCliError::Failed(format!("{error:#}")))
+}
+
+/// Puts a component in the place of the one before, whole at any moment.
+pub(super) fn place(folder: &Path, built: &Built) -> Result<(), PluginCliError> {
     let path = folder.join(&built.name).with_extension("wasm");
-    fs::write(&path, &built.wasm).map_err(|source| PluginCliError::Io {
+    let new = path.with_extension("wasm.new");
+    let written = fs::write(&new, &built.wasm).and_then(|()| fs::rename(&new, &path));
+    written.map_err(|source| PluginCliError::Io {
         what: format!("write {}", path.display()),
         source,
     })?;
     progress(&format!("{} ({} bytes)", path.display(), built.wasm.len()));
-    Ok(built.wasm)
+    Ok(())
 }
 
 fn put(path: &Path, text: &str) -> Result<(), PluginCliError> {

@@ -45,18 +45,24 @@ pub(in crate::cli) struct Bench {
 }
 
 pub(super) fn test(test: &Test) -> Result<(), PluginCliError> {
-    let (wasm, beside) = if test.subject.is_dir() {
-        (project::build(&test.subject)?, test.subject.clone())
-    } else {
+    if !test.subject.is_dir() {
         let folder = test.subject.parent().unwrap_or(Path::new(""));
-        (read_file(&test.subject)?, folder.to_owned())
-    };
+        return pass(&read_file(&test.subject)?, folder, test);
+    }
+    let built = project::compile(&test.subject)?;
+    pass(&built.wasm, &test.subject, test)?;
+    // Only now: a Weir that runs takes what is written here.
+    project::place(&test.subject, &built)
+}
+
+/// Runs the cases, of which there must be some and each must pass.
+fn pass(wasm: &[u8], beside: &Path, test: &Test) -> Result<(), PluginCliError> {
     let path = test.cases.clone().unwrap_or_else(|| beside.join("cases.yaml"));
     let text = String::from_utf8(read_file(&path)?);
     let text =
         text.map_err(|_| PluginCliError::Failed(format!("{} is no text", path.display())))?;
-    ours(&wasm, "test its functions with its language's own tools")?;
-    let component = Component::load(&wasm, limits(test.memory))?;
+    ours(wasm, "test its functions with its language's own tools")?;
+    let component = Component::load(wasm, limits(test.memory))?;
     let folder = path.parent().unwrap_or(Path::new(""));
     let outcomes = cases::run(&component, &text, folder)
         .map_err(|error| PluginCliError::Failed(format!("{}: {error}", path.display())))?;
