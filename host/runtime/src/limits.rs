@@ -14,7 +14,7 @@ pub struct Limits {
     /// the call with [`PluginError::Memory`](crate::PluginError::Memory). Bounded by 4 GiB per memory.
     pub memory: usize,
     /// CPU time of one call; past it the call ends with [`PluginError::Timeout`](crate::PluginError::Timeout).
-    /// A call may run up to 2 ms longer. It is the thread's CPU time, so that a busy machine, which lets
+    /// A call may run up to 3 ms longer. It is the thread's CPU time, so that a busy machine, which lets
     /// a thread wait, is not taken for a slow plugin. Setting up (`describe`, `configure`) is given
     /// [`Limits::SETUP`] if that is more.
     pub time: Duration,
@@ -114,6 +114,8 @@ pub(crate) struct MemoryRefused;
 pub(crate) struct Deadline {
     limit: Duration,
     first_tick: Option<Duration>,
+    /// Whether the limit was passed at the last look.
+    is_past: bool,
 }
 
 impl Deadline {
@@ -121,14 +123,20 @@ impl Deadline {
     pub(crate) fn begin(&mut self, limit: Duration) {
         self.limit = limit;
         self.first_tick = None;
+        self.is_past = false;
     }
 
-    /// What is to be done when a deadline passed.
+    /// What is to be done when a deadline passed. A call that is past its limit gets one more tick: a virtual machine may stop a
+    /// processor for long, which counts as the thread's time, and the call that it happened to be in ends at once afterwards.
     pub(crate) fn tick(&mut self) -> UpdateDeadline {
         let now = thread_time();
         let used = now.saturating_sub(*self.first_tick.get_or_insert(now));
         match self.limit.checked_sub(used) {
-            None | Some(Duration::ZERO) => UpdateDeadline::Interrupt,
+            None | Some(Duration::ZERO) if self.is_past => UpdateDeadline::Interrupt,
+            None | Some(Duration::ZERO) => {
+                self.is_past = true;
+                UpdateDeadline::Continue(1)
+            }
             Some(left) => UpdateDeadline::Continue(ticks(left)),
         }
     }
@@ -176,6 +184,9 @@ mod tests {
         while thread_time() - start < Duration::from_millis(5) {}
         assert!(matches!(deadline.tick(), UpdateDeadline::Continue(1..=15)));
         while thread_time() - start < Duration::from_millis(20) {}
+        assert!(matches!(deadline.tick(), UpdateDeadline::Continue(1)));
         assert!(matches!(deadline.tick(), UpdateDeadline::Interrupt));
+        deadline.begin(Duration::ZERO);
+        assert!(matches!(deadline.tick(), UpdateDeadline::Continue(1)));
     }
 }
