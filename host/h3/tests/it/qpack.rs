@@ -7,7 +7,7 @@ use std::task::{Context, Wake, Waker};
 
 use quinn::VarInt;
 use weir_h3::qpack::Decoder;
-use weir_h3::{Code, Config};
+use weir_h3::{Code, Config, Connection};
 
 use super::client::Client;
 use super::client::Outcome::{Closed, Reset, Status};
@@ -27,6 +27,14 @@ fn referring(fields: &[(&str, &str)], required: u8) -> Vec<u8> {
     section[0] = required + 1;
     section.push(0x80);
     section
+}
+
+/// A connection whose requests nobody serves.
+async fn unserved() -> (Connection, Client) {
+    let server = Server::start(Config::default());
+    let (connection, quic) =
+        tokio::join!(server.accept(), async { server.connecting().await.unwrap() });
+    (connection, Client::new(quic))
 }
 
 #[test]
@@ -67,10 +75,7 @@ fn a_section_waits_for_its_insertions() {
 #[test]
 fn insertions_come_while_no_request_is_accepted() {
     run(async {
-        let server = Server::start(Config::default());
-        let (mut connection, quic) =
-            tokio::join!(server.accept(), async { server.connecting().await.unwrap() });
-        let client = Client::new(quic);
+        let (mut connection, client) = unserved().await;
         let _blocked = client.send(frame(HEADERS, referring(&request("GET", "/"), 1))).await;
         let stream = connection.accept().await.unwrap();
         let _encoder = client.uni(ENCODER_STREAM, &[&CAPACITY[..], &INSERT].concat()).await;
@@ -111,10 +116,7 @@ fn a_blocked_request_is_to_be_woken_once_and_not_after_its_end() {
         fn wake(self: Arc<Self>) {}
     }
     run(async {
-        let server = Server::start(Config::default());
-        let (mut connection, quic) =
-            tokio::join!(server.accept(), async { server.connecting().await.unwrap() });
-        let client = Client::new(quic);
+        let (mut connection, client) = unserved().await;
         let _blocked = client.send(frame(HEADERS, referring(&request("GET", "/"), 1))).await;
         let stream = connection.accept().await.unwrap();
         let task = Arc::new(Silent);
@@ -125,7 +127,8 @@ fn a_blocked_request_is_to_be_woken_once_and_not_after_its_end() {
         }
         drop(waker);
         assert!(Arc::strong_count(&task) <= 3, "itself, the stream's and the section's");
-        drop((stream, connection));
+        // The connection lives on, and must not remember it.
+        drop(stream);
         assert_eq!(Arc::strong_count(&task), 1);
     });
 }
