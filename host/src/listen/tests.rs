@@ -57,7 +57,8 @@ struct Log {
 }
 
 /// Answers by path: `/hang` never, `/slow` when released, `/echo` with the request's body, `/big/N` with N bytes, `/cut`
-/// with a body that fails, `/endless` with one that does not end, `/mirror` with the request's body as it comes, `/ignore` at once without reading; any other with its
+/// with a body that fails, `/endless` with one that does not end, `/mirror` with the
+/// request's body as it comes, `/ignore` at once without reading; any other with its
 /// own path.
 struct Answering(Arc<Log>);
 
