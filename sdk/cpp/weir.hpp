@@ -141,6 +141,8 @@ class Balancer {
 struct Needs : Inputs {
   Inputs response;
   bool on_response = false;
+  // Decisions depend on nothing but what a call is given, so that the host may remember them.
+  bool pure = false;
 };
 
 // Goes on as it is.
@@ -298,7 +300,7 @@ inline std::string_view view(const weir_string &text) { return {reinterpret_cast
     std::memset(out, 0, sizeof *out);                                                                                  \
     needs.move_to(&out->inputs);                                                                                       \
     needs.response.move_to(&out->response_inputs);                                                                     \
-    out->on_request = true, out->on_response = needs.on_response;                                                      \
+    out->on_request = true, out->on_response = needs.on_response, out->pure = needs.pure;                              \
     return true;                                                                                                       \
   }                                                                                                                    \
   extern "C" void exports_filter_on_request(weir_inputs *inputs, weir_request_decision *decision) {                    \

@@ -43,7 +43,7 @@ class WitWorld(wit_world.WitWorld):
             plugin = Plugin(json.loads(config), needs)
         except (Refused, ValueError) as error:
             raise Err(str(error))
-        return filtering.FilterNeeds(needs.on_request, needs.on_response, needs.names, needs.response.names)
+        return filtering.FilterNeeds(needs.on_request, needs.on_response, needs.pure, needs.names, needs.response.names)
 
     def on_request(self, inputs: List[Optional[bytes]]) -> filtering.RequestDecision:
         return of_request(plugin.on_request(inputs))

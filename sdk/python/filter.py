@@ -15,6 +15,8 @@ class Needs(Inputs):
 
     on_request = True
     on_response = False
+    pure = False
+    """Decisions depend on nothing but what a call is given, so that the host may remember them."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -71,6 +71,7 @@ pub trait BodyFilter: Filter {
 pub struct FilterNeeds {
     on_request: bool,
     on_response: bool,
+    pure: bool,
     request: Names,
     response: Names,
 }
@@ -84,6 +85,13 @@ impl FilterNeeds {
     /// [`Filter::on_response`] is to be called. Asking for an input of it says so too.
     pub fn on_response(&mut self) {
         self.on_response = true;
+    }
+
+    /// What it decides depends on nothing but what a call is given and the configuration. The host may then remember decisions
+    /// that let a message pass, and need not ask again; now and then it does, and stops remembering if the decision is another.
+    /// Not for a filter that counts, logs, keeps state, or looks at the time or at random numbers where it lets messages pass.
+    pub fn pure(&mut self) {
+        self.pure = true;
     }
 
     /// An input of the request by its name; the WIT lists them.
@@ -153,8 +161,9 @@ impl FilterNeeds {
 
 impl From<FilterNeeds> for filtering::FilterNeeds {
     fn from(needs: FilterNeeds) -> Self {
-        let FilterNeeds { on_request, on_response, request, response } = needs;
-        Self { on_request, on_response, inputs: request.into(), response_inputs: response.into() }
+        let FilterNeeds { on_request, on_response, pure, request, response } = needs;
+        let (inputs, response_inputs) = (request.into(), response.into());
+        Self { on_request, on_response, pure, inputs, response_inputs }
     }
 }
 

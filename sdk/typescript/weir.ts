@@ -209,6 +209,8 @@ export class Fetch {
 export class FilterNeeds extends Inputs {
   /** The inputs of each response, for a filter that has `onResponse`. */
   readonly response = new Inputs();
+  /** Whether decisions depend on nothing but what a call is given, so that the host may remember them. */
+  pure = false;
 }
 
 /** The answer to a fetch. */
@@ -240,6 +242,7 @@ export function filter(about: About, create: (config: Json, needs: FilterNeeds) 
       return {
         onRequest: true,
         onResponse: plugin.onResponse !== undefined,
+        pure: needs.pure,
         inputs: needs.names,
         responseInputs: needs.response.names,
       };

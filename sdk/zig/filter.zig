@@ -22,6 +22,7 @@ var configured: extern struct {
         needs: extern struct {
             on_request: bool,
             on_response: bool,
+            pure: bool,
             inputs: weir.List(weir.Text),
             response_inputs: weir.List(weir.Text),
         },
@@ -55,6 +56,7 @@ export fn configure(ptr: [*]const u8, len: usize) *const anyopaque {
         configured = .{ .is_err = false, .value = .{ .needs = .{
             .on_request = true,
             .on_response = needs.on_response,
+            .pure = needs.pure,
             .inputs = .of(needs.inputs.names.items),
             .response_inputs = .of(needs.response.names.items),
         } } };

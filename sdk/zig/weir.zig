@@ -154,6 +154,8 @@ pub const FilterNeeds = struct {
     inputs: Inputs = .{},
     response: Inputs = .{},
     on_response: bool = false,
+    /// Decisions depend on nothing but what a call is given, so that the host may remember them.
+    pure: bool = false,
 };
 
 pub const Header = extern struct { name: Text, value: Text };

@@ -33,6 +33,7 @@ mod matrix;
 mod naughty;
 mod oci;
 mod plugin_cli;
+mod pure;
 mod routes;
 mod shutdown;
 mod smuggling;

@@ -165,6 +165,23 @@ cases: [{ name: passes, request: { path: / }, expect: next }]
 }
 
 #[test]
+fn a_plugin_under_test_that_calls_itself_pure_is_held_to_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let text = "
+config: { do: pure-calls }
+cases: [{ name: passes, request: { path: / }, expect: { set: { x-calls: '1' } } }]
+";
+    fs::write(folder.path().join("cases.yaml"), text).unwrap();
+    let component = guest("naughty");
+    let component = component.to_str().unwrap();
+    let (ok, text) = weir(folder.path(), &["test", component, "--cases", "cases.yaml"]);
+    assert!(!ok && text.contains("on-request decided otherwise"), "{text}");
+    let (ok, text) =
+        weir(folder.path(), &["inspect", component, "--config", "{\"do\": \"pure-calls\"}"]);
+    assert!(ok && text.contains("pure     true"), "{text}");
+}
+
+#[test]
 fn inspect_tells_world_imports_needs_and_limits() {
     let folder = tempfile::tempdir().unwrap();
     let (ok, text) = weir(folder.path(), &["inspect", "builtin:round-robin"]);

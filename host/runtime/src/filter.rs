@@ -36,11 +36,11 @@ impl Plugin {
             }
             World::Balancer(_) | World::Standard(_) => return Err(self.is_no(Kind::Filter)),
         };
-        let filtering::FilterNeeds { on_request, on_response, inputs, response_inputs } =
+        let filtering::FilterNeeds { on_request, on_response, pure, inputs, response_inputs } =
             needs.map_err(|message| self.refused(message))?;
         check_inputs(&self.name, &inputs)?;
         check_inputs(&self.name, &response_inputs)?;
-        let needs = FilterNeeds { on_request, on_response, inputs, response_inputs };
+        let needs = FilterNeeds { on_request, on_response, pure, inputs, response_inputs };
         Ok(FilterInstance { sandbox, guest, needs })
     }
 }
@@ -52,6 +52,8 @@ pub struct FilterNeeds {
     pub on_request: bool,
     /// Whether [`FilterInstance::on_response`] is to be called.
     pub on_response: bool,
+    /// Whether its decisions depend on nothing but what it is given, so that they may be remembered.
+    pub pure: bool,
     /// Names of the inputs of a request, at most 64 of at most 256 bytes. Which there are is the host's matter.
     pub inputs: Vec<String>,
     /// Names of the inputs of a response, as many.

@@ -1,7 +1,7 @@
 //! [`Generation`]: one version of a plugin, shared by all workers, and what is known of how it does.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::SystemTime;
 
 use weir_runtime::{Plugin, PluginError};
@@ -33,6 +33,8 @@ pub struct Generation {
     pub health: Health,
     /// How it does, for comparison with another.
     pub tally: Tally,
+    /// It called itself pure, and decided otherwise when asked the same again.
+    is_refuted: AtomicBool,
 }
 
 /// Why a plugin's function gave no result.
@@ -62,7 +64,19 @@ impl Generation {
         let Prepared { plugin, bounds, configs, digest } = prepared;
         let (health, tally) = (Health::default(), Tally::default());
         let loaded = SystemTime::now();
-        Arc::new(Self { number, plugin, bounds, configs, digest, loaded, metrics, health, tally })
+        let is_refuted = AtomicBool::new(false);
+        Arc::new(Self {
+            number,
+            plugin,
+            bounds,
+            configs,
+            digest,
+            loaded,
+            metrics,
+            health,
+            tally,
+            is_refuted,
+        })
     }
 
     /// What an instance is configured with that is used so.
@@ -84,7 +98,28 @@ impl Generation {
     /// # Errors
     /// [`Failure::Quarantine`].
     pub fn admit_instance(&self, function: Function) -> Result<(), Failure> {
-        if self.health.would_admit(function) { Ok(()) } else { Err(self.spare()) }
+        if self.would_admit(function) { Ok(()) } else { Err(self.spare()) }
+    }
+
+    /// Whether [`Self::admit`] would let a function be called.
+    pub fn would_admit(&self, function: Function) -> bool {
+        self.health.would_admit(function)
+    }
+
+    /// Whether it is known not to be pure, though it says so.
+    pub fn is_refuted(&self) -> bool {
+        self.is_refuted.load(Ordering::Relaxed)
+    }
+
+    /// Notes that it is not pure.
+    pub fn refute(&self) {
+        if !self.is_refuted.swap(true, Ordering::Relaxed) {
+            tracing::warn!(
+                plugin = &**self.plugin.name(),
+                generation = self.number,
+                "plugin calls itself pure, but decided otherwise when it was given the same again: nothing is remembered of it any more"
+            );
+        }
     }
 
     fn spare(&self) -> Failure {

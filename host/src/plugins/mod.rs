@@ -13,6 +13,7 @@ pub mod component;
 pub mod function;
 pub mod generation;
 pub mod health;
+pub mod memo;
 mod schema;
 pub mod seat;
 mod secrets;

@@ -6,11 +6,13 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
+use prometheus::IntCounter;
 use weir_runtime::{FilterInstance, PluginError};
 
 use super::component;
 use super::function::Function;
 use super::generation::{Failure, Generation};
+use super::memo::{Answer, Given, Memo, Passing};
 use super::slot::{Role, Slot};
 use super::tally::{TIMED_EVERY, TIMED_FIRST};
 use crate::config::Reuse;
@@ -26,6 +28,9 @@ pub struct Seat {
     /// Boxed, as each call takes it and puts it back.
     kept: RefCell<Option<Box<Running>>>,
     shape: OnceCell<Rc<Shape>>,
+    /// What a pure filter decided.
+    memo: RefCell<Memo>,
+    remembered: [OnceCell<IntCounter>; Function::COUNT],
     functions: [OnceCell<metrics::Function>; Function::COUNT],
     calls: Cell<u32>,
     /// Its hold of a standard component.
@@ -43,6 +48,10 @@ pub struct Shape {
     pub inputs: Inputs,
     /// What it is given of a response.
     pub response_inputs: ResponseInputs,
+    /// Whether decisions on requests may be remembered, and can come again.
+    pub remembers_requests: bool,
+    /// The same of responses.
+    pub remembers_responses: bool,
 }
 
 impl Seat {
@@ -53,6 +62,8 @@ impl Seat {
             is_on_trial: Cell::new(false),
             kept: RefCell::default(),
             shape: OnceCell::new(),
+            memo: RefCell::default(),
+            remembered: Default::default(),
             functions: Default::default(),
             calls: Cell::new(0),
             component: component::Hold::default(),
@@ -114,6 +125,29 @@ impl Seat {
         }
     }
 
+    /// What a pure filter decided on the same before, unless it is to be asked: [`Self::learn`] is then to be told of it.
+    pub fn recall(&self, given: Given<'_>) -> Option<Passing> {
+        // On trial every call counts, and what is in quarantine is not to seem well.
+        let is_asked = self.is_on_trial.get()
+            || self.generation.is_refuted()
+            || !self.generation.would_admit(given.function);
+        if is_asked {
+            return None;
+        }
+        let passing = self.memo.borrow_mut().find(given)?.clone();
+        let function = given.function;
+        let counter = || self.generation.metrics.remembered(function.name());
+        function.of(&self.remembered).get_or_init(counter).inc();
+        Some(passing)
+    }
+
+    /// Takes note of what a pure filter decided on what [`Self::recall`] was asked for.
+    pub fn learn(&self, answer: Answer<'_>) {
+        if !self.memo.borrow_mut().learn(answer) {
+            self.generation.refute();
+        }
+    }
+
     /// Notes a failed call, and what that means for its request.
     pub fn fail(&self, slot: &Slot, function: Function, error: &PluginError) {
         let consequence = match slot.on_failure {
@@ -168,11 +202,16 @@ impl Seat {
         if self.shape.get().is_none() {
             let needs = instance.needs();
             let invalid = |what| PluginError::invalid(&slot.name, what);
+            let inputs = Inputs::parse(&needs.inputs).map_err(invalid)?;
+            let response_inputs = ResponseInputs::parse(&needs.response_inputs);
+            let response_inputs = response_inputs.map_err(invalid)?;
             let shape = Shape {
                 on_request: needs.on_request,
                 on_response: needs.on_response,
-                inputs: Inputs::parse(&needs.inputs).map_err(invalid)?,
-                response_inputs: ResponseInputs::parse(&needs.response_inputs).map_err(invalid)?,
+                remembers_requests: needs.pure && inputs.can_repeat(),
+                remembers_responses: needs.pure && response_inputs.can_repeat(),
+                inputs,
+                response_inputs,
             };
             let _ = self.shape.set(Rc::new(shape));
         }

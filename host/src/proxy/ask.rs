@@ -9,7 +9,7 @@ use http::{Request, Response};
 use http_body::Body as _;
 use http_body_util::BodyExt as _;
 use weir_runtime::FilterInstance;
-use weir_runtime::filter::{Answer, Changes, Fetch, RequestDecision, ResponseDecision};
+use weir_runtime::filter::{self, Changes, Fetch, RequestDecision, ResponseDecision};
 
 use super::body::Exchange;
 use super::edit::{self, Edits};
@@ -17,6 +17,7 @@ use super::input::{Kept, Subject};
 use crate::listen::body::Body;
 use crate::plugins::function::Function;
 use crate::plugins::generation::Failure;
+use crate::plugins::memo::{Answer, Given, Passing};
 use crate::plugins::seat::{Seat, Shape};
 use crate::plugins::slot::Slot;
 use crate::plugins::view::Pinned;
@@ -45,10 +46,41 @@ pub(super) enum Decided {
     Reply(Response<Body>),
 }
 
+impl Decided {
+    fn answer(&self) -> Answer<'_> {
+        match self {
+            Self::Next => Answer::Next,
+            Self::Edit(edits, context) => Answer::Edit(edits, context),
+            Self::Reply(_) => Answer::Other,
+        }
+    }
+}
+
+impl From<Passing> for Decided {
+    fn from(passing: Passing) -> Self {
+        passing.map_or(Self::Next, |(edits, context)| Self::Edit(edits, context))
+    }
+}
+
 /// What a filter said of a request, checked.
 pub(super) enum Said {
     Decided(Decided),
     Fetch(Fetching),
+}
+
+impl Said {
+    fn answer(&self) -> Answer<'_> {
+        match self {
+            Self::Decided(decided) => decided.answer(),
+            Self::Fetch(_) => Answer::Other,
+        }
+    }
+}
+
+impl From<Decided> for Said {
+    fn from(decided: Decided) -> Self {
+        Self::Decided(decided)
+    }
 }
 
 /// A fetch that was checked.
@@ -85,8 +117,15 @@ impl Asker<'_> {
         if !shape.on_request {
             return Ok((shape, Said::Decided(Decided::Next)));
         }
-        let call = || self.call(slot, seat, &shape, asked);
-        let said = traced(slot, seat, Function::Request, record, call)?;
+        let Asked { head, authority } = *asked;
+        let said = shape.inputs.with(head, authority.as_str(), self.subject, |inputs| {
+            let given = Given { function: Function::Request, status: 0, inputs, context: &[] };
+            recall(seat, shape.remembers_requests, given, Said::answer, || {
+                traced(slot, seat, Function::Request, record, || {
+                    self.call(slot, seat, inputs, authority)
+                })
+            })
+        })?;
         Ok((shape, said))
     }
 
@@ -124,7 +163,11 @@ impl Asker<'_> {
         if !shape.on_request {
             return Some(Ok(Decided::Next));
         }
-        match self.call(slot, seat, &shape, asked) {
+        let Asked { head, authority } = *asked;
+        let said = shape.inputs.with(head, authority.as_str(), self.subject, |inputs| {
+            self.call(slot, seat, inputs, authority)
+        });
+        match said {
             Ok(Said::Decided(decided)) => Some(Ok(decided)),
             Ok(Said::Fetch(_)) => None,
             Err(error) => Some(Err(error)),
@@ -135,14 +178,11 @@ impl Asker<'_> {
         &self,
         slot: &Slot,
         seat: &Seat,
-        shape: &Shape,
-        asked: &Asked<'_>,
+        inputs: &[Option<&[u8]>],
+        authority: &Authority,
     ) -> Result<Said, Failure> {
-        let Asked { head, authority } = *asked;
-        shape.inputs.with(head, authority.as_str(), self.subject, |inputs| {
-            let check = |decision| self.check(slot, decision, authority, 0);
-            seat.call(slot, Function::Request, |filter| filter.on_request(inputs), check)
-        })
+        let check = |decision| self.check(slot, decision, authority, 0);
+        seat.call(slot, Function::Request, |filter| filter.on_request(inputs), check)
     }
 
     /// Makes a fetch and hands its answer over.
@@ -162,7 +202,7 @@ impl Asker<'_> {
             let call = |filter: &mut FilterInstance| match &answer {
                 Ok((status, headers, body)) => {
                     let (status, headers, body) = (*status, &headers[..], *body);
-                    filter.on_fetch(&context, Ok(Answer { status, headers, body }))
+                    filter.on_fetch(&context, Ok(filter::Answer { status, headers, body }))
                 }
                 Err(reason) => filter.on_fetch(&context, Err(reason)),
             };
@@ -247,6 +287,25 @@ impl Asker<'_> {
     }
 }
 
+/// Takes a pure filter's decision from memory if it is there, else asks for it and tells the memory.
+fn recall<T: From<Decided>>(
+    seat: &Seat,
+    remembers: bool,
+    given: Given<'_>,
+    answer: fn(&T) -> Answer<'_>,
+    ask: impl FnOnce() -> Result<T, Failure>,
+) -> Result<T, Failure> {
+    if !remembers {
+        return ask();
+    }
+    if let Some(passing) = seat.recall(given) {
+        return Ok(Decided::from(passing).into());
+    }
+    let said = ask()?;
+    seat.learn(answer(&said));
+    Ok(said)
+}
+
 /// What a filter is given of a response besides the response.
 #[derive(Clone, Copy)]
 pub(super) struct Memory<'a> {
@@ -261,12 +320,38 @@ pub(super) fn response(
     shape: &Shape,
     memory: Memory<'_>,
     response: &Response<Body>,
+    record: &Record,
 ) -> Result<Decided, Failure> {
+    let Memory { kept, context } = memory;
     let status = response.status().as_u16();
-    shape.response_inputs.with(response.headers(), memory.kept, |inputs| {
-        let call = |filter: &mut FilterInstance| filter.on_response(status, inputs, memory.context);
-        seat.call(slot, Function::Response, call, check_response)
+    shape.response_inputs.with(response.headers(), kept, |inputs| {
+        let given = Given { function: Function::Response, status, inputs, context };
+        recall(seat, shape.remembers_responses, given, Decided::answer, || {
+            traced(slot, seat, Function::Response, record, || call_response(slot, seat, given))
+        })
     })
+}
+
+/// Asks a generation in the shadow about a response.
+pub(super) fn shadow_response(
+    slot: &Slot,
+    seat: &Seat,
+    shape: &Shape,
+    memory: Memory<'_>,
+    response: &Response<Body>,
+) -> Result<Decided, Failure> {
+    let Memory { kept, context } = memory;
+    let status = response.status().as_u16();
+    shape.response_inputs.with(response.headers(), kept, |inputs| {
+        let given = Given { function: Function::Response, status, inputs, context };
+        call_response(slot, seat, given)
+    })
+}
+
+fn call_response(slot: &Slot, seat: &Seat, given: Given<'_>) -> Result<Decided, Failure> {
+    let Given { function, status, inputs, context } = given;
+    let call = |filter: &mut FilterInstance| filter.on_response(status, inputs, context);
+    seat.call(slot, function, call, check_response)
 }
 
 fn check_response(decision: ResponseDecision) -> Result<Decided, String> {

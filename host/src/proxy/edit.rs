@@ -12,7 +12,7 @@ use super::message;
 use crate::listen::body::Body;
 
 /// Edits that were checked.
-#[derive(Debug, Default, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Edits {
     checked: Vec<Checked>,
     /// Bytes that they put into a header section, counted as for the limits of messages.
@@ -23,7 +23,7 @@ pub struct Edits {
     pub upstream: Option<usize>,
 }
 
-#[derive(Debug, PartialEq)]
+#[derive(Debug, Clone, PartialEq)]
 enum Checked {
     Set(HeaderName, HeaderValue),
     Append(HeaderName, HeaderValue),
@@ -109,6 +109,20 @@ impl Edits {
     /// Whether a header section may be larger after them.
     pub fn adds_fields(&self) -> bool {
         self.added > 0
+    }
+
+    /// Bytes that they take.
+    pub fn bytes(&self) -> usize {
+        let of = |edit: &Checked| match edit {
+            Checked::Set(name, value) | Checked::Append(name, value) => {
+                name.as_str().len() + value.len()
+            }
+            Checked::Remove(name) => name.as_str().len(),
+            Checked::Path(path) => path.as_str().len(),
+            Checked::Authority(name) => name.as_str().len(),
+            Checked::Status(_) => 0,
+        };
+        self.checked.iter().map(|edit| size_of::<Checked>() + of(edit)).sum()
     }
 
     /// Changes a request's head and the authority that it is for.

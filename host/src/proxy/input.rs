@@ -141,6 +141,11 @@ impl Inputs {
         Ok(Self { inputs, has_lines })
     }
 
+    /// Whether another request may have the same.
+    pub fn can_repeat(&self) -> bool {
+        !self.inputs.contains(&Input::RequestId)
+    }
+
     /// The values for a request, borrowed from it, handed to `use_them`.
     pub fn with<T>(
         &self,
@@ -211,6 +216,11 @@ impl ResponseInputs {
             all.inputs.push(input);
         }
         Ok(all)
+    }
+
+    /// Whether another response may have the same.
+    pub fn can_repeat(&self) -> bool {
+        !self.kept.contains(&Input::RequestId)
     }
 
     /// Keeps what will be wanted of the request.

@@ -57,6 +57,7 @@ impl Filter for Cors {
                 .then(|| needs.header("access-control-request-private-network")),
             own: policy.reject.then(|| (needs.input(":scheme"), needs.authority())),
         };
+        needs.pure();
         let said = OWN.map(|name| needs.response_header(name));
         Ok(Cors { policy, asked, said, vary: needs.response_header("vary") })
     }

@@ -110,6 +110,7 @@ impl Filter for Geo {
         let places = || allow.iter().chain([&deny]).chain(routes.iter().map(|(places, _)| places));
         let asks_country = country_header.is_some() || places().any(Places::has_countries);
         let asks_asn = asn_header.is_some() || places().any(Places::has_asns);
+        needs.pure();
         Ok(Geo {
             country: asks_country.then(|| needs.input("client.country")),
             asn: asks_asn.then(|| needs.input("client.asn")),

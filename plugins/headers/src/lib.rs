@@ -46,6 +46,7 @@ impl Filter for Headers {
         if !response.is_empty() {
             needs.on_response();
         }
+        needs.pure();
         Ok(Headers { request, response })
     }
 

@@ -86,6 +86,7 @@ impl Filter for IpAllow {
                 Origin::forwarded(name, trusted, needs)?
             }
         };
+        needs.pure();
         let by_list = if allow.is_empty() { Verdict::Allow } else { Verdict::Deny };
         // Of the same network the later one counts: deny.
         let allow = allow.into_iter().map(|net| (net, Verdict::Allow));

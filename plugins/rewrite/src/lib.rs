@@ -38,6 +38,7 @@ impl Filter for Rewrite {
         let rules = rules
             .map(|(at, rule)| Rule::new(rule).map_err(|error| format!("rules[{at}].{error}")))
             .collect::<Result<_, _>>()?;
+        needs.pure();
         let original = config.original.as_deref().map(field_name).transpose();
         Ok(Rewrite {
             rules,

@@ -37,6 +37,7 @@ impl Filter for SecurityHeaders {
         if !fields.is_empty() || !remove.is_empty() {
             needs.on_response();
         }
+        needs.pure();
         Ok(SecurityHeaders { fields, remove, scheme })
     }
 

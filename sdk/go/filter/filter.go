@@ -111,6 +111,8 @@ type Needs struct {
 	weir.Inputs
 	// Response has the inputs of each response.
 	Response weir.Inputs
+	// Pure says that decisions depend on nothing but what a call is given, so that the host may remember them.
+	Pure bool
 }
 
 // Filter is what a plugin implements.

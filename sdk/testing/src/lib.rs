@@ -97,7 +97,7 @@ impl Component {
     /// # Errors
     /// What the runtime or the plugin has against that.
     pub fn filter(&self, config: &str) -> Result<Filter, PluginError> {
-        Ok(Filter { instance: self.plugin.filter(config)? })
+        Ok(Filter { instance: self.plugin.filter(config)?, name: Arc::clone(self.plugin.name()) })
     }
 
     /// An instance of a balancer, configured with JSON text, that chooses among `endpoints`.
@@ -114,10 +114,11 @@ impl Component {
 /// An instance of a filter.
 pub struct Filter {
     instance: FilterInstance,
+    name: Arc<str>,
 }
 
 impl Filter {
-    /// Hands it a request. A filter that does not want requests lets it pass.
+    /// Hands it a request. A filter that does not want requests lets it pass; one that calls itself pure is given it twice.
     ///
     /// # Errors
     /// What went wrong in the plugin.
@@ -127,7 +128,19 @@ impl Filter {
         }
         let values = request.values(&self.instance.needs().inputs)?;
         let values: Vec<Option<&[u8]>> = values.iter().map(Option::as_deref).collect();
-        self.instance.on_request(&values)
+        let decision = self.instance.on_request(&values)?;
+        let passes = matches!(decision, RequestDecision::Next | RequestDecision::Edit(_));
+        if passes && self.instance.needs().pure && self.instance.on_request(&values)? != decision {
+            return Err(self.is_impure("on-request"));
+        }
+        Ok(decision)
+    }
+
+    fn is_impure(&self, function: &str) -> PluginError {
+        let what = format!(
+            "{function} decided otherwise when it was given the same again, though it calls itself pure"
+        );
+        PluginError::invalid(&self.name, what)
     }
 
     /// Hands it the answer to its fetch, or the reason why there is none.
@@ -158,7 +171,13 @@ impl Filter {
         }
         let values = request.response_values(&self.instance.needs().response_inputs, fields)?;
         let values: Vec<Option<&[u8]>> = values.iter().map(Option::as_deref).collect();
-        self.instance.on_response(status, &values, context)
+        let decision = self.instance.on_response(status, &values, context)?;
+        let passes = !matches!(decision, ResponseDecision::Reply(_));
+        let again = |instance: &mut FilterInstance| instance.on_response(status, &values, context);
+        if passes && self.instance.needs().pure && again(&mut self.instance)? != decision {
+            return Err(self.is_impure("on-response"));
+        }
+        Ok(decision)
     }
 
     /// Streams a body through it: each piece, then the end. The error says that it stopped the body.

@@ -130,7 +130,7 @@ fn needs(plugin: &Plugin, config: &str) -> Result<Value, PluginError> {
     let needs = instance.needs();
     Ok(json!({
         "inputs": needs.inputs, "response-inputs": needs.response_inputs,
-        "on-request": needs.on_request, "on-response": needs.on_response,
+        "on-request": needs.on_request, "on-response": needs.on_response, "pure": needs.pure,
         "memory": instance.memory(),
     }))
 }

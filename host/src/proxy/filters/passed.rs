@@ -8,11 +8,10 @@ use http::request::Parts;
 use http::uri::Authority;
 
 use crate::listen::body::Body;
-use crate::plugins::function::Function;
 use crate::plugins::generation::Failure;
 use crate::plugins::seat::{Seat, Shape};
 use crate::plugins::slot::Slot;
-use crate::proxy::ask::{self, Asked, Decided, Memory, compare, traced};
+use crate::proxy::ask::{self, Asked, Decided, Memory, compare};
 use crate::proxy::input::Kept;
 use crate::proxy::message;
 use crate::telemetry::record::Record;
@@ -52,9 +51,7 @@ impl Passed {
         record: &Record,
     ) -> Result<Decided, Failure> {
         let Self { slot, seat, shape, kept, context, .. } = self;
-        traced(slot, seat, Function::Response, record, || {
-            ask::response(slot, seat, shape, Memory { kept, context }, response)
-        })
+        ask::response(slot, seat, shape, Memory { kept, context }, response, record)
     }
 
     /// Asks the generation in the shadow the same, if it wants the same to decide by.
@@ -70,7 +67,7 @@ impl Passed {
             return;
         }
         let memory = Memory { kept: &self.kept, context };
-        let own = ask::response(&self.slot, seat, shape, memory, response).ok();
+        let own = ask::shadow_response(&self.slot, seat, shape, memory, response).ok();
         if let Ok(decided) = decided {
             self.slot.metrics.shadow(compare(own.as_ref(), decided));
         }

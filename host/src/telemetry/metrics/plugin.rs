@@ -10,6 +10,7 @@ use super::Set;
 #[derive(Debug, Clone)]
 pub(super) struct PluginMetrics {
     calls: IntCounterVec,
+    remembered: IntCounterVec,
     duration: HistogramVec,
     failures: IntCounterVec,
     instances: IntGaugeVec,
@@ -90,6 +91,11 @@ impl PluginMetrics {
             calls: set.counters(
                 "weir_plugin_calls_total",
                 "Calls of a plugin's function, failed ones too.",
+                &["plugin", "generation", "function"],
+            ),
+            remembered: set.counters(
+                "weir_plugin_remembered_total",
+                "Decisions of a pure filter that were remembered, so that its function was not called.",
                 &["plugin", "generation", "function"],
             ),
             duration: set.histograms(
@@ -195,6 +201,12 @@ impl Generation {
         }
     }
 
+    /// Returns the counter of decisions on a function that were known, so that it was not called.
+    pub fn remembered(&self, function: &'static str) -> IntCounter {
+        let Series { metrics, plugin, generation } = &*self.series;
+        metrics.remembered.with_label_values(&[&**plugin, generation, function])
+    }
+
     /// Counts a failure; `kind` is from a closed set, it becomes a label.
     pub fn failure(&self, kind: &'static str) {
         let Series { metrics, plugin, generation } = &*self.series;
@@ -210,6 +222,7 @@ impl Drop for Series {
             let labels = &[&**plugin, generation, function];
             // Fails for those that were never called.
             let _ = metrics.calls.remove_label_values(labels);
+            let _ = metrics.remembered.remove_label_values(labels);
             let _ = metrics.duration.remove_label_values(labels);
         }
         for kind in FAILURES {
@@ -222,7 +235,7 @@ impl Drop for Series {
 }
 
 /// Every function of the worlds that is counted.
-const FUNCTIONS: [&str; 8] = [
+const FUNCTIONS: [&str; 9] = [
     "pick",
     "update",
     "observe",
@@ -231,6 +244,7 @@ const FUNCTIONS: [&str; 8] = [
     "on-response",
     "on-request-body",
     "on-response-body",
+    "handle",
 ];
 
 /// The kinds of `weir_plugin_failures_total`: the runtime's, a balancer that picked nothing, and calls that were not made

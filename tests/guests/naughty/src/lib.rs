@@ -52,6 +52,8 @@ impl Filter for Naughty {
             "configure-input" => {
                 needs.input("no.such.input");
             }
+            // Which it is not.
+            "pure-calls" => needs.pure(),
             _ => {}
         }
         needs.on_request();
@@ -73,7 +75,7 @@ impl Filter for Naughty {
                 Changes::new().body().into()
             }
             "context" => Changes::new().context(vec![1; config.count]).into(),
-            "calls" => {
+            "calls" | "pure-calls" => {
                 self.1 += 1;
                 Changes::new().set("x-calls", self.1.to_string()).into()
             }
