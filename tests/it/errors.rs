@@ -196,6 +196,20 @@ async fn informational_answers_are_not_taken_for_the_final_one() {
     }
 }
 
+/// Who has begun to answer has seen the request: it is not sent again as over a connection that had closed while idle.
+#[tokio::test]
+async fn a_connection_that_ends_behind_an_informational_answer_is_broken() {
+    let answer = Step::Send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok".to_owned());
+    let early = Step::Send("HTTP/1.1 103 Early Hints\r\n\r\n".to_owned());
+    let breaks = vec![Step::Head, answer.clone(), Step::Head, early];
+    let origin = RawOrigin::start(vec![breaks, vec![Step::Head, answer, Step::Eof]]).await;
+    let weir = Setup::addresses([origin.address()]).workers(1).start().await;
+    let client = weir.client(Protocol::H2).await;
+    assert_eq!(client.get("/").await.status, 200);
+    assert_eq!(client.get("/").await.status, 502);
+    assert_eq!(origin.requests(), 2);
+}
+
 #[tokio::test]
 async fn an_answer_before_the_end_of_the_request_arrives() {
     let early =

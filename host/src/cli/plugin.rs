@@ -63,10 +63,10 @@ pub(super) enum PluginCommand {
         /// The component.
         component: PathBuf,
         /// Share of requests that it gets while it is tried, in percent.
-        #[arg(long, value_name = "PERCENT")]
-        share: Option<String>,
+        #[arg(long, value_name = "PERCENT", value_parser = running::share)]
+        share: Option<f64>,
         /// How long it is tried.
-        #[arg(long = "for", value_name = "DURATION")]
+        #[arg(long = "for", value_name = "DURATION", value_parser = running::time)]
         time: Option<String>,
         /// Have it run beside the one that serves, and decide nothing.
         #[arg(long, conflicts_with = "share")]
@@ -130,7 +130,7 @@ pub(super) fn execute(command: PluginCommand) -> Result<(), PluginCliError> {
         PluginCommand::Pull(pull) => package::pull(&pull),
         PluginCommand::List { admin, json } => running::list(&admin, json),
         PluginCommand::Swap { name, component, share, time, shadow, admin } => {
-            let terms = running::terms(share.as_deref(), time.as_deref(), shadow);
+            let terms = running::terms(share, time.as_deref(), shadow);
             running::swap(&name, &component, &terms, &admin)
         }
         PluginCommand::Rollback { name, admin } => running::rollback(&name, &admin),

@@ -40,6 +40,11 @@ impl Places {
         Problem::new(place, message)
     }
 
+    /// Whether the value at `path` was written by the user, rather than made up for what was.
+    pub fn has(&self, path: &str) -> bool {
+        self.0.as_ref().is_some_and(|document| document.has(path))
+    }
+
     /// Notes that the value at `path` came from this argument of the command line.
     pub(crate) fn set_argument(&mut self, path: &str, argument: &str) {
         if let Some(document) = self.0.as_mut().and_then(Arc::get_mut) {
@@ -66,6 +71,12 @@ impl Document {
     /// What is at `path` came from the command line.
     pub(super) fn set_argument(&mut self, path: String, argument: String) {
         self.arguments.insert(path, argument);
+    }
+
+    fn has(&self, path: &str) -> bool {
+        let of_plugin = below(path, "source");
+        self.marks.contains_key(path)
+            || [path, &of_plugin].iter().any(|path| self.arguments.contains_key(*path))
     }
 
     /// Where the value at `path` is written, or else the nearest thing that contains it.

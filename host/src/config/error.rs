@@ -95,7 +95,7 @@ impl fmt::Display for Place {
 }
 
 /// `; did you mean "…"?`, or the choices when none is near.
-pub(super) fn did_you_mean(word: &str, choices: &[&str]) -> String {
+pub(crate) fn did_you_mean(word: &str, choices: &[&str]) -> String {
     match nearest(word, choices) {
         Some(near) => format!("; did you mean \"{near}\"?"),
         // A long list helps nobody.

@@ -30,6 +30,7 @@ use file::File;
 use serde_json::Value;
 
 pub use document::Places;
+pub(crate) use error::did_you_mean;
 pub use error::{ConfigErrors, Problem};
 pub use plugins::*;
 pub use reference::{plugin_keys, reference, schema};

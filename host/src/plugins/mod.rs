@@ -114,7 +114,7 @@ impl Plugins {
                     faults.iter().map(|(path, message)| fault(config, plugin, path, message)),
                 ),
                 Err(LoadError::Plugin(PluginError::Refused { message, .. })) => {
-                    let path = format!("plugins[{index}].config");
+                    let path = place(config, index);
                     problems.push(fault(config, plugin, &path, &message));
                 }
                 Err(source) => {
@@ -158,7 +158,7 @@ impl std::fmt::Debug for Plugins {
 
 /// What a configuration uses the plugin with this index as.
 fn uses(config: &Config, index: usize) -> Vec<Use> {
-    let own_path = format!("plugins[{index}].config");
+    let own_path = place(config, index);
     let own = config.plugins.get(index).map_or(&Value::Null, |plugin| &plugin.config);
     let mut uses = Vec::new();
     for (at, upstream) in config.upstreams.iter().enumerate() {
@@ -185,8 +185,25 @@ fn uses(config: &Config, index: usize) -> Vec<Use> {
     uses
 }
 
+/// Where a plugin's configuration is written, or where it is named if it is a built-in one that `plugins` does not have.
+fn place(config: &Config, index: usize) -> String {
+    let named = config.routes.iter().enumerate().find_map(|(route, other)| {
+        let at = other.filters.iter().position(|filter| *filter == index)?;
+        Some(format!("routes[{route}].filters[{at}]"))
+    });
+    match named {
+        Some(named) if !config.places.has(&format!("plugins[{index}]")) => named,
+        _ => format!("plugins[{index}].config"),
+    }
+}
+
 fn fault(config: &Config, plugin: &config::Plugin, path: &str, message: &str) -> Problem {
-    config.places.problem(path, format!("{path}: plugin {}: {message}", plugin.name))
+    let name = &plugin.name;
+    let hint = match path.starts_with("routes[") {
+        true => format!("; configure it by an entry of `plugins` with the name {name}"),
+        false => String::new(),
+    };
+    config.places.problem(path, format!("{path}: plugin {name}: {message}{hint}"))
 }
 
 /// Where packages are kept; `None` for nowhere.

@@ -1,6 +1,10 @@
 //! A plugin's configuration held against the JSON Schema that the plugin brings.
 
+use jsonschema::ValidationError;
+use jsonschema::error::ValidationErrorKind;
 use serde_json::Value;
+
+use crate::config::did_you_mean;
 
 /// What is wrong with a configuration: where, such as `.request.set` (empty for the whole), and what.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,18 +23,29 @@ pub(super) fn check(schema: &str, config: &Value) -> Result<Vec<Fault>, String> 
     if schema.is_empty() {
         return Ok(Vec::new());
     }
-    let schema = serde_json::from_str(schema).map_err(|error| error.to_string())?;
+    let schema: Value = serde_json::from_str(schema).map_err(|error| error.to_string())?;
     let validator = jsonschema::validator_for(&schema).map_err(|error| error.to_string())?;
     // A user who gives no configuration gives the empty one.
     let empty = Value::Object(serde_json::Map::new());
     let config = if config.is_null() { &empty } else { config };
-    let faults = validator.iter_errors(config).take(MAX_FAULTS);
-    Ok(faults
-        .map(|error| Fault {
-            path: dotted(error.instance_path().as_str()),
-            message: error.to_string(),
-        })
-        .collect())
+    let errors = validator.iter_errors(config);
+    Ok(errors.flat_map(|error| faults(&error, &schema)).take(MAX_FAULTS).collect())
+}
+
+/// What an error of the validator comes to: for keys that there are not, one fault each.
+fn faults(error: &ValidationError<'_>, schema: &Value) -> Vec<Fault> {
+    let path = dotted(error.instance_path().as_str());
+    let ValidationErrorKind::AdditionalProperties { unexpected } = error.kind() else {
+        return vec![Fault { path, message: error.to_string() }];
+    };
+    let around = error.schema_path().as_str().rsplit_once('/').map_or("", |(around, _)| around);
+    let known = schema.pointer(&format!("{around}/properties")).and_then(Value::as_object);
+    let known: Vec<_> = known.into_iter().flatten().map(|(key, _)| key.as_str()).collect();
+    let unknown = |key: &String| Fault {
+        path: format!("{path}.{key}"),
+        message: format!("unknown key {key:?}{}", did_you_mean(key, &known)),
+    };
+    unexpected.iter().map(unknown).collect()
 }
 
 /// `/request/set/0` as `.request.set[0]`.
@@ -66,8 +81,24 @@ mod tests {
         assert_eq!(faults.len(), 1);
         assert_eq!(faults[0].path, ".limits[1]");
         assert!(faults[0].message.contains("integer"), "{}", faults[0].message);
-        let faults = check(SCHEMA, &json!({ "limit": [] })).unwrap();
-        assert!(faults[0].message.contains("limit"), "{}", faults[0].message);
+    }
+
+    #[test]
+    fn a_key_that_there_is_not_is_told_with_the_one_that_is_meant() {
+        let faults = check(SCHEMA, &json!({ "limit": [], "x": 1 })).unwrap();
+        let told: Vec<_> = faults.iter().map(|f| (f.path.as_str(), f.message.as_str())).collect();
+        assert_eq!(
+            told,
+            [
+                (".limit", "unknown key \"limit\"; did you mean \"limits\"?"),
+                (".x", "unknown key \"x\"; expected limits"),
+            ]
+        );
+        let nested = r##"{"$defs":{"s":{"additionalProperties":false,"properties":{"set":{}}}},
+            "properties":{"request":{"$ref":"#/$defs/s"}}}"##;
+        let faults = check(nested, &json!({ "request": { "sett": {} } })).unwrap();
+        assert_eq!(faults[0].path, ".request.sett");
+        assert_eq!(faults[0].message, "unknown key \"sett\"; did you mean \"set\"?");
     }
 
     #[test]

@@ -33,10 +33,10 @@ impl Admin {
 }
 
 /// The query of a swap.
-pub(super) fn terms(share: Option<&str>, time: Option<&str>, shadow: bool) -> String {
+pub(super) fn terms(share: Option<f64>, time: Option<&str>, shadow: bool) -> String {
     let mut query = Vec::new();
     if let Some(share) = share {
-        query.push(format!("share={}", share.trim_end_matches('%')));
+        query.push(format!("share={share}"));
     }
     if let Some(time) = time {
         query.push(format!("for={time}"));
@@ -45,6 +45,18 @@ pub(super) fn terms(share: Option<&str>, time: Option<&str>, shadow: bool) -> St
         query.push("shadow=true".to_owned());
     }
     query.join("&")
+}
+
+/// A share in percent, with or without the sign.
+pub(super) fn share(text: &str) -> Result<f64, String> {
+    let share = text.trim_end_matches('%').parse().ok();
+    let share = share.filter(|share| (0.0..=100.0).contains(share));
+    share.ok_or_else(|| "it is from 0% to 100%".to_owned())
+}
+
+/// A duration, which the other side reads again.
+pub(super) fn time(text: &str) -> Result<String, String> {
+    config::duration(text).map(|_| text.to_owned())
 }
 
 pub(super) fn list(admin: &Admin, as_json: bool) -> Result<(), PluginCliError> {
@@ -63,7 +75,7 @@ pub(super) fn list(admin: &Admin, as_json: bool) -> Result<(), PluginCliError> {
         rows.push([
             text("/name"),
             text("/world"),
-            text("/state"),
+            state(plugin, text("/state")),
             text("/generation/number"),
             text("/generation/version"),
             text("/source"),
@@ -98,13 +110,27 @@ fn told(name: &str, status: &Value) -> String {
     let Some(tried) = number("/trial/generation/number") else {
         return format!("{name}: generation {serving} serves\n");
     };
-    let left = status.pointer("/trial/seconds_left").and_then(Value::as_f64).unwrap_or_default();
-    let share = status.pointer("/trial/share").and_then(Value::as_f64);
+    let (share, left) = trial(status);
     let how = match share {
-        Some(share) => format!("gets {}% of the requests", share * 100.0),
+        Some(share) => format!("gets {share}% of the requests"),
         None => "runs in the shadow".to_owned(),
     };
     format!("{name}: generation {tried} {how} for {left:.0} s beside generation {serving}\n")
+}
+
+/// How a plugin is, and what is tried beside it.
+fn state(status: &Value, state: String) -> String {
+    let Some(tried) = status.pointer("/trial/generation/number") else { return state };
+    let (share, left) = trial(status);
+    let how = share.map_or("shadow".to_owned(), |share| format!("{share}%"));
+    format!("{state} ({tried}: {how}, {left:.0} s left)")
+}
+
+/// What a generation on trial has of the requests in percent, if it is not in the shadow, and the seconds that are left.
+fn trial(status: &Value) -> (Option<f64>, f64) {
+    let number = |path| status.pointer(path).and_then(Value::as_f64);
+    let share = number("/trial/share").map(|share| share * 100.0);
+    (share, number("/trial/seconds_left").unwrap_or_default())
 }
 
 /// Columns as wide as they must be.
@@ -144,9 +170,27 @@ mod tests {
     }
 
     #[test]
+    fn a_trial_is_listed_with_its_share_and_time() {
+        let tried = |share| json!({ "trial": { "generation": { "number": 2 }, "share": share, "seconds_left": 59.9 } });
+        let listed = |status: &Value| state(status, "trial".to_owned());
+        assert_eq!(listed(&tried(json!(0.1))), "trial (2: 10%, 60 s left)");
+        assert_eq!(listed(&tried(Value::Null)), "trial (2: shadow, 60 s left)");
+        assert_eq!(listed(&json!({ "trial": null })), "trial");
+    }
+
+    #[test]
+    fn what_is_no_share_is_refused_before_anything_is_sent() {
+        assert_eq!((share("10%"), share("2.5")), (Ok(10.0), Ok(2.5)));
+        for wrong in ["110%", "-1", "ten", "", "NaN"] {
+            assert!(share(wrong).is_err(), "{wrong}");
+        }
+        assert!(time("60").is_err() && time("60s").is_ok());
+    }
+
+    #[test]
     fn a_query_is_made_of_what_was_given() {
         assert_eq!(terms(None, None, false), "");
-        assert_eq!(terms(Some("10%"), Some("60s"), false), "share=10&for=60s");
+        assert_eq!(terms(Some(10.0), Some("60s"), false), "share=10&for=60s");
         assert_eq!(terms(None, None, true), "shadow=true");
     }
 }

@@ -94,6 +94,10 @@ fn touch(metrics: &Metrics) -> Generation {
     let generation = plugin.generation(1);
     generation.failure("trap");
     generation.function("pick").calls.inc();
+    for function in crate::plugins::function::Function::ALL {
+        generation.function(function.name());
+        generation.remembered(function.name()).inc();
+    }
     metrics.http_requests.with_label_values(&["GET", "200", "h3", NO_ROUTE]).inc();
     metrics.http_request_duration.with_label_values(&["h3", NO_ROUTE]).observe(0.1);
     metrics.http_requests_active.with_label_values(&["h3"]).inc();

@@ -83,12 +83,17 @@ fn expects_length(request: &Parts) -> bool {
     matches!(request.method, Method::POST | Method::PUT | Method::PATCH) && is_chunked(request)
 }
 
-/// Reads a final response's head from the front of `buffer`, passing over interim ones; `None` when it is not whole yet.
+/// Reads a final response's head from the front of `buffer`, passing over interim ones, which it counts in `interim`; `None` when
+/// it is not whole yet.
 ///
 /// # Errors
 /// [`HeadError`].
-pub fn parse(buffer: &mut BytesMut, method: &Method) -> Result<Option<ResponseHead>, HeadError> {
-    for _ in 0..MAX_INTERIM {
+pub fn parse(
+    buffer: &mut BytesMut,
+    method: &Method,
+    interim: &mut usize,
+) -> Result<Option<ResponseHead>, HeadError> {
+    loop {
         let Some((mut head, keep_alive)) = parse_one(buffer)? else { return Ok(None) };
         if head.status == StatusCode::SWITCHING_PROTOCOLS {
             return Err(HeadError::Interim);
@@ -97,8 +102,11 @@ pub fn parse(buffer: &mut BytesMut, method: &Method) -> Result<Option<ResponseHe
             let decoder = framing(&mut head, method)?;
             return Ok(Some(ResponseHead { head, decoder, keep_alive }));
         }
+        *interim += 1;
+        if *interim > MAX_INTERIM {
+            return Err(HeadError::Interim);
+        }
     }
-    Err(HeadError::Interim)
 }
 
 fn parse_one(buffer: &mut BytesMut) -> Result<Option<(http::response::Parts, bool)>, HeadError> {
@@ -209,7 +217,7 @@ mod tests {
     use super::*;
 
     fn read(text: &str, method: &Method) -> Result<Option<ResponseHead>, HeadError> {
-        parse(&mut BytesMut::from(text), method)
+        parse(&mut BytesMut::from(text), method, &mut 0)
     }
 
     fn request(method: &str, fields: &[(&'static str, &'static str)]) -> Parts {
@@ -239,7 +247,15 @@ mod tests {
         let head = read(text, &Method::GET).unwrap().unwrap();
         assert_eq!(head.head.status, StatusCode::OK);
         assert!(head.head.headers.is_empty());
-        assert!(read(&"HTTP/1.1 100 Continue\r\n\r\n".repeat(17), &Method::GET).is_err());
+        assert!(
+            read(&"HTTP/1.1 100 Continue\r\n\r\n".repeat(MAX_INTERIM + 1), &Method::GET).is_err()
+        );
+        let mut interim = 0;
+        for one in 0..=MAX_INTERIM {
+            let mut buffer = BytesMut::from("HTTP/1.1 100 Continue\r\n\r\n");
+            let read = parse(&mut buffer, &Method::GET, &mut interim);
+            assert_eq!(read.is_err(), one == MAX_INTERIM, "one by one they are as many");
+        }
         assert!(read("HTTP/1.1 101 Switching\r\n\r\n", &Method::GET).is_err());
     }
 
@@ -269,10 +285,10 @@ mod tests {
         let text = "HTTP/1.1 200 OK\r\ncontent-length: 3\r\nserver: x\r\n\r\nabc";
         for cut in 0..text.len() - 3 {
             let mut buffer = BytesMut::from(&text[..cut]);
-            assert!(parse(&mut buffer, &Method::GET).unwrap().is_none(), "{cut}");
+            assert!(parse(&mut buffer, &Method::GET, &mut 0).unwrap().is_none(), "{cut}");
         }
         let mut buffer = BytesMut::from(text);
-        let head = parse(&mut buffer, &Method::GET).unwrap().unwrap();
+        let head = parse(&mut buffer, &Method::GET, &mut 0).unwrap().unwrap();
         assert_eq!((&buffer[..], head.head.headers["server"].as_bytes()), (&b"abc"[..], &b"x"[..]));
         assert!(head.keep_alive);
     }

@@ -96,11 +96,12 @@ impl Wire {
         encoded: Bytes,
     ) -> Result<Received, H1Error> {
         let mut upload = Upload::new(encoded, body, head::is_chunked(request));
+        let mut interim = 0;
         let ResponseHead { head, decoder, keep_alive } = std::future::poll_fn(|cx| {
             if upload.poll(cx, &mut self.stream).is_err() {
                 return Poll::Ready(Err(H1Error::RequestBody));
             }
-            self.poll_head(cx, &request.method)
+            self.poll_head(cx, &request.method, &mut interim)
         })
         .await?;
         Ok(Received { head, decoder, keep_alive, upload })
@@ -110,25 +111,19 @@ impl Wire {
         &mut self,
         cx: &mut Context<'_>,
         method: &http::Method,
+        interim: &mut usize,
     ) -> Poll<Result<ResponseHead, H1Error>> {
         loop {
-            if let Some(head) = head::parse(&mut self.buffer, method)? {
+            if let Some(head) = head::parse(&mut self.buffer, method, interim)? {
                 return Poll::Ready(Ok(head));
             }
-            if ready!(self.poll_fill(cx, HEAD_READ)).map_err(|error| self.broken(error))? == 0 {
-                let nothing = self.buffer.is_empty();
+            // An origin that has said anything, be it interim, has begun with the request: it is not for another connection.
+            let nothing = self.buffer.is_empty() && *interim == 0;
+            let read = ready!(self.poll_fill(cx, HEAD_READ));
+            if read.map_err(|error| broken(error, nothing))? == 0 {
                 let error = if nothing { H1Error::Closed } else { H1Error::Truncated };
                 return Poll::Ready(Err(error));
             }
-        }
-    }
-
-    /// A reset before the first byte is a close that raced with the request.
-    fn broken(&self, error: io::Error) -> H1Error {
-        if self.buffer.is_empty() && error.kind() == io::ErrorKind::ConnectionReset {
-            H1Error::Closed
-        } else {
-            H1Error::Io(error)
         }
     }
 
@@ -146,6 +141,15 @@ impl Wire {
     /// The socket, to go on sending a request.
     pub fn stream(&mut self) -> &mut TcpStream {
         &mut self.stream
+    }
+}
+
+/// A reset before the first byte is a close that raced with the request.
+fn broken(error: io::Error, nothing: bool) -> H1Error {
+    if nothing && error.kind() == io::ErrorKind::ConnectionReset {
+        H1Error::Closed
+    } else {
+        H1Error::Io(error)
     }
 }
 
