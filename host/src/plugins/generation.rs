@@ -98,12 +98,12 @@ impl Generation {
     /// # Errors
     /// [`Failure::Quarantine`].
     pub fn admit_instance(&self, function: Function) -> Result<(), Failure> {
-        if self.would_admit(function) { Ok(()) } else { Err(self.spare()) }
+        if self.health.would_admit(function) { Ok(()) } else { Err(self.spare()) }
     }
 
-    /// Whether [`Self::admit`] would let a function be called.
-    pub fn would_admit(&self, function: Function) -> bool {
-        self.health.would_admit(function)
+    /// Whether the last call of a function went well.
+    pub fn is_well(&self, function: Function) -> bool {
+        self.health.is_well(function)
     }
 
     /// Whether it is known not to be pure, though it says so.

@@ -53,6 +53,11 @@ impl Health {
         due == 0 || now() >= due
     }
 
+    /// Whether the last call of a function went well.
+    pub(super) fn is_well(&self, function: Function) -> bool {
+        function.of(&self.functions).in_a_row.load(Ordering::Relaxed) == 0
+    }
+
     /// Notes that a function works; whether this ended the last quarantine.
     pub(super) fn recover(&self, function: Function) -> bool {
         let streak = function.of(&self.functions);
@@ -119,6 +124,7 @@ mod tests {
         let health = Health::default();
         for _ in 1..PATIENCE {
             assert_eq!(health.suffer(Request), None);
+            assert!(!health.is_well(Request));
             assert!(health.admits(Request));
         }
         assert_eq!(health.suffer(Request), Some(FIRST_PAUSE));
@@ -131,6 +137,7 @@ mod tests {
         assert!(!health.admits(Request), "one probe at a time");
         assert_eq!(health.suffer(Request), Some(FIRST_PAUSE * 2));
         assert!(health.recover(Request));
+        assert!(health.is_well(Request));
         assert!(health.admits(Request));
         assert!(!health.recover(Request));
     }

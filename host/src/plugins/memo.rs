@@ -92,6 +92,11 @@ impl Memo {
         None
     }
 
+    /// Has the next answer be to nothing that was looked for.
+    pub fn forget_sought(&mut self) {
+        self.sought = None;
+    }
+
     /// Takes note of the answer to what was looked for last; whether a pure filter can have given it.
     pub fn learn(&mut self, answer: Answer<'_>) -> bool {
         let Some(Sought { place, hash, is_doubted }) = self.sought.take() else { return true };
@@ -253,7 +258,19 @@ mod tests {
                 assert!(memo.learn(answer(&passing)));
             }
         }
-        assert!(memo.places.len() <= PLACES);
+        assert!(memo.places.iter().all(|place| place.entry.is_none()));
+    }
+
+    #[test]
+    fn an_answer_to_something_else_is_not_taken_for_what_was_looked_for() {
+        let mut memo = Memo::default();
+        let known = [Some(&b"a"[..])];
+        for _ in 0..3 {
+            assert!(memo.find(given(&known)).is_none());
+            // Its call failed, and the next was not looked for.
+            memo.forget_sought();
+            assert!(memo.learn(answer(&sets(b"1"))));
+        }
     }
 
     #[test]

@@ -48,7 +48,7 @@ pub struct Shape {
     pub inputs: Inputs,
     /// What it is given of a response.
     pub response_inputs: ResponseInputs,
-    /// Whether decisions on requests may be remembered, and can come again.
+    /// Whether decisions on requests may be remembered.
     pub remembers_requests: bool,
     /// The same of responses.
     pub remembers_responses: bool,
@@ -127,14 +127,18 @@ impl Seat {
 
     /// What a pure filter decided on the same before, unless it is to be asked: [`Self::learn`] is then to be told of it.
     pub fn recall(&self, given: Given<'_>) -> Option<Passing> {
-        // On trial every call counts, and what is in quarantine is not to seem well.
+        // On trial every call counts, and the first calls are what a later trial's are compared with. After a failure only a call
+        // can show that the plugin is well again.
         let is_asked = self.is_on_trial.get()
+            || self.calls.get() < TIMED_FIRST
             || self.generation.is_refuted()
-            || !self.generation.would_admit(given.function);
+            || !self.generation.is_well(given.function);
+        let mut memo = self.memo.borrow_mut();
         if is_asked {
+            memo.forget_sought();
             return None;
         }
-        let passing = self.memo.borrow_mut().find(given)?.clone();
+        let passing = memo.find(given)?.clone();
         let function = given.function;
         let counter = || self.generation.metrics.remembered(function.name());
         function.of(&self.remembered).get_or_init(counter).inc();
@@ -208,8 +212,8 @@ impl Seat {
             let shape = Shape {
                 on_request: needs.on_request,
                 on_response: needs.on_response,
-                remembers_requests: needs.pure && inputs.can_repeat(),
-                remembers_responses: needs.pure && response_inputs.can_repeat(),
+                remembers_requests: needs.pure && inputs.may_be_kept(),
+                remembers_responses: needs.pure && response_inputs.may_be_kept(),
                 inputs,
                 response_inputs,
             };

@@ -99,6 +99,15 @@ impl Input {
         })
     }
 
+    /// Whether it may stay in memory, and can come again: no request has the id of another, and credentials are nobody else's.
+    fn may_be_kept(&self) -> bool {
+        match self {
+            Self::RequestId | Self::Cookie(_) | Self::Headers => false,
+            Self::Header(name) => !CREDENTIALS.contains(name),
+            _ => true,
+        }
+    }
+
     fn read<'a>(
         &self,
         head: &'a Parts,
@@ -123,6 +132,10 @@ impl Input {
     }
 }
 
+/// The fields of requests that credentials are in (RFC 9110 §11.6.2 and §11.7.2, RFC 6265).
+const CREDENTIALS: [HeaderName; 3] =
+    [http::header::AUTHORIZATION, http::header::PROXY_AUTHORIZATION, http::header::COOKIE];
+
 /// The inputs of a request that a plugin asked for, in its order.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Inputs {
@@ -141,9 +154,9 @@ impl Inputs {
         Ok(Self { inputs, has_lines })
     }
 
-    /// Whether another request may have the same.
-    pub fn can_repeat(&self) -> bool {
-        !self.inputs.contains(&Input::RequestId)
+    /// Whether what is decided by them may be remembered.
+    pub fn may_be_kept(&self) -> bool {
+        self.inputs.iter().all(Input::may_be_kept)
     }
 
     /// The values for a request, borrowed from it, handed to `use_them`.
@@ -218,9 +231,14 @@ impl ResponseInputs {
         Ok(all)
     }
 
-    /// Whether another response may have the same.
-    pub fn can_repeat(&self) -> bool {
-        !self.kept.contains(&Input::RequestId)
+    /// Whether what is decided by them may be remembered.
+    pub fn may_be_kept(&self) -> bool {
+        let of_response = |input: &ResponseInput| match input {
+            ResponseInput::Header(name) => *name != http::header::SET_COOKIE,
+            ResponseInput::Headers => false,
+            ResponseInput::Kept(_) => true,
+        };
+        self.inputs.iter().all(of_response) && self.kept.iter().all(Input::may_be_kept)
     }
 
     /// Keeps what will be wanted of the request.

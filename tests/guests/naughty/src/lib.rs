@@ -54,6 +54,10 @@ impl Filter for Naughty {
             }
             // Which it is not.
             "pure-calls" => needs.pure(),
+            "pure-trap" => {
+                needs.header("x-trap");
+                needs.pure();
+            }
             _ => {}
         }
         needs.on_request();
@@ -61,12 +65,13 @@ impl Filter for Naughty {
         Ok(Naughty(config, 0))
     }
 
-    fn on_request(&mut self, _request: &Request<'_>) -> RequestDecision {
+    fn on_request(&mut self, request: &Request<'_>) -> RequestDecision {
         if self.0.side == "response" {
             return RequestDecision::Next;
         }
         let config = &self.0;
         match config.act.as_str() {
+            "pure-trap" if request.inputs.iter().any(Option::is_some) => panic!("as asked"),
             "path" => Changes::new().path(config.value.as_str()).into(),
             "authority" => Changes::new().authority(config.value.as_str()).into(),
             "upstream" => Changes::new().upstream(config.value.as_str()).into(),
