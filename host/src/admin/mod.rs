@@ -166,14 +166,19 @@ fn refused(error: &SwapError) -> Refusal {
     Refusal::new(status, compile::chain(error))
 }
 
+/// A share in percent, with or without the sign.
+pub(crate) fn percentage(text: &str) -> Option<f64> {
+    let share = text.trim_end_matches('%').parse().ok();
+    share.filter(|share| (0.0..=100.0).contains(share))
+}
+
 fn terms(query: &str, default: Terms) -> Result<Terms, String> {
     let mut terms = default;
     for pair in query.split('&').filter(|pair| !pair.is_empty()) {
         let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
         match key {
             "share" => {
-                let percent = value.trim_end_matches("%25").trim_end_matches('%');
-                let share = percent.parse::<f64>().ok().filter(|s| (0.0..=100.0).contains(s));
+                let share = percentage(value.trim_end_matches("%25"));
                 let share = share.ok_or_else(|| format!("share: {value:?} is no percentage"))?;
                 terms.mode = Mode::share(share / 100.0);
             }

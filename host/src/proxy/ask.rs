@@ -12,12 +12,13 @@ use weir_runtime::FilterInstance;
 use weir_runtime::filter::{self, Changes, Fetch, RequestDecision, ResponseDecision};
 
 use super::body::Exchange;
+use super::decided::{Decided, recall};
 use super::edit::{self, Edits};
 use super::input::{Kept, Subject};
 use crate::listen::body::Body;
 use crate::plugins::function::Function;
 use crate::plugins::generation::Failure;
-use crate::plugins::memo::{Answer, Given, Passing};
+use crate::plugins::memo::{Answer, Given};
 use crate::plugins::seat::{Seat, Shape};
 use crate::plugins::slot::Slot;
 use crate::plugins::view::Pinned;
@@ -37,29 +38,6 @@ pub(super) struct Asker<'a> {
 pub(super) struct Asked<'a> {
     pub(super) head: &'a Parts,
     pub(super) authority: &'a Authority,
-}
-
-/// What a filter decided, checked.
-pub(super) enum Decided {
-    Next,
-    Edit(Edits, Vec<u8>),
-    Reply(Response<Body>),
-}
-
-impl Decided {
-    fn answer(&self) -> Answer<'_> {
-        match self {
-            Self::Next => Answer::Next,
-            Self::Edit(edits, context) => Answer::Edit(edits, context),
-            Self::Reply(_) => Answer::Other,
-        }
-    }
-}
-
-impl From<Passing> for Decided {
-    fn from(passing: Passing) -> Self {
-        passing.map_or(Self::Next, |(edits, context)| Self::Edit(edits, context))
-    }
 }
 
 /// What a filter said of a request, checked.
@@ -287,25 +265,6 @@ impl Asker<'_> {
     }
 }
 
-/// Takes a pure filter's decision from memory if it is there, else asks for it and tells the memory.
-fn recall<T: From<Decided>>(
-    seat: &Seat,
-    remembers: bool,
-    given: Given<'_>,
-    answer: fn(&T) -> Answer<'_>,
-    ask: impl FnOnce() -> Result<T, Failure>,
-) -> Result<T, Failure> {
-    if !remembers {
-        return ask();
-    }
-    if let Some(passing) = seat.recall(given) {
-        return Ok(Decided::from(passing).into());
-    }
-    let said = ask()?;
-    seat.learn(answer(&said));
-    Ok(said)
-}
-
 /// What a filter is given of a response besides the response.
 #[derive(Clone, Copy)]
 pub(super) struct Memory<'a> {
@@ -362,20 +321,6 @@ fn check_response(decision: ResponseDecision) -> Result<Decided, String> {
         }
         ResponseDecision::Reply(reply) => Decided::Reply(edit::reply(reply)?),
     })
-}
-
-/// Whether a generation in the shadow decides as the one that serves.
-pub(super) fn compare(own: Option<&Decided>, decided: &Decided) -> &'static str {
-    let is_same = match (own, decided) {
-        (None, _) => return "failed",
-        (Some(Decided::Next), Decided::Next) => true,
-        (Some(Decided::Edit(own, _)), Decided::Edit(other, _)) => own == other,
-        (Some(Decided::Reply(own)), Decided::Reply(other)) => {
-            own.status() == other.status() && own.headers() == other.headers()
-        }
-        _ => false,
-    };
-    if is_same { "same" } else { "different" }
 }
 
 /// Calls under a span if the request is traced.

@@ -114,15 +114,14 @@ impl Edits {
     /// Bytes that they take.
     pub fn bytes(&self) -> usize {
         let of = |edit: &Checked| match edit {
-            Checked::Set(name, value) | Checked::Append(name, value) => {
-                name.as_str().len() + value.len()
-            }
             Checked::Remove(name) => name.as_str().len(),
             Checked::Path(path) => path.as_str().len(),
             Checked::Authority(name) => name.as_str().len(),
-            Checked::Status(_) => 0,
+            // What was added counts for these.
+            Checked::Set(..) | Checked::Append(..) | Checked::Status(_) => 0,
         };
-        self.checked.iter().map(|edit| size_of::<Checked>() + of(edit)).sum()
+        let of = |edit: &Checked| size_of::<Checked>() + of(edit);
+        self.added + self.checked.iter().map(of).sum::<usize>()
     }
 
     /// Changes a request's head and the authority that it is for.

@@ -14,8 +14,9 @@ use http::{Method, Response};
 use http_body::Body as _;
 use weir_runtime::Kind;
 
-use super::ask::{self, Asked, Asker, Decided, Said, compare};
+use super::ask::{self, Asked, Asker, Said};
 use super::body::Exchange;
+use super::decided::{Decided, compare};
 use super::edit::Edits;
 use super::error::ProxyError;
 use super::filtered::Filtered;

@@ -6,6 +6,7 @@
 mod ask;
 pub mod body;
 mod component;
+mod decided;
 pub mod edit;
 mod errand;
 pub mod error;

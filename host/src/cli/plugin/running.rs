@@ -6,7 +6,7 @@ use http::Method;
 use serde_json::Value;
 
 use super::{Admin, PluginCliError, print, progress, read_file};
-use crate::admin::client::Client;
+use crate::admin::{self, client::Client};
 use crate::config::{self, Overrides};
 
 impl Admin {
@@ -49,9 +49,7 @@ pub(super) fn terms(share: Option<f64>, time: Option<&str>, shadow: bool) -> Str
 
 /// A share in percent, with or without the sign.
 pub(super) fn share(text: &str) -> Result<f64, String> {
-    let share = text.trim_end_matches('%').parse().ok();
-    let share = share.filter(|share| (0.0..=100.0).contains(share));
-    share.ok_or_else(|| "it is from 0% to 100%".to_owned())
+    admin::percentage(text).ok_or_else(|| "it is from 0% to 100%".to_owned())
 }
 
 /// A duration, which the other side reads again.

@@ -1,0 +1,65 @@
+//! [`Decided`]: what a filter makes of a message, by its call or by what is remembered of it.
+
+use http::Response;
+
+use super::edit::Edits;
+use crate::listen::body::Body;
+use crate::plugins::generation::Failure;
+use crate::plugins::memo::{Answer, Given, Passing};
+use crate::plugins::seat::Seat;
+
+/// What a filter decided, checked.
+pub(super) enum Decided {
+    Next,
+    Edit(Edits, Vec<u8>),
+    Reply(Response<Body>),
+}
+
+impl Decided {
+    pub(super) fn answer(&self) -> Answer<'_> {
+        match self {
+            Self::Next => Answer::Next,
+            Self::Edit(edits, context) => Answer::Edit(edits, context),
+            Self::Reply(_) => Answer::Other,
+        }
+    }
+}
+
+impl From<Passing> for Decided {
+    fn from(passing: Passing) -> Self {
+        passing.map_or(Self::Next, |(edits, context)| Self::Edit(edits, context))
+    }
+}
+
+/// Takes a pure filter's decision from memory if it is there, else asks for it and tells the memory.
+pub(super) fn recall<T: From<Decided>>(
+    seat: &Seat,
+    remembers: bool,
+    given: Given<'_>,
+    answer: fn(&T) -> Answer<'_>,
+    ask: impl FnOnce() -> Result<T, Failure>,
+) -> Result<T, Failure> {
+    if !remembers {
+        return ask();
+    }
+    if let Some(passing) = seat.recall(given) {
+        return Ok(Decided::from(passing).into());
+    }
+    let said = ask()?;
+    seat.learn(answer(&said));
+    Ok(said)
+}
+
+/// Whether a generation in the shadow decides as the one that serves.
+pub(super) fn compare(own: Option<&Decided>, decided: &Decided) -> &'static str {
+    let is_same = match (own, decided) {
+        (None, _) => return "failed",
+        (Some(Decided::Next), Decided::Next) => true,
+        (Some(Decided::Edit(own, _)), Decided::Edit(other, _)) => own == other,
+        (Some(Decided::Reply(own)), Decided::Reply(other)) => {
+            own.status() == other.status() && own.headers() == other.headers()
+        }
+        _ => false,
+    };
+    if is_same { "same" } else { "different" }
+}
