@@ -5,7 +5,7 @@
 //! Compiled for `cargo fuzz`, and for the test that runs all seeds.
 
 use bytes::Bytes;
-use http::HeaderMap;
+use http::{HeaderMap, Request};
 
 use crate::code::{Code, Violation};
 use crate::control::{Control, Word};
@@ -146,9 +146,13 @@ fn read_request(data: &[u8], size: usize) -> (Vec<Said>, Result<(), Code>) {
                 (Some(Event::Whole(kind, section)), _) => {
                     assert_eq!((kind, phase), (Kind::Headers, Phase::Body));
                     phase = Phase::Rest;
-                    said.push(match decode::<HeaderMap>(&mut decoder, &section)? {
-                        Some(fields) if message::section(&fields).is_ok() => Said::Trailers(fields),
-                        _ => Said::Refused("trailers"),
+                    let mut fields = HeaderMap::new();
+                    let is_proper = decode(&mut decoder, &section, &mut fields)?
+                        && message::section(&fields).is_ok();
+                    said.push(if is_proper {
+                        Said::Trailers(fields)
+                    } else {
+                        Said::Refused("trailers")
                     });
                 }
                 (Some(Event::TooLarge(_)), _) => {
@@ -162,11 +166,15 @@ fn read_request(data: &[u8], size: usize) -> (Vec<Said>, Result<(), Code>) {
 
 fn head(decoder: &mut Decoder, section: &Bytes, phase: &mut Phase) -> Result<Said, Violation> {
     *phase = Phase::Body;
-    let Some(fields) = decode::<RequestSection>(decoder, section)? else {
+    let mut request = Request::new(());
+    let last = LastAuthority::default();
+    let mut fields = RequestSection::new(&mut request, &last);
+    if !decode(decoder, section, &mut fields)? {
         return Ok(Said::Refused("section"));
-    };
-    Ok(match fields.finish(true, &LastAuthority::default()) {
-        Ok(request) => {
+    }
+    Ok(match fields.finish(true) {
+        Ok(noted) => {
+            assert_eq!(message::content_length(request.headers()), Ok(noted.length));
             assert!(message::section(request.headers()).is_ok());
             assert!(request.uri().authority().is_some_and(|one| !one.host().is_empty()));
             if request.method() == http::Method::CONNECT {
@@ -178,19 +186,15 @@ fn head(decoder: &mut Decoder, section: &Bytes, phase: &mut Phase) -> Result<Sai
     })
 }
 
-/// Decodes within [`LIMITS`]; `None` if that is no proper section.
-fn decode<S: Sink + Default>(
-    decoder: &mut Decoder,
-    section: &Bytes,
-) -> Result<Option<S>, Violation> {
-    let mut sink = S::default();
-    match decoder.decode(0, section, LIMITS, &mut sink) {
+/// Decodes within [`LIMITS`] and tells whether that was a proper section.
+fn decode(decoder: &mut Decoder, section: &Bytes, sink: &mut impl Sink) -> Result<bool, Violation> {
+    match decoder.decode(0, section, LIMITS, sink) {
         Ok(decoded) => {
             assert!(decoded.bytes <= LIMITS.bytes && decoded.fields <= LIMITS.fields);
-            Ok(Some(sink))
+            Ok(true)
         }
         Err(DecodeError::Connection(error)) => Err(error.into()),
-        Err(_) => Ok(None),
+        Err(_) => Ok(false),
     }
 }
 

@@ -11,7 +11,8 @@ use http::header::{CONNECTION, CONTENT_LENGTH, HOST, TE, TRANSFER_ENCODING, UPGR
 use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri, Version};
 
-use crate::qpack::{Malformed, Pseudo, Sink};
+use crate::priority::Priority;
+use crate::qpack::{Malformed, Pseudo, Sink, Text};
 
 /// Fields that belong to one connection of HTTP/1.1 (RFC 9110 §7.6.1, RFC 9114 §4.2).
 pub static OF_CONNECTIONS: [HeaderName; 5] = [
@@ -54,11 +55,14 @@ pub fn section(fields: &HeaderMap) -> Result<(), &'static str> {
 pub fn content_length(fields: &HeaderMap) -> Result<Option<u64>, &'static str> {
     let mut values = fields.get_all(CONTENT_LENGTH).iter();
     let Some(value) = values.next() else { return Ok(None) };
+    let length = number(value)?;
+    if values.next().is_none() { Ok(Some(length)) } else { Err(NO_LENGTH) }
+}
+
+fn number(value: &HeaderValue) -> Result<u64, &'static str> {
     let is_number = !value.is_empty() && value.as_bytes().iter().all(u8::is_ascii_digit);
-    match value.to_str().ok().and_then(|digits| digits.parse().ok()) {
-        Some(length) if is_number && values.next().is_none() => Ok(Some(length)),
-        _ => Err("content-length is not one number"),
-    }
+    let digits = value.to_str().ok().filter(|_| is_number);
+    digits.and_then(|digits| digits.parse().ok()).ok_or(NO_LENGTH)
 }
 
 /// The authority in a Host field or `:authority`, held to [`check_authority`].
@@ -127,65 +131,117 @@ impl LastAuthority {
     }
 }
 
-/// Gathers the fields of a request's section as they are decoded.
-#[derive(Debug, Default)]
-pub(crate) struct RequestSection {
-    method: Option<Bytes>,
-    scheme: Option<Bytes>,
-    authority: Option<Bytes>,
+/// Puts a request together from the fields of its section as they are decoded.
+#[derive(Debug)]
+pub(crate) struct RequestSection<'a> {
+    request: &'a mut Request<()>,
+    last: &'a LastAuthority,
+    has_method: bool,
+    scheme: Option<Scheme>,
+    authority: Option<Authority>,
     path: Option<Bytes>,
     protocol: Option<Bytes>,
-    fields: HeaderMap,
+    hosts: u32,
+    noted: Noted,
 }
 
-impl Sink for RequestSection {
-    fn pseudo(&mut self, name: Pseudo, value: Bytes) -> Result<(), Malformed> {
-        if !self.fields.is_empty() {
+/// What a request's fields say to those who read the rest of it.
+#[derive(Debug, Default)]
+pub(crate) struct Noted {
+    /// The length of the content.
+    pub(crate) length: Option<u64>,
+    /// How urgent the response is (RFC 9218 §5).
+    pub(crate) priority: Option<Priority>,
+}
+
+impl Sink for RequestSection<'_> {
+    fn pseudo(&mut self, name: Pseudo, value: Text<'_>) -> Result<(), Malformed> {
+        if !self.request.headers().is_empty() {
             return Err(Malformed::Refused("a pseudo-header field after other fields"));
         }
-        let slot = match name {
-            Pseudo::Method => &mut self.method,
-            Pseudo::Scheme => &mut self.scheme,
-            Pseudo::Authority => &mut self.authority,
-            Pseudo::Path => &mut self.path,
-            Pseudo::Protocol => &mut self.protocol,
+        let is_again = match name {
+            Pseudo::Method => {
+                *self.request.method_mut() = parse_method(&value).map_err(Malformed::Refused)?;
+                std::mem::replace(&mut self.has_method, true)
+            }
+            Pseudo::Scheme => {
+                let scheme = parse_scheme(&value).map_err(Malformed::Refused)?;
+                self.scheme.replace(scheme).is_some()
+            }
+            Pseudo::Authority => {
+                let authority = self.last.read(&value).map_err(Malformed::Refused)?;
+                self.authority.replace(authority).is_some()
+            }
+            Pseudo::Path => self.path.replace(value.into_bytes()).is_some(),
+            Pseudo::Protocol => self.protocol.replace(value.into_bytes()).is_some(),
             Pseudo::Status => return Err(Malformed::Refused(":status in a request")),
         };
-        match slot.replace(value) {
-            None => Ok(()),
-            Some(_) => Err(Malformed::Refused("a pseudo-header field twice")),
+        if is_again {
+            return Err(Malformed::Refused("a pseudo-header field twice"));
         }
+        Ok(())
     }
 
     fn field(&mut self, name: HeaderName, value: HeaderValue) -> Result<(), Malformed> {
-        if OF_CONNECTIONS.contains(&name) {
-            return Err(Malformed::Refused(OF_A_CONNECTION));
+        // Looking them up afterwards takes as long as all the rest.
+        match name.as_str() {
+            "connection" | "keep-alive" | "proxy-connection" | "transfer-encoding" | "upgrade" => {
+                return Err(Malformed::Refused(OF_A_CONNECTION));
+            }
+            "te" if value != "trailers" => return Err(Malformed::Refused(OTHER_TE)),
+            "host" => self.hosts += 1,
+            "content-length" => {
+                let length = number(&value).map_err(Malformed::Refused)?;
+                if self.noted.length.replace(length).is_some() {
+                    return Err(Malformed::Refused(NO_LENGTH));
+                }
+            }
+            "priority" => {
+                let priority = || Priority::parse(value.as_bytes());
+                self.noted.priority.get_or_insert_with(priority);
+            }
+            _ => {}
         }
-        if name == TE && value != "trailers" {
-            return Err(Malformed::Refused(OTHER_TE));
-        }
-        self.fields.field(name, value)
+        self.request.headers_mut().field(name, value)
     }
 }
 
-impl RequestSection {
-    /// The request; `extended` says whether this side has announced extended CONNECT.
+impl<'a> RequestSection<'a> {
+    /// Fields for `request`, which is a new one.
+    pub(crate) fn new(request: &'a mut Request<()>, last: &'a LastAuthority) -> Self {
+        *request.version_mut() = Version::HTTP_3;
+        Self {
+            request,
+            last,
+            has_method: false,
+            scheme: None,
+            authority: None,
+            path: None,
+            protocol: None,
+            hosts: 0,
+            noted: Noted::default(),
+        }
+    }
+
+    /// Completes the request; `extended` says whether this side has announced extended CONNECT.
     ///
     /// # Errors
     /// Why it is malformed (RFC 9114 §4.1.2).
-    pub(crate) fn finish(
-        self,
-        extended: bool,
-        last: &LastAuthority,
-    ) -> Result<Request<()>, &'static str> {
-        let method = self.method.ok_or("no :method")?;
-        let method = Method::from_bytes(&method).map_err(|_| "the method is no token")?;
-        let is_connect = method == Method::CONNECT;
+    pub(crate) fn finish(self, extended: bool) -> Result<Noted, &'static str> {
+        let Self { request, last, .. } = self;
+        if !self.has_method {
+            return Err("no :method");
+        }
+        let is_connect = request.method() == Method::CONNECT;
         if self.protocol.is_some() && !(is_connect && extended) {
             return Err(":protocol without CONNECT, or unannounced");
         }
-        let headers = self.fields;
-        let authority = one_authority(self.authority, &headers, last)?;
+        let host = match self.hosts {
+            0 => None,
+            1 => request.headers().get(HOST),
+            _ => return Err("more than one Host"),
+        };
+        let authority = one_authority(self.authority, host, last)?;
         let uri = match (self.scheme, self.path) {
             // RFC 9114 §4.4
             (None, None) if is_connect && self.protocol.is_none() => Uri::from(authority),
@@ -194,46 +250,40 @@ impl RequestSection {
             }
             (Some(scheme), Some(path)) => {
                 let mut parts = http::uri::Parts::default();
-                parts.scheme = Some(parse_scheme(&scheme)?);
-                parts.path_and_query = Some(self::path(path, &method)?);
+                parts.scheme = Some(scheme);
+                parts.path_and_query = Some(self::path(path, request.method())?);
                 parts.authority = Some(authority);
                 Uri::from_parts(parts).map_err(|_| "the target is malformed")?
             }
             (None, _) => return Err("no :scheme"),
             (_, None) => return Err("no :path"),
         };
-        content_length(&headers)?;
-        let mut request = Request::new(());
-        *request.method_mut() = method;
         *request.uri_mut() = uri;
-        *request.version_mut() = Version::HTTP_3;
-        *request.headers_mut() = headers;
         if let Some(protocol) = self.protocol {
             request.extensions_mut().insert(parse_protocol(protocol)?);
         }
-        Ok(request)
+        Ok(self.noted)
     }
 }
 
 /// `:authority`, Host, or both if they are the same (RFC 9114 §4.3.1).
 fn one_authority(
-    pseudo: Option<Bytes>,
-    fields: &HeaderMap,
+    pseudo: Option<Authority>,
+    host: Option<&HeaderValue>,
     last: &LastAuthority,
 ) -> Result<Authority, &'static str> {
-    let mut hosts = fields.get_all(HOST).iter();
-    let host = hosts.next();
-    if hosts.next().is_some() {
-        return Err("more than one Host");
-    }
     match (pseudo, host) {
-        (Some(authority), Some(host)) if host.as_bytes() != authority => {
+        (Some(authority), Some(host)) if host.as_bytes() != authority.as_str().as_bytes() => {
             Err(":authority and Host differ")
         }
-        (Some(authority), _) => last.read(&authority),
+        (Some(authority), _) => Ok(authority),
         (None, Some(host)) => last.read(host.as_bytes()),
         (None, None) => Err("no authority"),
     }
+}
+
+fn parse_method(method: &[u8]) -> Result<Method, &'static str> {
+    Method::from_bytes(method).map_err(|_| "the method is no token")
 }
 
 fn parse_scheme(scheme: &[u8]) -> Result<Scheme, &'static str> {
@@ -257,6 +307,7 @@ const LONGEST_KEPT: usize = 256;
 
 const OF_A_CONNECTION: &str = "a field of HTTP/1.1 connections";
 const NO_AUTHORITY: &str = "the authority is none";
+const NO_LENGTH: &str = "content-length is not one number";
 const NO_SCHEME: &str = "the scheme is none";
 const OTHER_TE: &str = "TE other than trailers";
 

@@ -10,6 +10,7 @@ use http::{HeaderMap, Method, Request};
 use crate::code::{Code, Error, Violation};
 use crate::frame::{Event, Frames, Kind, Treatment};
 use crate::message::{self, RequestSection};
+use crate::priority::Priority;
 use crate::qpack::{DecodeError, Malformed, Sink};
 use crate::stream::Stream;
 
@@ -26,11 +27,13 @@ pub enum Part {
 pub(crate) struct Receiving {
     pub(crate) quic: quinn::RecvStream,
     frames: Frames,
+    /// Read with the chunk before it.
+    ahead: Bytes,
     pub(crate) phase: Phase,
     /// A section that cannot be decoded yet.
     blocked: Option<Bytes>,
     /// Trailers, until it is certain that nothing follows.
-    trailers: Option<HeaderMap>,
+    trailers: Option<Box<HeaderMap>>,
     /// Bytes that count for what the connection holds.
     pub(crate) held: usize,
     /// What content-length said, and how much has come.
@@ -56,6 +59,7 @@ impl Receiving {
         Self {
             quic,
             frames: Frames::default(),
+            ahead: Bytes::new(),
             phase: Phase::Head,
             blocked: None,
             trailers: None,
@@ -66,27 +70,29 @@ impl Receiving {
         }
     }
 
+    /// Reads the head into `request`, which is a new one, and returns how urgent it is if it says so.
     pub(crate) fn poll_head(
         &mut self,
+        request: &mut Request<()>,
         stream: &Stream,
         cx: &mut Context<'_>,
-    ) -> Poll<Result<Request<()>, Error>> {
+    ) -> Poll<Result<Option<Priority>, Error>> {
         let extended = stream.shared.config.extended_connect;
         let section = match ready!(self.poll_section(stream, cx))? {
             Some(section) => section,
             None => return Poll::Ready(Err(Error::Stream(INCOMPLETE))),
         };
-        let mut fields = RequestSection::default();
+        let mut fields = RequestSection::new(request, &stream.shared.authority);
         let decoded = ready!(self.poll_decode(section, &mut fields, stream, cx));
         // Whatever is wrong with the head, what comes after it is in its place.
         self.phase = Phase::Body;
         decoded?;
-        let request = fields.finish(extended, &stream.shared.authority).map_err(malformed)?;
-        self.declared = message::content_length(request.headers()).map_err(malformed)?;
+        let noted = fields.finish(extended).map_err(malformed)?;
+        self.declared = noted.length;
         if request.method() == Method::CONNECT {
             self.phase = Phase::Tunnel;
         }
-        Poll::Ready(Ok(request))
+        Poll::Ready(Ok(noted.priority))
     }
 
     pub(crate) fn poll_part(
@@ -140,7 +146,7 @@ impl Receiving {
         let mut fields = HeaderMap::new();
         ready!(self.poll_decode(section, &mut fields, stream, cx))?;
         message::section(&fields).map_err(malformed)?;
-        self.trailers = Some(fields);
+        self.trailers = Some(Box::new(fields));
         self.poll_rest(stream, cx)
     }
 
@@ -151,7 +157,7 @@ impl Receiving {
         cx: &mut Context<'_>,
     ) -> Poll<Result<Option<Part>, Error>> {
         match ready!(self.poll_event(stream, cx))? {
-            None => Poll::Ready(Ok(self.trailers.take().map(Part::Trailers))),
+            None => Poll::Ready(Ok(self.trailers.take().map(|fields| Part::Trailers(*fields)))),
             // `treat` lets none through here.
             Some(_) => Poll::Ready(Err(Error::Stream(UNEXPECTED))),
         }
@@ -225,7 +231,7 @@ impl Receiving {
             if event.is_some() {
                 return Poll::Ready(Ok(event));
             }
-            match ready!(poll_chunk(&mut self.quic, cx))? {
+            match ready!(self.poll_more(cx))? {
                 Some(bytes) => self.frames.push(bytes),
                 None => {
                     self.frames.end().map_err(|violation| stream.shared.close(violation))?;
@@ -234,6 +240,26 @@ impl Receiving {
                 }
             }
         }
+    }
+
+    /// Reads a chunk, and with the first one the next or the stream's end: most requests are one chunk, and a look at the
+    /// stream costs more than what it finds.
+    pub(crate) fn poll_more(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<Option<Bytes>, quinn::ReadError>> {
+        if !self.ahead.is_empty() {
+            return Poll::Ready(Ok(Some(std::mem::take(&mut self.ahead))));
+        }
+        if self.phase != Phase::Head {
+            return poll_chunk(&mut self.quic, cx);
+        }
+        let mut chunks = [Bytes::new(), Bytes::new()];
+        // As with `poll_chunk`: the future keeps its state in the stream.
+        let read = ready!(pin!(self.quic.read_chunks(&mut chunks)).poll(cx))?;
+        let [chunk, ahead] = chunks;
+        self.ahead = ahead;
+        Poll::Ready(Ok(read.map(|_| chunk)))
     }
 
     /// Counts what this stream holds for the connection.

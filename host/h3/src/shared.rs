@@ -1,6 +1,7 @@
 //! What the parts of one connection share. All of them run on one thread, in the connection's task.
 
 use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
 use std::rc::{Rc, Weak};
 use std::task::{Context, Poll, Waker};
 
@@ -30,8 +31,9 @@ pub(crate) struct Shared {
     driver: RefCell<Option<Waker>>,
     /// Requests whose sections wait for QPACK's encoder stream.
     blocked: RefCell<FxHashMap<u64, Waker>>,
-    /// Open request streams, for priorities that come later. As few as may be open at once, their ids one after the other.
-    streams: RefCell<FxHashMap<u64, Weak<Stream>>>,
+    /// Open request streams by their ids, which rise, for priorities that come later. The first to come are nearly always the
+    /// first to leave.
+    streams: RefCell<VecDeque<(u64, Weak<Stream>)>>,
     /// Priorities that came before their request.
     early: RefCell<FxHashMap<u64, Priority>>,
     pub(crate) authority: LastAuthority,
@@ -177,7 +179,7 @@ impl Shared {
 
     pub(crate) fn enter(&self, stream: &Rc<Stream>) {
         let id = stream.id();
-        self.streams.borrow_mut().insert(id, Rc::downgrade(stream));
+        self.streams.borrow_mut().push_back((id, Rc::downgrade(stream)));
         if !self.early.borrow().is_empty()
             && let Some(priority) = self.early.borrow_mut().remove(&id)
         {
@@ -186,8 +188,19 @@ impl Shared {
     }
 
     pub(crate) fn leave(&self, id: u64) {
-        self.streams.borrow_mut().remove(&id);
+        let mut streams = self.streams.borrow_mut();
+        if streams.front().is_some_and(|(first, _)| *first == id) {
+            streams.pop_front();
+        } else if let Ok(place) = streams.binary_search_by_key(&id, |(id, _)| *id) {
+            streams.remove(place);
+        }
         self.blocked.borrow_mut().remove(&id);
+    }
+
+    fn stream(&self, id: u64) -> Option<Rc<Stream>> {
+        let streams = self.streams.borrow();
+        let place = streams.binary_search_by_key(&id, |(id, _)| *id).ok()?;
+        streams.get(place)?.1.upgrade()
     }
 
     /// Applies a PRIORITY_UPDATE, or keeps it for a request that is still to come (RFC 9218 §7.1).
@@ -195,7 +208,7 @@ impl Shared {
     /// # Errors
     /// The client may not open such a stream, or announces priorities without end.
     pub(crate) fn prioritize(&self, id: u64, priority: Priority) -> Result<(), Violation> {
-        let stream = self.streams.borrow().get(&id).and_then(Weak::upgrade);
+        let stream = self.stream(id);
         if let Some(stream) = stream {
             stream.reprioritize(priority);
         } else if id >= self.opened.get() {
@@ -211,8 +224,7 @@ impl Shared {
     /// It names no stream that the client may open.
     pub(crate) fn deliver(&self, datagram: Bytes) -> Result<(), Violation> {
         let (id, payload) = datagram::decode(datagram)?;
-        let stream = self.streams.borrow().get(&id).and_then(Weak::upgrade);
-        match stream {
+        match self.stream(id) {
             Some(stream) => stream.deliver(payload),
             None => self.expect(id)?,
         }
@@ -231,6 +243,10 @@ impl Shared {
     /// Encodes into the connection's buffer and takes what was written, with room for one more frame's head.
     pub(crate) fn encode(&self, encode: impl FnOnce(&mut BytesMut)) -> BytesMut {
         let mut scratch = self.scratch.borrow_mut();
+        if scratch.capacity() == 0 {
+            // Later ones have the same size.
+            *scratch = BytesMut::with_capacity(BLOCK);
+        }
         scratch.reserve(HEAD);
         encode(&mut scratch);
         let length = scratch.len();
@@ -246,6 +262,9 @@ const ENCODER_TABLE: usize = 4096;
 
 /// Room that most heads fit in.
 const HEAD: usize = 512;
+
+/// Bytes allocated at once for heads, one behind the other.
+const BLOCK: usize = 2048;
 
 /// Bytes of a frame's type, of those that are sent, and of its length, at most.
 const FRAME_HEAD: usize = 9;

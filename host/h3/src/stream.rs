@@ -13,7 +13,7 @@ use crate::code::{Code, Error};
 use crate::datagram::{self, Inbox};
 use crate::priority::Priority;
 use crate::qpack::Encoder;
-use crate::receive::{Part, Phase, Receiving, poll_chunk};
+use crate::receive::{Part, Phase, Receiving};
 use crate::shared::Shared;
 use crate::varint;
 
@@ -21,7 +21,8 @@ use crate::varint;
 pub struct Stream {
     pub(crate) id: u64,
     pub(crate) shared: Rc<Shared>,
-    send: RefCell<quinn::SendStream>,
+    /// Until the response is finished: quinn ends a stream that is dropped.
+    send: RefCell<Option<quinn::SendStream>>,
     recv: RefCell<Receiving>,
     /// Encoded, not sent yet.
     queued: RefCell<BytesMut>,
@@ -55,7 +56,7 @@ impl Stream {
         Rc::new(Self {
             id: send.id().into(),
             shared: Rc::clone(shared),
-            send: RefCell::new(send),
+            send: RefCell::new(Some(send)),
             recv: RefCell::new(Receiving::new(recv)),
             queued: RefCell::default(),
             datagrams: RefCell::default(),
@@ -86,14 +87,19 @@ impl Stream {
     ///
     /// # Errors
     /// [`Error::TooLarge`] if its section is beyond the limits, [`Error::Stream`] if it is malformed.
-    pub async fn head(&self) -> Result<Request<()>, Error> {
-        let request = poll_fn(|cx| self.recv.borrow_mut().poll_head(self, cx)).await?;
-        if let Some(priority) = request.headers().get(PRIORITY)
+    pub fn head(&self) -> impl Future<Output = Result<Request<()>, Error>> {
+        poll_fn(|cx| self.poll_head(cx))
+    }
+
+    fn poll_head(&self, cx: &mut Context<'_>) -> Poll<Result<Request<()>, Error>> {
+        let mut request = Request::new(());
+        let priority = ready!(self.recv.borrow_mut().poll_head(&mut request, self, cx))?;
+        if let Some(priority) = priority
             && !self.is_reprioritized.get()
         {
-            self.prioritize(Priority::parse(priority.as_bytes()));
+            self.prioritize(priority);
         }
-        Ok(request)
+        Poll::Ready(Ok(request))
     }
 
     /// Reads on after the head; `None` at the end of the request. Reading is what gives the client room to send more.
@@ -144,7 +150,7 @@ impl Stream {
     ///
     /// # Errors
     /// The client has stopped the stream, or is gone.
-    pub async fn send_data(&self, payload: Bytes) -> Result<(), Error> {
+    pub fn send_data(&self, payload: Bytes) -> impl Future<Output = Result<(), Error>> {
         let mut head = self.queued.take();
         if head.is_empty() {
             head = self.shared.encode(|out| put_frame_head(out, DATA, payload.len()));
@@ -153,7 +159,7 @@ impl Stream {
             put_frame_head(&mut head, DATA, payload.len());
         }
         let mut chunks = [head.freeze(), payload];
-        poll_fn(|cx| self.poll_write(&mut chunks, cx)).await
+        poll_fn(move |cx| self.poll_write(&mut chunks, cx))
     }
 
     /// Sends what is queued. Cancel safe.
@@ -191,27 +197,32 @@ impl Stream {
 
     /// Ends the response. What is left of the request can still be read; [`Stream::finish`] is due when it is not wanted.
     pub fn end(&self) {
-        // Fails only when the client has stopped the stream, which nobody needs to know any more, or when it has ended.
-        let _ = self.send.borrow_mut().finish();
+        if let Some(send) = &mut *self.send.borrow_mut() {
+            // Fails only when the client has stopped the stream, which nobody needs to know any more, or when it has ended.
+            let _ = send.finish();
+        }
     }
 
-    /// Ends the response; the rest of the request is not wanted (RFC 9114 §4.1).
+    /// Ends the response; the rest of the request is not wanted (RFC 9114 §4.1). Nothing can be sent any more.
     pub fn finish(&self) {
-        self.end();
+        self.send.take();
         self.settle(Code::H3_NO_ERROR);
     }
 
     /// Ends both directions with an error.
     pub fn abort(&self, code: Code) {
-        let _ = self.send.borrow_mut().reset(code.varint());
+        if let Some(send) = &mut *self.send.borrow_mut() {
+            let _ = send.reset(code.varint());
+        }
         self.settle(code);
     }
 
     /// Completes when the client wants no (more) response, with its code; when it has all of a finished one, with
-    /// `None`; or when the connection is lost.
+    /// `None`; or when the connection is lost. To be asked for before [`Stream::finish`]; after it, completes at once.
     pub fn stopped(&self) -> impl Future<Output = Result<Option<Code>, Error>> + 'static {
-        let stopped = self.send.borrow().stopped();
+        let stopped = self.send.borrow().as_ref().map(quinn::SendStream::stopped);
         async move {
+            let Some(stopped) = stopped else { return Ok(None) };
             match stopped.await {
                 Ok(code) => Ok(code.map(Code::from)),
                 Err(quinn::StoppedError::ConnectionLost(error)) => Err(Error::Lost(error)),
@@ -236,9 +247,11 @@ impl Stream {
     }
 
     fn prioritize(&self, priority: Priority) {
-        if self.priority.replace(priority) != priority {
+        if self.priority.replace(priority) != priority
+            && let Some(send) = &*self.send.borrow()
+        {
             // Fails only when the stream is closed.
-            let _ = self.send.borrow().set_priority(priority.for_quinn());
+            let _ = send.set_priority(priority.for_quinn());
         }
     }
 
@@ -254,7 +267,7 @@ impl Stream {
             return;
         }
         let mut cx = Context::from_waker(Waker::noop());
-        let next = poll_chunk(&mut recv.quic, &mut cx);
+        let next = recv.poll_more(&mut cx);
         let is_over = matches!(next, Poll::Ready(Ok(None)));
         if !is_over || recv.phase != Phase::Rest || recv.is_blocked() {
             // A section that nobody decodes may refer to the table (RFC 9204 §2.2.2.2).
@@ -282,6 +295,9 @@ impl Stream {
     /// Writes without copying, as one.
     fn poll_write(&self, chunks: &mut [Bytes], cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
         let mut send = self.send.borrow_mut();
+        let Some(send) = &mut *send else {
+            return Poll::Ready(Err(Error::Reset(Code::H3_NO_ERROR)));
+        };
         while chunks.iter().any(|chunk| !chunk.is_empty()) {
             // As with `poll_chunk`: the future keeps its state in `chunks`.
             ready!(pin!(send.write_chunks(chunks)).poll(cx))?;
@@ -332,6 +348,3 @@ fn put_frame_head(out: &mut BytesMut, kind: u64, length: usize) {
 /// Types of the frames that are sent.
 const DATA: u64 = 0x00;
 const HEADERS: u64 = 0x01;
-
-/// The field of RFC 9218 §5.
-const PRIORITY: &str = "priority";

@@ -13,7 +13,9 @@ fn decode<'a>(
     fields: impl Iterator<Item = &'a (&'a str, &'a str)>,
     extended: bool,
 ) -> Result<Request<()>, &'static str> {
-    let mut section = RequestSection::default();
+    let mut request = Request::new(());
+    let last = LastAuthority::default();
+    let mut section = RequestSection::new(&mut request, &last);
     for (name, value) in fields {
         let pseudo = match *name {
             ":method" => Pseudo::Method,
@@ -27,9 +29,10 @@ fn decode<'a>(
                 continue;
             }
         };
-        section.pseudo(pseudo, Bytes::copy_from_slice(value.as_bytes())).map_err(reason)?;
+        section.pseudo(pseudo, Bytes::copy_from_slice(value.as_bytes()).into()).map_err(reason)?;
     }
-    section.finish(extended, &LastAuthority::default())
+    section.finish(extended)?;
+    Ok(request)
 }
 
 fn reason(malformed: Malformed) -> &'static str {

@@ -2,6 +2,7 @@
 
 mod dynamic;
 mod line;
+mod recent;
 mod table;
 #[cfg(test)]
 mod tests;
@@ -14,15 +15,18 @@ use super::error::Error;
 use super::field::Pseudo;
 use super::integer;
 use dynamic::Dynamic;
+use recent::Recent;
 
 /// The encoder of a connection.
 ///
 /// It never makes the peer wait: it refers only to insertions that the peer has acknowledged, so that the
-/// peer's `SETTINGS_QPACK_BLOCKED_STREAMS` does not matter. As long as the peer offers no table it holds nothing.
+/// peer's `SETTINGS_QPACK_BLOCKED_STREAMS` does not matter. As long as the peer offers no table it holds the last section's
+/// lines at most, without those that prove who someone is: some 8 KiB if all are long.
 #[derive(Debug)]
 pub struct Encoder {
     max_capacity: usize,
     dynamic: Option<Box<Dynamic>>,
+    recent: Recent,
     /// The decoder stream's last instruction, as far as it has come: less than eleven bytes.
     partial: Vec<u8>,
 }
@@ -39,13 +43,14 @@ impl Encoder {
     ///
     /// The table takes up to four times as much memory, if all its entries are small; 3 KiB come on top.
     pub fn new(max_capacity: usize) -> Self {
-        Self { max_capacity, dynamic: None, partial: Vec::new() }
+        Self { max_capacity, dynamic: None, recent: Recent::default(), partial: Vec::new() }
     }
 
     /// Takes the peer's `SETTINGS_QPACK_MAX_TABLE_CAPACITY`. To be called once, or never if the peer sends none.
     pub fn peer_settings(&mut self, max_table_capacity: u64) {
         if self.dynamic.is_none() {
             self.dynamic = Dynamic::new(max_table_capacity, self.max_capacity).map(Box::new);
+            self.recent = Recent::default();
         }
     }
 
@@ -122,7 +127,11 @@ impl Encoder {
     fn fields(&mut self, stream: u64, headers: &HeaderMap, start: usize, out: &mut BytesMut) {
         match &mut self.dynamic {
             Some(dynamic) => dynamic.fields(stream, headers, start, out),
-            None => headers.iter().for_each(|(name, value)| line::field(name, value, out)),
+            None => {
+                for (place, (name, value)) in headers.iter().enumerate() {
+                    self.recent.field(place, name, value, out);
+                }
+            }
         }
     }
 

@@ -1,5 +1,7 @@
 //! Field lines, parsed: what both tables hold and a [`Sink`] takes.
 
+use std::ops::Deref;
+
 use bytes::Bytes;
 use http::header::{HeaderMap, HeaderName, HeaderValue};
 
@@ -39,7 +41,7 @@ pub trait Sink {
     ///
     /// # Errors
     /// The message is malformed: the field is out of place, comes twice, or has no such value.
-    fn pseudo(&mut self, name: Pseudo, value: Bytes) -> Result<(), Malformed>;
+    fn pseudo(&mut self, name: Pseudo, value: Text<'_>) -> Result<(), Malformed>;
 
     /// Takes any other field. The value is marked sensitive if the peer wants it never to be indexed
     /// (RFC 9204 §7.1.3); an [`Encoder`](super::Encoder) heeds the mark.
@@ -49,9 +51,20 @@ pub trait Sink {
     fn field(&mut self, name: HeaderName, value: HeaderValue) -> Result<(), Malformed>;
 }
 
+/// Bytes that are read, and taken by those who keep them only: each share of memory is counted.
+#[derive(Debug)]
+pub struct Text<'a>(Memory<'a>);
+
+#[derive(Debug)]
+enum Memory<'a> {
+    /// Some of the bytes that these are.
+    Of(&'a Bytes, &'a [u8]),
+    Own(Bytes),
+}
+
 /// Takes a trailer section, which has no pseudo-header fields (RFC 9114 §4.3).
 impl Sink for HeaderMap {
-    fn pseudo(&mut self, _: Pseudo, _: Bytes) -> Result<(), Malformed> {
+    fn pseudo(&mut self, _: Pseudo, _: Text<'_>) -> Result<(), Malformed> {
         Err(Malformed::Refused("pseudo-header field in a trailer section"))
     }
 
@@ -66,6 +79,38 @@ impl Sink for HeaderMap {
 pub(super) enum Line {
     Pseudo(Pseudo, Bytes),
     Field(HeaderName, HeaderValue),
+}
+
+impl<'a> Text<'a> {
+    /// `part`, which is a part of `whole`.
+    pub(super) fn of(whole: &'a Bytes, part: &'a [u8]) -> Self {
+        Self(Memory::Of(whole, part))
+    }
+
+    /// The bytes, to be kept.
+    pub fn into_bytes(self) -> Bytes {
+        match self.0 {
+            Memory::Of(whole, part) => whole.slice_ref(part),
+            Memory::Own(bytes) => bytes,
+        }
+    }
+}
+
+impl Deref for Text<'_> {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        match &self.0 {
+            Memory::Of(_, part) => part,
+            Memory::Own(bytes) => bytes,
+        }
+    }
+}
+
+impl From<Bytes> for Text<'_> {
+    fn from(bytes: Bytes) -> Self {
+        Self(Memory::Own(bytes))
+    }
 }
 
 impl Pseudo {
@@ -118,14 +163,28 @@ impl Name {
     /// Adds a value as a peer sent it.
     pub(super) fn with(self, value: Bytes) -> Result<Line, Malformed> {
         match self {
-            // Without a way out early, several bytes are looked at together.
-            Self::Pseudo(name) if value.iter().fold(true, |all, byte| all & is_value(*byte)) => {
-                Ok(Line::Pseudo(name, value))
-            }
+            Self::Pseudo(name) if is_text(&value) => Ok(Line::Pseudo(name, value)),
             Self::Pseudo(_) => Err(Malformed::Value),
-            Self::Field(name) => HeaderValue::from_maybe_shared(value)
-                .map(|value| Line::Field(name, value))
-                .map_err(|_| Malformed::Value),
+            Self::Field(name) => field_value(value).map(|value| Line::Field(name, value)),
+        }
+    }
+
+    /// Hands over a line with a value as a peer sent it.
+    #[inline]
+    pub(super) fn deliver(
+        self,
+        value: Text<'_>,
+        is_sensitive: bool,
+        sink: &mut impl Sink,
+    ) -> Result<(), Malformed> {
+        match self {
+            Self::Pseudo(name) if is_text(&value) => sink.pseudo(name, value),
+            Self::Pseudo(_) => Err(Malformed::Value),
+            Self::Field(name) => {
+                let mut value = field_value(value.into_bytes())?;
+                value.set_sensitive(is_sensitive);
+                sink.field(name, value)
+            }
         }
     }
 }
@@ -155,20 +214,23 @@ impl Line {
             }
     }
 
-    /// Marks the value as one never to be indexed.
-    pub(super) fn set_sensitive(&mut self) {
-        if let Self::Field(_, value) = self {
-            value.set_sensitive(true);
-        }
-    }
-
     /// Hands the line over.
-    pub(super) fn deliver(self, sink: &mut impl Sink) -> Result<(), Malformed> {
+    #[inline]
+    pub(super) fn deliver(&self, sink: &mut impl Sink) -> Result<(), Malformed> {
         match self {
-            Self::Pseudo(name, value) => sink.pseudo(name, value),
-            Self::Field(name, value) => sink.field(name, value),
+            Self::Pseudo(name, value) => sink.pseudo(*name, Text::of(value, value)),
+            Self::Field(name, value) => sink.field(name.clone(), value.clone()),
         }
     }
+}
+
+fn field_value(value: Bytes) -> Result<HeaderValue, Malformed> {
+    HeaderValue::from_maybe_shared(value).map_err(|_| Malformed::Value)
+}
+
+/// Whether a field may have this value. Without a way out early, several bytes are looked at together.
+fn is_text(value: &[u8]) -> bool {
+    value.iter().fold(true, |all, byte| all & is_value(*byte))
 }
 
 /// Whether a field's value may hold `byte` (RFC 9110 §5.5): what `HeaderValue` holds to, too.

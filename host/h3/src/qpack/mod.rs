@@ -19,4 +19,4 @@ mod tests;
 pub use decoder::{Decoded, Decoder, Limits};
 pub use encoder::Encoder;
 pub use error::{DecodeError, Error, ErrorKind, Malformed};
-pub use field::{Name, Pseudo, Sink};
+pub use field::{Name, Pseudo, Sink, Text};

@@ -184,10 +184,13 @@ fn a_reset_before_the_head_is_told() {
 fn an_answer_may_come_before_the_request_has() {
     run(async {
         let pair = connect(Config::default()).await;
-        let mut stream = pair.client.open(post("/ignore", &[])).await;
-        assert_eq!(stream.answer().await.unwrap().text(), "/ignore");
-        assert_eq!(stream.stopped().await, Some(Code::H3_NO_ERROR));
-        pair.client.assert_serves().await;
+        let some = [post("/ignore", &[]), frame(DATA, [0; 5000])].concat();
+        for request in [post("/ignore", &[]), some] {
+            let mut stream = pair.client.open(request).await;
+            assert_eq!(stream.answer().await.unwrap().text(), "/ignore");
+            assert_eq!(stream.stopped().await, Some(Code::H3_NO_ERROR));
+            pair.client.assert_serves().await;
+        }
     });
 }
 

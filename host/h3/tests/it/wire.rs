@@ -1,8 +1,8 @@
 //! What goes over the streams, written by hand and read again.
 
-use bytes::{Bytes, BytesMut};
+use bytes::BytesMut;
 use http::{HeaderMap, HeaderName, HeaderValue};
-use weir_h3::qpack::{Decoder, Limits, Malformed, Pseudo, Sink};
+use weir_h3::qpack::{Decoder, Limits, Malformed, Pseudo, Sink, Text};
 
 pub const DATA: u64 = 0x00;
 pub const HEADERS: u64 = 0x01;
@@ -107,7 +107,7 @@ pub struct Fields {
 }
 
 impl Sink for Fields {
-    fn pseudo(&mut self, name: Pseudo, value: Bytes) -> Result<(), Malformed> {
+    fn pseudo(&mut self, name: Pseudo, value: Text<'_>) -> Result<(), Malformed> {
         assert_eq!(name, Pseudo::Status);
         assert!(self.map.is_empty());
         let status = std::str::from_utf8(&value).unwrap().parse().unwrap();

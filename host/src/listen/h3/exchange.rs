@@ -47,8 +47,10 @@ pub(super) async fn exchange<H: Handler>(
     };
     match end {
         Ok(()) => {
-            stream.end();
-            linger(&stream).await;
+            if !stream.is_read() {
+                stream.end();
+                linger(&stream).await;
+            }
             stream.finish();
             // Until all of it is acknowledged the request is not done: a drain must not close the connection before.
             let _ = stopped.await;
@@ -160,9 +162,6 @@ fn poll_frame(
 /// Reads on for a while what is left of a request that is answered already. A client may ignore STOP_SENDING until its body is
 /// written, and some browsers then never look at the response.
 async fn linger(stream: &Stream) {
-    if stream.is_read() {
-        return;
-    }
     let _ = timeout(PATIENCE, async {
         let mut left = TOLERANCE;
         while let Ok(Some(Part::Data(data))) = poll_fn(|cx| stream.poll_part(cx)).await

@@ -5,7 +5,7 @@ use bytes::{Bytes, BytesMut};
 use super::table::{Entry, Table};
 use super::{Decoded, Limits};
 use crate::qpack::error::{DecodeError, Error, Malformed};
-use crate::qpack::field::{Name, OVERHEAD, Sink};
+use crate::qpack::field::{Name, OVERHEAD, Sink, Text};
 use crate::qpack::string::Literal;
 use crate::qpack::{huffman, integer, static_table, string};
 
@@ -86,7 +86,7 @@ impl<'a, S: Sink> Section<'a, S> {
         if is_static {
             let line = static_table::line(index).ok_or(UNKNOWN_STATIC)?;
             self.budget.spend(line.size())?;
-            line.clone().deliver(self.sink)?;
+            line.deliver(self.sink)?;
         } else {
             self.entry(self.below_base(index))?;
         }
@@ -149,7 +149,7 @@ impl<'a, S: Sink> Section<'a, S> {
     fn entry(&mut self, index: Option<u64>) -> Result<(), DecodeError> {
         let entry = self.referenced(index)?;
         self.budget.spend(entry.size())?;
-        entry.line()?.clone().deliver(self.sink)?;
+        entry.line()?.deliver(self.sink)?;
         Ok(())
     }
 
@@ -176,18 +176,14 @@ impl<'a, S: Sink> Section<'a, S> {
         let value = if literal.is_huffman {
             let scratch = self.scratch(&literal, rest, most);
             let length = huffman::decode(literal.bytes, scratch).map_err(string_fault)?;
-            self.scratch.split_to(length).freeze()
+            self.scratch.split_to(length).freeze().into()
         } else if literal.bytes.len() > most {
             return Err(DecodeError::TooLarge);
         } else {
-            self.section.slice_ref(literal.bytes)
+            Text::of(self.section, literal.bytes)
         };
         self.budget.spend(name_length + value.len() + OVERHEAD)?;
-        let mut line = name?.with(value)?;
-        if is_sensitive {
-            line.set_sensitive();
-        }
-        line.deliver(self.sink)?;
+        name?.deliver(value, is_sensitive, self.sink)?;
         Ok(rest)
     }
 

@@ -5,7 +5,7 @@ use http::header::{HeaderMap, HeaderName, HeaderValue};
 
 use super::{Decoded, Decoder, Limits};
 use crate::qpack::tests::support::{Collected, WIDE, decode, field, literal, raw};
-use crate::qpack::{DecodeError, ErrorKind, Malformed, Pseudo, Sink, integer};
+use crate::qpack::{DecodeError, ErrorKind, Malformed, Pseudo, Sink, Text, integer};
 
 /// A decoder with a table of 4 KiB, in which are `a: <value>` for each of `values`.
 fn filled(values: &[&[u8]]) -> Decoder {
@@ -393,7 +393,7 @@ fn limits_count_names_values_and_overhead() {
 struct Count(usize);
 
 impl Sink for Count {
-    fn pseudo(&mut self, name: Pseudo, value: Bytes) -> Result<(), Malformed> {
+    fn pseudo(&mut self, name: Pseudo, value: Text<'_>) -> Result<(), Malformed> {
         self.0 += name.as_str().len() + value.len() + 32;
         Ok(())
     }
@@ -463,8 +463,8 @@ fn plain_values_share_the_memory_of_their_section() {
 struct Values(Vec<*const u8>);
 
 impl Sink for Values {
-    fn pseudo(&mut self, _: Pseudo, value: Bytes) -> Result<(), Malformed> {
-        self.0.push(value.as_ptr());
+    fn pseudo(&mut self, _: Pseudo, value: Text<'_>) -> Result<(), Malformed> {
+        self.0.push(value.into_bytes().as_ptr());
         Ok(())
     }
 

@@ -55,14 +55,18 @@ pub(super) fn pseudo(name: Pseudo, value: &[u8], out: &mut BytesMut) {
     }
 }
 
-/// Appends any other field.
+/// Appends any other field, and tells whether it is one that nobody may keep.
 #[inline]
-pub(super) fn field(name: &HeaderName, value: &HeaderValue, out: &mut BytesMut) {
+pub(super) fn field(name: &HeaderName, value: &HeaderValue, out: &mut BytesMut) -> bool {
     match Plan::of(name, value) {
         Plan::Static(index) => indexed(index, out),
-        Plan::Never(found) => never_indexed(name, value, found, out),
         Plan::Any(found) => literal(name.as_str(), value.as_bytes(), found, 0, out),
+        Plan::Never(found) => {
+            never_indexed(name, value, found, out);
+            return true;
+        }
     }
+    false
 }
 
 /// Appends a reference to the static table.

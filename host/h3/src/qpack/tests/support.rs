@@ -3,7 +3,7 @@
 use bytes::{Bytes, BytesMut};
 use http::header::{HeaderMap, HeaderName, HeaderValue};
 
-use crate::qpack::{DecodeError, Decoder, Limits, Malformed, Pseudo, Sink, string};
+use crate::qpack::{DecodeError, Decoder, Limits, Malformed, Pseudo, Sink, Text, string};
 
 /// A field as it came: name, value, and whether it is never to be indexed.
 pub(crate) type Field = (String, Vec<u8>, bool);
@@ -16,7 +16,7 @@ pub(crate) struct Collected(pub(crate) Vec<Field>);
 pub(crate) const WIDE: Limits = Limits { bytes: 1 << 20, fields: 1 << 12 };
 
 impl Sink for Collected {
-    fn pseudo(&mut self, name: Pseudo, value: Bytes) -> Result<(), Malformed> {
+    fn pseudo(&mut self, name: Pseudo, value: Text<'_>) -> Result<(), Malformed> {
         self.0.push((name.as_str().to_owned(), value.to_vec(), false));
         Ok(())
     }
