@@ -164,23 +164,25 @@ impl Frames {
         Ok(None)
     }
 
+    /// Begins a frame whose type and length have been taken.
+    #[inline]
     fn begin(&mut self, kind: Kind, length: u64, treatment: Treatment) -> Option<Event> {
-        let (state, event) = match treatment {
+        match treatment {
             Treatment::Collect(limit) if length > limit as u64 => {
-                (State::Skip(length), Some(Event::TooLarge(kind)))
+                self.state = State::Skip(length);
+                return Some(Event::TooLarge(kind));
             }
             // Nearly always all of it is there, and then nothing is copied.
             Treatment::Collect(_) if length <= self.held.len() as u64 => {
                 let whole = self.held.split_to(clamp(length, self.held.len()));
-                (State::default(), Some(Event::Whole(kind, whole)))
+                return Some(Event::Whole(kind, whole));
             }
-            Treatment::Collect(_) => (State::Collect(kind, length, BytesMut::new()), None),
-            Treatment::Stream if length > 0 => (State::Stream(length), None),
-            Treatment::Skip if length > 0 => (State::Skip(length), None),
-            Treatment::Stream | Treatment::Skip => (State::default(), None),
-        };
-        self.state = state;
-        event
+            Treatment::Collect(_) => self.state = State::Collect(kind, length, BytesMut::new()),
+            Treatment::Stream if length > 0 => self.state = State::Stream(length),
+            Treatment::Skip if length > 0 => self.state = State::Skip(length),
+            Treatment::Stream | Treatment::Skip => {}
+        }
+        None
     }
 }
 
@@ -192,7 +194,7 @@ struct Head {
 }
 
 impl Head {
-    /// Takes bytes until type and length are whole.
+    /// Takes bytes until type and length are whole, and is then as new.
     fn read(&mut self, from: &mut Bytes) -> Option<(u64, u64)> {
         if self.filled == 0
             && let Some((kind, length, size)) = split(from)
@@ -205,6 +207,7 @@ impl Head {
             *self.bytes.get_mut(self.filled)? = from.get_u8();
             self.filled += 1;
             if let Some((kind, length, _)) = split(self.bytes.get(..self.filled)?) {
+                self.filled = 0;
                 return Some((kind, length));
             }
         }

@@ -1,7 +1,7 @@
 //! Polls something only when it was woken itself, however often the task around it runs.
 
-use std::cell::RefCell;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::cell::{Cell, RefCell};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Wake, Waker};
 
@@ -9,16 +9,20 @@ use std::task::{Context, Poll, Wake, Waker};
 /// costs a lock.
 #[derive(Debug)]
 pub(crate) struct Gate {
-    flag: Arc<Flag>,
+    bell: Arc<Bell>,
     /// What the thing that is polled wakes.
     inner: Waker,
-    /// The same as the flag's: nearly always that of the next poll, too.
+    /// The same as the bell's: nearly always that of the next poll, too.
     outer: RefCell<Waker>,
+    /// How often the bell had rung at the last poll.
+    heard: Cell<u64>,
+    /// Whether the last poll gave something, and there may be more.
+    is_open: Cell<bool>,
 }
 
 #[derive(Debug)]
-struct Flag {
-    is_woken: AtomicBool,
+struct Bell {
+    rung: AtomicU64,
     outer: Mutex<Waker>,
 }
 
@@ -26,9 +30,14 @@ impl Gate {
     /// A gate that lets the first poll through.
     pub(crate) fn new() -> Self {
         let outer = Waker::noop();
-        let flag = Flag { is_woken: AtomicBool::new(true), outer: Mutex::new(outer.clone()) };
-        let flag = Arc::new(flag);
-        Self { inner: Waker::from(Arc::clone(&flag)), flag, outer: RefCell::new(outer.clone()) }
+        let bell = Arc::new(Bell { rung: AtomicU64::new(0), outer: Mutex::new(outer.clone()) });
+        Self {
+            inner: Waker::from(Arc::clone(&bell)),
+            bell,
+            outer: RefCell::new(outer.clone()),
+            heard: Cell::new(0),
+            is_open: Cell::new(true),
+        }
     }
 
     /// Polls if there is a reason to.
@@ -38,16 +47,13 @@ impl Gate {
         poll: impl FnOnce(&mut Context<'_>) -> Poll<T>,
     ) -> Poll<T> {
         self.register(cx.waker());
-        // A wake that this does not see yet wakes who polls, for a poll that does.
-        if !self.flag.is_woken.load(Ordering::Acquire) {
+        // A ring that this does not hear wakes who polls, for a poll that does.
+        let rung = self.bell.rung.load(Ordering::Acquire);
+        if self.heard.replace(rung) == rung && !self.is_open.get() {
             return Poll::Pending;
         }
-        self.flag.is_woken.swap(false, Ordering::AcqRel);
         let polled = poll(&mut Context::from_waker(&self.inner));
-        if polled.is_ready() {
-            // There may be more.
-            self.flag.is_woken.store(true, Ordering::Release);
-        }
+        self.is_open.set(polled.is_ready());
         polled
     }
 
@@ -55,24 +61,24 @@ impl Gate {
         let mut outer = self.outer.borrow_mut();
         if !outer.will_wake(waker) {
             outer.clone_from(waker);
-            self.flag.outer().clone_from(waker);
+            self.bell.outer().clone_from(waker);
         }
     }
 }
 
-impl Flag {
+impl Bell {
     fn outer(&self) -> MutexGuard<'_, Waker> {
         self.outer.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Wake for Flag {
+impl Wake for Bell {
     fn wake(self: Arc<Self>) {
         self.wake_by_ref();
     }
 
     fn wake_by_ref(self: &Arc<Self>) {
-        self.is_woken.store(true, Ordering::Release);
+        self.rung.fetch_add(1, Ordering::Release);
         // Not under the lock, as it may poll.
         let outer = self.outer().clone();
         outer.wake();

@@ -222,14 +222,18 @@ impl Receiving {
         if self.phase == Phase::Ended {
             return Poll::Ready(Ok(None));
         }
+        if stream.is_settled() {
+            // quinn says of a stream that was stopped that it has ended, whatever is missing.
+            return Poll::Ready(Err(Error::Reset(Code::H3_NO_ERROR)));
+        }
         let largest = stream.shared.config.headers_frame();
         loop {
             let (phase, idle) = (self.phase, &mut self.idle);
             let event = self.frames.next(|kind, length| treat(phase, kind, length, largest, idle));
             let event = event.map_err(|violation| stream.shared.close(violation))?;
             self.hold(stream, self.frames.collected())?;
-            if event.is_some() {
-                return Poll::Ready(Ok(event));
+            if let Some(event) = event {
+                return Poll::Ready(Ok(Some(event)));
             }
             match ready!(self.poll_more(cx))? {
                 Some(bytes) => self.frames.push(bytes),

@@ -21,8 +21,8 @@ use crate::varint;
 pub struct Stream {
     pub(crate) id: u64,
     pub(crate) shared: Rc<Shared>,
-    /// Until the response is finished: quinn ends a stream that is dropped.
-    send: RefCell<Option<quinn::SendStream>>,
+    /// Kept until the response is acknowledged: quinn answers a client that stops it with a reset when this is dropped.
+    send: RefCell<quinn::SendStream>,
     recv: RefCell<Receiving>,
     /// Encoded, not sent yet.
     queued: RefCell<BytesMut>,
@@ -56,7 +56,7 @@ impl Stream {
         Rc::new(Self {
             id: send.id().into(),
             shared: Rc::clone(shared),
-            send: RefCell::new(Some(send)),
+            send: RefCell::new(send),
             recv: RefCell::new(Receiving::new(recv)),
             queued: RefCell::default(),
             datagrams: RefCell::default(),
@@ -106,7 +106,8 @@ impl Stream {
     /// Cancel safe.
     ///
     /// # Errors
-    /// [`Error::Stream`] if the body is not as long as content-length says, or the trailers are malformed.
+    /// [`Error::Reset`] if the client has reset the stream, or nothing more is wanted since [`Stream::finish`] or
+    /// [`Stream::abort`]; [`Error::Stream`] if the body is not as long as content-length says, or the trailers are malformed.
     pub fn poll_part(&self, cx: &mut Context<'_>) -> Poll<Result<Option<Part>, Error>> {
         let part = self.recv.borrow_mut().poll_part(self, cx);
         match &part {
@@ -147,6 +148,7 @@ impl Stream {
     }
 
     /// Sends a piece of the body without copying it, and before it what is queued. Waits while the client takes nothing.
+    /// Not cancel safe: what is not sent when the future is dropped is lost.
     ///
     /// # Errors
     /// The client has stopped the stream, or is gone.
@@ -197,32 +199,27 @@ impl Stream {
 
     /// Ends the response. What is left of the request can still be read; [`Stream::finish`] is due when it is not wanted.
     pub fn end(&self) {
-        if let Some(send) = &mut *self.send.borrow_mut() {
-            // Fails only when the client has stopped the stream, which nobody needs to know any more, or when it has ended.
-            let _ = send.finish();
-        }
+        // Fails only when the client has stopped the stream, which nobody needs to know any more, or when it has ended.
+        let _ = self.send.borrow_mut().finish();
     }
 
-    /// Ends the response; the rest of the request is not wanted (RFC 9114 §4.1). Nothing can be sent any more.
+    /// Ends the response; the rest of the request is not wanted (RFC 9114 §4.1).
     pub fn finish(&self) {
-        self.send.take();
+        self.end();
         self.settle(Code::H3_NO_ERROR);
     }
 
     /// Ends both directions with an error.
     pub fn abort(&self, code: Code) {
-        if let Some(send) = &mut *self.send.borrow_mut() {
-            let _ = send.reset(code.varint());
-        }
+        let _ = self.send.borrow_mut().reset(code.varint());
         self.settle(code);
     }
 
     /// Completes when the client wants no (more) response, with its code; when it has all of a finished one, with
-    /// `None`; or when the connection is lost. To be asked for before [`Stream::finish`]; after it, completes at once.
+    /// `None`; or when the connection is lost.
     pub fn stopped(&self) -> impl Future<Output = Result<Option<Code>, Error>> + 'static {
-        let stopped = self.send.borrow().as_ref().map(quinn::SendStream::stopped);
+        let stopped = self.send.borrow().stopped();
         async move {
-            let Some(stopped) = stopped else { return Ok(None) };
             match stopped.await {
                 Ok(code) => Ok(code.map(Code::from)),
                 Err(quinn::StoppedError::ConnectionLost(error)) => Err(Error::Lost(error)),
@@ -242,16 +239,19 @@ impl Stream {
         self.prioritize(priority);
     }
 
+    /// Whether the rest of the request is not wanted.
+    pub(crate) fn is_settled(&self) -> bool {
+        self.is_settled.get()
+    }
+
     pub(crate) fn deliver(&self, payload: Bytes) {
         self.datagrams.borrow_mut().get_or_insert_default().push(payload);
     }
 
     fn prioritize(&self, priority: Priority) {
-        if self.priority.replace(priority) != priority
-            && let Some(send) = &*self.send.borrow()
-        {
+        if self.priority.replace(priority) != priority {
             // Fails only when the stream is closed.
-            let _ = send.set_priority(priority.for_quinn());
+            let _ = self.send.borrow().set_priority(priority.for_quinn());
         }
     }
 
@@ -280,13 +280,12 @@ impl Stream {
     }
 
     fn put_section(&self, encode: impl FnOnce(&mut Encoder, &mut BytesMut)) {
-        let queued = self.queued.take();
+        let mut queued = self.queued.borrow_mut();
         let mut encoder = self.shared.encoder.borrow_mut();
-        let section = self.shared.encode(|out| {
+        *queued = self.shared.encode(|out| {
             out.put_slice(&queued);
             put_headers(out, |out| encode(&mut encoder, out));
         });
-        self.queued.replace(section);
         if encoder.has_instructions() {
             self.shared.wake_driver();
         }
@@ -295,9 +294,6 @@ impl Stream {
     /// Writes without copying, as one.
     fn poll_write(&self, chunks: &mut [Bytes], cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
         let mut send = self.send.borrow_mut();
-        let Some(send) = &mut *send else {
-            return Poll::Ready(Err(Error::Reset(Code::H3_NO_ERROR)));
-        };
         while chunks.iter().any(|chunk| !chunk.is_empty()) {
             // As with `poll_chunk`: the future keeps its state in `chunks`.
             ready!(pin!(send.write_chunks(chunks)).poll(cx))?;

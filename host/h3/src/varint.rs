@@ -6,8 +6,16 @@ use bytes::BufMut;
 pub(crate) const MAX: u64 = (1 << 62) - 1;
 
 /// The first integer of `bytes`, and what follows it; `None` if it is not whole.
+#[inline]
 pub(crate) fn decode(bytes: &[u8]) -> Option<(u64, &[u8])> {
-    let first = *bytes.first()?;
+    match bytes.split_first()? {
+        // Types of frames, and lengths of small ones.
+        (first @ 0..0x40, rest) => Some((u64::from(*first), rest)),
+        (first, _) => decode_long(*first, bytes),
+    }
+}
+
+fn decode_long(first: u8, bytes: &[u8]) -> Option<(u64, &[u8])> {
     let (integer, rest) = bytes.split_at_checked(1 << (first >> 6))?;
     let value = integer.iter().fold(0, |value, byte| value << 8 | u64::from(*byte));
     let bits = integer.len() * 8 - 2;

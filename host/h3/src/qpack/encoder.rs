@@ -20,8 +20,8 @@ use recent::Recent;
 /// The encoder of a connection.
 ///
 /// It never makes the peer wait: it refers only to insertions that the peer has acknowledged, so that the
-/// peer's `SETTINGS_QPACK_BLOCKED_STREAMS` does not matter. As long as the peer offers no table it holds the last section's
-/// lines at most, without those that prove who someone is: some 8 KiB if all are long.
+/// peer's `SETTINGS_QPACK_BLOCKED_STREAMS` does not matter. As long as the peer offers no table it holds the last line at
+/// each of a section's first places, without those that prove who someone is: 16 KiB if all are long.
 #[derive(Debug)]
 pub struct Encoder {
     max_capacity: usize,

@@ -37,7 +37,7 @@ pub enum Name {
 ///
 /// A refusal makes the message malformed and ends the delivery, nothing else.
 pub trait Sink {
-    /// Takes a pseudo-header field. The value holds only characters that a field's value may hold.
+    /// Takes a pseudo-header field. What its value may be is the sink's to check: it is narrower than for other fields.
     ///
     /// # Errors
     /// The message is malformed: the field is out of place, comes twice, or has no such value.
@@ -163,8 +163,7 @@ impl Name {
     /// Adds a value as a peer sent it.
     pub(super) fn with(self, value: Bytes) -> Result<Line, Malformed> {
         match self {
-            Self::Pseudo(name) if is_text(&value) => Ok(Line::Pseudo(name, value)),
-            Self::Pseudo(_) => Err(Malformed::Value),
+            Self::Pseudo(name) => Ok(Line::Pseudo(name, value)),
             Self::Field(name) => field_value(value).map(|value| Line::Field(name, value)),
         }
     }
@@ -178,8 +177,7 @@ impl Name {
         sink: &mut impl Sink,
     ) -> Result<(), Malformed> {
         match self {
-            Self::Pseudo(name) if is_text(&value) => sink.pseudo(name, value),
-            Self::Pseudo(_) => Err(Malformed::Value),
+            Self::Pseudo(name) => sink.pseudo(name, value),
             Self::Field(name) => {
                 let mut value = field_value(value.into_bytes())?;
                 value.set_sensitive(is_sensitive);
@@ -226,16 +224,6 @@ impl Line {
 
 fn field_value(value: Bytes) -> Result<HeaderValue, Malformed> {
     HeaderValue::from_maybe_shared(value).map_err(|_| Malformed::Value)
-}
-
-/// Whether a field may have this value. Without a way out early, several bytes are looked at together.
-fn is_text(value: &[u8]) -> bool {
-    value.iter().fold(true, |all, byte| all & is_value(*byte))
-}
-
-/// Whether a field's value may hold `byte` (RFC 9110 §5.5): what `HeaderValue` holds to, too.
-fn is_value(byte: u8) -> bool {
-    byte == b'\t' || byte >= b' ' && byte != 0x7f
 }
 
 /// What each field counts besides its name and value (RFC 9114 §4.2.2, RFC 9204 §3.2.1).

@@ -185,10 +185,13 @@ fn an_answer_may_come_before_the_request_has() {
     run(async {
         let pair = connect(Config::default()).await;
         let some = [post("/ignore", &[]), frame(DATA, [0; 5000])].concat();
-        for request in [post("/ignore", &[]), some] {
+        let cut = [post("/ignore", &[]), head(DATA, 1 << 20), vec![0; 5000]].concat();
+        for request in [post("/ignore", &[]), some, cut] {
             let mut stream = pair.client.open(request).await;
             assert_eq!(stream.answer().await.unwrap().text(), "/ignore");
             assert_eq!(stream.stopped().await, Some(Code::H3_NO_ERROR));
+            let late = pair.log.until(|log| log.errors.borrow_mut().pop()).await;
+            assert!(matches!(late, Error::Reset(Code::H3_NO_ERROR)), "no end: {late:?}");
             pair.client.assert_serves().await;
         }
     });

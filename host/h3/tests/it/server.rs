@@ -242,7 +242,12 @@ async fn exchange(stream: Rc<Stream>, log: Rc<Log>) {
         return log.news.notify_waiters();
     }
     match end {
-        Ok(()) => stream.finish(),
+        Ok(()) => {
+            stream.finish();
+            if let Err(error) = poll_fn(|cx| stream.poll_part(cx)).await {
+                log.fail(&error);
+            }
+        }
         Err(code) => stream.abort(code),
     }
     log.news.notify_waiters();

@@ -87,6 +87,24 @@ fn a_response_that_breaks_off_is_no_clean_end() {
     });
 }
 
+/// RFC 9000 §3.5: the response ends with a reset as long as it is not sent, though nothing more comes from the handler.
+#[test]
+fn a_response_that_is_stopped_while_it_is_sent_is_reset() {
+    run(async {
+        let server = Server::start(&listener(), 1);
+        let endpoint = quic_client();
+        let mut h3 = H3::connect(&endpoint, server.address).await;
+        let (mut send, mut recv) = h3.connection.open_bi().await.unwrap();
+        send.write_all(&head("GET", "/big/1000000")).await.unwrap();
+        send.finish().unwrap();
+        recv.read_chunk(1, true).await.unwrap().unwrap();
+        recv.stop(0x10cu32.into()).unwrap();
+        let connection = h3.connection.clone();
+        until(|| connection.stats().frame_rx.reset_stream == 1).await;
+        assert_eq!(h3.get("/next").await.1, "/next");
+    });
+}
+
 #[test]
 fn an_unread_request_is_stopped_without_error_after_the_response() {
     run(async {

@@ -312,7 +312,7 @@ fn unknown_pseudo_names_are_malformed() {
 #[test]
 fn values_must_hold_no_control_characters() {
     for value in [&b"a\r\nb: c"[..], b"a\nb", b"\0", b"\x7f", b"a\rb"] {
-        for name in [&[0x51][..], b"\x21x", b"\x27\x02user-name"] {
+        for name in [&b"\x21x"[..], b"\x27\x02user-name"] {
             for string in [raw(value), literal(value)] {
                 assert_eq!(malformed(&[name, &string].concat()), Malformed::Value, "{value:?}");
             }

@@ -37,7 +37,8 @@ impl Recent {
         }
         let start = out.len();
         let is_secret = line::field(name, value, out);
-        if place < PLACES && value.len() <= LONGEST && !is_secret {
+        let length = name.as_str().len() + value.len();
+        if place < PLACES && length <= LONGEST && !is_secret {
             self.keep(place, name, value, out.get(start..).unwrap_or_default());
         }
     }
@@ -74,7 +75,7 @@ impl Kept {
 /// Fields of a section that are kept, from the first on.
 const PLACES: usize = 24;
 
-/// Bytes of a value that is kept, at most.
+/// Bytes of the name and the value of a field that is kept, at most.
 const LONGEST: usize = 128;
 
 #[cfg(test)]
@@ -122,9 +123,12 @@ mod tests {
     #[test]
     fn what_is_kept_is_bounded() {
         let mut recent = Recent::default();
-        let (long, short) = (vec![b'a'; LONGEST + 1], vec![b'a'; LONGEST]);
-        let [long, short] = [long, short].map(|value| HeaderValue::from_bytes(&value).unwrap());
+        let value = |length| HeaderValue::from_bytes(&vec![b'a'; length]).unwrap();
+        let (long, short) = (value(LONGEST - 2), value(LONGEST - 3));
         encode(&mut recent, &[("x-a", &long); 5]);
+        assert_eq!(recent.0.len(), 0);
+        let name = HeaderName::from_bytes(&[b'n'; 60_000]).unwrap();
+        recent.field(0, &name, &value(1), &mut BytesMut::new());
         assert_eq!(recent.0.len(), 0);
         encode(&mut recent, &[("x-a", &short); 1000]);
         assert_eq!(recent.0.len(), PLACES);
