@@ -4,10 +4,11 @@ mod plugin;
 
 use std::io::Write as _;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use clap::{Args, Parser, Subcommand};
+use clap::error::{ContextKind, ContextValue, ErrorKind};
+use clap::{ArgGroup, Args, Parser, Subcommand};
 
 use crate::config::{self, Config, ConfigErrors, Overrides};
 use crate::demo;
@@ -57,16 +58,20 @@ struct DemoArgs {
 }
 
 #[derive(Debug, Args)]
+#[command(group(ArgGroup::new("what").args(["config", "upstream"]).required(true)))]
 struct Source {
     /// The configuration file (YAML).
-    #[arg(short, long, value_name = "FILE", required_unless_present = "upstream")]
+    #[arg(short, long, value_name = "FILE")]
     config: Option<PathBuf>,
     /// Add a plugin or replace one: builtin:NAME, file:PATH, oci:REGISTRY/NAME:TAG, or a path. Repeatable.
     #[arg(long, value_name = "NAME=SOURCE", value_parser = parse_plugin)]
     plugin: Vec<(String, String)>,
-    /// Proxy this server (http://HOST:PORT) on https://127.0.0.1:8443 with no file. Repeatable.
-    #[arg(long, value_name = "URL", conflicts_with = "config")]
+    /// Proxy this server (http://HOST:PORT) with no file. Repeatable.
+    #[arg(long, value_name = "URL")]
     upstream: Vec<String>,
+    /// Where to serve it. [default: 127.0.0.1:8443]
+    #[arg(long, value_name = "ADDRESS", conflicts_with = "config")]
+    listen: Option<SocketAddr>,
 }
 
 /// Why a command failed.
@@ -88,13 +93,26 @@ enum CliError {
 
 /// Runs the command that the process was started with.
 pub fn main() -> ExitCode {
-    match execute(Cli::parse().command) {
+    let cli = Cli::try_parse().unwrap_or_else(|error| hinted(error).exit());
+    match execute(cli.command) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             report(&error);
             ExitCode::from(error.exit_code())
         }
     }
+}
+
+/// A file without its option is what is most often meant.
+fn hinted(mut error: clap::Error) -> clap::Error {
+    if let Some(ContextValue::String(argument)) = error.get(ContextKind::InvalidArg)
+        && error.kind() == ErrorKind::UnknownArgument
+        && Path::new(argument).is_file()
+    {
+        let tip = format!("a configuration is given as `--config {argument}`").into();
+        error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![tip]));
+    }
+    error
 }
 
 fn execute(command: Command) -> Result<(), CliError> {
@@ -125,10 +143,12 @@ fn serve(config: Config, demo: Option<demo::Demo>) -> Result<(), CliError> {
     }
     let shown = demo.as_ref().map(|_| config.clone());
     let server = Server::bind(config, telemetry)?;
-    if let (Some(config), Some(address)) = (shown, server.addresses().next()) {
-        std::io::stderr().write_all(demo::welcome(address, &config).as_bytes())?;
-    }
-    Ok(server.run(|tasks| demo.map_or(Ok(()), |demo| demo.serve(tasks)))?)
+    let welcome = shown.zip(server.addresses().next());
+    let welcome = welcome.map(|(config, address)| demo::welcome(address, &config));
+    Ok(server.run(|tasks| {
+        demo.map_or(Ok(()), |demo| demo.serve(tasks))?;
+        std::io::stderr().write_all(welcome.unwrap_or_default().as_bytes())
+    })?)
 }
 
 fn check(source: &Source) -> Result<(), CliError> {
@@ -155,8 +175,11 @@ fn counted(count: usize, what: &str) -> String {
 
 impl Source {
     fn load(&self) -> Result<Config, ConfigErrors> {
-        let overrides =
-            Overrides { plugins: self.plugin.clone(), upstreams: self.upstream.clone() };
+        let overrides = Overrides {
+            plugins: self.plugin.clone(),
+            upstreams: self.upstream.clone(),
+            listen: self.listen,
+        };
         match &self.config {
             Some(path) => config::load(path, &overrides),
             None => config::from_upstreams(&overrides),

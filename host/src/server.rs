@@ -90,24 +90,23 @@ impl Server {
         self.sockets.iter().flatten().map(Sockets::address).take(self.edges.len())
     }
 
-    /// Serves until SIGTERM or SIGINT, then drains: no new connections, GOAWAY to the open ones, and up to
-    /// `shutdown.grace` for requests in flight.
+    /// Serves, calls `started` once everything listens, and goes on until SIGTERM or SIGINT; then drains: no new
+    /// connections, GOAWAY to the open ones, and up to `shutdown.grace` for requests in flight.
     ///
     /// # Errors
     /// [`ServerError`] when a thread or a signal handler cannot be had, a worker dies, or a second signal cuts the drain.
-    pub fn run(self, extra: impl FnOnce(&Tasks) -> io::Result<()>) -> Result<(), ServerError> {
+    pub fn run(self, started: impl FnOnce(&Tasks) -> io::Result<()>) -> Result<(), ServerError> {
         let runtime = local_runtime().map_err(failed("start the control thread"))?;
-        runtime.block_on(self.control(extra))
+        runtime.block_on(self.control(started))
     }
 
     async fn control(
         self,
-        extra: impl FnOnce(&Tasks) -> io::Result<()>,
+        started: impl FnOnce(&Tasks) -> io::Result<()>,
     ) -> Result<(), ServerError> {
         let (drain, close) = (CancellationToken::new(), CancellationToken::new());
         let tasks = Tasks::new(drain.clone(), close.clone());
         let mut signals = Signals::new().map_err(failed("listen for signals"))?;
-        extra(&tasks).map_err(failed("start the demonstration's origins"))?;
         if let Some(metrics) = &self.config.telemetry.metrics {
             let registry = Arc::clone(&self.telemetry.metrics);
             let address = telemetry::serve_metrics(metrics, registry, &tasks)
@@ -125,6 +124,7 @@ impl Server {
         plugins::supervise(&self.state.plugins, &tasks);
         let grace = self.config.grace;
         let workers = Workers::start(self, &drain, &close)?;
+        started(&tasks).map_err(failed("start the demonstration's origins"))?;
         tracing::info!(workers = workers.threads.len(), "ready");
 
         let died = tokio::select! {

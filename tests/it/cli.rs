@@ -25,10 +25,20 @@ fn wrong_usage_is_a_2() {
         &["run", "--nonsense"],
         &["check"],
         &["run", "-c", "x", "--plugin", "no-equals-sign"],
+        &["run", "-c", "x", "--upstream", "http://127.0.0.1:1"],
+        &["run", "-c", "x", "--listen", "127.0.0.1:1"],
     ] {
         let (code, _, errors) = weir::run(arguments);
         assert_eq!(code, 2, "{arguments:?}: {errors}");
     }
+    let (_, _, errors) = weir::run(&["run"]);
+    assert!(errors.contains("--config <FILE>|--upstream <URL>"), "{errors}");
+    let directory = TempDir::new().unwrap();
+    let file = directory.path().join("weir.yaml");
+    std::fs::write(&file, "").unwrap();
+    let (code, _, errors) = weir::run(&["check", file.to_str().unwrap()]);
+    assert_eq!(code, 2, "{errors}");
+    assert!(errors.contains(&format!("--config {}", file.display())), "{errors}");
 }
 
 #[test]

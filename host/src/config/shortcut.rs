@@ -1,5 +1,6 @@
 //! What the command line adds to a configuration, or says in place of one.
 
+use std::net::SocketAddr;
 use std::path::Path;
 
 use serde_json::{Value, json};
@@ -18,6 +19,8 @@ pub struct Overrides {
     pub plugins: Vec<(String, String)>,
     /// `--upstream URL`: with no file only.
     pub upstreams: Vec<String>,
+    /// `--listen ADDRESS`: with `--upstream` only; 127.0.0.1:8443 without.
+    pub listen: Option<SocketAddr>,
 }
 
 impl Overrides {
@@ -63,8 +66,7 @@ impl Overrides {
     }
 }
 
-/// The configuration that proxies to `overrides.upstreams`: a self-signed listener on 127.0.0.1:8443 with every protocol,
-/// one upstream of all these endpoints, one route. The last of `overrides.plugins` is the balancer, round robin without any.
+/// The configuration that proxies to `overrides.upstreams`: a self-signed listener with every protocol, one upstream of all these endpoints, one route. The last of `overrides.plugins` is the balancer, round robin without any.
 ///
 /// # Errors
 /// If a URL is not `http://HOST[:PORT]`, its host is unknown, or a plugin is unusable.
@@ -80,16 +82,18 @@ pub fn from_upstreams(overrides: &Overrides) -> Result<Config, ConfigErrors> {
         }
         document.set_argument(item("upstreams[0].endpoints", at), argument);
     }
+    let listener = overrides.listen.map_or(LISTENER.to_owned(), |address| address.to_string());
+    document.set_argument("listeners[0].address".to_owned(), "--listen".to_owned());
     if !problems.is_empty() {
         return Err(ConfigErrors::new(problems));
     }
     let balancer = overrides.plugins.last().map_or(defaults::BALANCER, |(name, _)| name);
     let mut file = json!({
-        "listeners": [{ "address": LISTENER, "tls": { "self_signed": {} } }],
+        "listeners": [{ "address": listener, "tls": { "self_signed": {} } }],
         "upstreams": [{ "name": "default", "balancer": balancer, "endpoints": endpoints }],
         "routes": [{ "name": "default", "upstream": "default" }],
     });
-    let plugins = Overrides { plugins: overrides.plugins.clone(), upstreams: Vec::new() };
+    let plugins = Overrides { plugins: overrides.plugins.clone(), ..Overrides::default() };
     plugins.apply(&mut document, &mut file).map_err(ConfigErrors::new)?;
     from_value(document, file, Path::new(""))
 }

@@ -252,6 +252,10 @@ fn upstreams_of_the_command_line_need_no_file() {
     assert_eq!(config.plugins[config.upstreams[0].balancer].name, "round-robin");
     assert!(config.warnings.is_empty());
 
+    arguments.listen = Some("[::1]:9443".parse().unwrap());
+    let config = from_upstreams(&arguments).unwrap();
+    assert_eq!(config.listeners[0].address.to_string(), "[::1]:9443");
+
     arguments.plugins = vec![("mine".to_owned(), "builtin:weighted".to_owned())];
     let config = from_upstreams(&arguments).unwrap();
     assert_eq!(config.plugins[config.upstreams[0].balancer].name, "mine");
@@ -424,7 +428,7 @@ fn lines(errors: &ConfigErrors) -> Vec<String> {
 
 fn overrides(plugins: &[(&str, &str)]) -> Overrides {
     let plugins = plugins.iter().map(|(name, from)| ((*name).to_owned(), (*from).to_owned()));
-    Overrides { plugins: plugins.collect(), upstreams: Vec::new() }
+    Overrides { plugins: plugins.collect(), ..Overrides::default() }
 }
 
 fn updates() -> bool {
