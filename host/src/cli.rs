@@ -103,9 +103,11 @@ pub fn main() -> ExitCode {
     }
 }
 
-/// A file without its option is what is most often meant.
+/// A configuration without its option is what is most often meant.
 fn hinted(mut error: clap::Error) -> clap::Error {
-    if let Some(ContextValue::String(argument)) = error.get(ContextKind::InvalidArg)
+    let takes_one = std::env::args().nth(1).is_some_and(|name| name == "run" || name == "check");
+    if takes_one
+        && let Some(ContextValue::String(argument)) = error.get(ContextKind::InvalidArg)
         && error.kind() == ErrorKind::UnknownArgument
         && Path::new(argument).is_file()
     {
@@ -147,7 +149,9 @@ fn serve(config: Config, demo: Option<demo::Demo>) -> Result<(), CliError> {
     let welcome = welcome.map(|(config, address)| demo::welcome(address, &config));
     Ok(server.run(|tasks| {
         demo.map_or(Ok(()), |demo| demo.serve(tasks))?;
-        std::io::stderr().write_all(welcome.unwrap_or_default().as_bytes())
+        // A demonstration that nobody reads about serves all the same.
+        let _ = std::io::stderr().write_all(welcome.unwrap_or_default().as_bytes());
+        Ok(())
     })?)
 }
 

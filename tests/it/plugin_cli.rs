@@ -250,6 +250,12 @@ fn what_is_wrong_is_told_with_what_would_help() {
     assert!(!ok && text.contains("headers"), "{text}");
     let (ok, text) = weir(folder.path(), &["inspect", "gone.wasm"]);
     assert!(!ok && text.contains("gone.wasm"), "{text}");
+    for command in ["inspect", "bench"] {
+        let (ok, text) = weir(folder.path(), &[command, "."]);
+        assert!(!ok && text.contains("weir plugin build ."), "{text}");
+    }
+    let (ok, text) = weir(folder.path(), &["bench", "builtin:rate-limit"]);
+    assert!(!ok && text.contains("plugin builtin:rate-limit refused"), "{text}");
     let (ok, text) = weir(folder.path(), &["list"]);
     assert!(!ok && text.contains("WEIR_ADMIN_TOKEN"), "{text}");
     let (ok, text) = weir(folder.path(), &["list", "--token", "x", "--admin", "127.0.0.1:1"]);

@@ -100,6 +100,10 @@ impl Receiving {
         stream: &Stream,
         cx: &mut Context<'_>,
     ) -> Poll<Result<Option<Part>, Error>> {
+        if stream.is_settled() && self.phase != Phase::Ended {
+            // quinn says of a stream that was stopped that it has ended, whatever is missing.
+            return Poll::Ready(Err(Error::Reset(Code::H3_NO_ERROR)));
+        }
         if let Some(section) = self.blocked.take() {
             return self.poll_trailers(section, stream, cx);
         }
@@ -221,10 +225,6 @@ impl Receiving {
     ) -> Poll<Result<Option<Event>, Error>> {
         if self.phase == Phase::Ended {
             return Poll::Ready(Ok(None));
-        }
-        if stream.is_settled() {
-            // quinn says of a stream that was stopped that it has ended, whatever is missing.
-            return Poll::Ready(Err(Error::Reset(Code::H3_NO_ERROR)));
         }
         let largest = stream.shared.config.headers_frame();
         loop {

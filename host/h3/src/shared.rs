@@ -118,7 +118,10 @@ impl Shared {
         if self.is_complete.get() {
             return Poll::Ready(());
         }
-        self.completion.borrow_mut().push(cx.waker().clone());
+        let mut waiting = self.completion.borrow_mut();
+        if !waiting.iter().any(|waker| waker.will_wake(cx.waker())) {
+            waiting.push(cx.waker().clone());
+        }
         Poll::Pending
     }
 

@@ -267,6 +267,9 @@ fn check_bytes(plugin: &Arc<str>, wasm: &[u8]) -> Result<(), PluginError> {
         let what = format!("it is larger than {MAX_COMPONENT} bytes");
         return Err(PluginError::invalid(plugin, what));
     }
+    if !wasm.starts_with(MAGIC) {
+        return Err(PluginError::invalid(plugin, "this is not a WebAssembly component"));
+    }
     if wasm.starts_with(CORE_MODULE) {
         let what = "this is a core module, not a component; `weir plugin build` makes one of it";
         return Err(PluginError::invalid(plugin, what));
@@ -326,6 +329,9 @@ fn cut(mut text: String, most: usize) -> String {
     text.truncate(text.floor_char_boundary(most));
     text
 }
+
+/// How everything in WebAssembly begins.
+const MAGIC: &[u8] = b"\0asm";
 
 /// How a core module begins; a component has another version in the second half.
 const CORE_MODULE: &[u8] = b"\0asm\x01\0\0\0";

@@ -150,6 +150,12 @@ fn read(component: &str) -> Result<Vec<u8>, PluginCliError> {
 }
 
 fn read_file(path: &Path) -> Result<Vec<u8>, PluginCliError> {
+    if path.is_dir() {
+        let path = path.display();
+        return Err(PluginCliError::Failed(format!(
+            "{path} is a folder; `weir plugin build {path}` makes a component of a project, which is then what to name"
+        )));
+    }
     fs::read(path)
         .map_err(|source| PluginCliError::Io { what: format!("read {}", path.display()), source })
 }

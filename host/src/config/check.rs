@@ -214,7 +214,11 @@ impl<'a> Check<'a> {
         }
         let mut names: Vec<&str> = plugins.iter().map(|plugin| plugin.name.as_str()).collect();
         names.extend(builtin.iter().filter(|builtin| !plugins.iter().any(|p| p.name == **builtin)));
-        self.problem(path, format!("unknown {what} \"{name}\"{}", did_you_mean(name, &names)));
+        let mut hint = did_you_mean(name, &names);
+        if hint.is_empty() {
+            hint = format!("; no {what} of this name is built in, and no plugin has it");
+        }
+        self.problem(path, format!("unknown {what} \"{name}\"{hint}"));
         0
     }
 

@@ -54,12 +54,14 @@ struct Log {
     /// Workers that requests ran on.
     threads: Mutex<std::collections::HashSet<thread::ThreadId>>,
     release: CancellationToken,
+    /// Bytes of a body that was read after the response, once it has ended well.
+    read_late: AtomicUsize,
 }
 
 /// Answers by path: `/hang` never, `/slow` when released, `/echo` with the request's body, `/big/N` with N bytes, `/cut`
 /// with a body that fails, `/endless` with one that does not end, `/mirror` with the
-/// request's body as it comes, `/ignore` at once without reading; any other with its
-/// own path.
+/// request's body as it comes, `/ignore` at once without reading, `/late` at once
+/// and reads when released; any other with its own path.
 struct Answering(Arc<Log>);
 
 impl Handler for Answering {
@@ -83,6 +85,16 @@ impl Handler for Answering {
             "/endless" => Body::stream(Endless(Arc::clone(log))),
             "/cut" => Body::stream(Cut(Some(Bytes::from_static(b"half")))),
             "/ignore" => Body::full("ignored"),
+            "/late" => {
+                let (log, body) = (Arc::clone(log), request.into_body());
+                #[allow(clippy::disallowed_methods, reason = "ends with the test's runtime")]
+                tokio::task::spawn_local(async move {
+                    log.release.cancelled().await;
+                    let read = body.collect().await.unwrap().to_bytes().len();
+                    log.read_late.store(read, Ordering::Relaxed);
+                });
+                Body::full("early")
+            }
             "/protocol" => Body::full(peer.protocol.label()),
             path => match path.strip_prefix("/big/") {
                 Some(size) => Body::full(vec![b'x'; size.parse().unwrap()]),

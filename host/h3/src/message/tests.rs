@@ -108,6 +108,29 @@ fn the_last_authority_stands_for_none_but_itself() {
     assert_eq!(last.0.borrow().as_ref().unwrap(), "a.tes", "too long to be kept");
 }
 
+/// RFC 9114 §4.2, §4.3: decoding leaves it to this.
+#[test]
+fn no_pseudo_header_field_holds_a_control_character() {
+    let bare = [
+        (":method", "CONNECT"),
+        (":scheme", "https"),
+        (":authority", "a.test"),
+        (":path", "/"),
+        (":protocol", "p"),
+    ];
+    decode(bare.iter(), true).unwrap();
+    for (at, (name, value)) in bare.iter().enumerate() {
+        for bad in ["\r", "\n", "\0", "\x7f", " ", "\t"] {
+            for bad in [format!("{value}{bad}"), format!("{bad}{value}"), format!("{value}{bad}x")]
+            {
+                let mut fields = bare;
+                fields[at].1 = &bad;
+                assert!(decode(fields.iter(), true).is_err(), "{name}: {bad:?}");
+            }
+        }
+    }
+}
+
 /// RFC 3986 §3.1.
 #[test]
 fn the_scheme_is_one() {

@@ -74,7 +74,7 @@ impl Sink for HeaderMap {
     }
 }
 
-/// A field line whose name and value are proper.
+/// A field line that may be; the value of a pseudo-header field is the sink's to check.
 #[derive(Debug, Clone)]
 pub(super) enum Line {
     Pseudo(Pseudo, Bytes),

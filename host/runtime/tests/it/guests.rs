@@ -248,8 +248,9 @@ fn what_is_no_balancer_is_invalid() {
         assert_eq!(error.kind(), "invalid");
         error.to_string()
     };
-    load(b"");
-    load(b"garbage");
+    for garbage in [&b""[..], b"\0as", b"garbage"] {
+        assert_eq!(load(garbage), "plugin p: this is not a WebAssembly component");
+    }
     assert!(load(b"\0asm\x01\0\0\0").contains("core module"));
     // A component, with nothing in it.
     assert!(load(b"\0asm\x0d\0\x01\0").contains("of none of weir:plugin's worlds"));

@@ -95,7 +95,8 @@ pub(super) fn bench(bench: &Bench) -> Result<(), PluginCliError> {
     let environment = Environment::default().with_every_space();
     progress(&format!("compiling {}", bench.component));
     let start = Instant::now();
-    let plugin = Plugin::load(&engine, "plugin", &wasm, limits(bench.memory), &environment)?;
+    let (name, limits) = (&bench.component, limits(bench.memory));
+    let plugin = Plugin::load(&engine, name, &wasm, limits, &environment)?;
     let compile = start.elapsed();
     let time = Duration::from_secs(bench.seconds.clamp(1, 60));
     let input = Some(bench.input.as_bytes());

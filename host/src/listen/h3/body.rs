@@ -1,5 +1,6 @@
 //! The body of a request as it arrives on its stream.
 
+use std::convert::Infallible;
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::rc::Rc;
@@ -8,6 +9,7 @@ use std::task::{Context, Poll, ready};
 use bytes::Bytes;
 use http::HeaderMap;
 use http_body::{Frame, SizeHint};
+use tokio::sync::oneshot;
 use weir_h3::{Error, Part, Stream};
 
 use crate::listen::body::{Body, BodyError};
@@ -20,22 +22,32 @@ struct Incoming {
     is_over: bool,
     /// Fields that the trailers may have.
     trailers: usize,
+    /// Dropped with this.
+    reader: Option<oneshot::Sender<Infallible>>,
 }
+
+/// Ends, with an error, when nobody has the body any more.
+pub(super) type Reading = oneshot::Receiver<Infallible>;
 
 /// Makes the body of a request whose head has been read.
 ///
 /// Looks whether the end is here already, as it is for nearly all requests without a body: only then can the body be
 /// passed on as empty, and only then is no STOP_SENDING owed when the request ends.
-pub(super) async fn incoming(stream: &Rc<Stream>, trailers: usize) -> Result<Body, BodyError> {
+pub(super) async fn incoming(
+    stream: &Rc<Stream>,
+    trailers: usize,
+) -> Result<(Body, Option<Reading>), BodyError> {
     let stream = Rc::clone(stream);
-    let mut body = Incoming { stream, first: None, is_over: false, trailers };
+    let mut body = Incoming { stream, first: None, is_over: false, trailers, reader: None };
     match poll_fn(|cx| Poll::Ready(body.poll_next(cx))).await {
         Poll::Pending => {}
-        Poll::Ready(None) => return Ok(Body::empty()),
+        Poll::Ready(None) => return Ok((Body::empty(), None)),
         Poll::Ready(Some(Err(error))) => return Err(error),
         Poll::Ready(Some(Ok(frame))) => body.first = Some(frame),
     }
-    Ok(Body::stream(body))
+    let (reader, reading) = oneshot::channel();
+    body.reader = Some(reader);
+    Ok((Body::stream(body), Some(reading)))
 }
 
 impl Incoming {

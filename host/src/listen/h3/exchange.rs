@@ -46,14 +46,20 @@ pub(super) async fn exchange<H: Handler>(
         end = serve(&stream, &connection) => end,
     };
     match end {
-        Ok(()) => {
+        Ok(reading) => {
             if !stream.is_read() {
                 stream.end();
+                // A component may read on after its response.
+                if let Some(reading) = reading {
+                    let _ = reading.await;
+                }
                 linger(&stream).await;
             }
             stream.finish();
             // Until all of it is acknowledged the request is not done: a drain must not close the connection before.
-            let _ = stopped.await;
+            if let Ok(Some(code)) = stopped.await {
+                stream.abort(code);
+            }
             Outcome::Complete
         }
         Err(code) => {
@@ -63,17 +69,21 @@ pub(super) async fn exchange<H: Handler>(
     }
 }
 
-/// Reads the head, has it served, sends the response. The error is the code to reset the stream with.
-async fn serve<H: Handler>(stream: &Rc<Stream>, connection: &Connection<H>) -> Result<(), Code> {
+/// Reads the head, has it served, sends the response. Returns who may read the request still; the error is the code to
+/// reset the stream with.
+async fn serve<H: Handler>(
+    stream: &Rc<Stream>,
+    connection: &Connection<H>,
+) -> Result<Option<body::Reading>, Code> {
     let limits = &connection.edge.limits;
     let request = match timeout(limits.header_timeout, stream.head()).await {
         Ok(Ok(request)) => request,
-        Ok(Err(Error::TooLarge)) => return too_large(stream).await,
+        Ok(Err(Error::TooLarge)) => return too_large(stream).await.map(|()| None),
         Ok(Err(error)) => return Err(refusal(&error)),
         Err(_) => return Err(Code::H3_REQUEST_INCOMPLETE),
     };
     let method = request.method().clone();
-    let request = receive(request, stream, limits.header_count).await?;
+    let (request, reading) = receive(request, stream, limits.header_count).await?;
     let peer = Peer {
         client: canonical(connection.handle.quic().remote_address()),
         local: connection.edge.address,
@@ -85,7 +95,8 @@ async fn serve<H: Handler>(stream: &Rc<Stream>, connection: &Connection<H>) -> R
     if let Some(code) = stream.fault() {
         return Err(code);
     }
-    respond(method, response, stream).await
+    respond(method, response, stream).await?;
+    Ok(reading)
 }
 
 /// Adds the body.
@@ -93,9 +104,9 @@ async fn receive(
     request: Request<()>,
     stream: &Rc<Stream>,
     trailers: usize,
-) -> Result<Request<Body>, Code> {
+) -> Result<(Request<Body>, Option<body::Reading>), Code> {
     match body::incoming(stream, trailers).await {
-        Ok(body) => Ok(request.map(|()| body)),
+        Ok((body, reading)) => Ok((request.map(|()| body), reading)),
         Err(_) => Err(stream.fault().unwrap_or(Code::H3_REQUEST_CANCELLED)),
     }
 }

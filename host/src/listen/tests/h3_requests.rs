@@ -106,6 +106,24 @@ fn a_response_that_is_stopped_while_it_is_sent_is_reset() {
 }
 
 #[test]
+fn who_answers_early_may_read_on() {
+    run(async {
+        let server = Server::start(&listener(), 1);
+        let endpoint = quic_client();
+        let mut h3 = H3::connect(&endpoint, server.address).await;
+        let mut exchange = h3.open(post("/late", None)).await;
+        exchange.send_data(Bytes::from(vec![b'y'; 300_000])).await.unwrap();
+        let (_, body) = answer(&mut exchange).await.unwrap();
+        assert_eq!(body, "early");
+        assert_eq!(h3.get("/next").await.1, "/next");
+        server.log.release.cancel();
+        exchange.send_data(Bytes::from(vec![b'y'; 300_000])).await.unwrap();
+        exchange.finish().await.unwrap();
+        until(|| server.log.read_late.load(Ordering::Relaxed) == 600_000).await;
+    });
+}
+
+#[test]
 fn an_unread_request_is_stopped_without_error_after_the_response() {
     run(async {
         let server = Server::start(&listener(), 1);
