@@ -232,8 +232,8 @@ impl Receiving {
             let event = self.frames.next(|kind, length| treat(phase, kind, length, largest, idle));
             let event = event.map_err(|violation| stream.shared.close(violation))?;
             self.hold(stream, self.frames.collected())?;
-            if let Some(event) = event {
-                return Poll::Ready(Ok(Some(event)));
+            if event.is_some() {
+                return Poll::Ready(Ok(event));
             }
             match ready!(self.poll_more(cx))? {
                 Some(bytes) => self.frames.push(bytes),

@@ -192,9 +192,7 @@ impl Shared {
 
     pub(crate) fn leave(&self, id: u64) {
         let mut streams = self.streams.borrow_mut();
-        if streams.front().is_some_and(|(first, _)| *first == id) {
-            streams.pop_front();
-        } else if let Ok(place) = streams.binary_search_by_key(&id, |(id, _)| *id) {
+        if let Ok(place) = streams.binary_search_by_key(&id, |(id, _)| *id) {
             streams.remove(place);
         }
         self.blocked.borrow_mut().remove(&id);

@@ -214,11 +214,9 @@ impl<'a> Check<'a> {
         }
         let mut names: Vec<&str> = plugins.iter().map(|plugin| plugin.name.as_str()).collect();
         names.extend(builtin.iter().filter(|builtin| !plugins.iter().any(|p| p.name == **builtin)));
-        let mut hint = did_you_mean(name, &names);
-        if hint.is_empty() {
-            hint = format!("; no {what} of this name is built in, and no plugin has it");
-        }
-        self.problem(path, format!("unknown {what} \"{name}\"{hint}"));
+        let none = || format!("; no {what} of this name is built in, and no plugin has it");
+        let near = Some(did_you_mean(name, &names)).filter(|near| !near.is_empty());
+        self.problem(path, format!("unknown {what} \"{name}\"{}", near.unwrap_or_else(none)));
         0
     }
 

@@ -49,7 +49,7 @@ pub(super) async fn exchange<H: Handler>(
         Ok(reading) => {
             if !stream.is_read() {
                 stream.end();
-                // A component may read on after its response.
+                // A component may read on after its response, for as long as its limits let it.
                 if let Some(reading) = reading {
                     let _ = reading.await;
                 }
