@@ -38,6 +38,18 @@ impl RawH1 {
         self.0.flush().await
     }
 
+    /// Reads until what has come ends with `end`, and returns it.
+    pub(crate) async fn until(&mut self, end: &str) -> String {
+        let mut all = Vec::new();
+        while !all.ends_with(end.as_bytes()) {
+            let read = super::within(format!("{end:?}"), self.0.read_u8()).await;
+            all.push(read.unwrap_or_else(|error| {
+                panic!("{error} after {:?}", String::from_utf8_lossy(&all))
+            }));
+        }
+        String::from_utf8(all).unwrap()
+    }
+
     /// Reads until the other side closes.
     pub(crate) async fn rest(&mut self) -> Reply {
         let mut all = Vec::new();

@@ -34,6 +34,8 @@ pub struct Stream {
     /// Whether a PRIORITY_UPDATE has come, which overrides the field (RFC 9218 §7).
     is_reprioritized: Cell<bool>,
     is_settled: Cell<bool>,
+    /// Whether the final response's head is queued or sent.
+    is_answered: Cell<bool>,
 }
 
 /// Why a datagram was not sent.
@@ -64,6 +66,7 @@ impl Stream {
             priority: Cell::default(),
             is_reprioritized: Cell::new(false),
             is_settled: Cell::new(false),
+            is_answered: Cell::new(false),
         })
     }
 
@@ -135,11 +138,19 @@ impl Stream {
         self.recv.borrow().phase == Phase::Ended
     }
 
-    /// Queues a response's head. It is sent with the first piece of the body, or by [`Stream::poll_flush`]. An interim
-    /// response (RFC 9110 §15.2) is queued the same way, before the final one. Fields of connections must not be among
-    /// the fields.
+    /// Queues the final response's head. It is sent with the first piece of the body, or by [`Stream::poll_flush`]. Fields
+    /// of connections must not be among the fields.
     pub fn put_head(&self, status: StatusCode, fields: &HeaderMap) {
+        self.is_answered.set(true);
         self.put_section(|encoder, out| encoder.encode_response(self.id, status, fields, out));
+    }
+
+    /// Queues an interim response (RFC 9110 §15.2) as [`Stream::put_head`] does the final one; [`Stream::poll_flush`] sends
+    /// it. Does nothing after the final head: it would be taken for trailers (RFC 9114 §4.1).
+    pub fn put_interim(&self, status: StatusCode, fields: &HeaderMap) {
+        if !self.is_answered.get() {
+            self.put_section(|encoder, out| encoder.encode_response(self.id, status, fields, out));
+        }
     }
 
     /// Queues trailers, as [`Stream::put_head`] does a head.
@@ -169,6 +180,9 @@ impl Stream {
     /// # Errors
     /// As for [`Stream::send_data`].
     pub fn poll_flush(&self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        if self.queued.borrow().is_empty() {
+            return Poll::Ready(Ok(()));
+        }
         let mut chunks = [self.queued.take().freeze()];
         let written = self.poll_write(&mut chunks, cx);
         let [rest] = chunks;

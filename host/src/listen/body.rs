@@ -55,9 +55,12 @@ pub enum BodyError {
     /// Of a response: what its request's body broke with, without which the origin cannot finish.
     #[error("the request's body broke: {}", .0.label())]
     Request(Failure),
-    /// Framing of HTTP/1.1 or HTTP/2.
+    /// Framing of HTTP/1.1.
     #[error("read body")]
     Hyper(#[from] hyper::Error),
+    /// Framing of HTTP/2.
+    #[error("read HTTP/2 body")]
+    H2(#[from] h2::Error),
     /// Framing of an origin's response.
     #[error("read response body")]
     Origin(#[from] FramingError),

@@ -6,11 +6,15 @@
 
 mod bind;
 pub mod body;
+mod complete;
 mod gather;
+mod h2;
 mod h2h1;
 mod h3;
 mod handover;
 mod heads;
+pub mod interim;
+mod interject;
 mod linger;
 mod socket;
 mod stall;
@@ -35,6 +39,7 @@ use http::{HeaderValue, Request, Response};
 pub use self::bind::{BindError, bind};
 use self::body::Body;
 use self::handover::Group;
+use self::interim::Interim;
 use crate::config::{self, ListenerLimits, Protocols, Quic};
 use crate::proxy::{Peer, Proxy};
 use crate::task::Tasks;
@@ -43,13 +48,23 @@ use crate::tls::{ServerConfigs, TlsError};
 
 /// Answers requests; the [`Proxy`], or a stand-in in tests.
 pub trait Handler: 'static {
-    /// Answers a request. Dropping the future cancels it.
-    fn serve(&self, request: Request<Body>, peer: Peer) -> impl Future<Output = Response<Body>>;
+    /// Answers a request; interim responses go to `interim`. Dropping the future cancels it.
+    fn serve(
+        &self,
+        request: Request<Body>,
+        peer: Peer,
+        interim: Interim,
+    ) -> impl Future<Output = Response<Body>>;
 }
 
 impl Handler for Proxy {
-    fn serve(&self, request: Request<Body>, peer: Peer) -> impl Future<Output = Response<Body>> {
-        Self::serve(self, request, peer)
+    fn serve(
+        &self,
+        request: Request<Body>,
+        peer: Peer,
+        interim: Interim,
+    ) -> impl Future<Output = Response<Body>> {
+        Self::serve(self, request, peer, interim)
     }
 }
 

@@ -1,22 +1,18 @@
 //! Clients that take nothing: no connection and no stream waits for one without a bound.
 //!
 //! What a client does not read piles up: first in the kernel, then here, and at last an origin's connection waits with it.
-//! [`Stalling`] bounds that for a TCP connection, [`Progress`] for one HTTP/2 stream among others, which its client can
-//! hold up by flow control while the connection moves.
+//! [`Stalling`] bounds that for a TCP connection. One HTTP/2 stream among others can be held up by flow control while the
+//! connection moves, so its sender has a [`Patience`] of its own.
 
 use std::cell::Cell;
 use std::io;
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use bytes::Bytes;
-use http_body::{Body as _, Frame, SizeHint};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep, sleep_until};
-
-use super::body::{Body, BodyError};
 
 /// How long a client may take nothing of what waits for it. As nginx's `send_timeout`, and as HTTP/3 has it here.
 pub(super) const STALLED: Duration = Duration::from_secs(60);
@@ -100,92 +96,25 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for Stalling<T> {
     }
 }
 
-/// What the bodies of one HTTP/2 connection tell the tasks of its streams. They run one at a time, on one thread, so one
-/// place serves all of them.
-#[derive(Default)]
-pub(super) struct Progress {
-    /// Whether the body that was asked last, in this poll of a stream, gave a frame; `None`: none was asked.
-    gave: Cell<Option<bool>>,
-}
-
-impl Progress {
-    /// Runs `stream` until it ends, or until its client has not taken a frame of its body for `limit`. Dropping it then
-    /// resets the stream and cancels what it waits for.
-    pub(super) async fn bound(&self, stream: impl Future<Output = ()>, limit: Duration) {
-        let mut stream = pin!(stream);
-        let mut patience = Patience::new(limit);
-        let mut holds_frame = false;
-        std::future::poll_fn(|cx| {
-            self.gave.set(None);
-            if stream.as_mut().poll(cx).is_ready() {
-                return Poll::Ready(());
-            }
-            // The next frame is asked for when the one before is on its way, so one that was given and not followed
-            // by a question waits for the client.
-            if let Some(gave) = self.gave.take() {
-                holds_frame = gave;
-                patience.restore();
-            }
-            if holds_frame { patience.poll_end(cx) } else { Poll::Pending }
-        })
-        .await;
-    }
-
-    /// Wraps the body of a response that a bounded stream sends.
-    pub(super) fn watch(self: &Rc<Self>, body: Body) -> Body {
-        if body.is_end_stream() {
-            return body;
-        }
-        Body::stream(Watched { body, progress: Rc::clone(self) })
-    }
-}
-
-struct Watched {
-    body: Body,
-    progress: Rc<Progress>,
-}
-
-impl http_body::Body for Watched {
-    type Data = Bytes;
-    type Error = BodyError;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        let frame = Pin::new(&mut self.body).poll_frame(cx);
-        self.progress.gave.set(Some(matches!(frame, Poll::Ready(Some(Ok(_))))));
-        frame
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
-    }
-}
-
 /// Time that runs while somebody waits. Costs nothing until somebody does.
-struct Patience {
+pub(super) struct Patience {
     limit: Duration,
     is_running: bool,
     timer: Option<Pin<Box<Sleep>>>,
 }
 
 impl Patience {
-    fn new(limit: Duration) -> Self {
+    pub(super) fn new(limit: Duration) -> Self {
         Self { limit, is_running: false, timer: None }
     }
 
     /// The wait is over; the next one has all of the time again.
-    fn restore(&mut self) {
+    pub(super) fn restore(&mut self) {
         self.is_running = false;
     }
 
     /// Ready when the wait, which begins with the first call, has taken too long.
-    fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+    pub(super) fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let end = Instant::now() + self.limit;
         let timer = self.timer.get_or_insert_with(|| Box::pin(sleep_until(end)));
         if !std::mem::replace(&mut self.is_running, true) {

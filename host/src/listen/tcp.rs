@@ -10,9 +10,9 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tokio_rustls::TlsAcceptor;
 
-use super::h2h1::{Service, serve_h1, serve_h2};
+use super::h2h1::{Service, serve_h1};
 use super::stall::Stalling;
-use super::{Edge, Handler, Throttle, kernel};
+use super::{Edge, Handler, Throttle, h2, kernel};
 use crate::proxy::{Peer, Protocol};
 use crate::task::Tasks;
 
@@ -152,7 +152,7 @@ async fn encrypted<H: Handler>(
         Err(_) => return,
     };
     match stream.get_ref().1.alpn_protocol() {
-        Some(b"h2") => serve_h2(stream, service).await,
+        Some(b"h2") => h2::serve(stream, service).await,
         // A client without ALPN gets HTTP/1.1 if that is served at all.
         _ if service.edge.protocols.h1 => serve_h1(stream, service).await,
         _ => {}

@@ -65,7 +65,7 @@ struct Log {
 struct Answering(Arc<Log>);
 
 impl Handler for Answering {
-    async fn serve(&self, request: Request<Body>, peer: Peer) -> Response<Body> {
+    async fn serve(&self, request: Request<Body>, peer: Peer, _: Interim) -> Response<Body> {
         let log = &self.0;
         log.begun.fetch_add(1, Ordering::Relaxed);
         log.threads.lock().unwrap().insert(thread::current().id());

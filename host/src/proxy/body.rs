@@ -296,9 +296,11 @@ impl From<&BodyError> for Failure {
             BodyError::Stopped => Self::Stopped,
             BodyError::Filter => Self::Filter,
             BodyError::Request(failure) => *failure,
-            BodyError::Aborted | BodyError::Hyper(_) | BodyError::Origin(_) | BodyError::H3(_) => {
-                Self::Aborted
-            }
+            BodyError::Aborted
+            | BodyError::Hyper(_)
+            | BodyError::H2(_)
+            | BodyError::Origin(_)
+            | BodyError::H3(_) => Self::Aborted,
         }
     }
 }

@@ -36,7 +36,7 @@ pub fn toward_upstream(head: &mut Parts, authority: &Authority, host: &Authority
     if head.headers.contains_key(header::TRAILER) {
         head.headers.remove(header::CONTENT_LENGTH);
     }
-    // hyper answers 100-continue itself when the body is asked for.
+    // The listener answers 100-continue itself when the body is asked for.
     head.headers.remove(header::EXPECT);
     if head.headers.contains_key(header::TE) {
         head.headers.insert(header::CONNECTION, HeaderValue::from_static("te"));
@@ -56,6 +56,14 @@ pub fn toward_upstream(head: &mut Parts, authority: &Authority, host: &Authority
 pub fn toward_client(fields: &mut HeaderMap) {
     strip_connection(fields);
     add_via(fields, HeaderValue::from_static("1.1 weir"));
+}
+
+/// As [`toward_client`], of an interim response. It has no content, so nothing about the framing of any.
+pub fn interim(fields: &mut HeaderMap) {
+    toward_client(fields);
+    for name in [header::CONTENT_LENGTH, header::TRAILER] {
+        fields.remove(name);
+    }
 }
 
 /// Removes fields that speak of one connection only (RFC 9110 §7.6.1): first what `Connection` names, then the known ones.

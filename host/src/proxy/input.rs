@@ -5,10 +5,11 @@ use std::net::IpAddr;
 use std::rc::Rc;
 
 use http::request::Parts;
-use http::{HeaderMap, HeaderName, HeaderValue};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, response};
 
-use super::Peer;
+use super::{Peer, headers};
 use crate::geoip::GeoIp;
+use crate::listen::interim::Interim;
 use crate::telemetry::record::RequestId;
 
 /// What does not change while a request passes its filters.
@@ -19,6 +20,8 @@ pub struct Subject<'a> {
     pub id: RequestId,
     /// The route's name.
     pub route: &'a str,
+    /// Where interim responses go; nowhere for requests that are not the client's own.
+    interim: Option<&'a Interim>,
     geoip: &'a GeoIp,
     client: OnceCell<String>,
     id_text: OnceCell<String>,
@@ -29,7 +32,23 @@ impl<'a> Subject<'a> {
     /// A request of `peer` on `route`.
     pub fn new(peer: &'a Peer, id: RequestId, route: &'a str, geoip: &'a GeoIp) -> Self {
         let (client, id_text, asn) = (OnceCell::new(), OnceCell::new(), OnceCell::new());
-        Self { peer, id, route, geoip, client, id_text, asn }
+        Self { peer, id, route, interim: None, geoip, client, id_text, asn }
+    }
+
+    /// The same, of a client that takes interim responses.
+    pub fn informed_by(self, interim: &'a Interim) -> Self {
+        Self { interim: Some(interim), ..self }
+    }
+
+    /// Passes an origin's interim response on to the client (RFC 9110 §15.2).
+    ///
+    /// Not 100: the proxy answers a client's expectation itself, when it wants the body.
+    pub fn inform(&self, mut head: response::Parts) {
+        let Some(interim) = self.interim.filter(|interim| interim.is_wanted()) else { return };
+        if head.status != StatusCode::CONTINUE {
+            headers::interim(&mut head.headers);
+            interim.send(head.status, &head.headers);
+        }
     }
 
     /// The client's IP address as text.

@@ -144,10 +144,6 @@ fn check_framing(head: &Parts, declared: Option<u64>) -> Result<(), ProxyError> 
     {
         return Err(ProxyError::Malformed("transfer-encoding other than chunked"));
     }
-    let has_body = declared.is_some_and(|n| n > 0) || coding.is_some();
-    if has_body && fields.contains_key(header::UPGRADE) {
-        return Err(ProxyError::Malformed("upgrade of a request with a body"));
-    }
     Ok(())
 }
 
@@ -214,12 +210,6 @@ mod tests {
             assert_eq!(length(&[("content-length", value)]), None, "{value}");
         }
         assert_eq!(length(&[("content-length", "1"), ("content-length", "1")]), None);
-    }
-
-    #[test]
-    fn an_upgrade_with_a_body_is_refused() {
-        let fields = [("host", "a"), ("upgrade", "websocket"), ("content-length", "3")];
-        assert!(verdict(Version::HTTP_11, "/", &fields).is_err());
     }
 
     #[test]

@@ -30,6 +30,7 @@ use rand::rngs::SmallRng;
 use rand::{RngExt as _, SeedableRng as _};
 
 use crate::listen::body::Body;
+use crate::listen::interim::Interim;
 use crate::plugins::view::{Pinned, View};
 use crate::route::{Action, Route};
 use crate::state::State;
@@ -112,6 +113,7 @@ impl Proxy {
         &self,
         request: Request<Body>,
         peer: Peer,
+        interim: Interim,
     ) -> impl Future<Output = Response<Body>> + use<'_> {
         let id = RequestId(self.random.borrow_mut().random());
         let mut record = Record::start(&self.telemetry, &self.metrics, &request, &peer, id);
@@ -119,10 +121,11 @@ impl Proxy {
         // Not an `async fn`, and the head goes down by reference: a future has room for each argument that it is given
         // by value and for what it moves it to, and this one is moved before it runs.
         async move {
-            let response = match self.forward(&mut head, body, &peer, id, &mut record).await {
-                Ok(response) => response,
-                Err(error) => fail(&error, id, &mut record),
-            };
+            let response =
+                match self.forward(&mut head, body, (&peer, &interim), id, &mut record).await {
+                    Ok(response) => response,
+                    Err(error) => fail(&error, id, &mut record),
+                };
             record.finish(match head.method {
                 Method::HEAD => respond::without_content(response),
                 _ => response,
@@ -135,7 +138,7 @@ impl Proxy {
         &self,
         head: &mut Parts,
         body: Body,
-        peer: &Peer,
+        (peer, interim): (&Peer, &Interim),
         id: RequestId,
         record: &mut Record,
     ) -> Result<Response<Body>, ProxyError> {
@@ -148,7 +151,7 @@ impl Proxy {
             self.state.router.find(head, checked.authority.as_str()).ok_or(ProxyError::NoRoute)?;
         record.route(&route.name);
         let pinned = Pinned::new(self.view(), id.0);
-        let subject = Subject::new(peer, id, &route.name, &self.state.geoip);
+        let subject = Subject::new(peer, id, &route.name, &self.state.geoip).informed_by(interim);
         let mut chain = Chain::new(route, &pinned, &subject, &self.reaches, limits, &head.method);
         Ok(self.pass(head, body, route, &checked, &mut chain, record).await)
     }
@@ -285,7 +288,7 @@ fn log(error: &ProxyError, id: RequestId) {
 mod tests {
     use super::*;
 
-    fn size_of_result<A, B, F>(_: impl Fn(&'static Proxy, A, B) -> F) -> usize {
+    fn size_of_result<A, B, C, F>(_: impl Fn(&'static Proxy, A, B, C) -> F) -> usize {
         size_of::<F>()
     }
 

@@ -385,7 +385,9 @@ fn failure(error: &BodyError) -> &'static str {
         BodyError::Stopped => "stopped",
         BodyError::Filter => "filter",
         BodyError::Request(failure) => failure.label(),
-        BodyError::Origin(_) | BodyError::Hyper(_) | BodyError::H3(_) => "framing",
+        BodyError::Origin(_) | BodyError::Hyper(_) | BodyError::H2(_) | BodyError::H3(_) => {
+            "framing"
+        }
     }
 }
 

@@ -142,7 +142,8 @@ impl Reach {
                 }
             };
             let encoded = head::encode(head, !body.is_end_stream());
-            let sending = Sending { head, encoded, pool: &pool, exchange: &exchange };
+            let informed = is_own.then_some(subject);
+            let sending = Sending { head, encoded, pool: &pool, exchange: &exchange, informed };
             let sent = self.exchange(sending, connection, body).await;
             let (received, connection) = sent.inspect_err(|error| {
                 endpoint.metrics.error(error.kind());
@@ -227,7 +228,15 @@ impl Reach {
     ) -> Result<Received, ProxyError> {
         let first_byte = self.upstream.timeouts.first_byte;
         sending.exchange.restart();
-        let answer = connection.wire.exchange(sending.head, body, sending.encoded.clone());
+        let inform = |head| {
+            // An origin that says anything is at work: the time until its final head begins anew, a few times at most.
+            sending.exchange.restart();
+            if let Some(subject) = sending.informed {
+                subject.inform(head);
+            }
+        };
+        let encoded = sending.encoded.clone();
+        let answer = connection.wire.exchange(sending.head, body, encoded, &inform);
         tokio::select! {
             biased;
             answer = answer => answer.map_err(|e| ProxyError::exchange(e, sending.exchange)),
@@ -242,6 +251,8 @@ struct Sending<'a> {
     encoded: Bytes,
     pool: &'a Rc<Pool>,
     exchange: &'a Exchange,
+    /// Whose client gets the interim responses.
+    informed: Option<&'a Subject<'a>>,
 }
 
 /// Picks for one request: endpoints that refuse the connection cost one each.

@@ -7,7 +7,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
-use http::HeaderMap;
+use http::{HeaderMap, StatusCode};
 use http_body::{Frame, SizeHint};
 use tokio::sync::oneshot;
 use weir_h3::{Error, Part, Stream};
@@ -22,6 +22,8 @@ struct Incoming {
     is_over: bool,
     /// Fields that the trailers may have.
     trailers: usize,
+    /// Whether the client sends nothing before it has had 100.
+    is_withheld: bool,
     /// Dropped with this.
     reader: Option<oneshot::Sender<Infallible>>,
 }
@@ -29,16 +31,18 @@ struct Incoming {
 /// Ends, with an error, when nobody has the body any more.
 pub(super) type Reading = oneshot::Receiver<Infallible>;
 
-/// Makes the body of a request whose head has been read.
+/// Makes the body of a request whose head has been read; a withheld one begins with 100 (RFC 9110 §10.1.1).
 ///
 /// Looks whether the end is here already, as it is for nearly all requests without a body: only then can the body be
 /// passed on as empty, and only then is no STOP_SENDING owed when the request ends.
 pub(super) async fn incoming(
     stream: &Rc<Stream>,
     trailers: usize,
+    is_withheld: bool,
 ) -> Result<(Body, Option<Reading>), BodyError> {
     let stream = Rc::clone(stream);
-    let mut body = Incoming { stream, first: None, is_over: false, trailers, reader: None };
+    let mut body =
+        Incoming { stream, first: None, is_over: false, trailers, is_withheld, reader: None };
     match poll_fn(|cx| Poll::Ready(body.poll_next(cx))).await {
         Poll::Pending => {}
         Poll::Ready(None) => return Ok((Body::empty(), None)),
@@ -92,7 +96,14 @@ impl http_body::Body for Incoming {
         if let Some(first) = self.first.take() {
             return Poll::Ready(Some(Ok(first)));
         }
-        self.poll_next(cx)
+        let next = self.poll_next(cx);
+        // A client that has begun to send does not wait for it any more.
+        if std::mem::take(&mut self.is_withheld) && next.is_pending() {
+            self.stream.put_interim(StatusCode::CONTINUE, &HeaderMap::new());
+            // Whether the client still takes anything shows with the response.
+            let _ = self.stream.poll_flush(cx);
+        }
+        next
     }
 
     fn is_end_stream(&self) -> bool {

@@ -10,12 +10,13 @@ use bytes::Bytes;
 use http::{HeaderMap, Method, Request, Response, StatusCode};
 use http_body::{Body as _, Frame};
 use tokio::time::timeout;
-use weir_h3::{Code, Error, Part, Stream, message};
+use weir_h3::{Code, Error, Part, Stream};
 
 use super::{Connection, body};
 use crate::listen::body::{Body, BodyError};
+use crate::listen::interim::{self, Inform, Interim};
 use crate::listen::linger::{PATIENCE, TOLERANCE};
-use crate::listen::{Handler, canonical};
+use crate::listen::{Handler, canonical, complete};
 use crate::proxy::{Peer, Protocol};
 
 /// How long a client may take nothing of a response before it is given up; nginx's `send_timeout` is the same.
@@ -91,12 +92,27 @@ async fn serve<H: Handler>(
         tls: true,
         listener: connection.edge.index,
     };
-    let response = connection.handler.serve(request, peer).await;
+    let interim = Interim::new(Rc::clone(stream));
+    let response = answered(connection.handler.serve(request, peer, interim), stream).await;
     if let Some(code) = stream.fault() {
         return Err(code);
     }
     respond(method, response, stream).await?;
     Ok(reading)
+}
+
+/// Waits for the response, and meanwhile sends the interim ones on their way.
+async fn answered(answer: impl Future<Output = Response<Body>>, stream: &Stream) -> Response<Body> {
+    let mut answer = pin!(answer);
+    let response = poll_fn(|cx| {
+        let polled = answer.as_mut().poll(cx);
+        if polled.is_pending() {
+            // Whether the client still takes anything shows with the response.
+            let _ = stream.poll_flush(cx);
+        }
+        polled
+    });
+    complete::complete(response.await)
 }
 
 /// Adds the body.
@@ -105,7 +121,8 @@ async fn receive(
     stream: &Rc<Stream>,
     trailers: usize,
 ) -> Result<(Request<Body>, Option<body::Reading>), Code> {
-    match body::incoming(stream, trailers).await {
+    let withholds = interim::withholds_body(request.headers());
+    match body::incoming(stream, trailers, withholds).await {
         Ok((body, reading)) => Ok((request.map(|()| body), reading)),
         Err(_) => Err(stream.fault().unwrap_or(Code::H3_REQUEST_CANCELLED)),
     }
@@ -123,19 +140,17 @@ fn refusal(error: &Error) -> Code {
 }
 
 async fn too_large(stream: &Stream) -> Result<(), Code> {
-    stream.put_head(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, &HeaderMap::new());
+    let mut fields = HeaderMap::new();
+    complete::date(&mut fields);
+    stream.put_head(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, &fields);
     timed(poll_fn(|cx| stream.poll_flush(cx))).await
 }
 
 async fn respond(method: Method, response: Response<Body>, stream: &Stream) -> Result<(), Code> {
     let (mut head, mut body) = response.into_parts();
-    for name in &message::OF_CONNECTIONS {
-        head.headers.remove(name);
-    }
+    complete::strip(&mut head.headers);
     stream.put_head(head.status, &head.headers);
-    let has_body = method != Method::HEAD
-        && !matches!(head.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
-    while has_body && !body.is_end_stream() {
+    while method != Method::HEAD && !body.is_end_stream() {
         let Some(frame) = poll_fn(|cx| poll_frame(&mut body, stream, cx)).await else { break };
         // The client must see that the response is not whole, and whose fault it is if that is its own (RFC 9114 §4.1.2).
         let broken = |_| stream.fault().unwrap_or(Code::H3_INTERNAL_ERROR);
@@ -182,6 +197,12 @@ async fn linger(stream: &Stream) {
         }
     })
     .await;
+}
+
+impl Inform for Stream {
+    fn inform(&self, status: StatusCode, fields: &HeaderMap) {
+        self.put_interim(status, fields);
+    }
 }
 
 /// Waits for the client to take something, but not for ever.

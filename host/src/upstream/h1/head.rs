@@ -83,30 +83,29 @@ fn expects_length(request: &Parts) -> bool {
     matches!(request.method, Method::POST | Method::PUT | Method::PATCH) && is_chunked(request)
 }
 
-/// Reads a final response's head from the front of `buffer`, passing over interim ones, which it counts in `interim`; `None` when
-/// it is not whole yet.
+/// A head of a response.
+#[derive(Debug)]
+pub enum Head {
+    /// One before the final one (RFC 9110 §15.2).
+    Interim(http::response::Parts),
+    /// The final one.
+    Final(ResponseHead),
+}
+
+/// Reads a response's head from the front of `buffer`; `None` when it is not whole yet.
 ///
 /// # Errors
 /// [`HeadError`].
-pub fn parse(
-    buffer: &mut BytesMut,
-    method: &Method,
-    interim: &mut usize,
-) -> Result<Option<ResponseHead>, HeadError> {
-    loop {
-        let Some((mut head, keep_alive)) = parse_one(buffer)? else { return Ok(None) };
-        if head.status == StatusCode::SWITCHING_PROTOCOLS {
-            return Err(HeadError::Interim);
-        }
-        if !head.status.is_informational() {
-            let decoder = framing(&mut head, method)?;
-            return Ok(Some(ResponseHead { head, decoder, keep_alive }));
-        }
-        *interim += 1;
-        if *interim > MAX_INTERIM {
-            return Err(HeadError::Interim);
-        }
+pub fn parse(buffer: &mut BytesMut, method: &Method) -> Result<Option<Head>, HeadError> {
+    let Some((mut head, keep_alive)) = parse_one(buffer)? else { return Ok(None) };
+    if head.status == StatusCode::SWITCHING_PROTOCOLS {
+        return Err(HeadError::Interim);
     }
+    if head.status.is_informational() {
+        return Ok(Some(Head::Interim(head)));
+    }
+    let decoder = framing(&mut head, method)?;
+    Ok(Some(Head::Final(ResponseHead { head, decoder, keep_alive })))
 }
 
 fn parse_one(buffer: &mut BytesMut) -> Result<Option<(http::response::Parts, bool)>, HeadError> {
@@ -206,9 +205,6 @@ const MAX_HEAD: usize = 128 * 1024;
 /// Fields of a response, at most; more is a malformed response.
 const MAX_FIELDS: usize = 128;
 
-/// Interim responses before a final one, at most.
-const MAX_INTERIM: usize = 16;
-
 /// Room for most requests' heads without growing.
 const ENCODED_HEAD: usize = 1024;
 
@@ -217,7 +213,21 @@ mod tests {
     use super::*;
 
     fn read(text: &str, method: &Method) -> Result<Option<ResponseHead>, HeadError> {
-        parse(&mut BytesMut::from(text), method, &mut 0)
+        read_from(&mut BytesMut::from(text), method)
+    }
+
+    /// The final head, past interim ones.
+    fn read_from(
+        buffer: &mut BytesMut,
+        method: &Method,
+    ) -> Result<Option<ResponseHead>, HeadError> {
+        loop {
+            match parse(buffer, method)? {
+                None => return Ok(None),
+                Some(Head::Interim(_)) => {}
+                Some(Head::Final(head)) => return Ok(Some(head)),
+            }
+        }
     }
 
     fn request(method: &str, fields: &[(&'static str, &'static str)]) -> Parts {
@@ -242,20 +252,17 @@ mod tests {
     }
 
     #[test]
-    fn interim_responses_are_passed_over() {
-        let text = "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nlink: x\r\n\r\nHTTP/1.1 200 OK\r\n\r\n";
-        let head = read(text, &Method::GET).unwrap().unwrap();
-        assert_eq!(head.head.status, StatusCode::OK);
-        assert!(head.head.headers.is_empty());
-        assert!(
-            read(&"HTTP/1.1 100 Continue\r\n\r\n".repeat(MAX_INTERIM + 1), &Method::GET).is_err()
+    fn an_interim_response_comes_before_the_final_one() {
+        let text = "HTTP/1.1 103 Early Hints\r\nlink: x\r\n\r\nHTTP/1.1 200 OK\r\n\r\n";
+        let mut buffer = BytesMut::from(text);
+        let Ok(Some(Head::Interim(hints))) = parse(&mut buffer, &Method::GET) else { panic!() };
+        assert_eq!(
+            (hints.status, &hints.headers["link"]),
+            (StatusCode::EARLY_HINTS, &"x".parse().unwrap())
         );
-        let mut interim = 0;
-        for one in 0..=MAX_INTERIM {
-            let mut buffer = BytesMut::from("HTTP/1.1 100 Continue\r\n\r\n");
-            let read = parse(&mut buffer, &Method::GET, &mut interim);
-            assert_eq!(read.is_err(), one == MAX_INTERIM, "one by one they are as many");
-        }
+        let Ok(Some(Head::Final(ok))) = parse(&mut buffer, &Method::GET) else { panic!() };
+        assert_eq!(ok.head.status, StatusCode::OK);
+        assert!(ok.head.headers.is_empty());
         assert!(read("HTTP/1.1 101 Switching\r\n\r\n", &Method::GET).is_err());
     }
 
@@ -285,10 +292,10 @@ mod tests {
         let text = "HTTP/1.1 200 OK\r\ncontent-length: 3\r\nserver: x\r\n\r\nabc";
         for cut in 0..text.len() - 3 {
             let mut buffer = BytesMut::from(&text[..cut]);
-            assert!(parse(&mut buffer, &Method::GET, &mut 0).unwrap().is_none(), "{cut}");
+            assert!(read_from(&mut buffer, &Method::GET).unwrap().is_none(), "{cut}");
         }
         let mut buffer = BytesMut::from(text);
-        let head = parse(&mut buffer, &Method::GET, &mut 0).unwrap().unwrap();
+        let head = read_from(&mut buffer, &Method::GET).unwrap().unwrap();
         assert_eq!((&buffer[..], head.head.headers["server"].as_bytes()), (&b"abc"[..], &b"x"[..]));
         assert!(head.keep_alive);
     }

@@ -15,11 +15,12 @@ use std::task::{Context, Poll, Waker, ready};
 
 use bytes::{Bytes, BytesMut};
 use http::request::Parts;
+use http::response;
 use tokio::net::TcpStream;
 
 use crate::listen::body::Body;
 use framing::{Decoder, FramingError};
-use head::{HeadError, ResponseHead};
+use head::{Head, HeadError, ResponseHead};
 use upload::Upload;
 
 /// A connection to an origin and what was read ahead from it.
@@ -33,7 +34,7 @@ pub struct Wire {
 #[derive(Debug)]
 pub struct Received {
     /// Status and fields.
-    pub head: http::response::Parts,
+    pub head: response::Parts,
     /// Where the body ends.
     pub decoder: Decoder,
     /// Whether the origin keeps the connection.
@@ -85,7 +86,8 @@ impl Wire {
         }
     }
 
-    /// Sends a request and waits for the response's head; the body goes on being sent meanwhile.
+    /// Sends a request and waits for the response's head; the body goes on being sent meanwhile. Interim responses go to
+    /// `inform` as they come.
     ///
     /// # Errors
     /// [`H1Error`]; the connection is of no further use.
@@ -94,6 +96,7 @@ impl Wire {
         request: &Parts,
         body: Body,
         encoded: Bytes,
+        inform: &dyn Fn(response::Parts),
     ) -> Result<Received, H1Error> {
         let mut upload = Upload::new(encoded, body, head::is_chunked(request));
         let mut interim = 0;
@@ -101,7 +104,7 @@ impl Wire {
             if upload.poll(cx, &mut self.stream).is_err() {
                 return Poll::Ready(Err(H1Error::RequestBody));
             }
-            self.poll_head(cx, &request.method, &mut interim)
+            self.poll_head(cx, &request.method, &mut interim, inform)
         })
         .await?;
         Ok(Received { head, decoder, keep_alive, upload })
@@ -112,10 +115,20 @@ impl Wire {
         cx: &mut Context<'_>,
         method: &http::Method,
         interim: &mut usize,
+        inform: &dyn Fn(response::Parts),
     ) -> Poll<Result<ResponseHead, H1Error>> {
         loop {
-            if let Some(head) = head::parse(&mut self.buffer, method, interim)? {
-                return Poll::Ready(Ok(head));
+            match head::parse(&mut self.buffer, method)? {
+                Some(Head::Final(head)) => return Poll::Ready(Ok(head)),
+                Some(Head::Interim(head)) => {
+                    *interim += 1;
+                    if *interim > MAX_INTERIM {
+                        return Poll::Ready(Err(HeadError::Interim.into()));
+                    }
+                    inform(head);
+                    continue;
+                }
+                None => {}
             }
             // An origin that has said anything, be it interim, has begun with the request: it is not for another connection.
             let nothing = self.buffer.is_empty() && *interim == 0;
@@ -152,6 +165,9 @@ fn broken(error: io::Error, nothing: bool) -> H1Error {
         H1Error::Io(error)
     }
 }
+
+/// Interim responses before a final one, at most.
+const MAX_INTERIM: usize = 16;
 
 /// Room for a head and a small body in one read.
 const HEAD_READ: usize = 8 * 1024;

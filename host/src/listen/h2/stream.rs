@@ -1,0 +1,226 @@
+//! One stream of HTTP/2: a request in, its interim responses and its response out.
+
+use std::cell::{Cell, RefCell};
+use std::future::poll_fn;
+use std::pin::{Pin, pin};
+use std::rc::Rc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::Bytes;
+use h2::server::SendResponse;
+use h2::{Reason, RecvStream, SendStream};
+use http::{HeaderMap, Request, Response, StatusCode};
+use http_body::{Body as _, Frame, SizeHint};
+
+use super::Shared;
+use crate::listen::body::{Body, BodyError};
+use crate::listen::interim::{Inform, Interim, withholds_body};
+use crate::listen::stall::Patience;
+use crate::listen::{Handler, complete};
+use crate::proxy::Protocol;
+
+/// Serves one request. Dropping the future resets the stream and cancels the handler's work, as a reset by the client does.
+pub(super) async fn serve<H: Handler>(
+    request: Request<RecvStream>,
+    reply: SendResponse<Bytes>,
+    shared: Rc<Shared<H>>,
+) {
+    let reply = Rc::new(Reply { stream: RefCell::new(reply), is_open: Cell::new(true) });
+    let request = receive(request, &reply, &shared);
+    let response = {
+        let interim = Interim::new(Rc::clone(&reply));
+        let mut answer = pin!(shared.service.answer(request, Protocol::H2, interim));
+        poll_fn(|cx| match answer.as_mut().poll(cx) {
+            Poll::Pending => reply.poll_reset(cx).map(|()| None),
+            answered => answered.map(Some),
+        })
+        .await
+    };
+    let Some(response) = response else { return };
+    let sent = match reply.send(response) {
+        Ok(None) => Ok(()),
+        Ok(Some((body, stream))) => send(body, stream, shared.service.edge.stalled).await,
+        Err(error) => Err(error),
+    };
+    if let Err(error) = sent {
+        let error = &error as &dyn std::error::Error;
+        tracing::debug!(client = %shared.service.peer.client, error, "response ended early");
+    }
+}
+
+fn receive<H: Handler>(
+    request: Request<RecvStream>,
+    reply: &Rc<Reply>,
+    shared: &Rc<Shared<H>>,
+) -> Request<Body> {
+    let (head, stream) = request.into_parts();
+    if stream.is_end_stream() {
+        return Request::from_parts(head, Body::empty());
+    }
+    let withheld = withholds_body(&head.headers).then(|| Interim::new(Rc::clone(reply)));
+    let shared = Rc::clone(shared);
+    let body = Body::stream(Incoming { stream, is_data_over: false, withheld, shared });
+    Request::from_parts(head, body)
+}
+
+/// The sending side of a stream until the final head.
+struct Reply {
+    stream: RefCell<SendResponse<Bytes>>,
+    /// Whether the final head is still to come.
+    is_open: Cell<bool>,
+}
+
+impl Reply {
+    /// Ready when the client has reset the stream, or the connection is lost.
+    fn poll_reset(&self, cx: &mut Context<'_>) -> Poll<()> {
+        self.stream.borrow_mut().poll_reset(cx).map(|_| ())
+    }
+
+    /// Sends the final head; gives the body, if there is one, and where it goes.
+    fn send(
+        &self,
+        response: Response<Body>,
+    ) -> Result<Option<(Body, SendStream<Bytes>)>, h2::Error> {
+        let (mut head, body) = response.into_parts();
+        complete::strip(&mut head.headers);
+        self.is_open.set(false);
+        let is_over = body.is_end_stream();
+        let mut stream = self.stream.borrow_mut();
+        let sent = stream.send_response(Response::from_parts(head, ()), is_over);
+        let sending = sent.inspect_err(|_| stream.send_reset(Reason::INTERNAL_ERROR))?;
+        Ok((!is_over).then_some((body, sending)))
+    }
+}
+
+impl Inform for Reply {
+    fn inform(&self, status: StatusCode, fields: &HeaderMap) {
+        if !self.is_open.get() {
+            return;
+        }
+        let mut head = Response::new(());
+        *head.status_mut() = status;
+        *head.headers_mut() = fields.clone();
+        // A stream that was reset meanwhile takes none, which its own poll tells.
+        if let Err(error) = self.stream.borrow_mut().send_informational(head) {
+            tracing::debug!(%error, "interim response not sent");
+        }
+    }
+}
+
+/// Sends a response's body as far as the client's windows let it, each frame within `stalled`.
+async fn send(
+    mut body: Body,
+    mut stream: SendStream<Bytes>,
+    stalled: Duration,
+) -> Result<(), h2::Error> {
+    let mut patience = Patience::new(stalled);
+    loop {
+        let frame = poll_fn(|cx| match Pin::new(&mut body).poll_frame(cx) {
+            Poll::Ready(frame) => Poll::Ready(Ok(frame)),
+            Poll::Pending => stream.poll_reset(cx).map(|reset| reset.and_then(|r| Err(r.into()))),
+        });
+        let Some(frame) = frame.await? else { return stream.send_data(Bytes::new(), true) };
+        let frame = match frame {
+            Ok(frame) => frame,
+            Err(error) => {
+                tracing::debug!(error = &error as &dyn std::error::Error, "response body broke");
+                stream.send_reset(Reason::INTERNAL_ERROR);
+                return Ok(());
+            }
+        };
+        match frame.into_data() {
+            Ok(data) => {
+                let is_over = body.is_end_stream();
+                if !data.is_empty() {
+                    // One byte: h2 asks for the rest itself, and the window is not kept from the other streams meanwhile.
+                    stream.reserve_capacity(1);
+                    room(&mut stream, &mut patience).await?;
+                } else if !is_over {
+                    continue;
+                }
+                stream.send_data(data, is_over)?;
+                if is_over {
+                    return Ok(());
+                }
+            }
+            Err(frame) => {
+                stream.reserve_capacity(0);
+                let trailers = frame.into_trailers().unwrap_or_default();
+                let sent = stream.send_trailers(trailers);
+                return sent.inspect_err(|_| stream.send_reset(Reason::INTERNAL_ERROR));
+            }
+        }
+    }
+}
+
+/// Waits until the client lets a frame of the stream begin, but not for ever.
+async fn room(stream: &mut SendStream<Bytes>, patience: &mut Patience) -> Result<(), h2::Error> {
+    patience.restore();
+    while stream.capacity() == 0 {
+        let capacity = poll_fn(|cx| match stream.poll_capacity(cx) {
+            Poll::Pending => patience.poll_end(cx).map(|()| Some(Err(Reason::CANCEL.into()))),
+            ready => ready,
+        });
+        // The stream is over, by the client or with the connection.
+        capacity.await.unwrap_or_else(|| Err(Reason::CANCEL.into()))?;
+    }
+    Ok(())
+}
+
+/// Reads a request after its head.
+struct Incoming<H> {
+    stream: RecvStream,
+    is_data_over: bool,
+    /// Where 100 is sent when the body is wanted, if the client waits for that.
+    withheld: Option<Interim>,
+    shared: Rc<Shared<H>>,
+}
+
+impl<H> Incoming<H> {
+    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Frame<Bytes>>, h2::Error>> {
+        while !self.is_data_over {
+            match ready!(self.stream.poll_data(cx)) {
+                Some(data) => {
+                    let data = data?;
+                    // Reading is what gives the client room. Fails only if the stream has ended.
+                    let _ = self.stream.flow_control().release_capacity(data.len());
+                    if !data.is_empty() {
+                        return Poll::Ready(Ok(Some(Frame::data(data))));
+                    }
+                }
+                None => self.is_data_over = true,
+            }
+        }
+        self.stream.poll_trailers(cx).map_ok(|trailers| trailers.map(Frame::trailers))
+    }
+}
+
+impl<H> http_body::Body for Incoming<H> {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let next = self.poll_next(cx);
+        // A client that has begun to send does not wait for it any more.
+        if let Some(client) = self.withheld.take()
+            && next.is_pending()
+        {
+            client.send(StatusCode::CONTINUE, &HeaderMap::new());
+        }
+        let frame = ready!(next);
+        self.shared.was_heard.set(true);
+        Poll::Ready(frame.map_err(BodyError::from).transpose())
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.stream.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::default()
+    }
+}

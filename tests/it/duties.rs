@@ -1,0 +1,169 @@
+//! What hyper does for HTTP/1.1 without being asked, held for all three protocols; docs/duties.md lists the rest.
+
+use http::Request;
+
+use crate::support::raw_h1::RawH1;
+use crate::support::tools::{curl, output};
+use crate::support::{Body, Origin, Protocol, RawOrigin, Setup, Weir};
+
+/// Whether a response says when it was made, in the form that RFC 9110 §5.6.7 prefers.
+fn is_dated(date: &str) -> bool {
+    date.len() == 29 && date.ends_with(" GMT") && date.as_bytes()[3] == b','
+}
+
+async fn date(weir: &Weir, protocol: Protocol, request: Request<Body>) -> (u16, String) {
+    let answer = weir.try_send(protocol, request).await.unwrap();
+    (answer.status.as_u16(), answer.header("date").to_owned())
+}
+
+#[tokio::test]
+async fn every_answer_has_a_date() {
+    let origin = RawOrigin::answering("HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").await;
+    let gone = crate::support::weir::free_address();
+    let weir = Setup::addresses([origin.address()])
+        .listener("limits: { header_bytes: 4KiB }")
+        .upstream_after(&format!("  - {{ name: gone, endpoints: [{{ address: \"{gone}\" }}] }}\n"))
+        .top("plugins: [{ name: closed, source: \"builtin:maintenance\", config: { enabled: true } }]")
+        .routes(
+            "  - { match: { path: /gone }, upstream: gone }\n\
+             \x20 - { match: { path: /fixed }, respond: { status: 200, body: fixed } }\n\
+             \x20 - { match: { path: /empty }, respond: { status: 204 } }\n\
+             \x20 - { match: { path: /closed }, filters: [closed], upstream: app }\n\
+             \x20 - { match: { path: /app }, upstream: app }",
+        )
+        .start()
+        .await;
+    for protocol in Protocol::ALL {
+        for (method, path, want) in [
+            ("GET", "/app", 200),
+            ("HEAD", "/app", 200),
+            ("GET", "/fixed", 200),
+            ("GET", "/empty", 204),
+            ("GET", "/gone", 502),
+            ("GET", "/closed", 503),
+            ("GET", "/nowhere", 404),
+        ] {
+            let request = Request::builder().method(method).uri(path).body(Body::empty()).unwrap();
+            let (status, date) = date(&weir, protocol, request).await;
+            assert_eq!(status, want, "{protocol:?} {path}");
+            assert!(is_dated(&date), "{protocol:?} {method} {path}: {date:?}");
+        }
+        let large = Request::get("/app").header("x-large", "x".repeat(5000));
+        let (status, date) = date(&weir, protocol, large.body(Body::empty()).unwrap()).await;
+        assert_eq!(status, 431, "{protocol:?}");
+        assert!(is_dated(&date), "{protocol:?} 431: {date:?}");
+    }
+}
+
+#[tokio::test]
+async fn an_origin_s_date_is_kept_and_dates_304_too() {
+    let dated = "Sun, 06 Nov 1994 08:49:37 GMT";
+    for (head, want) in [
+        (format!("HTTP/1.1 200 OK\r\ndate: {dated}\r\ncontent-length: 0\r\n\r\n"), Some(dated)),
+        ("HTTP/1.1 304 Not Modified\r\netag: x\r\n\r\n".to_owned(), None),
+    ] {
+        let origin = RawOrigin::answering(&head).await;
+        let weir = Setup::addresses([origin.address()]).start().await;
+        for protocol in Protocol::ALL {
+            let (_, date) =
+                date(&weir, protocol, Request::get("/").body(Body::empty()).unwrap()).await;
+            assert!(
+                is_dated(&date) && want.is_none_or(|want| date == want),
+                "{protocol:?}: {date}"
+            );
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_204_with_a_length_loses_it() {
+    for length in ["content-length: 5\r\n", "transfer-encoding: chunked\r\n"] {
+        let origin =
+            RawOrigin::answering(&format!("HTTP/1.1 204 No Content\r\n{length}x-kept: 1\r\n\r\n"))
+                .await;
+        let weir = Setup::addresses([origin.address()]).start().await;
+        for protocol in Protocol::ALL {
+            let client = weir.client(protocol).await;
+            for _ in 0..3 {
+                let answer = client.get("/").await;
+                assert_eq!(
+                    (answer.status.as_u16(), answer.header("x-kept")),
+                    (204, "1"),
+                    "{protocol:?}"
+                );
+                assert_eq!(answer.header("content-length"), "", "{protocol:?}");
+                assert_eq!(answer.text().await, "", "{protocol:?}");
+            }
+        }
+        // Two of them answer such a message with an error of its own.
+        for option in ["--http3-only", "--http2", "--http1.1"] {
+            let mut get = curl();
+            get.args([option, "--write-out", "%{response_code}", &weir.url("/")]);
+            assert_eq!(output(get).await, "204", "{option}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_answer_of_the_proxy_says_how_long_it_is() {
+    let origin = Origin::start().await;
+    let weir = Setup::to([&origin])
+        .routes("  - { name: all, respond: { status: 404, body: not here } }")
+        .start()
+        .await;
+    for protocol in Protocol::ALL {
+        let answer = weir.client(protocol).await.get("/").await;
+        assert_eq!(answer.header("content-length"), "8", "{protocol:?}");
+        let head = Request::head("/").body(Body::empty()).unwrap();
+        let answer = weir.try_send(protocol, head).await.unwrap();
+        assert_eq!(answer.header("content-length"), "8", "{protocol:?}");
+        assert_eq!(answer.text().await, "", "{protocol:?}");
+    }
+}
+
+#[tokio::test]
+async fn an_upgrade_that_is_not_taken_up_is_ignored() {
+    let origin = Origin::start().await;
+    let weir = Setup::to([&origin]).start().await;
+    for upgrade in ["h2c", "TLS/1.2", "foo/2", "websocket", "h2c, foo/2"] {
+        let fields = format!(
+            "Host: a\r\nConnection: Upgrade, HTTP2-Settings, close\r\nUpgrade: {upgrade}\r\nHTTP2-Settings: AAMAAABk\r\n"
+        );
+        for (version, framing, body) in [
+            ("1.1", "Content-Length: 4\r\n", "body"),
+            ("1.1", "Transfer-Encoding: chunked\r\n", "4\r\nbody\r\n0\r\n\r\n"),
+            ("1.0", "Content-Length: 4\r\n", "body"),
+        ] {
+            let request = format!("POST /count HTTP/{version}\r\n{fields}{framing}\r\n{body}");
+            let reply = RawH1::exchange(&weir, &request).await;
+            assert_eq!(reply.status(), 200, "{upgrade} {version}: {}", reply.text);
+            assert!(
+                reply.text.ends_with("\r\n\r\n4") || reply.text.contains("\r\n1\r\n4\r\n"),
+                "{}",
+                reply.text
+            );
+            let head = origin.head();
+            for name in ["upgrade", "http2-settings"] {
+                assert!(head.headers.get(name).is_none(), "{upgrade} {version}: {name}");
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn nothing_is_read_after_a_tunnel_that_was_refused() {
+    let origin = Origin::start().await;
+    let weir = Setup::to([&origin]).start().await;
+    let hidden = "GET /hidden HTTP/1.1\r\nHost: a\r\n\r\n";
+    for target in ["a:443", "a.example:80"] {
+        let connect = format!("CONNECT {target} HTTP/1.1\r\nHost: {target}\r\n\r\n{hidden}");
+        let reply = RawH1::exchange(&weir, &connect).await;
+        assert_eq!((reply.status(), reply.responses()), (501, 1), "{}", reply.text);
+        assert!(
+            reply.closed && reply.text.to_ascii_lowercase().contains("connection: close"),
+            "{}",
+            reply.text
+        );
+    }
+    assert!(origin.last_head().is_none());
+}
