@@ -167,3 +167,41 @@ async fn nothing_is_read_after_a_tunnel_that_was_refused() {
     }
     assert!(origin.last_head().is_none());
 }
+
+#[tokio::test]
+async fn a_connection_that_was_asked_for_a_tunnel_ends_with_all_of_its_response() {
+    // More than the kernel holds for both sides, so that the end of it waits in the proxy.
+    let length = 16 << 20;
+    let content = "x".repeat(length);
+    let answer = format!("HTTP/1.1 200 OK\r\ncontent-length: {length}\r\n\r\n{content}");
+    let origin = RawOrigin::closing_after(&answer).await;
+    let weir = Setup::addresses([origin.address()]).start().await;
+    for fields in ["Connection: close", "Connection: close, Upgrade\r\nUpgrade: h2c"] {
+        let mut raw = RawH1::connect(&weir).await;
+        raw.send(&format!("GET / HTTP/1.1\r\nHost: a\r\n{fields}\r\n\r\n")).await;
+        let reply = raw.slowly().await;
+        let body = reply.text.split_once("\r\n\r\n").map_or(0, |(_, body)| body.len());
+        assert_eq!((body, reply.ended_well), (length, true), "{fields}");
+    }
+}
+
+#[tokio::test]
+async fn a_refused_tunnel_s_bytes_cost_nobody_the_answer() {
+    let origin = Origin::start().await;
+    let mut weir = Setup::to([&origin]).start().await;
+    for head in [
+        "CONNECT a:443 HTTP/1.1\r\nHost: a:443\r\n\r\n",
+        "POST /gone HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: x\r\nContent-Length: 3000000000\r\n\r\n",
+    ] {
+        let mut raw = RawH1::connect(&weir).await;
+        raw.send(head).await;
+        weir.record().await;
+        // The answer is on its way or there; bytes that nobody reads would have the kernel reset the connection.
+        for _ in 0..16 {
+            let _ = raw.try_send(&[b'x'; 16 << 10]).await;
+        }
+        let reply = raw.rest().await;
+        assert!([501, 413].contains(&reply.status()), "{head}: {:?}", reply.text);
+        assert!(reply.ended_well, "{head}");
+    }
+}

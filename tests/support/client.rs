@@ -319,7 +319,11 @@ async fn send_h3(mut requests: H3Requests, request: Request<Body>) -> Result<Ans
     let guard = cancel.clone().drop_guard();
     spawn(send_body(sending, body, cancel));
     let mut reading = Reading { stream: receiving, ended: false };
-    let (head, ()) = reading.stream.recv_response().await?.into_parts();
+    let mut response = reading.stream.recv_response().await?;
+    while response.status().is_informational() {
+        response = reading.stream.recv_response().await?;
+    }
+    let (head, ()) = response.into_parts();
     let body = AnswerBody::H3 { stream: Box::new(reading), _requests: requests, _sending: guard };
     Ok(Answer { status: head.status, headers: head.headers, body, trailers: HeaderMap::new() })
 }

@@ -15,6 +15,8 @@ pub(crate) struct RawH1(TlsStream<TcpStream>);
 pub(crate) struct Reply {
     pub(crate) text: String,
     pub(crate) closed: bool,
+    /// By an end of TLS, not by a reset or a bare end of TCP.
+    pub(crate) ended_well: bool,
 }
 
 impl RawH1 {
@@ -52,15 +54,31 @@ impl RawH1 {
 
     /// Reads until the other side closes.
     pub(crate) async fn rest(&mut self) -> Reply {
-        let mut all = Vec::new();
-        let mut buffer = [0; 4096];
+        self.read(std::time::Duration::ZERO).await
+    }
+
+    /// As [`Self::rest`], a little at a time, so that the other side waits with bytes that it could not write.
+    pub(crate) async fn slowly(&mut self) -> Reply {
+        self.read(std::time::Duration::from_micros(100)).await
+    }
+
+    async fn read(&mut self, pause: std::time::Duration) -> Reply {
+        let (mut all, mut ended_well) = (Vec::new(), false);
+        let mut buffer = vec![0; 16 << 10];
         let end = async {
-            while let Ok(read @ 1..) = self.0.read(&mut buffer).await {
+            while let Ok(read) = self.0.read(&mut buffer).await {
+                ended_well = read == 0;
+                if ended_well {
+                    break;
+                }
                 all.extend_from_slice(&buffer[..read]);
+                if !pause.is_zero() {
+                    tokio::time::sleep(pause).await;
+                }
             }
         };
         let closed = tokio::time::timeout(super::PATIENCE / 4, end).await.is_ok();
-        Reply { text: String::from_utf8_lossy(&all).into_owned(), closed }
+        Reply { text: String::from_utf8_lossy(&all).into_owned(), closed, ended_well }
     }
 }
 

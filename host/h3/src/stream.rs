@@ -146,11 +146,13 @@ impl Stream {
     }
 
     /// Queues an interim response (RFC 9110 §15.2) as [`Stream::put_head`] does the final one; [`Stream::poll_flush`] sends
-    /// it. Does nothing after the final head: it would be taken for trailers (RFC 9114 §4.1).
-    pub fn put_interim(&self, status: StatusCode, fields: &HeaderMap) {
-        if !self.is_answered.get() {
-            self.put_section(|encoder, out| encoder.encode_response(self.id, status, fields, out));
+    /// it. Returns false, and does nothing, after the final head: it would be taken for trailers (RFC 9114 §4.1).
+    pub fn put_interim(&self, status: StatusCode, fields: &HeaderMap) -> bool {
+        if self.is_answered.get() {
+            return false;
         }
+        self.put_section(|encoder, out| encoder.encode_response(self.id, status, fields, out));
+        true
     }
 
     /// Queues trailers, as [`Stream::put_head`] does a head.

@@ -46,8 +46,12 @@ pub(super) async fn serve<H: Handler>(
     let (stalled, limits) = (service.edge.stalled, &service.edge.limits);
     let header_timeout = limits.header_timeout;
     let (io, turns) = gather(io);
-    let mut greeting = pin!(builder(&service.edge).handshake(io));
-    let connection = match timeout(header_timeout, turns.run(greeting.as_mut())).await {
+    let greeted = {
+        // Its room is given back before the connection's is needed.
+        let mut greeting = pin!(builder(&service.edge).handshake(io));
+        timeout(header_timeout, turns.run(greeting.as_mut())).await
+    };
+    let connection = match greeted {
         Ok(Ok(connection)) => connection,
         Ok(Err(error)) => return service.report(&error),
         Err(_) => return,
@@ -144,8 +148,10 @@ impl<T: AsyncRead + AsyncWrite + Unpin, H: Handler> Future for Driver<T, H> {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = &mut *self;
-        if this.keep_alive.poll_lost(cx, &this.shared.was_heard).is_ready() {
-            tracing::debug!(client = %this.shared.service.peer.client, "no answer to a ping");
+        let service = &this.shared.service;
+        let keep_alive = &mut this.keep_alive;
+        if keep_alive.poll_lost(cx, &this.shared.was_heard, &service.written).is_ready() {
+            tracing::debug!(client = %service.peer.client, "no answer to a ping");
             this.connection.abrupt_shutdown(Reason::NO_ERROR);
         }
         loop {
@@ -165,22 +171,36 @@ struct KeepAlive {
     timer: Pin<Box<Sleep>>,
     interval: Duration,
     is_waiting: bool,
+    /// Bytes that the client had taken when the timer was set.
+    written: u64,
 }
 
 impl KeepAlive {
     fn new(pings: Option<PingPong>, interval: Duration) -> Self {
-        Self { pings, timer: Box::pin(sleep(interval)), interval, is_waiting: false }
+        let timer = Box::pin(sleep(interval));
+        Self { pings, timer, interval, is_waiting: false, written: 0 }
     }
 
     /// Ready, once, when a ping has had no answer in time. The connection must be polled afterwards, to send the next.
-    fn poll_lost(&mut self, cx: &mut Context<'_>, was_heard: &Cell<bool>) -> Poll<()> {
+    fn poll_lost(
+        &mut self,
+        cx: &mut Context<'_>,
+        was_heard: &Cell<bool>,
+        written: &Cell<u64>,
+    ) -> Poll<()> {
         let Some(pings) = &mut self.pings else { return Poll::Pending };
         if self.is_waiting && pings.poll_pong(cx).is_ready() {
             self.is_waiting = false;
             self.timer.as_mut().reset(Instant::now() + self.interval);
         }
         while self.timer.as_mut().poll(cx).is_ready() {
+            // On a slow way a ping may stand behind a response that the client is still taking.
+            let is_taking = std::mem::replace(&mut self.written, written.get()) != written.get();
             if self.is_waiting {
+                if is_taking {
+                    self.timer.as_mut().reset(Instant::now() + PING_TIMEOUT);
+                    continue;
+                }
                 self.pings = None;
                 return Poll::Ready(());
             }

@@ -7,7 +7,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::header::{ALT_SVC, CONNECTION};
+use http::header::{ALT_SVC, CONNECTION, UPGRADE};
 use http::{HeaderValue, Method, Request, Response, StatusCode};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -76,10 +76,14 @@ impl<H: Handler> Service<H> {
         &self,
         request: Request<hyper::body::Incoming>,
         interjections: &Rc<Interjections>,
+        wants_tunnel: &Cell<bool>,
     ) -> Response<Body> {
         let interim = interjections.open(request.version());
         // A client that asks for a tunnel may send the tunnel's bytes without waiting: no request may be read from them.
         let is_tunnel = request.method() == Method::CONNECT;
+        if is_tunnel || request.headers().contains_key(UPGRADE) {
+            wants_tunnel.set(true);
+        }
         let mut response = self.answer(request.map(Body::from), Protocol::H1, interim).await;
         interjections.close().await;
         // Whoever sends what is malformed once may have meant the rest as something else too (RFC 9112 §9.6).
@@ -109,9 +113,9 @@ pub(super) async fn serve_h1<H: Handler>(
         .header_read_timeout(limits.header_timeout)
         .max_headers(limits.header_count)
         .max_buf_size(limits.header_bytes.max(LEAST_BUFFER));
-    let interjections = Rc::default();
+    let (interjections, wants_tunnel) = (Rc::default(), Cell::new(false));
     let answer = service_fn(|request| async {
-        Ok::<_, Infallible>(service.answer_h1(request, &interjections).await)
+        Ok::<_, Infallible>(service.answer_h1(request, &interjections, &wants_tunnel).await)
     });
     let io = Interjecting::new(Heads::new(Lingering::new(io)), &interjections);
     let io = TokioIo::new(io);
@@ -123,8 +127,14 @@ pub(super) async fn serve_h1<H: Handler>(
             sleep(LAST_REQUEST).await;
         } => {
             connection.as_mut().graceful_shutdown();
-            connection.await
+            connection.as_mut().await
         }
+    };
+    // hyper ends a connection that was once asked for a tunnel without flushing or closing it: that is left to whoever
+    // tunnels. Nobody does here, and polled again it ends the connection as any other.
+    let result = match result {
+        Ok(()) if wants_tunnel.get() => connection.await,
+        result => result,
     };
     if let Err(error) = result {
         service.report(&error);

@@ -306,7 +306,7 @@ async fn answer(stream: &Stream, log: &Log) -> Result<(), Code> {
         "/hints" => {
             let mut hints = HeaderMap::new();
             hints.insert("link", HeaderValue::from_static("</style.css>; rel=preload"));
-            stream.put_interim(StatusCode::EARLY_HINTS, &hints);
+            assert!(stream.put_interim(StatusCode::EARLY_HINTS, &hints));
             flush(stream).await?;
             log.release.notified().await;
         }

@@ -31,9 +31,10 @@ pub(super) async fn serve<H: Handler>(
     let response = {
         let interim = Interim::new(Rc::clone(&reply));
         let mut answer = pin!(shared.service.answer(request, Protocol::H2, interim));
-        poll_fn(|cx| match answer.as_mut().poll(cx) {
-            Poll::Pending => reply.poll_reset(cx).map(|()| None),
-            answered => answered.map(Some),
+        // A reset comes first: nothing more may be sent then, no interim response either.
+        poll_fn(|cx| match reply.poll_reset(cx) {
+            Poll::Pending => answer.as_mut().poll(cx).map(Some),
+            Poll::Ready(()) => Poll::Ready(None),
         })
         .await
     };
@@ -101,7 +102,6 @@ impl Inform for Reply {
         let mut head = Response::new(());
         *head.status_mut() = status;
         *head.headers_mut() = fields.clone();
-        // A stream that was reset meanwhile takes none, which its own poll tells.
         if let Err(error) = self.stream.borrow_mut().send_informational(head) {
             tracing::debug!(%error, "interim response not sent");
         }

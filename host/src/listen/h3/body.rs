@@ -47,7 +47,10 @@ pub(super) async fn incoming(
         Poll::Pending => {}
         Poll::Ready(None) => return Ok((Body::empty(), None)),
         Poll::Ready(Some(Err(error))) => return Err(error),
-        Poll::Ready(Some(Ok(frame))) => body.first = Some(frame),
+        Poll::Ready(Some(Ok(frame))) => {
+            body.first = Some(frame);
+            body.is_withheld = false;
+        }
     }
     let (reader, reading) = oneshot::channel();
     body.reader = Some(reader);
@@ -98,8 +101,10 @@ impl http_body::Body for Incoming {
         }
         let next = self.poll_next(cx);
         // A client that has begun to send does not wait for it any more.
-        if std::mem::take(&mut self.is_withheld) && next.is_pending() {
-            self.stream.put_interim(StatusCode::CONTINUE, &HeaderMap::new());
+        if std::mem::take(&mut self.is_withheld)
+            && next.is_pending()
+            && self.stream.put_interim(StatusCode::CONTINUE, &HeaderMap::new())
+        {
             // Whether the client still takes anything shows with the response.
             let _ = self.stream.poll_flush(cx);
         }

@@ -99,7 +99,7 @@ impl Wire {
         inform: &dyn Fn(response::Parts),
     ) -> Result<Received, H1Error> {
         let mut upload = Upload::new(encoded, body, head::is_chunked(request));
-        let mut interim = 0;
+        let mut interim = Interim::default();
         let ResponseHead { head, decoder, keep_alive } = std::future::poll_fn(|cx| {
             if upload.poll(cx, &mut self.stream).is_err() {
                 return Poll::Ready(Err(H1Error::RequestBody));
@@ -114,24 +114,22 @@ impl Wire {
         &mut self,
         cx: &mut Context<'_>,
         method: &http::Method,
-        interim: &mut usize,
+        interim: &mut Interim,
         inform: &dyn Fn(response::Parts),
     ) -> Poll<Result<ResponseHead, H1Error>> {
         loop {
+            let before = self.buffer.len();
             match head::parse(&mut self.buffer, method)? {
                 Some(Head::Final(head)) => return Poll::Ready(Ok(head)),
                 Some(Head::Interim(head)) => {
-                    *interim += 1;
-                    if *interim > MAX_INTERIM {
-                        return Poll::Ready(Err(HeadError::Interim.into()));
-                    }
+                    interim.count(before - self.buffer.len())?;
                     inform(head);
                     continue;
                 }
                 None => {}
             }
             // An origin that has said anything, be it interim, has begun with the request: it is not for another connection.
-            let nothing = self.buffer.is_empty() && *interim == 0;
+            let nothing = self.buffer.is_empty() && interim.heads == 0;
             let read = ready!(self.poll_fill(cx, HEAD_READ));
             if read.map_err(|error| broken(error, nothing))? == 0 {
                 let error = if nothing { H1Error::Closed } else { H1Error::Truncated };
@@ -157,6 +155,22 @@ impl Wire {
     }
 }
 
+/// The interim responses of one exchange, which may wait for a client that reads none of them.
+#[derive(Default)]
+struct Interim {
+    heads: usize,
+    bytes: usize,
+}
+
+impl Interim {
+    fn count(&mut self, bytes: usize) -> Result<(), HeadError> {
+        self.heads += 1;
+        self.bytes += bytes;
+        let is_within = self.heads <= MAX_INTERIM && self.bytes <= MAX_INTERIM_BYTES;
+        if is_within { Ok(()) } else { Err(HeadError::Interim) }
+    }
+}
+
 /// A reset before the first byte is a close that raced with the request.
 fn broken(error: io::Error, nothing: bool) -> H1Error {
     if nothing && error.kind() == io::ErrorKind::ConnectionReset {
@@ -168,6 +182,9 @@ fn broken(error: io::Error, nothing: bool) -> H1Error {
 
 /// Interim responses before a final one, at most.
 const MAX_INTERIM: usize = 16;
+
+/// Bytes of them together, at most: as many as common origins allow one head.
+const MAX_INTERIM_BYTES: usize = 32 * 1024;
 
 /// Room for a head and a small body in one read.
 const HEAD_READ: usize = 8 * 1024;
