@@ -1,7 +1,7 @@
 //! `weir plugin …` as a user types it, outside the repository.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::support::tools::{builtin, component, guest};
@@ -12,17 +12,18 @@ fn weir(folder: &Path, arguments: &[&str]) -> (bool, String) {
         .arg("plugin")
         .args(arguments)
         .current_dir(folder)
-        // What the projects have in common is compiled once.
-        .env(
-            "CARGO_TARGET_DIR",
-            folder.ancestors().find(is_temporary).unwrap_or(folder).join("target"),
-        )
+        .env("CARGO_TARGET_DIR", target(folder))
         // What cargo tells its tests is not what a user's shell tells.
         .env_remove("RUSTC")
         .output()
         .unwrap();
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     (output.status.success(), text(&output.stdout) + &text(&output.stderr))
+}
+
+/// Where a test's projects are built: the crates that they share are compiled once.
+fn target(folder: &Path) -> PathBuf {
+    folder.ancestors().find(is_temporary).unwrap_or(folder).join("target")
 }
 
 /// Whether it is the folder of a test.
@@ -40,8 +41,9 @@ fn what_new_writes_builds_and_its_tests_pass() {
         let project = folder.path().join(&name);
         let (ok, text) = weir(&project, &["test"]);
         assert!(ok && text.contains("cases passed"), "{text}");
-        let cargo =
-            Command::new("cargo").args(["test", "--quiet"]).current_dir(&project).output().unwrap();
+        let mut cargo = Command::new("cargo");
+        cargo.args(["test", "--quiet"]).current_dir(&project);
+        let cargo = cargo.env("CARGO_TARGET_DIR", target(&project)).output().unwrap();
         assert!(cargo.status.success(), "{}", String::from_utf8_lossy(&cargo.stderr));
         let component = format!("{name}.wasm");
         let (ok, text) = weir(&project, &["inspect", &component]);
