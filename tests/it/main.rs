@@ -19,6 +19,7 @@ mod cli;
 mod clients;
 mod component_languages;
 mod components;
+mod control;
 mod differential;
 mod docs;
 mod duties;

@@ -1,10 +1,12 @@
 //! The admin API: what runs, and swapping it. [`client`] is the other end, for the commands.
 //!
-//! Every request presents the token. `Host` must be an address or `localhost`, and `Origin`, if there is one, the same: a
-//! page that a browser shows must not reach it by a name that it made resolve here.
+//! Every request presents the token. [`control`] refuses what a browser sends for a foreign page, by [`Names::Local`] on
+//! every address.
 
 pub(crate) mod client;
+mod guesses;
 mod token;
+mod upload;
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -12,20 +14,22 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{ALLOW, CONTENT_TYPE, HOST, ORIGIN, WWW_AUTHENTICATE};
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode};
-use http_body_util::{BodyExt as _, Full, Limited};
+use http::header::{ALLOW, CONTENT_TYPE, WWW_AUTHENTICATE};
+use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode};
+use http_body_util::Full;
 use hyper::body::Incoming;
 use serde_json::{Value, json};
 
 use crate::config;
-use crate::control::{self, Answer};
+use crate::control::{self, Answer, Answered, Denial, Names};
 use crate::plugins::Plugins;
 use crate::plugins::compile::{self, CompileError, SwapError};
 use crate::plugins::slot::Slot;
 use crate::plugins::trial::{Mode, Terms};
 use crate::task::Tasks;
-use token::Token;
+use guesses::Guesses;
+use token::{Presented, Token};
+use upload::Uploads;
 
 /// Serves the admin API until the grace period is over; returns the address.
 ///
@@ -36,13 +40,20 @@ pub(crate) fn serve(
     plugins: &Arc<Plugins>,
     tasks: &Tasks,
 ) -> io::Result<SocketAddr> {
-    let admin = Admin { plugins: Arc::clone(plugins), token: Token::new(&config.token) };
-    control::serve(config.address, admin, tasks)
+    let admin = Admin {
+        plugins: Arc::clone(plugins),
+        token: Token::new(&config.token),
+        guesses: Guesses::default(),
+        uploads: Uploads::default(),
+    };
+    control::serve(config.address, Names::Local, admin, tasks)
 }
 
 struct Admin {
     plugins: Arc<Plugins>,
     token: Token,
+    guesses: Guesses,
+    uploads: Uploads,
 }
 
 /// A status and what is wrong, for the client.
@@ -62,40 +73,56 @@ impl Refusal {
         let field = Some((ALLOW, allowed));
         Self { status: StatusCode::METHOD_NOT_ALLOWED, reason, field }
     }
+
+    fn response(self) -> Response<Full<Bytes>> {
+        respond(self.status, &json!({ "error": self.reason }), self.field)
+    }
 }
 
 impl Answer for Admin {
     const NAME: &'static str = "admin";
 
-    /// Compiling a component takes up to two minutes.
-    const TIME: Duration = Duration::from_secs(180);
-
-    async fn answer(&self, request: Request<Incoming>) -> Response<Full<Bytes>> {
-        let (status, body, field) = match self.serve(request).await {
-            Ok(body) => (StatusCode::OK, body, None),
-            Err(refusal) => (refusal.status, json!({ "error": refusal.reason }), refusal.field),
+    async fn answer(&self, request: Request<Incoming>, client: IpAddr) -> Answered {
+        let delay = match self.token.presented(request.headers()) {
+            Presented::Right => {
+                let response = match self.serve(request).await {
+                    Ok(body) => respond(StatusCode::OK, &body, None),
+                    Err(refusal) => refusal.response(),
+                };
+                return response.into();
+            }
+            Presented::Wrong => self.guesses.delay(client),
+            Presented::None => Duration::ZERO,
         };
-        let mut response = Response::new(Full::from(format!("{body:#}\n")));
-        *response.status_mut() = status;
-        let fields = response.headers_mut();
-        fields.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        fields.insert(http::header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-        if let Some((name, value)) = field {
-            fields.insert(name, HeaderValue::from_static(value));
-        }
-        response
+        let reason = "present the token of admin.token: Authorization: Bearer …";
+        let mut refusal = Refusal::new(StatusCode::UNAUTHORIZED, reason);
+        refusal.field = Some((WWW_AUTHENTICATE, "Bearer realm=\"weir\""));
+        Answered { response: refusal.response(), delay }
     }
+
+    fn refuse(&self, denial: &Denial) -> Response<Full<Bytes>> {
+        Refusal::new(denial.status, denial.reason).response()
+    }
+}
+
+fn respond(
+    status: StatusCode,
+    body: &Value,
+    field: Option<(HeaderName, &'static str)>,
+) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::from(format!("{body:#}\n")));
+    *response.status_mut() = status;
+    let fields = response.headers_mut();
+    fields.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    fields.insert(http::header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    if let Some((name, value)) = field {
+        fields.insert(name, HeaderValue::from_static(value));
+    }
+    response
 }
 
 impl Admin {
     async fn serve(&self, request: Request<Incoming>) -> Result<Value, Refusal> {
-        check_origin(request.headers())?;
-        if !self.token.is_in(request.headers()) {
-            let reason = "present the token of admin.token: Authorization: Bearer …";
-            let field = Some((WWW_AUTHENTICATE, "Bearer realm=\"weir\""));
-            let status = StatusCode::UNAUTHORIZED;
-            return Err(Refusal { status, reason: reason.to_owned(), field });
-        }
         let path = request.uri().path().to_owned();
         let parts: Vec<&str> = path.split('/').skip(1).collect();
         let is_read = *request.method() == Method::GET || *request.method() == Method::HEAD;
@@ -110,7 +137,7 @@ impl Admin {
                 let slot = self.find(name)?;
                 match *request.method() {
                     _ if is_read => Ok(slot.status()),
-                    Method::PUT => swap(slot, request).await,
+                    Method::PUT => self.swap(slot, request).await,
                     _ => Err(Refusal::method("GET, HEAD, PUT")),
                 }
             }
@@ -128,6 +155,18 @@ impl Admin {
         }
     }
 
+    /// `PUT /api/plugins/NAME?share=10&for=60s`, or `?shadow=true&for=60s`; the body is the component.
+    async fn swap(&self, slot: Arc<Slot>, request: Request<Incoming>) -> Result<Value, Refusal> {
+        let query = request.uri().query().unwrap_or_default().to_owned();
+        let terms = terms(&query, slot.canary.into())
+            .map_err(|reason| Refusal::new(StatusCode::BAD_REQUEST, reason))?;
+        // Read before the turn is taken: a client that stalls must keep nobody from swapping.
+        let upload = self.uploads.read(request.into_body()).await?;
+        let turn = slot.compiler.turn().await.map_err(|error| refused(&error.into()))?;
+        let swapped = compile::swap(&slot, turn, move || Ok(upload), terms).await;
+        swapped.map(|_| slot.status()).map_err(|error| refused(&error))
+    }
+
     fn find(&self, name: &str) -> Result<Arc<Slot>, Refusal> {
         self.plugins.find(name).cloned().ok_or_else(|| {
             let names: Vec<&str> = self.plugins.slots().iter().map(|slot| &*slot.name).collect();
@@ -135,24 +174,6 @@ impl Admin {
             Refusal::new(StatusCode::NOT_FOUND, reason)
         })
     }
-}
-
-/// `PUT /api/plugins/NAME?share=10&for=60s`, or `?shadow=true&for=60s`; the body is the component.
-async fn swap(slot: Arc<Slot>, request: Request<Incoming>) -> Result<Value, Refusal> {
-    let query = request.uri().query().unwrap_or_default().to_owned();
-    let terms = terms(&query, slot.canary.into())
-        .map_err(|reason| Refusal::new(StatusCode::BAD_REQUEST, reason))?;
-    // Whoever waits here has not sent the component yet.
-    let turn = slot.compiler.turn().await.map_err(|error| refused(&error.into()))?;
-    let body = Limited::new(request.into_body(), weir_runtime::MAX_COMPONENT).collect().await;
-    let wasm = body.map_err(|error| {
-        let is_large = error.is::<http_body_util::LengthLimitError>();
-        let status = if is_large { StatusCode::PAYLOAD_TOO_LARGE } else { StatusCode::BAD_REQUEST };
-        Refusal::new(status, format!("read the component: {error}"))
-    })?;
-    let wasm = wasm.to_bytes();
-    let swapped = compile::swap(&slot, turn, move || Ok(wasm), terms).await;
-    swapped.map(|_| slot.status()).map_err(|error| refused(&error))
 }
 
 fn refused(error: &SwapError) -> Refusal {
@@ -191,50 +212,9 @@ fn terms(query: &str, default: Terms) -> Result<Terms, String> {
     Ok(terms)
 }
 
-/// Refuses what a browser sends on behalf of a page of somebody else.
-fn check_origin(fields: &HeaderMap) -> Result<(), Refusal> {
-    let text = |name: HeaderName| fields.get(name).map(|value| value.to_str().unwrap_or("?"));
-    let host = text(HOST).unwrap_or_default();
-    let refuse = |what: &str| Err(Refusal::new(StatusCode::FORBIDDEN, what));
-    if !is_local(host) {
-        return refuse("Host must be an IP address or localhost");
-    }
-    match text(ORIGIN) {
-        Some(origin) if origin.strip_prefix("http://") != Some(host) => {
-            refuse("Origin is another site")
-        }
-        _ => Ok(()),
-    }
-}
-
-fn is_local(host: &str) -> bool {
-    let Ok(authority) = host.parse::<http::uri::Authority>() else { return false };
-    let name = authority.host().trim_start_matches('[').trim_end_matches(']');
-    name.eq_ignore_ascii_case("localhost") || name.parse::<IpAddr>().is_ok()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn only_addresses_and_localhost_are_served() {
-        for host in ["127.0.0.1:9091", "localhost:9091", "[::1]:9091", "LOCALHOST", "10.0.0.7"] {
-            assert!(is_local(host), "{host}");
-        }
-        for host in ["", "evil.example", "localhost.evil.example:9091", "127.0.0.1.nip.io", "a b"] {
-            assert!(!is_local(host), "{host}");
-        }
-        let mut fields = HeaderMap::new();
-        fields.insert(HOST, HeaderValue::from_static("127.0.0.1:9091"));
-        assert!(check_origin(&fields).is_ok());
-        fields.insert(ORIGIN, HeaderValue::from_static("http://127.0.0.1:9091"));
-        assert!(check_origin(&fields).is_ok());
-        for origin in ["http://evil.example", "null", "http://127.0.0.1:9092"] {
-            fields.insert(ORIGIN, HeaderValue::from_static(origin));
-            assert!(check_origin(&fields).is_err(), "{origin}");
-        }
-    }
 
     #[test]
     fn the_terms_of_a_swap_are_read_or_refused() {

@@ -1,7 +1,7 @@
 //! The bearer token (RFC 6750 §2.1).
 
-use http::HeaderMap;
 use http::header::AUTHORIZATION;
+use http::{HeaderMap, HeaderValue};
 use sha2::{Digest as _, Sha256};
 
 /// What clients must present. Only its digest is kept, and digests are compared, so that the time that takes tells
@@ -13,15 +13,33 @@ impl Token {
         Self(Sha256::digest(token).into())
     }
 
-    /// Whether a request presents it.
-    pub(super) fn is_in(&self, fields: &HeaderMap) -> bool {
+    /// Compares the token that a request presents.
+    pub(super) fn presented(&self, fields: &HeaderMap) -> Presented {
         let mut values = fields.get_all(AUTHORIZATION).iter();
-        let (Some(value), None) = (values.next(), values.next()) else { return false };
+        match (values.next(), values.next()) {
+            (None, _) => Presented::None,
+            (Some(value), None) if self.is(value) => Presented::Right,
+            _ => Presented::Wrong,
+        }
+    }
+
+    fn is(&self, value: &HeaderValue) -> bool {
         let Ok(value) = value.to_str() else { return false };
         let Some((scheme, token)) = value.split_once(' ') else { return false };
         let presented: [u8; 32] = Sha256::digest(token.trim()).into();
         scheme.eq_ignore_ascii_case("bearer") && presented == self.0
     }
+}
+
+/// The token of a request.
+#[derive(Debug, PartialEq)]
+pub(super) enum Presented {
+    /// The one that is wanted.
+    Right,
+    /// Another, or something that is no single token.
+    Wrong,
+    /// There is none, which is no guess.
+    None,
 }
 
 #[cfg(test)]
@@ -31,16 +49,21 @@ mod tests {
     #[test]
     fn only_the_token_is_the_token() {
         let token = Token::new("s3cret");
-        let is = |value: &str| {
+        let presented = |values: &[&str]| {
             let mut fields = HeaderMap::new();
-            fields.insert(AUTHORIZATION, value.parse().unwrap());
-            token.is_in(&fields)
+            for value in values {
+                fields.append(AUTHORIZATION, value.parse().unwrap());
+            }
+            token.presented(&fields)
         };
-        assert!(is("Bearer s3cret"));
-        assert!(is("bearer  s3cret"));
-        for wrong in ["", "Bearer", "Bearer ", "Bearer s3cre", "Basic s3cret", "s3cret"] {
-            assert!(!is(wrong), "{wrong}");
+        assert_eq!(presented(&["Bearer s3cret"]), Presented::Right);
+        assert_eq!(presented(&["bearer  s3cret"]), Presented::Right);
+        for wrong in
+            ["", "Bearer", "Bearer ", "Bearer s3cre", "Bearer s3crets", "Basic s3cret", "s3cret"]
+        {
+            assert_eq!(presented(&[wrong]), Presented::Wrong, "{wrong}");
         }
-        assert!(!token.is_in(&HeaderMap::new()));
+        assert_eq!(presented(&["Bearer s3cret", "Bearer s3cret"]), Presented::Wrong);
+        assert_eq!(presented(&[]), Presented::None);
     }
 }

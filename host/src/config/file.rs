@@ -216,10 +216,11 @@ pub(super) struct GeoIp {
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Admin {
-    /// Address and port.
+    /// Address and port. Requests must name it by an IP address or `localhost`, and those that a browser sends for
+    /// another site are refused.
     #[serde(default = "defaults::admin_address", with = "As::<SocketAddress>")]
     pub(super) address: std::net::SocketAddr,
-    /// What clients must present as a bearer token.
+    /// The bearer token that clients must present. Take a long random one: guesses are slowed, yet not prevented.
     pub(super) token: Text<Secret>,
 }
 

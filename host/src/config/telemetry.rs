@@ -28,7 +28,8 @@ pub struct Telemetry {
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct MetricsEndpoint {
-    /// Address and port.
+    /// Address and port. On a loopback address, requests must name it by an IP address or `localhost`. Elsewhere they
+    /// may name it as they like. Requests that a browser sends for another site are refused on both.
     #[serde(with = "As::<SocketAddress>")]
     pub address: SocketAddr,
     /// Path of the metrics.

@@ -180,7 +180,7 @@ pub struct ListenerLimits {
 pub struct Admin {
     /// Where it is served, over plain HTTP.
     pub address: SocketAddr,
-    /// What clients must present as a bearer token.
+    /// The bearer token that clients must present.
     pub token: String,
 }
 

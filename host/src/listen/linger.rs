@@ -18,7 +18,7 @@ pub(super) const PATIENCE: Duration = Duration::from_secs(1);
 pub(super) const TOLERANCE: usize = 8 << 20;
 
 /// A connection whose shutdown waits for the client's end.
-pub(super) struct Lingering<T> {
+pub(crate) struct Lingering<T> {
     io: T,
     last: Option<Last>,
 }
@@ -30,7 +30,7 @@ struct Last {
 }
 
 impl<T> Lingering<T> {
-    pub(super) fn new(io: T) -> Self {
+    pub(crate) fn new(io: T) -> Self {
         Self { io, last: None }
     }
 }

@@ -15,11 +15,11 @@ mod handover;
 mod heads;
 pub mod interim;
 mod interject;
-mod linger;
+pub(crate) mod linger;
 mod socket;
 mod stall;
 mod steer;
-mod tcp;
+pub(crate) mod tcp;
 
 #[cfg(target_os = "linux")]
 mod kernel;
@@ -196,7 +196,7 @@ fn canonical(address: SocketAddr) -> SocketAddr {
 
 /// Lets one event a second through, for logs of what may happen at any rate.
 #[derive(Debug)]
-struct Throttle {
+pub(crate) struct Throttle {
     start: Instant,
     /// Milliseconds after `start` of the last event, plus one.
     last: AtomicU64,
@@ -211,7 +211,7 @@ impl Default for Throttle {
 impl Throttle {
     const EVERY: Duration = Duration::from_secs(1);
 
-    fn is_due(&self) -> bool {
+    pub(crate) fn is_due(&self) -> bool {
         let now = self.start.elapsed().as_millis() as u64 + 1;
         let last = self.last.load(Ordering::Relaxed);
         let is_due = last == 0 || now.saturating_sub(last) >= Self::EVERY.as_millis() as u64;

@@ -160,7 +160,7 @@ async fn encrypted<H: Handler>(
 }
 
 /// Whether an accept failed because of the connection that was to be accepted, so that the next may succeed.
-fn is_of_one_connection(error: &io::Error) -> bool {
+pub(crate) fn is_of_one_connection(error: &io::Error) -> bool {
     matches!(
         error.kind(),
         io::ErrorKind::ConnectionAborted

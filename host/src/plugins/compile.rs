@@ -18,7 +18,8 @@ pub struct Compiler {
     time: Duration,
 }
 
-/// Leave to compile; to be had before the component is read, so that few are in memory at once.
+/// Leave to compile. A file is read with it, so that one component is in memory at once; a client's
+/// upload is there before, as its client may stall.
 #[derive(Debug)]
 pub struct Turn {
     turn: OwnedSemaphorePermit,

@@ -1,9 +1,8 @@
 //! `/metrics` over plain HTTP/1.1, on the control thread.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{ALLOW, CONTENT_TYPE};
@@ -12,7 +11,7 @@ use http_body_util::Full;
 use hyper::body::Incoming;
 
 use crate::config::MetricsEndpoint;
-use crate::control::{self, Answer};
+use crate::control::{self, Answer, Answered, Denial, Names};
 use crate::task::Tasks;
 use crate::telemetry::metrics::Metrics;
 
@@ -27,7 +26,8 @@ pub fn serve_metrics(
     metrics: Arc<Metrics>,
     tasks: &Tasks,
 ) -> io::Result<SocketAddr> {
-    control::serve(config.address, Page { path: config.path.clone(), metrics }, tasks)
+    let page = Page { path: config.path.clone(), metrics };
+    control::serve(config.address, Names::of(config.address), page, tasks)
 }
 
 struct Page {
@@ -38,11 +38,12 @@ struct Page {
 impl Answer for Page {
     const NAME: &'static str = "metrics";
 
-    /// Prometheus gives up after 10 s by default.
-    const TIME: Duration = Duration::from_secs(30);
+    async fn answer(&self, request: Request<Incoming>, _client: IpAddr) -> Answered {
+        self.page(request.method(), request.uri().path()).into()
+    }
 
-    async fn answer(&self, request: Request<Incoming>) -> Response<Full<Bytes>> {
-        self.page(request.method(), request.uri().path())
+    fn refuse(&self, denial: &Denial) -> Response<Full<Bytes>> {
+        text(denial.status, format!("weir: {}\n", denial.reason))
     }
 }
 
@@ -57,14 +58,19 @@ impl Page {
             path if path == self.path => (StatusCode::OK, self.metrics.encode()),
             _ => (StatusCode::OK, format!("weir: metrics are at {}\n", self.path)),
         };
-        let mut response = Response::new(Full::from(body));
-        *response.status_mut() = status;
-        response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(TEXT_FORMAT));
+        let mut response = text(status, body);
         if status == StatusCode::METHOD_NOT_ALLOWED {
             response.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
         }
         response
     }
+}
+
+fn text(status: StatusCode, body: String) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::from(body));
+    *response.status_mut() = status;
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(TEXT_FORMAT));
+    response
 }
 
 /// Prometheus' text format; browsers show it too.
