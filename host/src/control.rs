@@ -184,7 +184,7 @@ const RESOURCE_POLICY: HeaderName = HeaderName::from_static("cross-origin-resour
 
 /// Connections of one listener at once. Scrapers and people need few; the rest gives a newcomer
 /// time to send its request while others connect: 128 of them must come before it loses its place.
-/// A silent connection takes a descriptor and about 3 KiB.
+/// A silent connection takes a descriptor and 9 KiB.
 pub(crate) const CONNECTIONS: usize = 128;
 
 /// Time from accepting to the end of a request's head. Both sides are near each other, and a
