@@ -15,10 +15,10 @@ use super::body::Body;
 
 /// Makes a final response conform to RFC 9110: a Date (§6.6.1), no content and no length where its status has none (§8.6,
 /// §15.3.5, §15.4.5), and the length of a body that is known whole. A status below 200 is no final one, and becomes 500.
-pub(super) fn complete(mut response: Response<Body>) -> Response<Body> {
+pub(super) fn complete(response: &mut Response<Body>) {
     if response.status().is_informational() {
         tracing::warn!(status = response.status().as_u16(), "a final response cannot be interim");
-        response = Response::new(Body::empty());
+        *response = Response::new(Body::empty());
         *response.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
     }
     date(response.headers_mut());
@@ -26,15 +26,14 @@ pub(super) fn complete(mut response: Response<Body>) -> Response<Body> {
         StatusCode::NO_CONTENT => {
             response.headers_mut().remove(CONTENT_LENGTH);
             response.headers_mut().remove(TRANSFER_ENCODING);
-            response.map(|_| Body::empty())
+            *response.body_mut() = Body::empty();
         }
-        StatusCode::NOT_MODIFIED => response.map(|_| Body::empty()),
+        StatusCode::NOT_MODIFIED => *response.body_mut() = Body::empty(),
         _ => {
             let length = response.body().size_hint().exact().filter(|length| *length > 0);
             if let Some(length) = length {
                 response.headers_mut().entry(CONTENT_LENGTH).or_insert_with(|| length.into());
             }
-            response
         }
     }
 }
@@ -87,7 +86,8 @@ mod tests {
         for (name, value) in fields {
             response.headers_mut().append(*name, HeaderValue::from_static(value));
         }
-        complete(response)
+        complete(&mut response);
+        response
     }
 
     #[test]

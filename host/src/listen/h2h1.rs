@@ -61,8 +61,8 @@ impl<H: Handler> Service<H> {
         interim: Interim,
     ) -> Response<Body> {
         let peer = Peer { protocol, ..self.peer };
-        let response = self.handler.serve(request, peer, interim).await;
-        let mut response = complete::complete(response);
+        let mut response = self.handler.serve(request, peer, interim).await;
+        complete::complete(&mut response);
         if let Some(alt_svc) = &self.edge.alt_svc {
             let clear = HeaderValue::from_static("clear");
             let value = if self.tasks.is_draining() { clear } else { alt_svc.clone() };

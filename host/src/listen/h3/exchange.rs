@@ -93,26 +93,25 @@ async fn serve<H: Handler>(
         listener: connection.edge.index,
     };
     let interim = Interim::new(Rc::clone(stream));
-    let response = answered(connection.handler.serve(request, peer, interim), stream).await;
+    let mut response = {
+        // Pinned where it is made: a function that took it would have room for it twice.
+        let mut answer = pin!(connection.handler.serve(request, peer, interim));
+        poll_fn(|cx| {
+            let polled = answer.as_mut().poll(cx);
+            if polled.is_pending() {
+                // Interim responses. Whether the client takes anything shows with the final one.
+                let _ = stream.poll_flush(cx);
+            }
+            polled
+        })
+        .await
+    };
+    complete::complete(&mut response);
     if let Some(code) = stream.fault() {
         return Err(code);
     }
     respond(method, response, stream).await?;
     Ok(reading)
-}
-
-/// Waits for the response, and meanwhile sends the interim ones on their way.
-async fn answered(answer: impl Future<Output = Response<Body>>, stream: &Stream) -> Response<Body> {
-    let mut answer = pin!(answer);
-    let response = poll_fn(|cx| {
-        let polled = answer.as_mut().poll(cx);
-        if polled.is_pending() {
-            // Whether the client still takes anything shows with the response.
-            let _ = stream.poll_flush(cx);
-        }
-        polled
-    });
-    complete::complete(response.await)
 }
 
 /// Adds the body.
@@ -211,5 +210,22 @@ async fn timed(sending: impl Future<Output = Result<(), Error>>) -> Result<(), C
         Ok(Ok(())) => Ok(()),
         Ok(Err(_)) => Err(Code::H3_INTERNAL_ERROR),
         Err(_) => Err(Code::H3_REQUEST_CANCELLED),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::proxy::Proxy;
+
+    fn size_of_result<A, B, F>(_: impl Fn(A, B) -> F) -> usize {
+        size_of::<F>()
+    }
+
+    /// It holds the proxy's future once, and is moved to the connection's requests.
+    #[test]
+    fn a_request_s_future_stays_small() {
+        let size = size_of_result(exchange::<Proxy>);
+        assert!(size <= 4600, "{size} bytes");
     }
 }
