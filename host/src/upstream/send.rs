@@ -235,8 +235,8 @@ impl Reach {
                 subject.inform(head);
             }
         };
-        let encoded = sending.encoded.clone();
-        let answer = connection.wire.exchange(sending.head, body, encoded, &inform);
+        let wire = &mut connection.wire;
+        let answer = wire.exchange(sending.head, body, sending.encoded.clone(), &inform);
         tokio::select! {
             biased;
             answer = answer => answer.map_err(|e| ProxyError::exchange(e, sending.exchange)),

@@ -158,14 +158,14 @@ impl Wire {
 /// The interim responses of one exchange, which may wait for a client that reads none of them.
 #[derive(Default)]
 struct Interim {
-    heads: usize,
-    bytes: usize,
+    heads: u32,
+    bytes: u32,
 }
 
 impl Interim {
     fn count(&mut self, bytes: usize) -> Result<(), HeadError> {
         self.heads += 1;
-        self.bytes += bytes;
+        self.bytes = self.bytes.saturating_add(u32::try_from(bytes).unwrap_or(u32::MAX));
         let is_within = self.heads <= MAX_INTERIM && self.bytes <= MAX_INTERIM_BYTES;
         if is_within { Ok(()) } else { Err(HeadError::Interim) }
     }
@@ -181,10 +181,10 @@ fn broken(error: io::Error, nothing: bool) -> H1Error {
 }
 
 /// Interim responses before a final one, at most.
-const MAX_INTERIM: usize = 16;
+const MAX_INTERIM: u32 = 16;
 
 /// Bytes of them together, at most: as many as common origins allow one head.
-const MAX_INTERIM_BYTES: usize = 32 * 1024;
+const MAX_INTERIM_BYTES: u32 = 32 * 1024;
 
 /// Room for a head and a small body in one read.
 const HEAD_READ: usize = 8 * 1024;
