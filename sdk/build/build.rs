@@ -54,7 +54,10 @@ fn locked() -> Option<String> {
 /// Where it is when it was vendored, or comes from elsewhere.
 fn in_metadata() -> Option<PathBuf> {
     let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let told = Command::new(cargo).args(["metadata", "--format-version", "1"]).output().ok()?;
+    let mut command = Command::new(cargo);
+    command.args(["metadata", "--format-version", "1", "--filter-platform"]);
+    // What only other platforms need may not be there.
+    let told = command.arg(env::var_os("TARGET")?).output().ok()?;
     let told: serde_json::Value = serde_json::from_slice(&told.stdout).ok()?;
     let mut packages = told.get("packages")?.as_array()?.iter();
     let package = packages.find(|package| package.get("name").is_some_and(|name| name == CRATE))?;

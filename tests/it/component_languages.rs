@@ -6,7 +6,9 @@ use std::path::{Path, PathBuf};
 use http::Request;
 use tempfile::TempDir;
 
-use crate::support::tools::{componentize_js, componentize_py, output, packaged, root};
+use crate::support::tools::{
+    componentize_js, componentize_py, output, packaged, packaged_in, root,
+};
 use crate::support::{Body, Origin, Protocol, Setup, Weir};
 
 /// A component and the folder that goes with it.
@@ -137,4 +139,46 @@ async fn a_server_in_python_answers_on_every_protocol() {
             assert_eq!(client.get("/").await.status, 200, "{protocol:?}");
         }
     }
+}
+
+/// As in a cargo home that has all that a build for this platform downloads, and nothing else: the registry here lists a
+/// package for another platform and does not have it.
+#[test]
+fn a_package_is_found_without_those_that_other_platforms_need() {
+    let folder = TempDir::new().unwrap();
+    let workspace = folder.path();
+    let write = |path: &str, text: &str| {
+        let path = workspace.join(path);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, text).unwrap();
+    };
+    let checksum = "0".repeat(64);
+    write("src/lib.rs", "");
+    write(
+        "Cargo.toml",
+        "[package]\nname = \"here\"\nversion = \"1.0.0\"\nedition = \"2024\"\n\n\
+         [target.'cfg(target_os = \"none\")'.dependencies]\nelsewhere = \"1\"\n",
+    );
+    write(
+        "Cargo.lock",
+        &format!(
+            "version = 4\n\n[[package]]\nname = \"elsewhere\"\nversion = \"1.0.0\"\n\
+             source = \"registry+https://github.com/rust-lang/crates.io-index\"\n\
+             checksum = \"{checksum}\"\n\n[[package]]\nname = \"here\"\nversion = \"1.0.0\"\n\
+             dependencies = [\n \"elsewhere\",\n]\n"
+        ),
+    );
+    write(
+        ".cargo/config.toml",
+        "[source.crates-io]\nreplace-with = \"here\"\n\n[source.here]\nlocal-registry = \"registry\"\n",
+    );
+    write(
+        "registry/index/el/se/elsewhere",
+        &format!(
+            "{{\"name\":\"elsewhere\",\"vers\":\"1.0.0\",\"deps\":[],\"cksum\":\"{checksum}\",\
+             \"features\":{{}},\"yanked\":false}}\n"
+        ),
+    );
+    let found = packaged_in(workspace, "here");
+    assert_eq!(found.canonicalize().unwrap(), workspace.canonicalize().unwrap());
 }

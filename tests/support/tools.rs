@@ -86,13 +86,29 @@ pub(crate) fn componentize_py() -> Command {
 
 /// Where cargo has unpacked a package that is among the dependencies.
 pub(crate) fn packaged(name: &str) -> PathBuf {
-    let mut cargo = Command::new(env!("CARGO"));
-    cargo.args(["metadata", "--format-version", "1", "--offline", "--locked"]).current_dir(root());
-    let metadata: serde_json::Value =
-        serde_json::from_slice(&cargo.output().unwrap().stdout).unwrap();
+    packaged_in(&root(), name)
+}
+
+/// The same in another workspace. Packages that only other platforms need are left out: a build for this one downloads none.
+pub(crate) fn packaged_in(workspace: &Path, name: &str) -> PathBuf {
+    let metadata = Command::new(env!("CARGO"))
+        .args(["metadata", "--format-version", "1", "--offline", "--locked"])
+        .args(["--filter-platform", &platform()])
+        .current_dir(workspace)
+        .output()
+        .unwrap();
+    assert!(metadata.status.success(), "{}", String::from_utf8_lossy(&metadata.stderr));
+    let metadata: serde_json::Value = serde_json::from_slice(&metadata.stdout).unwrap();
     let packages = metadata["packages"].as_array().unwrap();
     let package = packages.iter().find(|package| package["name"] == name).unwrap();
     Path::new(package["manifest_path"].as_str().unwrap()).parent().unwrap().to_owned()
+}
+
+/// The platform that cargo builds the tests for.
+fn platform() -> String {
+    let version = Command::new(env!("CARGO")).arg("-vV").output().unwrap();
+    let version = String::from_utf8(version.stdout).unwrap();
+    version.lines().find_map(|line| line.strip_prefix("host: ")).unwrap().to_owned()
 }
 
 /// nginx; its configuration is the caller's.

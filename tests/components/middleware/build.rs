@@ -9,6 +9,8 @@ fn main() {
     let manifest = env::var("CARGO_MANIFEST_DIR").unwrap();
     let metadata = Command::new(env::var("CARGO").unwrap())
         .args(["metadata", "--format-version", "1", "--offline"])
+        // What only other platforms need has not been downloaded.
+        .args(["--filter-platform", &env::var("TARGET").unwrap()])
         .current_dir(&manifest)
         .output()
         .unwrap();
