@@ -1,14 +1,13 @@
 //! What operators see: metrics under their exact names, access records, traces.
 
 use std::collections::BTreeSet;
-use std::io::{BufRead, BufReader};
-use std::process::{ChildStdout, Stdio};
 use std::time::Duration;
 
 use http::Request;
 use serde_json::Value;
 
-use crate::support::tools::{self, Running, python};
+use crate::support::collector::Collector;
+use crate::support::tools::{self, python};
 use crate::support::weir::refusing_address;
 use crate::support::{Body, Origin, Protocol, Setup, Weir, within};
 
@@ -290,6 +289,29 @@ async fn a_trace_that_began_elsewhere_goes_on_at_the_origin() {
     assert!(spans.iter().any(|span| span["parent"] == "00f067aa0ba902b7"), "{spans:#?}");
 }
 
+/// Sampling by the parent, as `telemetry.tracing.sample` documents it: the share is of requests without one.
+#[tokio::test]
+async fn a_request_whose_parent_is_not_sampled_is_not_traced() {
+    let mut collector = Collector::start();
+    let origin = Origin::start().await;
+    let tracing =
+        format!("tracing: {{ otlp: \"http://127.0.0.1:{}\", sample: 100% }}", collector.port);
+    let weir = Setup::to([&origin]).telemetry(&tracing).start().await;
+    let trace = "4bf92f3577b34da6a3ce929d0e0e4736";
+    let parent = format!("00-{trace}-00f067aa0ba902b7-00");
+    for protocol in Protocol::ALL {
+        let client = weir.client(protocol).await;
+        let request = Request::get("/who").header("traceparent", &parent);
+        client.send(request.body(Body::empty()).unwrap()).await.text().await;
+        assert_eq!(origin.head().header("traceparent"), parent, "{protocol:?}");
+        client.get("/who").await.text().await;
+    }
+    let spans = collector.spans(9).await;
+    assert!(spans.iter().all(|span| span["trace"] != trace), "{spans:#?}");
+    let requests = spans.iter().filter(|span| span["parent"] == "");
+    assert_eq!(requests.count(), 3, "those without a parent: {spans:#?}");
+}
+
 #[tokio::test]
 async fn a_collector_that_is_absent_or_silent_slows_nothing_down() {
     let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -379,37 +401,4 @@ async fn used() -> (Origin, Weir) {
         }
     }
     (origin, weir)
-}
-
-/// A gRPC server made from the published OTLP definitions; prints each span as a line of JSON.
-struct Collector {
-    _process: Running,
-    lines: Option<BufReader<ChildStdout>>,
-    port: u16,
-}
-
-impl Collector {
-    fn start() -> Self {
-        let mut process = Running::start(python("collector.py").stdout(Stdio::piped()));
-        let mut lines = BufReader::new(process.child().stdout.take().unwrap());
-        let mut first = String::new();
-        lines.read_line(&mut first).unwrap();
-        let port = first.trim().parse().unwrap_or_else(|_| panic!("the collector did not start"));
-        Self { _process: process, lines: Some(lines), port }
-    }
-
-    /// Waits for so many spans.
-    async fn spans(&mut self, count: usize) -> Vec<Value> {
-        let mut lines = self.lines.take().unwrap();
-        let read = tokio::task::spawn_blocking(move || {
-            let mut spans = Vec::new();
-            let mut line = String::new();
-            while spans.len() < count && lines.read_line(&mut line).unwrap() > 0 {
-                spans.push(serde_json::from_str(&line).unwrap());
-                line.clear();
-            }
-            spans
-        });
-        within("spans", read).await.unwrap()
-    }
 }

@@ -5,6 +5,7 @@
 
 pub(crate) mod body;
 pub(crate) mod client;
+pub(crate) mod collector;
 pub(crate) mod fields;
 pub(crate) mod mmdb;
 pub(crate) mod origin;

@@ -44,7 +44,9 @@ pub struct Tracing {
     /// The collector, OTLP over gRPC.
     #[serde(with = "As::<Collector>")]
     pub otlp: String,
-    /// Share of requests without a sampled parent that are traced.
+    /// Share of the requests without a parent that are traced. The parent is the span that a client or a proxy before names in
+    /// `traceparent` (W3C Trace Context), and it decides: a request whose parent is sampled is traced, and one whose parent is not
+    /// sampled is not traced.
     #[serde(default = "defaults::sample", with = "As::<units::Percent>")]
     pub sample: f64,
     /// `service.name` of the spans.
