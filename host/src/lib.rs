@@ -9,6 +9,7 @@ pub mod cli;
 pub mod config;
 mod control;
 pub mod demo;
+mod files;
 pub mod geoip;
 pub mod listen;
 pub mod oci;

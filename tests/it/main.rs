@@ -25,6 +25,7 @@ mod docs;
 mod duties;
 mod errors;
 mod examples;
+mod files;
 mod filters;
 mod h3_frames;
 mod headers;

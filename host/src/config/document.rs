@@ -108,11 +108,16 @@ impl Document {
     }
 }
 
+/// Tells that a configuration has more than [`MAX_BYTES`].
+pub(super) fn too_large(name: &str) -> Problem {
+    let message = format!("is larger than {} KiB", MAX_BYTES / 1024);
+    Problem::new(Place::File(name.to_owned()), message)
+}
+
 /// Reads `text`, which `name` stands for in errors.
 pub(super) fn read(name: &str, text: &str) -> Result<(Document, Value), Vec<Problem>> {
     if text.len() > MAX_BYTES {
-        let message = format!("is larger than {} KiB", MAX_BYTES / 1024);
-        return Err(vec![Problem::new(Place::File(name.to_owned()), message)]);
+        return Err(vec![too_large(name)]);
     }
     let mut reader = Reader {
         name,

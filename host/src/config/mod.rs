@@ -21,8 +21,7 @@ mod text;
 mod types;
 mod units;
 
-use std::fs;
-use std::io::Read;
+use std::io::ErrorKind;
 use std::path::Path;
 use std::sync::LazyLock;
 
@@ -43,6 +42,7 @@ use self::check::Check;
 use self::document::Document;
 use self::error::Place;
 use self::shape::Shape;
+use crate::files;
 
 /// The balancers that are embedded in the binary.
 pub const BALANCERS: &[&str] =
@@ -88,17 +88,23 @@ pub fn duration(text: &str) -> Result<std::time::Duration, String> {
 /// # Errors
 /// With everything that is wrong with it, as far as one fault does not hide another.
 pub fn load(path: &Path, overrides: &Overrides) -> Result<Config, ConfigErrors> {
+    let (document, value) = open(path)?;
+    resolve(document, value, folder(path), overrides)
+}
+
+fn open(path: &Path) -> Result<(Document, Value), ConfigErrors> {
     let name = path.display().to_string();
-    let mut text = String::new();
-    let opened = fs::File::open(path).and_then(|file| {
-        // One byte more than `document` takes: a larger file, or an endless one, is refused there.
-        file.take(document::MAX_BYTES as u64 + 1).read_to_string(&mut text)
-    });
-    if let Err(error) = opened {
-        return Err(Problem::new(Place::File(name), format!("cannot read: {error}")).into());
-    }
-    let base = path.parent().unwrap_or(Path::new(""));
-    from_text(&name, &text, base, overrides)
+    let most = document::MAX_BYTES as u64;
+    let text = files::text(path, most).map_err(|error| match error.kind() {
+        ErrorKind::FileTooLarge => document::too_large(&name),
+        _ => Problem::new(Place::File(name.clone()), format!("cannot read: {error}")),
+    })?;
+    document::read(&name, &text).map_err(ConfigErrors::new)
+}
+
+/// The folder that the paths in a file are relative to.
+fn folder(path: &Path) -> &Path {
+    path.parent().unwrap_or(Path::new(""))
 }
 
 /// Checks and resolves a configuration's text. `name` stands for it in errors; relative paths are below `base`.
@@ -111,7 +117,16 @@ pub fn from_text(
     base: &Path,
     overrides: &Overrides,
 ) -> Result<Config, ConfigErrors> {
-    let (mut document, mut value) = document::read(name, text).map_err(ConfigErrors::new)?;
+    let (document, value) = document::read(name, text).map_err(ConfigErrors::new)?;
+    resolve(document, value, base, overrides)
+}
+
+fn resolve(
+    mut document: Document,
+    mut value: Value,
+    base: &Path,
+    overrides: &Overrides,
+) -> Result<Config, ConfigErrors> {
     overrides.apply(&mut document, &mut value).map_err(ConfigErrors::new)?;
     from_value(document, value, base)
 }

@@ -246,5 +246,6 @@ const INTRODUCTION: &str = "# Configuration
 A configuration is one YAML document. It is strict: an unknown key, a number without its unit or a name that nothing has is
 an error with file, line and column, and `weir check -c FILE` shows all of them at once. Paths are relative to the file. A key
 without a value is an error too: leave the key out, or write `{}` for a mapping's defaults. `weir schema` prints the JSON
-Schema for editors; the files in configs/ are examples.
+Schema for editors; the files in configs/ are examples. The file, and each text file that it names (certificates, keys, secrets,
+lists of users), is UTF-8; a byte order mark at its beginning is passed over.
 ";

@@ -1,12 +1,11 @@
 //! Secrets: where they are, and how they are read.
 
 use std::env::{self, VarError};
-use std::fs;
-use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use super::names::Secret;
 use super::text::Kind as _;
+use crate::files;
 
 /// Where a secret is.
 #[derive(Clone, PartialEq, Eq)]
@@ -17,23 +16,20 @@ pub(super) enum SecretSource {
 }
 
 impl SecretSource {
-    /// Reads it; a file's last line end is no part of it. Relative paths are below `base`.
+    /// Reads it. A file's last line end is no part of it, and neither is a byte order mark before it, which a variable may have
+    /// from a file. Relative paths are below `base`.
     pub(super) fn read(self, base: &Path) -> Result<String, String> {
         match self {
             Self::Plain(text) => Ok(text),
-            Self::Environment(name) => env::var(&name).map_err(|error| match error {
-                VarError::NotPresent => format!("the variable {name} is not set"),
-                VarError::NotUnicode(_) => format!("the variable {name} is not text"),
-            }),
+            Self::Environment(name) => match env::var(&name) {
+                Ok(text) => Ok(files::unmarked(&text).to_owned()),
+                Err(VarError::NotPresent) => Err(format!("the variable {name} is not set")),
+                Err(VarError::NotUnicode(_)) => Err(format!("the variable {name} is not text")),
+            },
             Self::File(file) => {
                 let file = base.join(file);
                 let failed = |error| format!("cannot read \"{}\": {error}", file.display());
-                let mut text = String::new();
-                let mut reader = fs::File::open(&file).map_err(failed)?.take(MAX_BYTES + 1);
-                reader.read_to_string(&mut text).map_err(failed)?;
-                if text.len() as u64 > MAX_BYTES {
-                    return Err(format!("\"{}\" is larger than {MAX_BYTES} bytes", file.display()));
-                }
+                let text = files::text(&file, MAX_BYTES).map_err(failed)?;
                 let end = text.strip_suffix('\n').unwrap_or(&text);
                 Ok(end.strip_suffix('\r').unwrap_or(end).to_owned())
             }
@@ -54,6 +50,8 @@ const MAX_BYTES: u64 = 1 << 20;
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     #[test]
@@ -63,6 +61,8 @@ mod tests {
         assert_eq!(secret("file:key", folder.path()), Ok("two\nlines".to_owned()));
         assert_eq!(secret("plain: text", folder.path()), Ok("plain: text".to_owned()));
         assert_eq!(secret("env:CARGO_PKG_NAME", folder.path()), Ok("weir".to_owned()));
+        fs::write(folder.path().join("marked"), "\u{feff}ann:hash\n").unwrap();
+        assert_eq!(secret("file:marked", folder.path()), Ok("ann:hash".to_owned()));
     }
 
     #[test]

@@ -1,8 +1,7 @@
 //! How a registry is reached: with which credentials, over what, and whose signatures count there.
 
 use std::fmt;
-use std::fs;
-use std::io::{self, Read as _};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use base64::Engine as _;
@@ -11,6 +10,7 @@ use rustls_pki_types::CertificateDer;
 use serde::Deserialize;
 
 use super::signature::Policy;
+use crate::files;
 
 /// How a registry is reached.
 #[derive(Debug, Clone)]
@@ -146,13 +146,11 @@ struct Login {
 /// The credentials of `host` in Docker's configuration; its helper programs are not run.
 fn from_docker(path: &Path, host: &str) -> Result<Option<Credentials>, AccessError> {
     let failed = |source| AccessError::Read { path: path.to_owned(), source };
-    let file = match fs::File::open(path) {
-        Ok(file) => file,
+    let text = match files::read(path, MAX_DOCKER) {
+        Ok(text) => text,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(failed(error)),
     };
-    let mut text = Vec::new();
-    file.take(MAX_DOCKER).read_to_end(&mut text).map_err(failed)?;
     let docker: Docker = serde_json::from_slice(&text)
         .map_err(|source| AccessError::Parse { path: path.to_owned(), source })?;
     let is_host = |key: &str| {
@@ -216,6 +214,8 @@ const MAX_DOCKER: u64 = 1 << 20;
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     fn found(text: &str, host: &str) -> Result<Option<Credentials>, AccessError> {
@@ -239,6 +239,8 @@ mod tests {
         };
         assert_eq!(found(text, "registry.example:5000").unwrap(), basic("u", "p:w"));
         assert_eq!(found(text, "docker.io").unwrap(), basic("a", "b"));
+        let marked = format!("\u{feff}{text}");
+        assert_eq!(found(&marked, "docker.io").unwrap(), basic("a", "b"));
         assert_eq!(found(text, "ghcr.io").unwrap(), None);
         assert_eq!(found(text, "registry.example").unwrap(), None);
         assert_eq!(found(text, "token.example").unwrap(), Some(Credentials::Token("t".into())));

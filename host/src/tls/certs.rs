@@ -6,11 +6,11 @@ use std::sync::Arc;
 use rustls::crypto::CryptoProvider;
 use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
-use rustls_pki_types::pem::PemObject;
-use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+use rustls_pki_types::PrivateKeyDer;
 
 use super::TlsError;
 use crate::config::{Certificate, Tls};
+use crate::files;
 
 /// The certificates of a listener by name.
 #[derive(Debug)]
@@ -77,13 +77,12 @@ impl ResolvesServerCert for Certificates {
 }
 
 fn read(pair: &Certificate, provider: &CryptoProvider) -> Result<CertifiedKey, TlsError> {
-    let chain = CertificateDer::pem_file_iter(&pair.cert)
-        .and_then(Iterator::collect::<Result<Vec<_>, _>>)
+    let chain = files::certificates(&pair.cert)
         .map_err(|source| TlsError::ReadCertificates { path: pair.cert.clone(), source })?;
     if chain.is_empty() {
         return Err(TlsError::NoCertificate { path: pair.cert.clone() });
     }
-    let key = PrivateKeyDer::from_pem_file(&pair.key)
+    let key = files::private_key(&pair.key)
         .map_err(|source| TlsError::ReadKey { path: pair.key.clone(), source })?;
     CertifiedKey::from_der(chain, key, provider).map_err(|source| {
         let (cert, key) = (pair.cert.clone(), pair.key.clone());

@@ -111,7 +111,7 @@ pub(crate) fn build(folder: &Path) -> anyhow::Result<Built> {
 impl Project {
     fn open(folder: &Path) -> anyhow::Result<Self> {
         let path = folder.join(MANIFEST);
-        let text = fs::read_to_string(&path).with_context(|| format!("read {}", path.display()))?;
+        let text = text(&path)?;
         let Manifest { name, language, world } =
             serde_yaml::from_str(&text).with_context(|| format!("read {}", path.display()))?;
         let is_name = !name.is_empty()
@@ -164,6 +164,12 @@ impl Project {
     }
 }
 
+/// A text file of the user's, without the byte order mark that some editors put first.
+fn text(path: &Path) -> anyhow::Result<String> {
+    let text = fs::read_to_string(path).with_context(|| format!("read {}", path.display()))?;
+    Ok(text.strip_prefix('\u{feff}').map(str::to_owned).unwrap_or(text))
+}
+
 fn write(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
     let made = match path.parent() {
         Some(folder) => fs::create_dir_all(folder),
@@ -190,6 +196,7 @@ mod tests {
     fn a_manifest_that_is_wrong_is_told() {
         let right = "{ name: gate, language: go, world: filter }";
         assert!(Project::open(project(right).path()).is_ok());
+        assert!(Project::open(project(&format!("\u{feff}{right}")).path()).is_ok());
         for (manifest, expected) in [
             ("{ name: gate, language: cobol, world: filter }", "unknown variant `cobol`"),
             ("{ name: gate, language: go, world: proxy }", "unknown variant `proxy`"),

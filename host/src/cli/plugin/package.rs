@@ -5,13 +5,12 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use rustls_pki_types::CertificateDer;
-use rustls_pki_types::pem::PemObject as _;
 
 use super::inspect::load;
 use super::{PluginCliError, print, progress, read};
 use crate::cli::PACKAGES;
 use crate::config;
+use crate::files;
 use crate::oci::signature::{Policy, PrivateKey, PublicKey};
 use crate::oci::{self, About, Access, Credentials, Reference};
 use crate::plugins;
@@ -121,9 +120,7 @@ impl Registry {
             access.credentials = Some(Credentials::Basic { username, password });
         }
         if let Some(path) = &self.ca {
-            let certificates = CertificateDer::pem_file_iter(path)
-                .and_then(Iterator::collect::<Result<Vec<_>, _>>);
-            access.ca = certificates.map_err(|error| {
+            access.ca = files::certificates(path).map_err(|error| {
                 PluginCliError::Failed(format!(
                     "read certificates from {}: {error}",
                     path.display()

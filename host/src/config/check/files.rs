@@ -7,8 +7,7 @@ use std::path::Path;
 
 use rustls::crypto::ring::sign::any_supported_type;
 use rustls::sign::CertifiedKey;
-use rustls_pki_types::pem::{self, PemObject};
-use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+use rustls_pki_types::pem;
 use sha2::Digest as _;
 
 use super::Check;
@@ -16,6 +15,7 @@ use crate::config::document::below;
 use crate::config::names::Digest;
 use crate::config::text::Kind;
 use crate::config::{Admin, Certificate, Plugin, Source, file};
+use crate::files;
 
 /// Why a certificate cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -69,16 +69,15 @@ pub enum CertificateError {
 ///
 /// # Errors
 /// If one cannot be read or they are not of one pair.
-pub fn certificate(files: &Certificate) -> Result<(), CertificateError> {
-    let cert = || files.cert.display().to_string();
-    let key = || files.key.display().to_string();
-    let chain = CertificateDer::pem_file_iter(&files.cert)
-        .and_then(Iterator::collect::<Result<Vec<_>, _>>)
+pub fn certificate(pair: &Certificate) -> Result<(), CertificateError> {
+    let cert = || pair.cert.display().to_string();
+    let key = || pair.key.display().to_string();
+    let chain = files::certificates(&pair.cert)
         .map_err(|source| CertificateError::Chain { path: cert(), source })?;
     if chain.is_empty() {
         return Err(CertificateError::Empty(cert()));
     }
-    let private = PrivateKeyDer::from_pem_file(&files.key)
+    let private = files::private_key(&pair.key)
         .map_err(|source| CertificateError::Key { path: key(), source })?;
     let private = any_supported_type(&private)
         .map_err(|source| CertificateError::Unsupported { path: key(), source })?;

@@ -1,11 +1,11 @@
 //! Registries of plugins: credentials, certificate authorities and keys become what they stand for.
 
 use rustls_pki_types::CertificateDer;
-use rustls_pki_types::pem::PemObject as _;
 
 use super::Check;
 use crate::config::document::{below, item};
 use crate::config::{Plugin, Source, file};
+use crate::files;
 use crate::oci::access::{Credentials, is_loopback};
 use crate::oci::signature::{Policy, PublicKey};
 use crate::oci::{Access, Reference};
@@ -100,9 +100,7 @@ impl Check<'_> {
     }
 
     fn authorities(&mut self, path: &str, ca: &str) -> Vec<CertificateDer<'static>> {
-        let certificates = CertificateDer::pem_file_iter(self.base.join(ca))
-            .and_then(Iterator::collect::<Result<Vec<_>, _>>);
-        let why = match certificates {
+        let why = match files::certificates(&self.base.join(ca)) {
             Ok(certificates) if !certificates.is_empty() => return certificates,
             Ok(_) => "it has none".to_owned(),
             Err(error) => error.to_string(),

@@ -1,8 +1,6 @@
 //! Go: the stock compiler for `wasip1`, bindings by wit-bindgen, whose crate also carries their runtime library.
 
-use std::fs;
-
-use anyhow::{Context, ensure};
+use anyhow::ensure;
 
 use super::bindings;
 use super::tool::{Tool, run};
@@ -37,7 +35,7 @@ pub(super) fn build(project: &Project) -> anyhow::Result<Vec<u8>> {
 /// The name of the user's module, which is a package beside the generated `main`.
 fn module(project: &Project) -> anyhow::Result<String> {
     let path = project.folder.join("go.mod");
-    let text = fs::read_to_string(&path).with_context(|| format!("read {}", path.display()))?;
+    let text = super::text(&path)?;
     let name = text.lines().find_map(|line| line.trim().strip_prefix("module "));
     let name = name.map(str::trim).unwrap_or_default();
     let is_path = !name.is_empty()
