@@ -30,6 +30,7 @@ mod filters;
 mod h3_frames;
 mod headers;
 mod health;
+mod incident;
 mod interim;
 mod limits;
 mod listeners;

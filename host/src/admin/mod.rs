@@ -24,6 +24,7 @@ use crate::config;
 use crate::control::{self, Answer, Answered, Denial, Names};
 use crate::plugins::Plugins;
 use crate::plugins::compile::{self, CompileError, SwapError};
+use crate::plugins::generation::Origin;
 use crate::plugins::slot::Slot;
 use crate::plugins::trial::{Mode, Terms};
 use crate::task::Tasks;
@@ -163,7 +164,7 @@ impl Admin {
         // Read before the turn is taken: a client that stalls must keep nobody from swapping.
         let upload = self.uploads.read(request.into_body()).await?;
         let turn = slot.compiler.turn().await.map_err(|error| refused(&error.into()))?;
-        let swapped = compile::swap(&slot, turn, move || Ok(upload), terms).await;
+        let swapped = compile::swap(&slot, turn, move || Ok(upload), Origin::Sent, terms).await;
         swapped.map(|_| slot.status()).map_err(|error| refused(&error))
     }
 

@@ -92,6 +92,31 @@ pub fn load(path: &Path, overrides: &Overrides) -> Result<Config, ConfigErrors> 
     resolve(document, value, folder(path), overrides)
 }
 
+/// Reads the address of the admin API and its token from a configuration file; `None` if it has no `admin`. The rest of the file
+/// does not count: an operator who must act on a running Weir may have removed a plugin or a certificate.
+///
+/// # Errors
+/// The file cannot be read, is not YAML, or its `admin` is wrong.
+pub fn admin(path: &Path) -> Result<Option<Admin>, ConfigErrors> {
+    let (document, mut value) = open(path)?;
+    let admin = value.get_mut(ADMIN).map(Value::take);
+    let Some(mut admin) = admin else { return Ok(None) };
+    let none = Value::Null;
+    let schema = SCHEMA.pointer("/properties/admin").unwrap_or(&none);
+    let shape = Shape::of_part(&document, ADMIN, schema, &mut admin);
+    let file = match serde_json::from_value::<file::Admin>(admin) {
+        Ok(file) => file,
+        Err(_) if shape.has_problems() => return Err(ConfigErrors::new(shape.into_problems())),
+        Err(error) => return Err(Problem::new(document.value(ADMIN), error.to_string()).into()),
+    };
+    let mut check = Check::new(&document, folder(path));
+    let admin = check.admin(file);
+    let mut problems: Vec<Problem> =
+        check.problems.into_iter().map(|(_, problem)| problem).collect();
+    problems.extend(shape.into_problems());
+    if problems.is_empty() { Ok(Some(admin)) } else { Err(ConfigErrors::new(problems)) }
+}
+
 fn open(path: &Path) -> Result<(Document, Value), ConfigErrors> {
     let name = path.display().to_string();
     let most = document::MAX_BYTES as u64;
@@ -151,6 +176,9 @@ fn from_value(document: Document, mut value: Value, base: &Path) -> Result<Confi
     config.places = Places::new(document);
     Ok(config)
 }
+
+/// The key of the admin API at the top level.
+const ADMIN: &str = "admin";
 
 /// Made once: it is the same for every file.
 static SCHEMA: LazyLock<Value> = LazyLock::new(schema);

@@ -19,8 +19,18 @@ pub(super) struct Shape<'a> {
 impl<'a> Shape<'a> {
     /// Holds `value` against `schema`; keys that are unknown or have a wrong value are gone from it afterwards.
     pub(super) fn of(document: &'a Document, schema: &Value, value: &mut Value) -> Self {
+        Self::of_part(document, "", schema, value)
+    }
+
+    /// As [`Self::of`], of the part of a document that is at `path`, and the schema of that part.
+    pub(super) fn of_part(
+        document: &'a Document,
+        path: &str,
+        schema: &Value,
+        value: &mut Value,
+    ) -> Self {
         let mut shape = Self { document, problems: Vec::new(), paths: Vec::new() };
-        shape.walk("", schema, value);
+        shape.walk(path, schema, value);
         shape
     }
 

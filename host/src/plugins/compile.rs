@@ -7,6 +7,7 @@ use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
+use super::generation::Origin;
 use super::slot::{LoadError, Slot};
 use super::trial::Terms;
 
@@ -96,7 +97,7 @@ impl Turn {
     }
 }
 
-/// Compiles the component that `read` gives and puts it on trial; the number of its generation. Dropping the future leaves
+/// Compiles the component that `read` gives, which is from `origin`, and puts it on trial; the number of its generation. Dropping the future leaves
 /// everything as it is.
 ///
 /// # Errors
@@ -105,6 +106,7 @@ pub async fn swap<W: AsRef<[u8]>>(
     slot: &Arc<Slot>,
     turn: Turn,
     read: impl FnOnce() -> io::Result<W> + Send + 'static,
+    origin: Origin,
     terms: Terms,
 ) -> Result<u64, SwapError> {
     let preparing = Arc::clone(slot);
@@ -114,7 +116,7 @@ pub async fn swap<W: AsRef<[u8]>>(
     };
     let prepared = turn.run(prepare).await.map_err(SwapError::from).flatten();
     match prepared {
-        Ok(prepared) => Ok(slot.install(prepared, terms).number),
+        Ok(prepared) => Ok(slot.install(prepared, origin, terms).number),
         Err(error) => {
             slot.refuse(chain(&error));
             Err(error)

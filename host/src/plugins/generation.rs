@@ -11,6 +11,7 @@ use super::function::Function;
 use super::health::Health;
 use super::slot::{Configs, Prepared, Role};
 use super::tally::Tally;
+use crate::config;
 use crate::telemetry::metrics;
 
 /// One version of a plugin, compiled and configured once to try it.
@@ -25,6 +26,8 @@ pub struct Generation {
     configs: Configs,
     /// The component's SHA-256 in hexadecimal.
     pub digest: String,
+    /// Where the component came from.
+    pub origin: Origin,
     /// When it was loaded.
     pub loaded: SystemTime,
     /// What is counted for it.
@@ -35,6 +38,24 @@ pub struct Generation {
     pub tally: Tally,
     /// It called itself pure, and decided otherwise when asked the same again.
     is_refuted: AtomicBool,
+}
+
+/// Where a generation's component came from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Origin {
+    /// The source of the configuration.
+    Source(config::Source),
+    /// A request to the admin API; only its sender knows the file.
+    Sent,
+}
+
+impl std::fmt::Display for Origin {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Source(source) => source.fmt(f),
+            Self::Sent => f.write_str("admin API"),
+        }
+    }
 }
 
 /// Why a plugin's function gave no result.
@@ -60,7 +81,12 @@ impl Failure {
 
 impl Generation {
     /// A generation that has not been called yet.
-    pub(super) fn new(number: u64, prepared: Prepared, metrics: metrics::Generation) -> Arc<Self> {
+    pub(super) fn new(
+        number: u64,
+        prepared: Prepared,
+        origin: Origin,
+        metrics: metrics::Generation,
+    ) -> Arc<Self> {
         let Prepared { plugin, bounds, configs, digest } = prepared;
         let (health, tally) = (Health::default(), Tally::default());
         let loaded = SystemTime::now();
@@ -71,6 +97,7 @@ impl Generation {
             bounds,
             configs,
             digest,
+            origin,
             loaded,
             metrics,
             health,

@@ -18,7 +18,7 @@ use weir_runtime::{Engine, Environment, Plugin, service};
 
 use super::bounds::Bounds;
 use super::compile::Compiler;
-use super::generation::Generation;
+use super::generation::{Generation, Origin};
 use super::source;
 use super::source::Stamp;
 use super::trial::{Mode, Terms, Trial};
@@ -40,7 +40,7 @@ pub struct Slot {
     pub metrics: metrics::Plugin,
     /// How a new generation is tried if nobody says otherwise.
     pub canary: Canary,
-    /// Where it came from.
+    /// The source in the configuration. A generation may have another: [`Generation::origin`].
     pub source: config::Source,
     /// Whether that is watched.
     pub watch: bool,
@@ -153,7 +153,8 @@ impl Slot {
         let base = &plugin.base;
         let prepared =
             load(&shared.engine, &name, wasm, given, (&uses, base), environment.clone())?;
-        let first = Generation::new(1, prepared, metrics.generation(1));
+        let origin = Origin::Source(component.source.clone());
+        let first = Generation::new(1, prepared, origin, metrics.generation(1));
         metrics.generation.set(1);
         let lanes =
             Lanes { serving: first, trial: None, previous: None, last_number: 1, last: None };
@@ -211,12 +212,12 @@ impl Slot {
 
     /// Puts a generation on trial. A trial that runs ends: if it has served for some while without a failure its
     /// generation takes over, else it goes.
-    pub fn install(&self, prepared: Prepared, terms: Terms) -> Arc<Generation> {
+    pub fn install(&self, prepared: Prepared, origin: Origin, terms: Terms) -> Arc<Generation> {
         let mut lanes = self.lanes();
         lanes.last_number += 1;
         let number = lanes.last_number;
         let metrics = self.metrics.generation(number);
-        let generation = Generation::new(number, prepared, metrics);
+        let generation = Generation::new(number, prepared, origin, metrics);
         if let Some(before) = lanes.trial.take() {
             let is_proven = before.generation.tally.is_proven() && before.mode != Mode::Shadow;
             let (outcome, reason) = match before.fault(&lanes.serving) {

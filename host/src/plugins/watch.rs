@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep, sleep_until};
 
+use super::generation::Origin;
 use super::slot::Slot;
 use super::source::{MAX_BYTES, Stamp};
 use super::trial::Terms;
@@ -84,7 +85,8 @@ impl Watched {
             }
         };
         let terms = Terms::from(slot.canary);
-        if let Err(error) = compile::swap(slot, turn, move || read(&path), terms).await {
+        let origin = Origin::Source(slot.source.clone());
+        if let Err(error) = compile::swap(slot, turn, move || read(&path), origin, terms).await {
             tracing::error!(
                 plugin = &*slot.name,
                 file = shown,

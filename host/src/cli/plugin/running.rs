@@ -7,13 +7,13 @@ use serde_json::Value;
 
 use super::{Admin, PluginCliError, print, progress, read_file};
 use crate::admin::{self, client::Client};
-use crate::config::{self, Overrides};
+use crate::config;
 
 impl Admin {
     fn client(&self) -> Result<Client, PluginCliError> {
         if let Some(path) = &self.config {
-            let config = config::load(path, &Overrides::default())?;
-            let admin = config.admin.ok_or_else(|| {
+            // The rest may be broken: a missing plugin is a reason to roll back.
+            let admin = config::admin(path)?.ok_or_else(|| {
                 PluginCliError::Failed(format!("{} has no `admin:`", path.display()))
             })?;
             return Ok(Client { address: admin.address.to_string(), token: admin.token });
@@ -76,7 +76,7 @@ pub(super) fn list(admin: &Admin, as_json: bool) -> Result<(), PluginCliError> {
             state(plugin, text("/state")),
             text("/generation/number"),
             text("/generation/version"),
-            text("/source"),
+            serves(plugin),
         ]);
     }
     print(&table(&rows))
@@ -116,6 +116,17 @@ fn told(name: &str, status: &Value) -> String {
     format!("{name}: generation {tried} {how} for {left:.0} s beside generation {serving}\n")
 }
 
+/// The source of the component that serves. A digest tells those apart that were sent to the admin API.
+fn serves(status: &Value) -> String {
+    let text = |path| status.pointer(path).and_then(Value::as_str).unwrap_or("-");
+    let source = text("/generation/source");
+    if Some(source) == status.get("source").and_then(Value::as_str) {
+        return source.to_owned();
+    }
+    let digest = text("/generation/sha256");
+    format!("{source}, sha256:{}", digest.get(..SHOWN_DIGEST).unwrap_or(digest))
+}
+
 /// How a plugin is, and what is tried beside it.
 fn state(status: &Value, state: String) -> String {
     let Some(tried) = status.pointer("/trial/generation/number") else { return state };
@@ -147,6 +158,9 @@ fn table<const N: usize>(rows: &[[String; N]]) -> String {
     rows.iter().map(line).collect()
 }
 
+/// Digits of a digest that a list shows; `--json` has all.
+const SHOWN_DIGEST: usize = 12;
+
 #[cfg(test)]
 mod tests {
     use serde_json::json;
@@ -174,6 +188,13 @@ mod tests {
         assert_eq!(listed(&tried(json!(0.1))), "trial (2: 10%, 60 s left)");
         assert_eq!(listed(&tried(Value::Null)), "trial (2: shadow, 60 s left)");
         assert_eq!(listed(&json!({ "trial": null })), "trial");
+    }
+
+    #[test]
+    fn what_serves_is_listed_and_not_what_is_configured() {
+        let status = |source| json!({ "source": "file:a.wasm", "generation": { "source": source, "sha256": "0123456789abcdef" } });
+        assert_eq!(serves(&status("file:a.wasm")), "file:a.wasm");
+        assert_eq!(serves(&status("admin API")), "admin API, sha256:0123456789ab");
     }
 
     #[test]

@@ -134,7 +134,7 @@ impl Check<'_> {
         }
     }
 
-    pub(super) fn admin(&mut self, admin: file::Admin) -> Admin {
+    pub(in crate::config) fn admin(&mut self, admin: file::Admin) -> Admin {
         let path = "admin.token";
         let token = admin.token.0.read(self.base);
         let token = token.map(|token| token.trim().to_owned()).and_then(|token| {

@@ -64,6 +64,7 @@ fn generation_status(generation: &Generation) -> Value {
     json!({
         "number": generation.number,
         "version": manifest.version,
+        "source": generation.origin.to_string(),
         "sha256": generation.digest,
         "loaded": seconds(generation.loaded),
         "failures": generation.tally.failures.load(Ordering::Relaxed),
