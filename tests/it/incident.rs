@@ -101,3 +101,53 @@ fn what_is_wrong_with_the_admin_of_a_configuration_is_told_with_its_place() {
         }
     }
 }
+
+#[tokio::test]
+async fn a_swap_is_held_to_the_bounds_of_the_configuration_wherever_it_is_asked_for() {
+    let origin = Origin::start().await;
+    let weir = without_its_file(&origin).await;
+    let address = weir.admin_address().to_string();
+    let component = builtin("headers");
+    let component = component.to_str().unwrap();
+    for (option, value, query) in [
+        ("--for", "0s", "for=0s"),
+        ("--for", "1ms", "for=1ms"),
+        ("--for", "25h", "for=25h"),
+        ("--share", "0%", "share=0"),
+        ("--share", "0.001", "share=0.001%25"),
+        ("--share", "101%", "share=101"),
+    ] {
+        let (ok, _, errors) = plugin(
+            Path::new("."),
+            &["swap", "v", component, option, value, "--admin", &address, "--token", TOKEN],
+        );
+        assert!(!ok && errors.contains("invalid value"), "{option} {value}: {errors}");
+        // The API itself, without the command's check.
+        let (status, body) = put(&address, query, component);
+        assert_eq!(status, "400", "{query}: {body}");
+        let (key, value) = query.split_once('=').unwrap();
+        let value = value.trim_end_matches("%25");
+        assert!(body.contains(&format!("{key}: ")) && body.contains(value), "{query}: {body}");
+    }
+    for query in ["share=10&share=20", "share=10&shadow=true", "shares=10"] {
+        assert_eq!(put(&address, query, component).0, "400", "{query}");
+    }
+    let (status, body) = put(&address, "for=1s&share=0.01", component);
+    assert_eq!(status, "200", "{body}");
+    let refused = weir.metric("weir_plugin_swaps_total", &["outcome=\"refused\""]).await;
+    assert!(refused.abs() < f64::EPSILON, "a wrong query is no swap");
+}
+
+/// Status and body of a swap by the admin API itself.
+fn put(address: &str, query: &str, component: &str) -> (String, String) {
+    let output = Command::new("curl")
+        .args(["-s", "-w", "\n%{http_code}", "-X", "PUT", "--data-binary"])
+        .arg(format!("@{component}"))
+        .args(["-H", &format!("Authorization: Bearer {TOKEN}")])
+        .arg(format!("http://{address}/api/plugins/v?{query}"))
+        .output()
+        .unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    let (body, status) = text.rsplit_once('\n').unwrap();
+    (status.to_owned(), body.to_owned())
+}

@@ -262,6 +262,15 @@ fn what_is_wrong_is_told_with_what_would_help() {
     assert!(!ok && text.contains("WEIR_ADMIN_TOKEN"), "{text}");
     let (ok, text) = weir(folder.path(), &["list", "--token", "x", "--admin", "127.0.0.1:1"]);
     assert!(!ok && text.contains("is Weir running"), "{text}");
+    for (command, argument, value) in [
+        ("bench", "--memory", "4096"),
+        ("test", "--memory", "0"),
+        ("bench", "--seconds", "0"),
+        ("bench", "--endpoints", "0"),
+    ] {
+        let (ok, text) = weir(folder.path(), &[command, "core.wasm", argument, value]);
+        assert!(!ok && text.contains("is not in"), "{command} {argument}: {text}");
+    }
     let boast = guest("boast");
     let (ok, text) = weir(folder.path(), &["inspect", boast.to_str().unwrap()]);
     assert!(!ok && text.contains("summary has more than"), "{text}");

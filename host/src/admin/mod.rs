@@ -5,6 +5,7 @@
 
 pub(crate) mod client;
 mod guesses;
+mod terms;
 mod token;
 mod upload;
 
@@ -26,7 +27,6 @@ use crate::plugins::Plugins;
 use crate::plugins::compile::{self, CompileError, SwapError};
 use crate::plugins::generation::Origin;
 use crate::plugins::slot::Slot;
-use crate::plugins::trial::{Mode, Terms};
 use crate::task::Tasks;
 use guesses::Guesses;
 use token::{Presented, Token};
@@ -124,6 +124,10 @@ fn respond(
 
 impl Admin {
     async fn serve(&self, request: Request<Incoming>) -> Result<Value, Refusal> {
+        let is_asked_more = request.uri().query().is_some_and(|query| !query.is_empty());
+        if is_asked_more && *request.method() != Method::PUT {
+            return Err(Refusal::new(StatusCode::BAD_REQUEST, "only PUT takes parameters"));
+        }
         let path = request.uri().path().to_owned();
         let parts: Vec<&str> = path.split('/').skip(1).collect();
         let is_read = *request.method() == Method::GET || *request.method() == Method::HEAD;
@@ -159,7 +163,7 @@ impl Admin {
     /// `PUT /api/plugins/NAME?share=10&for=60s`, or `?shadow=true&for=60s`; the body is the component.
     async fn swap(&self, slot: Arc<Slot>, request: Request<Incoming>) -> Result<Value, Refusal> {
         let query = request.uri().query().unwrap_or_default().to_owned();
-        let terms = terms(&query, slot.canary.into())
+        let terms = terms::read(&query, slot.canary.into())
             .map_err(|reason| Refusal::new(StatusCode::BAD_REQUEST, reason))?;
         // Read before the turn is taken: a client that stalls must keep nobody from swapping.
         let upload = self.uploads.read(request.into_body()).await?;
@@ -186,48 +190,4 @@ fn refused(error: &SwapError) -> Refusal {
         _ => StatusCode::UNPROCESSABLE_ENTITY,
     };
     Refusal::new(status, compile::chain(error))
-}
-
-/// A share in percent, with or without the sign.
-pub(crate) fn percentage(text: &str) -> Option<f64> {
-    let share = text.trim_end_matches('%').parse().ok();
-    share.filter(|share| (0.0..=100.0).contains(share))
-}
-
-fn terms(query: &str, default: Terms) -> Result<Terms, String> {
-    let mut terms = default;
-    for pair in query.split('&').filter(|pair| !pair.is_empty()) {
-        let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
-        match key {
-            "share" => {
-                let share = percentage(value.trim_end_matches("%25"));
-                let share = share.ok_or_else(|| format!("share: {value:?} is no percentage"))?;
-                terms.mode = Mode::share(share / 100.0);
-            }
-            "for" => terms.time = config::duration(value).map_err(|e| format!("for: {e}"))?,
-            "shadow" if matches!(value, "" | "true") => terms.mode = Mode::Shadow,
-            "shadow" => return Err(format!("shadow: {value:?} is not true")),
-            _ => return Err(format!("unknown parameter {key:?}; there are share, for and shadow")),
-        }
-    }
-    Ok(terms)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_terms_of_a_swap_are_read_or_refused() {
-        let default = Terms { mode: Mode::share(1.0), time: Duration::from_secs(10) };
-        assert_eq!(terms("", default).ok(), Some(default));
-        let canary = Terms { mode: Mode::Share(1000), time: Duration::from_secs(60) };
-        for query in ["share=10&for=60s", "for=1m&share=10%25", "share=10%&for=60s"] {
-            assert_eq!(terms(query, default).ok(), Some(canary), "{query}");
-        }
-        assert_eq!(terms("shadow=true", default).unwrap().mode, Mode::Shadow);
-        for query in ["share=101", "share=-1", "share=x", "for=60", "shadow=no", "shares=1"] {
-            assert!(terms(query, default).is_err(), "{query}");
-        }
-    }
 }

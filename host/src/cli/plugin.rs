@@ -14,6 +14,7 @@ use clap::{Args, Subcommand};
 use weir_runtime::PluginError;
 
 use crate::admin::client::ClientError;
+use crate::config;
 use crate::plugins::source;
 
 #[derive(Debug, Subcommand)]
@@ -59,12 +60,13 @@ pub(super) enum PluginCommand {
     /// Swap a plugin of a running Weir for another component, on trial first.
     Swap {
         /// The plugin's name in the configuration.
+        #[arg(value_parser = config::name)]
         name: String,
         /// The component.
         component: PathBuf,
         /// Share of requests that it gets while it is tried, in percent.
         #[arg(long, value_name = "PERCENT", value_parser = running::share)]
-        share: Option<f64>,
+        share: Option<String>,
         /// How long it is tried.
         #[arg(long = "for", value_name = "DURATION", value_parser = running::time)]
         time: Option<String>,
@@ -77,6 +79,7 @@ pub(super) enum PluginCommand {
     /// End a plugin's trial, or return to the generation before.
     Rollback {
         /// The plugin's name in the configuration.
+        #[arg(value_parser = config::name)]
         name: String,
         #[command(flatten)]
         admin: Admin,
@@ -109,7 +112,7 @@ pub(super) enum PluginCliError {
     #[error(transparent)]
     Package(#[from] crate::oci::OciError),
     #[error(transparent)]
-    Config(#[from] crate::config::ConfigErrors),
+    Config(#[from] config::ConfigErrors),
     #[error("{0}")]
     Failed(String),
     #[error("write to standard output")]
@@ -130,7 +133,7 @@ pub(super) fn execute(command: PluginCommand) -> Result<(), PluginCliError> {
         PluginCommand::Pull(pull) => package::pull(&pull),
         PluginCommand::List { admin, json } => running::list(&admin, json),
         PluginCommand::Swap { name, component, share, time, shadow, admin } => {
-            let terms = running::terms(share, time.as_deref(), shadow);
+            let terms = running::terms(share.as_deref(), time.as_deref(), shadow);
             running::swap(&name, &component, &terms, &admin)
         }
         PluginCommand::Rollback { name, admin } => running::rollback(&name, &admin),

@@ -75,12 +75,12 @@ pub fn is_builtin(name: &str) -> bool {
     BALANCERS.contains(&name) || FILTERS.contains(&name)
 }
 
-/// Reads a duration as the configuration has them: `30s`, `500ms`.
+/// Reads a name as the configuration has them, of a plugin for instance.
 ///
 /// # Errors
 /// What is wrong with it.
-pub fn duration(text: &str) -> Result<std::time::Duration, String> {
-    <units::Duration as text::Kind>::parse(text)
+pub fn name(text: &str) -> Result<String, String> {
+    <names::Name as text::Kind>::parse(text)
 }
 
 /// Reads, checks and resolves a configuration file. Relative paths in it are below its folder.

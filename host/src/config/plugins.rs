@@ -6,7 +6,7 @@ use std::time::Duration;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::text::{As, AsOption};
+use super::text::{As, AsOption, Bounds, within};
 use super::units;
 use crate::oci::Reference;
 
@@ -66,14 +66,38 @@ pub enum Reuse {
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Canary {
-    /// Share of requests that the new generation gets.
+    /// Share of requests that the new generation gets. With none of them it would take over untried.
     #[serde(with = "As::<units::Percent>")]
+    #[schemars(extend("x-minimum" = TRIAL_SHARE.0, "x-maximum" = TRIAL_SHARE.1))]
     pub share: f64,
     /// How long it is tried; then it gets all requests.
     #[serde(rename = "for", with = "As::<units::Duration>")]
-    #[schemars(extend("x-minimum" = "1s", "x-maximum" = "24h"))]
+    #[schemars(extend("x-minimum" = TRIAL_TIME.0, "x-maximum" = TRIAL_TIME.1))]
     pub time: Duration,
 }
+
+/// Reads how long a generation is tried, by the rules of [`Canary::time`]: wherever it is asked for.
+///
+/// # Errors
+/// What is wrong with it.
+pub fn trial_time(text: &str) -> Result<Duration, String> {
+    within::<units::Duration>(text, TRIAL_TIME)
+}
+
+/// Reads the share of requests that a generation on trial gets, by the rules of [`Canary::share`]: wherever it is asked for.
+/// Outside of a file the sign may be left out. From 0 to 1.
+///
+/// # Errors
+/// What is wrong with it.
+pub fn trial_share(text: &str) -> Result<f64, String> {
+    within::<units::Percent>(&format!("{}%", text.strip_suffix('%').unwrap_or(text)), TRIAL_SHARE)
+}
+
+/// Bounds of [`Canary::share`]; shares are counted in ten thousandths.
+const TRIAL_SHARE: Bounds = ("0.01%", "100%");
+
+/// Bounds of [`Canary::time`].
+const TRIAL_TIME: Bounds = ("1s", "24h");
 
 /// State that plugins share over workers and swaps, in memory.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize, JsonSchema)]

@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 
 use super::document::{Document, below, item};
 use super::error::{Problem, did_you_mean, nearest};
-use super::text::{Format, format};
+use super::text::{Format, format, range};
 
 /// Faults of shape.
 pub(super) struct Shape<'a> {
@@ -146,22 +146,13 @@ impl<'a> Shape<'a> {
             Value::Number(number) => number.to_string(),
             _ => return self.mismatch(path, "string", value),
         };
-        let size = match (format.measure)(&text) {
-            Ok(size) => size,
-            Err(message) => return self.refuse(path, &message),
-        };
+        let bound = |name| schema.get(name).and_then(Value::as_str);
+        if let Err(message) = format.check(&text, bound("x-minimum"), bound("x-maximum")) {
+            return self.refuse(path, &message);
+        }
         let integers = schema.get("type").is_some_and(|kind| kind.as_array().is_some());
         if value.is_number() && !integers {
             return self.mismatch(path, "string", value);
-        }
-        let bound = |name| schema.get(name).and_then(Value::as_str);
-        let limit = |name| bound(name).and_then(|text| (format.measure)(text).ok().flatten());
-        let (least, most) = (limit("x-minimum"), limit("x-maximum"));
-        if size.is_some_and(|size| {
-            least.is_some_and(|least| size < least) || most.is_some_and(|most| size > most)
-        }) {
-            let message = range(&text, bound("x-minimum"), bound("x-maximum"));
-            return self.refuse(path, &message);
         }
         true
     }
@@ -243,14 +234,5 @@ fn found(value: &Value) -> String {
         Value::Array(_) => "a list".to_owned(),
         Value::String(text) => format!("\"{text}\""),
         other => other.to_string(),
-    }
-}
-
-fn range(value: &str, least: Option<&str>, most: Option<&str>) -> String {
-    match (least, most) {
-        (Some(least), Some(most)) => format!("{value} is not between {least} and {most}"),
-        (Some(least), None) => format!("{value} is less than {least}"),
-        (None, Some(most)) => format!("{value} is more than {most}"),
-        (None, None) => format!("{value} is out of range"),
     }
 }

@@ -214,6 +214,45 @@ impl Format {
             measure: |text| K::parse(text).map(|value| K::magnitude(&value)),
         }
     }
+
+    /// Whether a text is a value of this format, and from `least` to `most`, which are written in the same way.
+    pub(super) fn check(
+        &self,
+        text: &str,
+        least: Option<&str>,
+        most: Option<&str>,
+    ) -> Result<(), String> {
+        let Some(size) = (self.measure)(text)? else { return Ok(()) };
+        let limit =
+            |bound: Option<&str>| bound.and_then(|text| (self.measure)(text).ok().flatten());
+        let is_small = limit(least).is_some_and(|least| size < least);
+        if is_small || limit(most).is_some_and(|most| size > most) {
+            return Err(range(text, least, most));
+        }
+        Ok(())
+    }
+}
+
+/// Reads a value that is written as `K`, from `least` to `most`: by the check that the configuration is held to.
+///
+/// # Errors
+/// What is wrong with it.
+pub(super) fn within<K: Kind>(text: &str, (least, most): Bounds) -> Result<K::Value, String> {
+    Format::of::<K>().check(text, Some(least), Some(most))?;
+    K::parse(text)
+}
+
+/// The least value and the largest, as they are written.
+pub(super) type Bounds = (&'static str, &'static str);
+
+/// Tells that a value is out of its bounds.
+pub(super) fn range(value: &str, least: Option<&str>, most: Option<&str>) -> String {
+    match (least, most) {
+        (Some(least), Some(most)) => format!("{value} is not between {least} and {most}"),
+        (Some(least), None) => format!("{value} is less than {least}"),
+        (None, Some(most)) => format!("{value} is more than {most}"),
+        (None, None) => format!("{value} is out of range"),
+    }
 }
 
 /// The format of this name.

@@ -6,7 +6,7 @@ use http::Method;
 use serde_json::Value;
 
 use super::{Admin, PluginCliError, print, progress, read_file};
-use crate::admin::{self, client::Client};
+use crate::admin::client::Client;
 use crate::config;
 
 impl Admin {
@@ -33,7 +33,7 @@ impl Admin {
 }
 
 /// The query of a swap.
-pub(super) fn terms(share: Option<f64>, time: Option<&str>, shadow: bool) -> String {
+pub(super) fn terms(share: Option<&str>, time: Option<&str>, shadow: bool) -> String {
     let mut query = Vec::new();
     if let Some(share) = share {
         query.push(format!("share={share}"));
@@ -47,14 +47,14 @@ pub(super) fn terms(share: Option<f64>, time: Option<&str>, shadow: bool) -> Str
     query.join("&")
 }
 
-/// A share in percent, with or without the sign.
-pub(super) fn share(text: &str) -> Result<f64, String> {
-    admin::percentage(text).ok_or_else(|| "it is from 0% to 100%".to_owned())
+/// A share in percent, with or without the sign; the other side reads it again, without.
+pub(super) fn share(text: &str) -> Result<String, String> {
+    config::trial_share(text).map(|_| text.strip_suffix('%').unwrap_or(text).to_owned())
 }
 
 /// A duration, which the other side reads again.
 pub(super) fn time(text: &str) -> Result<String, String> {
-    config::duration(text).map(|_| text.to_owned())
+    config::trial_time(text).map(|_| text.to_owned())
 }
 
 pub(super) fn list(admin: &Admin, as_json: bool) -> Result<(), PluginCliError> {
@@ -199,17 +199,20 @@ mod tests {
 
     #[test]
     fn what_is_no_share_is_refused_before_anything_is_sent() {
-        assert_eq!((share("10%"), share("2.5")), (Ok(10.0), Ok(2.5)));
-        for wrong in ["110%", "-1", "ten", "", "NaN"] {
+        assert_eq!((share("10%"), share("2.5")), (Ok("10".to_owned()), Ok("2.5".to_owned())));
+        for wrong in ["0%", "0.001", "110%", "-1", "ten", "", "NaN", "10%%"] {
             assert!(share(wrong).is_err(), "{wrong}");
         }
-        assert!(time("60").is_err() && time("60s").is_ok());
+        assert!(time("60s").is_ok());
+        for wrong in ["60", "0s", "1ms", "25h"] {
+            assert!(time(wrong).is_err(), "{wrong}");
+        }
     }
 
     #[test]
     fn a_query_is_made_of_what_was_given() {
         assert_eq!(terms(None, None, false), "");
-        assert_eq!(terms(Some(10.0), Some("60s"), false), "share=10&for=60s");
+        assert_eq!(terms(Some("10"), Some("60s"), false), "share=10&for=60s");
         assert_eq!(terms(None, None, true), "shadow=true");
     }
 }

@@ -19,7 +19,7 @@ pub(in crate::cli) struct Test {
     #[arg(long, value_name = "FILE")]
     cases: Option<PathBuf>,
     /// Memory that an instance may take, in MiB.
-    #[arg(long, value_name = "MIB", default_value_t = (defaults::PLUGIN_MEMORY >> 20) as u64)]
+    #[arg(long, value_name = "MIB", default_value_t = (defaults::PLUGIN_MEMORY >> 20) as u64, value_parser = memory())]
     memory: u64,
 }
 
@@ -31,16 +31,16 @@ pub(in crate::cli) struct Bench {
     #[arg(long, value_name = "JSON", default_value = "{}")]
     config: String,
     /// Endpoints that a balancer chooses among.
-    #[arg(long, default_value_t = 32)]
+    #[arg(long, default_value_t = 32, value_parser = clap::value_parser!(u32).range(1..=65_536))]
     endpoints: u32,
     /// Value of each input, and of each field of the response.
     #[arg(long, default_value = "192.0.2.117")]
     input: String,
     /// Memory that an instance may take, in MiB.
-    #[arg(long, value_name = "MIB", default_value_t = (defaults::PLUGIN_MEMORY >> 20) as u64)]
+    #[arg(long, value_name = "MIB", default_value_t = (defaults::PLUGIN_MEMORY >> 20) as u64, value_parser = memory())]
     memory: u64,
     /// How long each function is called.
-    #[arg(long, value_name = "SECONDS", default_value_t = 1)]
+    #[arg(long, value_name = "SECONDS", default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..=60))]
     seconds: u64,
 }
 
@@ -98,7 +98,7 @@ pub(super) fn bench(bench: &Bench) -> Result<(), PluginCliError> {
     let (name, limits) = (&bench.component, limits(bench.memory));
     let plugin = Plugin::load(&engine, name, &wasm, limits, &environment)?;
     let compile = start.elapsed();
-    let time = Duration::from_secs(bench.seconds.clamp(1, 60));
+    let time = Duration::from_secs(bench.seconds);
     let input = Some(bench.input.as_bytes());
     let mut report = format!(
         "component    {} bytes, {}\ncompile      {compile:.1?}\n",
@@ -193,6 +193,11 @@ fn endpoint(id: u32) -> Endpoint {
 }
 
 fn limits(mib: u64) -> Limits {
-    let memory = usize::try_from(mib.clamp(1, 4096) << 20).unwrap_or(usize::MAX);
+    let memory = usize::try_from(mib << 20).unwrap_or(usize::MAX);
     Limits { memory, ..Limits::default() }
+}
+
+/// What a configuration may give an instance (`limits.memory`), in MiB.
+fn memory() -> clap::builder::RangedU64ValueParser<u64> {
+    clap::value_parser!(u64).range(1..=1024)
 }

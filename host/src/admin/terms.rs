@@ -1,0 +1,75 @@
+//! The query of a swap: what is asked of its trial.
+
+use crate::config;
+use crate::plugins::trial::{Mode, Terms};
+
+/// Reads `share=10&for=60s` or `shadow=true&for=60s`; what is left out is as in `default`.
+///
+/// # Errors
+/// What is wrong with a parameter.
+pub(super) fn read(query: &str, default: Terms) -> Result<Terms, String> {
+    let mut terms = default;
+    let mut given = Vec::new();
+    for pair in query.split('&').filter(|pair| !pair.is_empty()) {
+        let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
+        if given.contains(&key) {
+            return Err(format!("{key}: is given twice"));
+        }
+        let wrong = |error: String| format!("{key}: {error}");
+        match key {
+            "share" => {
+                // Percent-encoded, as some clients send the sign.
+                let share = config::trial_share(value.strip_suffix("%25").unwrap_or(value));
+                terms.mode = Mode::share(share.map_err(wrong)?);
+            }
+            "for" => terms.time = config::trial_time(value).map_err(wrong)?,
+            "shadow" if matches!(value, "" | "true") => terms.mode = Mode::Shadow,
+            "shadow" => return Err(format!("shadow: {value:?} is not true")),
+            _ => return Err(format!("unknown parameter {key:?}; there are share, for and shadow")),
+        }
+        given.push(key);
+    }
+    if given.contains(&"share") && given.contains(&"shadow") {
+        return Err("share and shadow: one in the shadow gets no share".to_owned());
+    }
+    Ok(terms)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn the_terms_of_a_swap_are_read_or_refused() {
+        let default = Terms { mode: Mode::share(1.0), time: Duration::from_secs(10) };
+        assert_eq!(read("", default).ok(), Some(default));
+        let canary = Terms { mode: Mode::Share(1000), time: Duration::from_secs(60) };
+        for query in ["share=10&for=60s", "for=1m&share=10%25", "share=10%&for=60s"] {
+            assert_eq!(read(query, default).ok(), Some(canary), "{query}");
+        }
+        assert_eq!(read("shadow=true", default).unwrap().mode, Mode::Shadow);
+        for (query, expected) in [
+            ("for=0s", "for: 0s is not between 1s and 24h"),
+            ("for=1ms", "for: 1ms is not between 1s and 24h"),
+            ("for=25h", "for: 25h is not between 1s and 24h"),
+            ("for=60", "for: \"60\" has no unit; add one of ms, s, m, h"),
+            ("share=0", "share: 0% is not between 0.01% and 100%"),
+            ("share=0.001%", "share: 0.001% is not between 0.01% and 100%"),
+            ("share=101", "share: \"101%\" is more than 100%"),
+            ("share=10&share=20", "share: is given twice"),
+            ("shadow=true&share=10", "share and shadow: one in the shadow gets no share"),
+            ("shadow=no", "shadow: \"no\" is not true"),
+            ("shares=1", "unknown parameter \"shares\"; there are share, for and shadow"),
+        ] {
+            assert_eq!(read(query, default).unwrap_err(), expected, "{query}");
+        }
+        for query in ["for=24h", "for=1s", "share=0.01", "share=100"] {
+            assert!(read(query, default).is_ok(), "{query}");
+        }
+        for query in ["share=-1", "share=x", "share=", "share=1e1", "share=10%%", "share=NaN"] {
+            assert!(read(query, default).is_err(), "{query}");
+        }
+    }
+}
