@@ -193,6 +193,30 @@ fn inspect_tells_world_imports_needs_and_limits() {
     }
 }
 
+/// One that imports no function of the host would be linked: types are compared by their form.
+#[test]
+fn a_plugin_for_another_version_of_the_interface_is_refused_by_every_command() {
+    let folder = tempfile::tempdir().unwrap();
+    let wasm = fs::read(builtin("weighted")).unwrap();
+    let (own, other) = (b"@0.1.0", b"@0.9.0");
+    let mut changed = wasm.clone();
+    for at in 0..wasm.len() - own.len() {
+        let before = &wasm[at.saturating_sub(24)..at];
+        if wasm[at..].starts_with(own) && before.windows(12).any(|w| w == b"weir:plugin/") {
+            changed[at..at + other.len()].copy_from_slice(other);
+        }
+    }
+    assert_ne!(wasm, changed, "it names the interface's version");
+    fs::write(folder.path().join("old.wasm"), changed).unwrap();
+    fs::write(folder.path().join("cases.yaml"), "cases: [{ name: loads, picks: [none] }]").unwrap();
+    for command in ["inspect", "bench", "test"] {
+        let (ok, text) = weir(folder.path(), &[command, "old.wasm"]);
+        let told =
+            "@0.9.0, and this Weir has weir:plugin@0.1.0: build it with the SDK of this Weir";
+        assert!(!ok && text.contains(told), "{command}: {text}");
+    }
+}
+
 #[test]
 fn a_standard_component_is_told_from_a_plugin() {
     let folder = tempfile::tempdir().unwrap();
@@ -262,6 +286,12 @@ fn what_is_wrong_is_told_with_what_would_help() {
     assert!(!ok && text.contains("WEIR_ADMIN_TOKEN"), "{text}");
     let (ok, text) = weir(folder.path(), &["list", "--token", "x", "--admin", "127.0.0.1:1"]);
     assert!(!ok && text.contains("is Weir running"), "{text}");
+    fs::write(folder.path().join("core.wasm"), b"\0asm\x01\0\0\0").unwrap();
+    let (ok, text) = weir(folder.path(), &["inspect", "core.wasm"]);
+    assert!(
+        !ok && text.contains("core module") && text.contains("weir plugin build FOLDER"),
+        "{text}"
+    );
     for (command, argument, value) in [
         ("bench", "--memory", "4096"),
         ("test", "--memory", "0"),

@@ -28,6 +28,7 @@ mod plugin;
 #[cfg_attr(not(feature = "wasi-http"), path = "service/absent.rs")]
 pub mod service;
 mod state;
+mod version;
 
 pub use balancer::{BalancerInstance, Endpoint, Needs, Outcome, Pick, TRIED};
 pub use engine::Engine;

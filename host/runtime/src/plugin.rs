@@ -11,6 +11,7 @@ use crate::error::PluginError;
 use crate::instance::{Sandbox, State};
 use crate::limits::Limits;
 use crate::service::{self, Handler, Service};
+use crate::version;
 
 /// A plugin: compiled, its world known, its manifest read. Cloning shares it; workers make their instances from it with
 /// [`Plugin::balancer`] or [`Plugin::filter`].
@@ -77,8 +78,8 @@ impl Plugin {
     ///
     /// # Errors
     ///
-    /// [`PluginError::Invalid`] if it is no component, imports anything but `weir:plugin`'s interfaces, is of none of the
-    /// worlds or describes itself beyond the bounds; otherwise what went wrong in `describe`.
+    /// [`PluginError::Invalid`] if it is no component, imports anything but `weir:plugin`'s interfaces, is made for another
+    /// version of them, is of none of the worlds or describes itself beyond the bounds; otherwise what went wrong in `describe`.
     pub fn load(
         engine: &Engine,
         name: &str,
@@ -271,7 +272,8 @@ fn check_bytes(plugin: &Arc<str>, wasm: &[u8]) -> Result<(), PluginError> {
         return Err(PluginError::invalid(plugin, "this is not a WebAssembly component"));
     }
     if wasm.starts_with(CORE_MODULE) {
-        let what = "this is a core module, not a component; `weir plugin build` makes one of it";
+        let what = "this is a core module, not a component: `weir plugin build FOLDER` makes a component of \
+            the project that the module came from";
         return Err(PluginError::invalid(plugin, what));
     }
     Ok(())
@@ -283,12 +285,11 @@ fn link(engine: &Engine, plugin: &Arc<str>, wasm: &[u8]) -> Result<World, Plugin
     };
     let component = Component::new(engine.wasmtime(), wasm)
         .map_err(unloadable("this is not a WebAssembly component"))?;
-    let exported = component.component_type();
-    let mut exports = exported.exports(engine.wasmtime());
-    if !cfg!(feature = "wasi-http") && exports.any(|(name, ..)| name.starts_with("wasi:http/")) {
-        let what = "it is a component of wasi:http, which this Weir was built without";
-        return Err(PluginError::invalid(plugin, what));
-    }
+    let outline = component.component_type();
+    let imports = outline.imports(engine.wasmtime()).map(|(name, _)| name);
+    let exports = || outline.exports(engine.wasmtime()).map(|(name, _)| name);
+    version::check_standard(exports()).map_err(|what| PluginError::invalid(plugin, what))?;
+    version::check(imports.chain(exports())).map_err(|what| PluginError::invalid(plugin, what))?;
     let mut linker = Linker::new(engine.wasmtime());
     body_filter::BodyFilter::add_to_linker::<State, HasSelf<State>>(&mut linker, |state| state)
         .map_err(unloadable("link weir:plugin"))?;

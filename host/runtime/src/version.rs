@@ -1,0 +1,108 @@
+//! The versions of interfaces that a component is made for, by the names of its imports and exports.
+//!
+//! The linker compares only what it links: functions. An interface that has only types passes it in any version, and so would
+//! a component that imports no function, although its calls may mean something else.
+
+use std::sync::LazyLock;
+
+/// Refuses a component with an interface of another version of `weir:plugin` than this host's. Versions agree as the linker
+/// has it: up to the first number that is not zero.
+///
+/// # Errors
+/// The interface, and what would help.
+pub(crate) fn check<'a>(mut names: impl Iterator<Item = &'a str>) -> Result<(), String> {
+    let other = names.find(|name| {
+        let interface = name.strip_prefix(PACKAGE).and_then(|rest| rest.strip_prefix('/'));
+        interface.is_some_and(|interface| {
+            let version = interface.split_once('@').map_or("", |(_, version)| version);
+            track(version) != track(&OWN)
+        })
+    });
+    other.map_or(Ok(()), |name| {
+        Err(format!(
+            "it is made for {name}, and this Weir has {PACKAGE}@{}: build it with the SDK of this Weir",
+            *OWN
+        ))
+    })
+}
+
+/// Refuses a standard component that [`crate::service::standard`] does not know: of another version, or in a build without
+/// them.
+///
+/// # Errors
+/// What it is, and what there is.
+pub(crate) fn check_standard<'a>(mut exports: impl Iterator<Item = &'a str>) -> Result<(), String> {
+    let Some(name) = exports.find(|name| name.starts_with("wasi:http/")) else { return Ok(()) };
+    if cfg!(feature = "wasi-http") {
+        return Err(format!(
+            "it exports {name}; this Weir serves wasi:http/incoming-handler@0.2 and wasi:http/handler@0.3"
+        ));
+    }
+    Err("it is a component of wasi:http, which this Weir was built without".to_owned())
+}
+
+/// The part of a version that those have in common which take each other's place (as Wasmtime's linker has it): none does for a
+/// pre-release.
+fn track(version: &str) -> &str {
+    if version.contains(['-', '+']) {
+        return version;
+    }
+    let mut end = 0;
+    for number in version.split('.') {
+        end += number.len();
+        if number.bytes().any(|digit| digit != b'0') {
+            break;
+        }
+        end += 1;
+    }
+    version.get(..end).unwrap_or(version)
+}
+
+/// The package of the interface.
+const PACKAGE: &str = "weir:plugin";
+
+/// Its version, as the interface says it.
+static OWN: LazyLock<String> = LazyLock::new(|| {
+    let first = WIT.lines().next().and_then(|line| line.split_once('@'));
+    first.map(|(_, version)| version.trim_end_matches(';').to_owned()).unwrap_or_default()
+});
+
+const WIT: &str = include_str!("../../../wit/types.wit");
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_host_knows_its_own_version() {
+        assert!(OWN.split('.').count() == 3 && OWN.split('.').all(|n| n.parse::<u32>().is_ok()));
+        let own = format!("weir:plugin/types@{}", *OWN);
+        assert_eq!(check([own.as_str(), "pick", "wasi:cli/run@0.2.0"].into_iter()), Ok(()));
+    }
+
+    #[test]
+    fn another_version_is_told() {
+        for name in ["weir:plugin/types@9.0.0", "weir:plugin/types", "weir:plugin/host@0.1.0-rc.1"]
+        {
+            let told = check(["pick", name].into_iter()).unwrap_err();
+            assert!(told.contains(name) && told.contains(&*OWN), "{told}");
+        }
+        assert!(check(["weir:plugins/types@9.0.0"].into_iter()).is_ok());
+    }
+
+    #[test]
+    fn versions_agree_up_to_the_first_number_that_is_not_zero() {
+        for (version, expected) in [
+            ("0.1.0", "0.1"),
+            ("0.1.7", "0.1"),
+            ("1.2.3", "1"),
+            ("10.0.0", "10"),
+            ("0.0.3", "0.0.3"),
+            ("0.0.0", "0.0.0"),
+            ("0.1.0-rc.1", "0.1.0-rc.1"),
+            ("", ""),
+        ] {
+            assert_eq!(track(version), expected, "{version}");
+        }
+    }
+}
