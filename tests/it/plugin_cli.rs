@@ -150,20 +150,96 @@ cases:
 }
 
 #[test]
-fn a_plugin_under_test_may_reach_any_space_of_the_state() {
+fn a_plugin_under_test_reaches_what_its_cases_allow_and_nothing_else() {
     let folder = tempfile::tempdir().unwrap();
-    let text = "
-config: { do: space, value: sessions }
-cases: [{ name: passes, request: { path: / }, expect: next }]
-";
-    fs::write(folder.path().join("cases.yaml"), text).unwrap();
     let component = guest("naughty");
     let component = component.to_str().unwrap();
-    let (ok, text) = weir(folder.path(), &["test", component, "--cases", "cases.yaml"]);
-    assert!(ok && text.contains("1 cases passed"), "{text}");
+    let test = |allow: &str, cases: &str| {
+        fs::write(folder.path().join("cases.yaml"), format!("{allow}\ncases: [{cases}]\n"))
+            .unwrap();
+        weir(folder.path(), &["test", component, "--cases", "cases.yaml"])
+    };
+    let reach = [
+        (
+            "{ do: space, value: sessions }",
+            "expect: next",
+            "allow: { state: [sessions] }",
+            "the space \"sessions\" is not among allow.state",
+        ),
+        (
+            "{ do: upstream, value: auth }",
+            "expect: { edit: { upstream: auth } }",
+            "allow: { upstreams: [auth] }",
+            "the upstream \"auth\", which is not among its allow.upstreams",
+        ),
+        (
+            "{ do: fetch, value: auth }",
+            "expect: { fetch: { upstream: auth } }",
+            "allow: { upstreams: [auth] }",
+            "the upstream \"auth\", which is not among its allow.upstreams",
+        ),
+    ];
+    for (config, expect, allow, refusal) in reach {
+        let case = format!("{{ name: reaches, config: {config}, {expect} }}");
+        let (ok, text) = test(allow, &case);
+        assert!(ok && text.contains("1 cases passed"), "{text}");
+        let own = format!("{}, allow: {{}} }}", case.strip_suffix(" }").unwrap());
+        for (allow, case) in
+            [("", &case), ("allow: { state: [other], upstreams: [other] }", &case), (allow, &own)]
+        {
+            let (ok, text) = test(allow, case);
+            assert!(!ok && text.contains(refusal), "{allow} {case}: {text}");
+        }
+        // What a failure is expected of fails as in a Weir that runs.
+        let kind = if config.contains("space") { "trap" } else { "invalid" };
+        let (ok, text) =
+            test("", &format!("{{ name: fails, config: {config}, expect: {{ error: {kind} }} }}"));
+        assert!(ok, "{text}");
+    }
     let config = "{\"do\": \"space\", \"value\": \"sessions\"}";
     let (ok, text) = weir(folder.path(), &["bench", component, "--config", config]);
     assert!(ok && !text.contains("failed"), "{text}");
+}
+
+#[test]
+fn a_case_does_not_pass_by_what_a_running_weir_refuses() {
+    let folder = tempfile::tempdir().unwrap();
+    let component = guest("naughty");
+    let component = component.to_str().unwrap();
+    let test = |case: &str| {
+        let text = format!("cases: [{{ name: one, {case} }}]\n");
+        fs::write(folder.path().join("cases.yaml"), text).unwrap();
+        weir(folder.path(), &["test", component, "--cases", "cases.yaml"])
+    };
+    for (case, refusal) in [
+        ("config: { do: set, name: content-length, value: '1' }", "which is the proxy's own"),
+        ("config: { do: path, value: no-slash }", "is no path and query"),
+        (
+            "config: { do: status, in: response, count: 99 }, response: {}",
+            "no status of a final response",
+        ),
+        ("config: { do: 5 }", "config.do: 5 is not of type"),
+        ("config: { do: none, dou: x }", "config.dou: unknown key \"dou\"; did you mean \"do\"?"),
+        (
+            "config: { do: none }, request_body: { pieces: [a], becomes: b }",
+            "the filter did not see it",
+        ),
+        (
+            "config: { do: none }, response_body: { pieces: [a], becomes: b }",
+            "the filter did not see it",
+        ),
+    ] {
+        let (ok, text) = test(case);
+        assert!(!ok && text.contains(refusal), "{case}: {text}");
+    }
+    for case in [
+        "config: { do: set, name: content-length, value: '1' }, expect: { error: invalid }",
+        "config: { do: 5 }, expect: { error: refused }",
+        "config: { do: none }, request_body: { pieces: [a, b], becomes: ab }",
+    ] {
+        let (ok, text) = test(case);
+        assert!(ok, "{case}: {text}");
+    }
 }
 
 #[test]
@@ -248,6 +324,9 @@ fn recorded_traffic_is_replayed() {
         format!("{{\"client\":\"{client}:99\",\"method\":\"GET\",\"path\":\"/\",\"status\":200}}\n")
     };
     let records: String = ["192.0.2.1", "192.0.2.2", "192.0.2.1", "192.0.2.1"].map(record).concat();
+    // One stream of standard output and standard error, as containers have it.
+    let log = r#"{"time":"2026-01-02T03:04:05Z","level":"info","target":"weir::server","message":"ready"}"#;
+    let records = format!("\u{feff}{log}\n{records}{log}\n");
     fs::write(folder.path().join("access.jsonl"), records).unwrap();
     let text = "
 config: { requests: 2, per: 1h }
@@ -265,6 +344,14 @@ cases:
     let arguments = ["test", component.to_str().unwrap(), "--cases", "cases.yaml"];
     let (ok, text) = weir(folder.path(), &arguments);
     assert!(ok && text.contains("2 cases passed"), "{text}");
+    for (records, expected) in [
+        (log.to_owned(), "access.jsonl:1: there is no access record"),
+        (record("192.0.2.1") + "{\"method\":\"GET\"}\n", "access.jsonl:2: it is no access record"),
+    ] {
+        fs::write(folder.path().join("access.jsonl"), records).unwrap();
+        let (ok, text) = weir(folder.path(), &arguments);
+        assert!(!ok && text.contains(expected), "{text}");
+    }
 }
 
 #[test]

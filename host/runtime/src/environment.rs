@@ -95,6 +95,12 @@ impl Environment {
         Self { spaces: Spaces::All, ..self }
     }
 
+    /// The same with other spaces that the plugin shares.
+    #[must_use]
+    pub fn with_spaces(&self, spaces: &[String]) -> Self {
+        Self { spaces: Spaces::Named(spaces.into()), ..self.clone() }
+    }
+
     /// The same spaces with other services, another state and a log of its own.
     #[must_use]
     pub fn apart(&self, services: Arc<dyn Services>, state: Arc<dyn SharedState>) -> Self {

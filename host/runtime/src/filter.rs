@@ -13,6 +13,11 @@ pub use crate::bindings::filtering::{
     ResponseDecision,
 };
 
+/// Tells that a decision names an upstream that the plugin may not reach.
+pub fn not_allowed(upstream: &str) -> String {
+    format!("it names the upstream {upstream:?}, which is not among its allow.upstreams")
+}
+
 impl Plugin {
     /// Makes a fresh instance of a filter and configures it; `config` is JSON text, `{}` for none. Takes about 10 µs
     /// besides what the guest does.

@@ -14,6 +14,7 @@ pub mod function;
 pub mod generation;
 pub mod health;
 pub mod memo;
+pub mod rules;
 mod schema;
 pub mod seat;
 mod secrets;

@@ -220,7 +220,7 @@ impl Asker<'_> {
         authority: &Authority,
     ) -> Result<Fetching, String> {
         let upstream = self.upstream(slot, &fetch.upstream);
-        let upstream = upstream.ok_or_else(|| edit::not_allowed(&fetch.upstream))?;
+        let upstream = upstream.ok_or_else(|| filter::not_allowed(&fetch.upstream))?;
         let limit = match fetch.timeout_ms {
             0 => FETCH,
             ms => Duration::from_millis(ms.into()).min(LONGEST_FETCH),

@@ -6,7 +6,7 @@ use http::request::Parts;
 use http::uri::{Authority, PathAndQuery};
 use http::{Method, Request, Response, StatusCode, Uri};
 use weir_h3::message as rules;
-use weir_runtime::filter::{Edit, Fetch, Header, Reply};
+use weir_runtime::filter::{Edit, Fetch, Header, Reply, not_allowed};
 
 use super::message;
 use crate::listen::body::Body;
@@ -216,11 +216,6 @@ pub fn request(fetch: Fetch, own: &Authority) -> Result<Request<Body>, String> {
         *request.body_mut() = Body::full(fetch.body);
     }
     Ok(request)
-}
-
-/// An upstream that the configuration does not let a plugin reach.
-pub fn not_allowed(upstream: &str) -> String {
-    format!("it names the upstream {upstream:?}, which is not among its allow.upstreams")
 }
 
 fn name(name: &str) -> Result<HeaderName, String> {

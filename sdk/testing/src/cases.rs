@@ -2,6 +2,7 @@
 //!
 //! ```yaml
 //! config: { tenant: acme }            # of all cases; a case may have its own
+//! allow: { upstreams: [auth] }        # as in Weir's configuration; a case may have its own
 //! endpoints:                          # for balancers
 //!   - { address: "10.0.0.1:80", weight: 3, zone: a, labels: { version: v2 } }
 //! cases:
@@ -20,8 +21,10 @@
 //!
 //! What is expected must be among what was decided: fields that are not named are not looked at. See [`Case`] for all keys.
 
+mod body;
 mod decision;
 mod file;
+mod record;
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -29,10 +32,10 @@ use std::path::Path;
 use std::time::Duration;
 
 use serde_json::Value;
-use weir_runtime::filter::{Answer, RequestDecision, ResponseDecision};
+use weir_runtime::filter::{Answer, Changes, RequestDecision, ResponseDecision};
 use weir_runtime::{Endpoint, Kind, PluginError};
 
-use crate::{Balancer, Component, Filter, Request};
+use crate::{Allow, Balancer, Component, Filter, Request};
 use decision::{compare, fetch_value, request_value, response_value};
 
 pub use file::{Case, Cases, Member, Message, Streamed};
@@ -62,7 +65,7 @@ pub enum CasesError {
 /// # Errors
 /// [`CasesError`] if there is nothing to run; what a case finds wrong is in its [`Outcome`].
 pub fn run(component: &Component, text: &str, folder: &Path) -> Result<Vec<Outcome>, CasesError> {
-    let cases: Cases = serde_yaml::from_str(text)?;
+    let cases: Cases = serde_yaml::from_str(unmarked(text))?;
     let mut runner = Runner { component, cases: &cases, folder, subjects: BTreeMap::new() };
     let run = |case: &Case| Outcome { name: case.name.clone(), fault: runner.run(case).err() };
     Ok(cases.cases.iter().map(run).collect())
@@ -72,8 +75,8 @@ struct Runner<'a> {
     component: &'a Component,
     cases: &'a Cases,
     folder: &'a Path,
-    /// An instance for each configuration.
-    subjects: BTreeMap<String, Subject>,
+    /// An instance for each configuration, and what it may reach.
+    subjects: BTreeMap<(String, Option<Allow>), Subject>,
 }
 
 enum Subject {
@@ -90,10 +93,12 @@ impl Runner<'_> {
         }
         let config = case.config.as_ref().unwrap_or(&self.cases.config);
         let config = if config.is_null() { "{}".to_owned() } else { config.to_string() };
+        let allow = case.allow.as_ref().or(self.cases.allow.as_ref()).cloned();
+        let key = (config, allow);
         let members = case.endpoints.as_ref().unwrap_or(&self.cases.endpoints);
-        let mut subject = match self.subjects.remove(&config) {
+        let mut subject = match self.subjects.remove(&key) {
             Some(subject) => subject,
-            None => match self.subject(&config, members) {
+            None => match self.subject(&key, members) {
                 Ok(subject) => subject,
                 Err(error) => return expected_failure(case, &error),
             },
@@ -112,18 +117,24 @@ impl Runner<'_> {
         };
         // A failed instance is in no known state.
         if result.is_ok() {
-            self.subjects.insert(config, subject);
+            self.subjects.insert(key, subject);
         }
         result
     }
 
-    fn subject(&self, config: &str, members: &[Member]) -> Result<Subject, PluginError> {
-        Ok(match self.component.plugin().kind() {
+    fn subject(
+        &self,
+        (config, allow): &(String, Option<Allow>),
+        members: &[Member],
+    ) -> Result<Subject, PluginError> {
+        let allowed = allow.as_ref().map(|allow| self.component.allowing(allow.clone()));
+        let component = allowed.as_ref().unwrap_or(self.component);
+        Ok(match component.plugin().kind() {
             Kind::Balancer => {
                 let given = endpoints(members);
-                Subject::Balancer(self.component.balancer(config, &given)?, given)
+                Subject::Balancer(component.balancer(config, &given)?, given)
             }
-            _ => Subject::Filter(self.component.filter(config)?),
+            _ => Subject::Filter(component.filter(config)?),
         })
     }
 
@@ -131,40 +142,13 @@ impl Runner<'_> {
         let path = self.folder.join(file);
         let text = std::fs::read_to_string(&path)
             .map_err(|error| format!("replay: read {}: {error}", path.display()))?;
-        let lines = text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty());
-        lines
-            .map(|(at, line)| {
-                let record: Value = serde_json::from_str(line)
-                    .map_err(|error| format!("{file}:{}: {error}", at + 1))?;
-                Ok(recorded(&record))
-            })
-            .collect()
+        record::requests(unmarked(&text)).map_err(|(line, error)| format!("{file}:{line}: {error}"))
     }
 }
 
-/// The request of an access record. Ports are not the client's address.
-fn recorded(record: &Value) -> Request {
-    let text = |key: &str| record.get(key).and_then(Value::as_str).map(str::to_owned);
-    let ours = Request::default();
-    let client = text("client").map(|client| match client.rsplit_once(':') {
-        Some((host, port)) if port.bytes().all(|b| b.is_ascii_digit()) => {
-            host.trim_start_matches('[').trim_end_matches(']').to_owned()
-        }
-        _ => client,
-    });
-    let headers = text("user_agent").map(|agent| ("user-agent".to_owned(), agent));
-    Request {
-        method: text("method").unwrap_or(ours.method),
-        path: text("path").unwrap_or(ours.path),
-        authority: text("host").unwrap_or(ours.authority),
-        scheme: text("scheme").unwrap_or(ours.scheme),
-        client: client.unwrap_or(ours.client),
-        country: None,
-        asn: None,
-        id: text("request_id").unwrap_or(ours.id),
-        route: text("route").unwrap_or(ours.route),
-        headers: headers.into_iter().collect(),
-    }
+/// Text without the byte order mark that some editors put before it.
+fn unmarked(text: &str) -> &str {
+    text.strip_prefix('\u{feff}').unwrap_or(text)
 }
 
 fn run_filter(filter: &mut Filter, case: &Case) -> Result<(), String> {
@@ -209,51 +193,35 @@ fn run_request(filter: &mut Filter, case: &Case) -> Result<(), String> {
     if let Some(expected) = &case.expect {
         compare(expected, &request_value(&decision), "expect")?;
     }
-    let context = match decision {
-        RequestDecision::Edit(changes) => changes.context,
-        _ => Vec::new(),
+    let changes = match decision {
+        RequestDecision::Edit(changes) => changes,
+        _ => Changes { edits: Vec::new(), context: Vec::new() },
     };
     if let Some(body) = &case.request_body {
-        check_body(filter, true, &context, body)?;
+        body::check(filter, true, &changes, body)?;
     }
-    let mut context = context;
-    if let Some(response) = &case.response {
-        let status = response.status.unwrap_or(200);
-        let decided = filter.on_response(&case.request, status, &response.headers, &context);
-        let decision = match decided {
-            Ok(decision) => decision,
-            Err(error) => return expected_failure(case, &error),
-        };
-        if let Some(expected) = &case.expect_response {
-            compare(expected, &response_value(&decision), "expect_response")?;
-        }
-        if let ResponseDecision::Edit(changes) = decision {
-            context = changes.context;
-        }
-    }
-    match &case.response_body {
-        Some(body) => check_body(filter, false, &context, body),
-        None => Ok(()),
-    }
-}
-
-fn check_body(
-    filter: &mut Filter,
-    of_request: bool,
-    context: &[u8],
-    body: &Streamed,
-) -> Result<(), String> {
-    let pieces: Vec<&[u8]> = body.pieces.iter().map(String::as_bytes).collect();
-    let output = filter.body(of_request, context, &pieces).map_err(|error| chain(&error))?;
-    let became = output.ok().map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
-    if became == body.becomes {
+    if case.response.is_none() && case.response_body.is_none() {
         return Ok(());
     }
-    let shown = |body: &Option<String>| match body {
-        Some(body) => format!("{body:?}"),
-        None => "a body that is stopped".to_owned(),
+    let default = Message::default();
+    let response = case.response.as_ref().unwrap_or(&default);
+    let status = response.status.unwrap_or(200);
+    let decided = filter.on_response(&case.request, status, &response.headers, &changes.context);
+    let decision = match decided {
+        Ok(decision) => decision,
+        Err(error) => return expected_failure(case, &error),
     };
-    Err(format!("the body became {}, expected {}", shown(&became), shown(&body.becomes)))
+    if let Some(expected) = &case.expect_response {
+        compare(expected, &response_value(&decision), "expect_response")?;
+    }
+    let changes = match decision {
+        ResponseDecision::Edit(changes) => changes,
+        _ => Changes { edits: Vec::new(), context: changes.context },
+    };
+    match &case.response_body {
+        Some(body) => body::check(filter, false, &changes, body),
+        None => Ok(()),
+    }
 }
 
 fn replay_filter(runner: &Runner<'_>, filter: &mut Filter, case: &Case) -> Result<(), String> {
@@ -375,23 +343,4 @@ fn chain(error: &dyn std::error::Error) -> String {
         source = error.source();
     }
     text
-}
-
-#[cfg(test)]
-mod tests {
-    use serde_json::json;
-
-    use super::*;
-
-    #[test]
-    fn an_access_record_is_a_request() {
-        let record = json!({
-            "client": "[2001:db8::1]:443", "method": "POST", "path": "/a?b", "host": "shop",
-            "user_agent": "curl", "status": 200,
-        });
-        let request = recorded(&record);
-        assert_eq!(request.client, "2001:db8::1");
-        assert_eq!((request.method.as_str(), request.path.as_str()), ("POST", "/a?b"));
-        assert_eq!(request.headers, [("user-agent".to_owned(), "curl".to_owned())]);
-    }
 }

@@ -1,7 +1,7 @@
 //! Runs a built Weir plugin in the real runtime, with a clock and randomness that repeat.
 //!
 //! [`Component`] is a plugin under test; [`Bench`](World) is the world around it: a clock that stands until it is moved,
-//! seeded randomness, counters and log lines that can be looked at. [`cases`] runs cases that are written in YAML, as `weir
+//! seeded randomness, counters and log lines that can be looked at. A plugin reaches what [`Allow`] names, as in a running Weir. [`cases`] runs cases that are written in YAML, as `weir
 //! plugin test` does.
 //!
 //! ```no_run
@@ -16,6 +16,7 @@
 //! # }
 //! ```
 
+mod allow;
 pub mod cases;
 mod request;
 mod world;
@@ -29,14 +30,39 @@ use weir_runtime::{
     Plugin, PluginError,
 };
 
+pub use allow::Allow;
 pub use request::Request;
 pub use weir_runtime::{self as runtime};
 pub use world::World;
 
 /// A plugin under test.
+#[derive(Clone)]
 pub struct Component {
     plugin: Plugin,
     world: Arc<World>,
+    allow: Arc<Allow>,
+    rules: Option<Arc<dyn Rules>>,
+}
+
+/// Rules of a host for plugins, beyond those of the runtime. `weir plugin test` gives the proxy's.
+pub trait Rules: Send + Sync {
+    /// Checks a configuration, JSON text, before a plugin gets it; `schema` is the one that the plugin brings.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    fn config(&self, schema: &str, config: &str) -> Result<(), String>;
+
+    /// Checks a decision on a request.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    fn request(&self, decision: &RequestDecision) -> Result<(), String>;
+
+    /// Checks a decision on a response.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    fn response(&self, decision: &ResponseDecision) -> Result<(), String>;
 }
 
 /// Why a component could not be had.
@@ -68,18 +94,30 @@ impl Component {
         Ok(Self::load(&wasm, Limits::default())?)
     }
 
-    /// Loads a component under `limits`.
+    /// Loads a component under `limits`. It may reach its own state and no upstream, until [`Self::allowing`] says more.
     ///
     /// # Errors
     /// What the runtime has against it.
     pub fn load(wasm: &[u8], limits: Limits) -> Result<Self, PluginError> {
         let world = Arc::new(World::default());
         let state = Arc::new(MemoryState::new(16 << 20));
-        // Every space is there: which ones a plugin may reach is the configuration's matter.
         let environment = Environment::new(Arc::clone(&world) as Arc<_>, state, "plugin", &[]);
-        let environment = environment.with_every_space();
         let plugin = Plugin::load(&Engine::new()?, "plugin", wasm, limits, &environment)?;
-        Ok(Self { plugin, world })
+        Ok(Self { plugin, world, allow: Arc::default(), rules: None })
+    }
+
+    /// The same plugin in the same world, allowed to reach this and nothing else.
+    #[must_use]
+    pub fn allowing(&self, allow: Allow) -> Self {
+        let environment = self.plugin.environment().with_spaces(&allow.state);
+        let plugin = self.plugin.with_environment(environment);
+        Self { plugin, allow: Arc::new(allow), ..self.clone() }
+    }
+
+    /// The same plugin, held to a host's rules as well.
+    #[must_use]
+    pub fn under(self, rules: Arc<dyn Rules>) -> Self {
+        Self { rules: Some(rules), ..self }
     }
 
     /// The plugin in the runtime.
@@ -97,7 +135,8 @@ impl Component {
     /// # Errors
     /// What the runtime or the plugin has against that.
     pub fn filter(&self, config: &str) -> Result<Filter, PluginError> {
-        Ok(Filter { instance: self.plugin.filter(config)?, name: Arc::clone(self.plugin.name()) })
+        self.check(config)?;
+        Ok(Filter { instance: self.plugin.filter(config)?, component: self.clone() })
     }
 
     /// An instance of a balancer, configured with JSON text, that chooses among `endpoints`.
@@ -105,16 +144,29 @@ impl Component {
     /// # Errors
     /// What the runtime or the plugin has against that.
     pub fn balancer(&self, config: &str, endpoints: &[Endpoint]) -> Result<Balancer, PluginError> {
+        self.check(config)?;
         let mut instance = self.plugin.balancer(config)?;
         instance.update(endpoints)?;
         Ok(Balancer { instance, sequence: 0, endpoints: endpoints.len() })
+    }
+
+    /// Refuses a configuration that the host would not hand over.
+    fn check(&self, config: &str) -> Result<(), PluginError> {
+        let Some(rules) = &self.rules else { return Ok(()) };
+        let plugin = Arc::clone(self.plugin.name());
+        let refused = |message| PluginError::Refused { plugin, message };
+        rules.config(&self.plugin.manifest().config_schema, config).map_err(refused)
+    }
+
+    fn invalid(&self, what: String) -> PluginError {
+        PluginError::invalid(self.plugin.name(), what)
     }
 }
 
 /// An instance of a filter.
 pub struct Filter {
     instance: FilterInstance,
-    name: Arc<str>,
+    component: Component,
 }
 
 impl Filter {
@@ -133,14 +185,24 @@ impl Filter {
         if passes && self.instance.needs().pure && self.instance.on_request(&values)? != decision {
             return Err(self.is_impure("on-request"));
         }
-        Ok(decision)
+        self.checked(decision)
+    }
+
+    /// A decision on a request that a host takes.
+    fn checked(&self, decision: RequestDecision) -> Result<RequestDecision, PluginError> {
+        let Component { allow, rules, .. } = &self.component;
+        let rules = || rules.as_ref().map_or(Ok(()), |rules| rules.request(&decision));
+        match allow.check(&decision).and_then(|()| rules()) {
+            Ok(()) => Ok(decision),
+            Err(what) => Err(self.component.invalid(what)),
+        }
     }
 
     fn is_impure(&self, function: &str) -> PluginError {
         let what = format!(
             "{function} decided otherwise when it was given the same again, though it calls itself pure"
         );
-        PluginError::invalid(&self.name, what)
+        self.component.invalid(what)
     }
 
     /// Hands it the answer to its fetch, or the reason why there is none.
@@ -152,7 +214,8 @@ impl Filter {
         context: &[u8],
         answer: Result<Answer<'_>, &str>,
     ) -> Result<RequestDecision, PluginError> {
-        self.instance.on_fetch(context, answer)
+        let decision = self.instance.on_fetch(context, answer)?;
+        self.checked(decision)
     }
 
     /// Hands it a response to `request`, whose header fields are `fields`. A filter that does not want responses lets it pass.
@@ -177,6 +240,9 @@ impl Filter {
         if passes && self.instance.needs().pure && again(&mut self.instance)? != decision {
             return Err(self.is_impure("on-response"));
         }
+        let checked =
+            self.component.rules.as_ref().map_or(Ok(()), |rules| rules.response(&decision));
+        checked.map_err(|what| self.component.invalid(what))?;
         Ok(decision)
     }
 

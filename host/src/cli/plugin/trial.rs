@@ -1,6 +1,7 @@
 //! `weir plugin test` and `bench`: a component in the real runtime, without a proxy around it.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use clap::Args;
@@ -9,6 +10,8 @@ use weir_sdk_testing::{Component, cases};
 
 use super::{PluginCliError, print, progress, project, read, read_file};
 use crate::config::defaults;
+use crate::files;
+use crate::plugins::rules::Proxy;
 
 #[derive(Debug, Args)]
 pub(in crate::cli) struct Test {
@@ -58,11 +61,12 @@ pub(super) fn test(test: &Test) -> Result<(), PluginCliError> {
 /// Runs the cases, of which there must be some and each must pass.
 fn pass(wasm: &[u8], beside: &Path, test: &Test) -> Result<(), PluginCliError> {
     let path = test.cases.clone().unwrap_or_else(|| beside.join("cases.yaml"));
-    let text = String::from_utf8(read_file(&path)?);
-    let text =
-        text.map_err(|_| PluginCliError::Failed(format!("{} is no text", path.display())))?;
+    let text = files::text(&path, MAX_CASES).map_err(|source| PluginCliError::Io {
+        what: format!("read {}", path.display()),
+        source,
+    })?;
     ours(wasm, "test its functions with its language's own tools")?;
-    let component = Component::load(wasm, limits(test.memory))?;
+    let component = Component::load(wasm, limits(test.memory))?.under(Arc::new(Proxy));
     let folder = path.parent().unwrap_or(Path::new(""));
     let outcomes = cases::run(&component, &text, folder)
         .map_err(|error| PluginCliError::Failed(format!("{}: {error}", path.display())))?;
@@ -201,3 +205,6 @@ fn limits(mib: u64) -> Limits {
 fn memory() -> clap::builder::RangedU64ValueParser<u64> {
     clap::value_parser!(u64).range(1..=1024)
 }
+
+/// Bytes of a file of cases.
+const MAX_CASES: u64 = 64 << 20;

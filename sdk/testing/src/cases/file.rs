@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::Request;
 use crate::request::fields;
+use crate::{Allow, Request};
 
 /// A file of cases.
 #[derive(Debug, Deserialize)]
@@ -15,6 +15,9 @@ pub struct Cases {
     /// The plugin's configuration; a case may have its own.
     #[serde(default)]
     pub config: Value,
+    /// The upstreams and spaces of the state that it may reach; a case may have its own. Left out: none, if the component was
+    /// given none.
+    pub allow: Option<Allow>,
     /// The endpoints that a balancer chooses among; a case may have its own.
     #[serde(default)]
     pub endpoints: Vec<Member>,
@@ -47,6 +50,8 @@ pub struct Case {
     pub name: String,
     /// Takes the place of the file's.
     pub config: Option<Value>,
+    /// Takes the place of the file's.
+    pub allow: Option<Allow>,
     /// Time that passes before it, such as `1s` or `500ms`.
     pub advance: Option<String>,
     /// The request.
@@ -85,7 +90,8 @@ pub struct Case {
     pub picks: Option<Vec<String>>,
     /// How often each address is chosen in `repeat` requests, as bounds: `[400, 600]`.
     pub shares: Option<BTreeMap<String, (u64, u64)>>,
-    /// A file of Weir's access records (JSON), relative to that of the cases: each is a request.
+    /// A file of Weir's access records (JSON), relative to that of the cases: each is a request. Lines of Weir's log among them
+    /// are passed over.
     pub replay: Option<String>,
     /// How many of the replayed requests end in which decision (`next`, `edit`, `reply`, `fetch`) or at which endpoint.
     pub decisions: Option<BTreeMap<String, u64>>,

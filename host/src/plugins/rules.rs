@@ -1,0 +1,47 @@
+//! [`Proxy`]: the checks of a running Weir, for the kit that tests plugins.
+
+use http::uri::Authority;
+use serde_json::Value;
+use weir_runtime::filter::{Changes, RequestDecision, ResponseDecision};
+use weir_sdk_testing::Rules;
+
+use super::schema;
+use crate::proxy::edit::{self, Edits};
+
+/// The checks that the proxy makes of configurations and decisions, so that a case does not pass by what is then answered
+/// with 503.
+#[derive(Debug, Clone, Copy)]
+pub struct Proxy;
+
+impl Rules for Proxy {
+    fn config(&self, schema: &str, config: &str) -> Result<(), String> {
+        let config: Value = serde_json::from_str(config).map_err(|error| error.to_string())?;
+        let faults = schema::check(schema, &config)
+            .map_err(|error| format!("its config-schema is no JSON Schema: {error}"))?;
+        let told = |fault: schema::Fault| format!("config{}: {}", fault.path, fault.message);
+        let told: Vec<String> = faults.into_iter().map(told).collect();
+        if told.is_empty() { Ok(()) } else { Err(told.join("; ")) }
+    }
+
+    fn request(&self, decision: &RequestDecision) -> Result<(), String> {
+        match decision.clone() {
+            RequestDecision::Next => Ok(()),
+            // The kit has looked at the upstream.
+            RequestDecision::Edit(Changes { edits, .. }) => {
+                Edits::of_request(edits, |_| Some(0)).map(drop)
+            }
+            RequestDecision::Reply(reply) => edit::reply(reply).map(drop),
+            RequestDecision::Fetch(fetch) => {
+                edit::request(fetch, &Authority::from_static("localhost")).map(drop)
+            }
+        }
+    }
+
+    fn response(&self, decision: &ResponseDecision) -> Result<(), String> {
+        match decision.clone() {
+            ResponseDecision::Next => Ok(()),
+            ResponseDecision::Edit(Changes { edits, .. }) => Edits::of_response(edits).map(drop),
+            ResponseDecision::Reply(reply) => edit::reply(reply).map(drop),
+        }
+    }
+}

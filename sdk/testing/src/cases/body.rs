@@ -1,0 +1,39 @@
+//! A body that streams through a filter, held against what a case expects.
+
+use weir_runtime::filter::{Changes, Edit};
+
+use super::{Streamed, chain};
+use crate::Filter;
+
+/// Streams a body after the decision on its message, whose changes are `changes`. A filter that did not ask for the body there
+/// (the edit `body`) does not see it, as in a running Weir.
+pub(super) fn check(
+    filter: &mut Filter,
+    of_request: bool,
+    changes: &Changes,
+    body: &Streamed,
+) -> Result<(), String> {
+    let pieces: Vec<&[u8]> = body.pieces.iter().map(String::as_bytes).collect();
+    let is_asked_for = changes.edits.contains(&Edit::Body);
+    let output = if is_asked_for {
+        let output = filter.body(of_request, &changes.context, &pieces);
+        output.map_err(|error| chain(&error))?
+    } else {
+        Ok(pieces.concat())
+    };
+    let became = output.ok().map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
+    if became == body.becomes {
+        return Ok(());
+    }
+    let shown = |body: &Option<String>| match body {
+        Some(body) => format!("{body:?}"),
+        None => "a body that is stopped".to_owned(),
+    };
+    let hint = match is_asked_for {
+        true => "",
+        false => {
+            "; the filter did not see it, as its decision on the message does not ask for it (the edit `body`)"
+        }
+    };
+    Err(format!("the body became {}, expected {}{hint}", shown(&became), shown(&body.becomes)))
+}
