@@ -3,6 +3,8 @@
 //! A [`Record`] is started with the request and finished with the response; it ends when the response's body does, or when
 //! it is dropped, exactly once. When neither access records nor this request's trace are wanted it copies nothing.
 
+mod fault;
+
 use std::cell::{Cell, OnceCell};
 use std::fmt;
 use std::pin::Pin;
@@ -21,7 +23,8 @@ use crate::proxy::{Peer, Protocol};
 use crate::telemetry::Telemetry;
 use crate::telemetry::access::Entry;
 use crate::telemetry::metrics::{Local, MethodLabel, Route};
-use crate::telemetry::trace::{Outcome, Span, Trace};
+use crate::telemetry::trace::{Outcome, Span, Trace, Untraced};
+use crate::telemetry::traceparent;
 
 /// Names a request in responses, access records and logs. Displays as 16 hexadecimal digits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -41,6 +44,8 @@ pub struct Record {
     response_bytes: u64,
     fate: Fate,
     has_ended: bool,
+    /// Whether the trace context that the client sent is malformed, and no other takes its place.
+    drops_context: bool,
     detail: Option<Box<Detail>>,
 }
 
@@ -91,7 +96,9 @@ impl Record {
         peer: &Peer,
         id: RequestId,
     ) -> Self {
-        let trace = telemetry.tracer.as_ref().and_then(|tracer| tracer.begin(request, peer));
+        let begun = telemetry.tracer.as_ref().map(|tracer| tracer.begin(request, peer));
+        let drops_context = matches!(begun, Some(Err(Untraced::Malformed)));
+        let trace = begun.and_then(Result::ok);
         let is_detailed = trace.is_some() || telemetry.access.is_some();
         local.active(peer.protocol).inc();
         Self {
@@ -105,6 +112,7 @@ impl Record {
             response_bytes: 0,
             fate: Fate::Left,
             has_ended: false,
+            drops_context,
             detail: is_detailed
                 .then(|| Box::new(Detail::new(Arc::clone(telemetry), trace, request, peer, id))),
         }
@@ -131,6 +139,7 @@ impl Record {
             response_bytes: 0,
             fate: Fate::Left,
             has_ended: true,
+            drops_context: false,
             detail: telemetry.access.is_some().then(detail),
         }
     }
@@ -179,10 +188,13 @@ impl Record {
     }
 
     /// Sets `traceparent` and `tracestate` toward an upstream when this request is traced, from the last
-    /// [`ATTEMPT`](super::trace::ATTEMPT) span; leaves them untouched otherwise.
+    /// [`ATTEMPT`](super::trace::ATTEMPT) span. Removes malformed ones where requests are traced, though not this one, and
+    /// leaves others untouched.
     pub fn propagate(&self, headers: &mut HeaderMap) {
         if let Some(trace) = self.trace() {
             trace.propagate(headers);
+        } else if self.drops_context {
+            traceparent::remove(headers);
         }
     }
 
@@ -323,7 +335,7 @@ impl http_body::Body for Counted {
                 self.record.response_bytes += len as u64;
             }
             Some(Err(error)) => {
-                self.record.error(side(error), failure(error));
+                self.record.error(fault::side(error), fault::failure(error));
                 self.record.fate = Fate::Failed;
                 self.record.end();
             }
@@ -364,31 +376,6 @@ fn is_bodiless(status: StatusCode) -> bool {
     status.is_informational()
         || status == StatusCode::NO_CONTENT
         || status == StatusCode::NOT_MODIFIED
-}
-
-/// Whose fault it is that a response's body ended early.
-fn side(error: &BodyError) -> &'static str {
-    match error {
-        BodyError::Request(failure) => failure.side().label(),
-        BodyError::Stopped | BodyError::Filter => "plugin",
-        _ => "upstream",
-    }
-}
-
-fn failure(error: &BodyError) -> &'static str {
-    match error {
-        BodyError::Aborted => "aborted",
-        BodyError::TooLarge { .. } => "too_large",
-        BodyError::Length { .. } => "length",
-        BodyError::Trailers(_) => "trailers",
-        BodyError::Timeout => "timeout",
-        BodyError::Stopped => "stopped",
-        BodyError::Filter => "filter",
-        BodyError::Request(failure) => failure.label(),
-        BodyError::Origin(_) | BodyError::Hyper(_) | BodyError::H2(_) | BodyError::H3(_) => {
-            "framing"
-        }
-    }
 }
 
 /// The status in metrics and records of a request whose client left before a response began; never sent. nginx's number.

@@ -47,6 +47,15 @@ pub(crate) struct Trace {
     attempts: Cell<i64>,
 }
 
+/// Why a request is not traced.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Untraced {
+    /// It is none of the share, or its caller decided so. What context it has passes on.
+    Unsampled,
+    /// The same, and the context that it has is malformed.
+    Malformed,
+}
+
 /// A child span; ends when dropped.
 #[derive(Debug)]
 pub struct Span {
@@ -83,16 +92,19 @@ impl Tracer {
     }
 
     /// Begins the span of a request that is to be traced: the caller's decision counts, without one a share is taken.
-    pub(crate) fn begin(&self, request: &Request<Body>, peer: &Peer) -> Option<Trace> {
+    ///
+    /// # Errors
+    /// [`Untraced`].
+    pub(crate) fn begin(&self, request: &Request<Body>, peer: &Peer) -> Result<Trace, Untraced> {
         let parent = traceparent::extract(request.headers());
         let is_sampled = match &parent {
-            Some(parent) => parent.is_sampled(),
-            None => rand::random_bool(self.sample.clamp(0.0, 1.0)),
+            Ok(Some(parent)) => parent.is_sampled(),
+            Ok(None) | Err(_) => rand::random_bool(self.sample.clamp(0.0, 1.0)),
         };
         if !is_sampled {
-            return None;
+            return Err(parent.map_or(Untraced::Malformed, |_| Untraced::Unsampled));
         }
-        let parent = match parent {
+        let parent = match parent.ok().flatten() {
             Some(parent) => Context::new().with_remote_span_context(parent),
             None => Context::new(),
         };
@@ -103,7 +115,7 @@ impl Tracer {
             .with_kind(SpanKind::Server)
             .with_attributes(request_attributes(request, peer));
         let span = self.tracer.build_with_context(builder, &parent);
-        Some(Trace {
+        Ok(Trace {
             tracer: self.tracer.clone(),
             context: Context::new().with_remote_span_context(span.span_context().clone()),
             span,

@@ -5,16 +5,25 @@ use std::str::FromStr;
 use http::header::{HeaderMap, HeaderName, HeaderValue};
 use opentelemetry::trace::{SpanContext, SpanId, TraceFlags, TraceId, TraceState};
 
-/// Reads the context that a client sent; `None` when there is none or it is malformed, and then `tracestate` counts for
-/// nothing either.
-pub(crate) fn extract(headers: &HeaderMap) -> Option<SpanContext> {
+/// A context that nobody can read. Its `tracestate` counts for nothing either, and neither may go on (§4.2, §4.3).
+#[derive(Debug)]
+pub(crate) struct Malformed;
+
+/// Reads the context that a client sent, if there is one.
+pub(crate) fn extract(headers: &HeaderMap) -> Result<Option<SpanContext>, Malformed> {
     let mut values = headers.get_all(TRACEPARENT).iter();
-    let value = values.next()?;
+    let Some(value) = values.next() else { return Ok(None) };
     if values.next().is_some() {
-        return None;
+        return Err(Malformed);
     }
-    let (trace, parent, flags) = parse(value.as_bytes())?;
-    Some(SpanContext::new(trace, parent, flags, true, state(headers).unwrap_or_default()))
+    let (trace, parent, flags) = parse(value.as_bytes()).ok_or(Malformed)?;
+    Ok(Some(SpanContext::new(trace, parent, flags, true, state(headers).unwrap_or_default())))
+}
+
+/// Removes a context.
+pub(crate) fn remove(headers: &mut HeaderMap) {
+    headers.remove(TRACEPARENT);
+    headers.remove(TRACESTATE);
 }
 
 /// Writes the context of span `id` in the trace of `context`, replacing what is there.

@@ -172,6 +172,18 @@ fn without_a_parent_a_share_begins_a_trace_of_its_own() {
 }
 
 #[test]
+fn a_malformed_context_ends_here_also_where_nothing_is_sampled() {
+    let bench = Bench::new(0.0);
+    let twice = [("traceparent", PARENT), ("traceparent", PARENT), ("tracestate", "a=1")];
+    for fields in [&[("traceparent", "00-1-1-01"), ("tracestate", "a=1")][..], &twice] {
+        let request = request(fields);
+        let mut headers = request.headers().clone();
+        bench.record(&request).propagate(&mut headers);
+        assert!(headers.is_empty(), "{headers:?}");
+    }
+}
+
+#[test]
 fn a_share_of_nothing_traces_nothing() {
     let bench = Bench::new(0.0);
     let record = bench.record(&request(&[]));
