@@ -51,7 +51,17 @@ struct BodyReplace {
     identity: bool,
     /// Content type and coding, of requests and of responses, where they are looked at.
     request: Option<(Input, Input)>,
-    response: Option<(Input, Input, Input)>,
+    response: Option<OfResponse>,
+}
+
+/// What is looked at of a response.
+#[derive(Debug, Clone, Copy)]
+struct OfResponse {
+    content_type: Input,
+    coding: Input,
+    etag: Input,
+    /// What the client has, of its request.
+    known: Input,
 }
 
 #[weir_sdk::body_filter]
@@ -74,12 +84,11 @@ impl Filter for BodyReplace {
         let request = config
             .requests
             .then(|| (needs.header("content-type"), needs.header("content-encoding")));
-        let response = config.responses.then(|| {
-            (
-                needs.response_header("content-type"),
-                needs.response_header("content-encoding"),
-                needs.response_header("etag"),
-            )
+        let response = config.responses.then(|| OfResponse {
+            content_type: needs.response_header("content-type"),
+            coding: needs.response_header("content-encoding"),
+            etag: needs.response_header("etag"),
+            known: needs.response_input("request-header:if-none-match"),
         });
         let identity = config.identity && response.is_some();
         if identity {
@@ -103,12 +112,17 @@ impl Filter for BodyReplace {
     }
 
     fn on_response(&mut self, response: &Response<'_>) -> ResponseDecision {
-        let Some((content_type, coding, etag)) = self.response else {
+        let Some(OfResponse { content_type, coding, etag, known }) = self.response else {
             return ResponseDecision::Next;
         };
+        let (content_type, etag) = (response.text(content_type), response.text(etag));
         // Bytes of a part have no place in the whole that was replaced in (RFC 9110 §15.3.7).
         let is_part = response.status == 206;
-        if is_part || !self.is_looked_at(response.text(content_type), response.text(coding)) {
+        // A 304 mostly has no type. That the client knows this ETag as weak tells what became of the whole response.
+        let is_known = response.status == 304
+            && content_type.is_none()
+            && is_known_as_weak(response.text(known), etag);
+        if is_part || !(is_known || self.is_looked_at(content_type, response.text(coding))) {
             return ResponseDecision::Next;
         }
         let mut changes = Changes::new().body();
@@ -116,7 +130,7 @@ impl Filter for BodyReplace {
             changes = changes.remove(name);
         }
         // The bytes are others, the meaning is not (RFC 9110 §8.8.1).
-        if let Some(etag) = response.text(etag).filter(|etag| !etag.starts_with("W/")) {
+        if let Some(etag) = etag.filter(|etag| !etag.starts_with("W/")) {
             changes = changes.set("etag", format!("W/{etag}"));
         }
         changes.into()
@@ -142,6 +156,13 @@ impl BodyReplace {
         };
         is_plain && self.types.iter().any(fits)
     }
+}
+
+/// Whether `known`, of `If-None-Match`, has the strong `etag` as a weak one. A quoted string has no quote within (RFC 9110
+/// §8.8.3), so that a whole one is found wherever it stands.
+fn is_known_as_weak(known: Option<&str>, etag: Option<&str>) -> bool {
+    let (Some(known), Some(etag)) = (known, etag) else { return false };
+    etag.starts_with('"') && known.contains(&format!("W/{etag}"))
 }
 
 fn types() -> Vec<String> {
@@ -170,7 +191,16 @@ mod tests {
         BodyReplace::new(config, &mut FilterNeeds::default()).unwrap()
     }
 
-    fn respond(status: u16, fields: [Option<&str>; 3]) -> ResponseDecision {
+    fn respond(status: u16, [content_type, coding, etag]: [Option<&str>; 3]) -> ResponseDecision {
+        respond_to(None, status, [content_type, coding, etag])
+    }
+
+    fn respond_to(
+        known: Option<&str>,
+        status: u16,
+        [content_type, coding, etag]: [Option<&str>; 3],
+    ) -> ResponseDecision {
+        let fields = [content_type, coding, etag, known];
         let inputs = fields.map(|value| value.map(|value| value.as_bytes().to_vec()));
         filter().on_response(&Response { status, inputs: &inputs, context: b"" })
     }
@@ -193,6 +223,23 @@ mod tests {
             assert!(matches!(respond(200, fields), ResponseDecision::Next), "{fields:?}");
         }
         assert!(matches!(respond(206, passes[0]), ResponseDecision::Next));
+    }
+
+    #[test]
+    fn a_304_says_of_the_etag_what_the_whole_response_said() {
+        let fields = [None, None, Some("\"x\"")];
+        for known in ["W/\"x\"", "\"y\", W/\"x\"", "W/\"y\",W/\"x\""] {
+            let ResponseDecision::Edit(changes) = respond_to(Some(known), 304, fields) else {
+                panic!("{known}: nothing was edited")
+            };
+            assert!(changes.edits.iter().any(|edit| matches!(edit, Edit::Body)), "{known}");
+        }
+        // It was not replaced in: an image, say.
+        for known in [None, Some("\"x\""), Some("W/\"xx\", \"x\""), Some("*")] {
+            assert!(matches!(respond_to(known, 304, fields), ResponseDecision::Next), "{known:?}");
+        }
+        assert!(matches!(respond_to(Some("W/\"x\""), 200, fields), ResponseDecision::Next));
+        assert!(matches!(respond_to(Some("W/"), 304, [None; 3]), ResponseDecision::Next));
     }
 
     #[test]

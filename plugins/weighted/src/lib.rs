@@ -32,12 +32,34 @@ impl Balancer for Weighted {
     }
 
     fn pick(&mut self, pick: &Pick<'_>) -> Option<u32> {
-        let first = self.schedule.at(pick.sequence)?;
-        // A retry goes to the neighbours in turn: it must be another endpoint, its share matters less.
-        let index = (first + pick.attempt as usize) % self.ids.len();
-        self.ids.get(index).copied()
+        let mut seen = vec![self.schedule.at(pick.sequence)?];
+        // A retry goes to whoever's turn is next among those that were not tried: the turns after those of an endpoint
+        // that refuses are the others' in proportion to their weights.
+        let mut turn = pick.sequence;
+        while seen.len() <= pick.attempt as usize && seen.len() < self.ids.len() {
+            seen.push(self.other(&mut turn, &seen)?);
+        }
+        self.ids.get(*seen.last()?).copied()
     }
 }
+
+impl Weighted {
+    /// The next turn that is none of `seen`'s. Where one weight is so large that the others' turns are rare, the first
+    /// neighbour.
+    fn other(&self, turn: &mut u64, seen: &[usize]) -> Option<usize> {
+        for _ in 0..LOOKED_AT {
+            *turn = turn.wrapping_add(1);
+            let index = self.schedule.at(*turn)?;
+            if !seen.contains(&index) {
+                return Some(index);
+            }
+        }
+        (0..self.ids.len()).find(|index| !seen.contains(index))
+    }
+}
+
+/// Turns that a retry looks at: some microseconds, which a connection that failed has cost many times over.
+const LOOKED_AT: usize = 256;
 
 #[cfg(test)]
 mod tests {
@@ -79,6 +101,36 @@ mod tests {
                 (0..3).filter_map(|attempt| pick(&mut balancer, turn, attempt)).collect();
             picks.sort_unstable();
             assert_eq!(picks, [0, 1, 2]);
+        }
+    }
+
+    #[test]
+    fn what_one_endpoint_refuses_goes_to_the_others_by_their_weights() {
+        let weights = [5, 3, 2, 10];
+        for refusing in 0..weights.len() as u32 {
+            let (mut balancer, mut counts) = (balancer(&weights), [0_u32; 4]);
+            for turn in 0..2000 {
+                let first = pick(&mut balancer, turn, 0).unwrap();
+                let id =
+                    if first == refusing { pick(&mut balancer, turn, 1).unwrap() } else { first };
+                counts[id as usize] += 1;
+            }
+            assert_eq!(counts[refusing as usize], 0);
+            let rest = 20 - weights[refusing as usize];
+            for (id, weight) in (0..).zip(weights).filter(|(id, _)| *id != refusing) {
+                let (share, due) = (counts[id as usize], 2000 * weight / rest);
+                assert!(share.abs_diff(due) <= 200, "{refusing} refuses, {counts:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_retry_ends_however_rare_the_other_turns_are() {
+        let mut balancer = balancer(&[65_536, 1]);
+        for turn in 0..100 {
+            let picks = [0, 1, 2, 9].map(|attempt| pick(&mut balancer, turn, attempt).unwrap());
+            assert_ne!(picks[0], picks[1]);
+            assert_eq!(picks[1..3], picks[2..4], "when all were tried, the last again");
         }
     }
 
