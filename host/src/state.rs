@@ -1,10 +1,14 @@
 //! The snapshot that requests are served by: routes, upstreams and plugins of one configuration, built whole or not at all.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
+
+use http::uri::Authority;
 
 use crate::config::{self, Config, ListenerLimits};
 use crate::geoip::{GeoIp, GeoIpError};
 use crate::plugins::{Plugins, PluginsError};
+use crate::proxy::Peer;
 use crate::route::Router;
 use crate::telemetry::metrics::Metrics;
 use crate::upstream::Upstream;
@@ -38,6 +42,8 @@ pub struct State {
     /// Where clients are.
     pub geoip: GeoIp,
     limits: Vec<ListenerLimits>,
+    /// Of each listener, if its configuration names one.
+    default_hosts: Vec<Option<Authority>>,
     unlimited: ListenerLimits,
 }
 
@@ -58,6 +64,7 @@ impl State {
             plugins,
             geoip,
             limits: config.listeners.iter().map(|listener| listener.limits.clone()).collect(),
+            default_hosts: config.listeners.iter().map(|l| l.default_host.clone()).collect(),
             unlimited: ListenerLimits::default(),
         })
     }
@@ -65,5 +72,45 @@ impl State {
     /// The limits of the listener with this index.
     pub fn limits(&self, listener: usize) -> &ListenerLimits {
         self.limits.get(listener).unwrap_or(&self.unlimited)
+    }
+
+    /// The authority of a request that names none (RFC 9112 §3.3): as its listener is configured, or the address that its
+    /// client connected to.
+    pub fn default_host(&self, peer: &Peer) -> Option<Authority> {
+        let configured = self.default_hosts.get(peer.listener).and_then(Clone::clone);
+        configured.or_else(|| authority(peer.local, peer.tls))
+    }
+}
+
+/// An address as an authority, without the port that its scheme has anyway.
+fn authority(address: SocketAddr, is_encrypted: bool) -> Option<Authority> {
+    let host = match address.ip().to_canonical() {
+        std::net::IpAddr::V4(ip) => ip.to_string(),
+        // Not as the address is printed: a zone is of this machine only.
+        std::net::IpAddr::V6(ip) => format!("[{ip}]"),
+    };
+    let default = if is_encrypted { 443 } else { 80 };
+    let text = if address.port() == default { host } else { format!("{host}:{}", address.port()) };
+    text.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_is_an_authority_without_the_default_port() {
+        for (address, is_encrypted, expected) in [
+            ("192.0.2.7:8443", true, "192.0.2.7:8443"),
+            ("192.0.2.7:443", true, "192.0.2.7"),
+            ("192.0.2.7:443", false, "192.0.2.7:443"),
+            ("192.0.2.7:80", false, "192.0.2.7"),
+            ("[2001:db8::1]:8080", false, "[2001:db8::1]:8080"),
+            ("[fe80::1%3]:80", false, "[fe80::1]"),
+            ("[::ffff:192.0.2.7]:80", false, "192.0.2.7"),
+        ] {
+            let authority = authority(address.parse().unwrap(), is_encrypted).unwrap();
+            assert_eq!(authority.as_str(), expected, "{address}");
+        }
     }
 }

@@ -5,6 +5,7 @@
 //! what plugins make of them, to the same rules.
 
 use std::cell::RefCell;
+use std::net::Ipv6Addr;
 
 use bytes::Bytes;
 use http::header::{CONNECTION, CONTENT_LENGTH, HOST, TE, TRANSFER_ENCODING, UPGRADE};
@@ -76,7 +77,7 @@ pub fn authority(value: Bytes) -> Result<Authority, &'static str> {
 }
 
 /// Whether an authority is a host, never empty, without user information, and with a port or none (RFC 9110 §4.2.4,
-/// §7.2).
+/// §7.2). Brackets hold an IPv6 address and nothing else (RFC 3986 §3.2.2): no later version was ever defined.
 ///
 /// # Errors
 /// What is wrong.
@@ -93,7 +94,32 @@ pub fn check_authority(authority: &Authority) -> Result<(), &'static str> {
         }
         None => false,
     };
-    if host.is_empty() || !is_port { Err(NO_AUTHORITY) } else { Ok(()) }
+    if host.is_empty() || !is_port || !is_host(host) { Err(NO_AUTHORITY) } else { Ok(()) }
+}
+
+fn is_host(host: &str) -> bool {
+    match host.strip_prefix('[') {
+        Some(rest) => rest.strip_suffix(']').is_some_and(|ip| ip.parse::<Ipv6Addr>().is_ok()),
+        None => !host.bytes().any(|byte| byte == b'[' || byte == b']'),
+    }
+}
+
+/// Whether two authorities name one host and port: without regard to case, and a port that is absent or empty is the
+/// default port of `scheme` (RFC 9110 §4.2.3, RFC 9113 §8.3.1).
+pub fn is_same_authority(one: &Authority, other: &Authority, scheme: Option<&Scheme>) -> bool {
+    let default = scheme.and_then(default_port);
+    let port = |authority: &Authority| authority.port_u16().or(default);
+    // `Authority` compares as text, without regard to case.
+    one == other || (one.host().eq_ignore_ascii_case(other.host()) && port(one) == port(other))
+}
+
+/// The port of a scheme of HTTP (RFC 9110 §4.2).
+fn default_port(scheme: &Scheme) -> Option<u16> {
+    match scheme.as_str() {
+        "https" => Some(443),
+        "http" => Some(80),
+        _ => None,
+    }
 }
 
 /// The path and query of a request target: from the first slash on, without a fragment (RFC 9110 §7.1, RFC 9114 §4.3.1).
@@ -102,10 +128,18 @@ pub fn check_authority(authority: &Authority) -> Result<(), &'static str> {
 /// # Errors
 /// What is wrong.
 pub fn path(value: Bytes, method: &Method) -> Result<PathAndQuery, &'static str> {
+    if value.contains(&b'#') {
+        return Err("the path has a fragment");
+    }
+    received_path(value, method)
+}
+
+/// As [`path`], of a client. A fragment is left out, and not refused: the parsers of the other versions of HTTP leave it out
+/// before anyone can see it, and a request is the same by each version.
+fn received_path(value: Bytes, method: &Method) -> Result<PathAndQuery, &'static str> {
     match &*value {
-        [b'/', rest @ ..] if !rest.contains(&b'#') => {}
+        [b'/', ..] => {}
         b"*" if method == Method::OPTIONS => {}
-        [b'/', ..] => return Err("the path has a fragment"),
         _ => return Err("the path does not begin with a slash"),
     }
     PathAndQuery::from_maybe_shared(value).map_err(|_| "the path has characters that none may have")
@@ -241,7 +275,7 @@ impl<'a> RequestSection<'a> {
             1 => request.headers().get(HOST),
             _ => return Err("more than one Host"),
         };
-        let authority = one_authority(self.authority, host, last)?;
+        let authority = one_authority(self.authority, host, self.scheme.as_ref(), last)?;
         let uri = match (self.scheme, self.path) {
             // RFC 9114 §4.4
             (None, None) if is_connect && self.protocol.is_none() => Uri::from(authority),
@@ -251,7 +285,7 @@ impl<'a> RequestSection<'a> {
             (Some(scheme), Some(path)) => {
                 let mut parts = http::uri::Parts::default();
                 parts.scheme = Some(scheme);
-                parts.path_and_query = Some(self::path(path, request.method())?);
+                parts.path_and_query = Some(received_path(path, request.method())?);
                 parts.authority = Some(authority);
                 Uri::from_parts(parts).map_err(|_| "the target is malformed")?
             }
@@ -266,15 +300,18 @@ impl<'a> RequestSection<'a> {
     }
 }
 
-/// `:authority`, Host, or both if they are the same (RFC 9114 §4.3.1).
+/// `:authority`, Host, or the first if both name the same (RFC 9114 §4.3.1).
 fn one_authority(
     pseudo: Option<Authority>,
     host: Option<&HeaderValue>,
+    scheme: Option<&Scheme>,
     last: &LastAuthority,
 ) -> Result<Authority, &'static str> {
     match (pseudo, host) {
-        (Some(authority), Some(host)) if host.as_bytes() != authority.as_str().as_bytes() => {
-            Err(":authority and Host differ")
+        (Some(pseudo), Some(host)) if host.as_bytes() != pseudo.as_str().as_bytes() => {
+            let host = authority(Bytes::copy_from_slice(host.as_bytes()))?;
+            let is_same = is_same_authority(&pseudo, &host, scheme);
+            if is_same { Ok(pseudo) } else { Err(":authority and Host differ") }
         }
         (Some(authority), _) => Ok(authority),
         (None, Some(host)) => last.read(host.as_bytes()),

@@ -18,7 +18,6 @@ use super::addresses::HostPort;
 use super::document::{Document, below, item};
 use super::error::{Place, Problem, did_you_mean};
 use super::file::{self, File, Protocol};
-
 use super::text::Kind;
 use super::{
     Admin, BALANCERS, Config, Endpoint, Listener, Places, Plugin, Protocols, Quic, Tls, Upstream,
@@ -97,6 +96,7 @@ impl<'a> Check<'a> {
         Listener {
             address: listener.address.0,
             protocols,
+            default_host: listener.default_host.and_then(|host| host.parse().ok()),
             tls: listener.tls.map(|tls| self.tls(&below(path, "tls"), tls)),
             quic: listener.quic,
             limits: listener.limits,

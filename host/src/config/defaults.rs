@@ -91,6 +91,9 @@ pub const IDLE_CONNECTIONS: usize = 256;
 /// Below the 65 to 75 s after which common servers close idle connections themselves.
 pub const IDLE_CONNECTION_TIMEOUT: Duration = Duration::from_secs(60);
 
+/// Four times what common origins allow themselves; HAProxy and nginx take 16 KiB and 8 KiB by default.
+pub const RESPONSE_HEADER_BYTES: usize = 128 << 10;
+
 /// Loopback: what metrics tell is nobody else's business until somebody decides so.
 pub const METRICS_ADDRESS: SocketAddr =
     SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 9090);
@@ -165,6 +168,8 @@ impl Default for UpstreamLimits {
             connections: UPSTREAM_CONNECTIONS,
             idle_connections: IDLE_CONNECTIONS,
             idle_timeout: IDLE_CONNECTION_TIMEOUT,
+            header_bytes: RESPONSE_HEADER_BYTES,
+            header_count: HEADER_COUNT,
         }
     }
 }

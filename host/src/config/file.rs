@@ -10,10 +10,10 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::addresses::{CertificateName, HostPattern, HostPort, SocketAddress};
+use super::addresses::{Authority, CertificateName, HostPattern, HostPort, SocketAddress};
 use super::defaults;
 use super::names::{Digest, Method, Name, PathPattern, PluginSource, RegistryHost, Secret};
-use super::text::{As, Text};
+use super::text::{As, AsOption, Text};
 use super::units;
 use super::{
     Canary, Health, ListenerLimits, OnFailure, PluginLimits, Quic, Reuse, SharedState, Telemetry,
@@ -77,6 +77,11 @@ pub(super) struct Listener {
     /// Which protocols are served. Left out: `[h3, h2, h1]` with `tls`, `[h1]` without.
     #[schemars(length(min = 1))]
     pub(super) protocols: Option<Vec<Protocol>>,
+    /// The host of HTTP/1.0 requests without a Host field, as health checkers send them: what routes match, plugins see as
+    /// `:authority` and origins get as Host. Left out: the address and port that the client connected to (RFC 9112 §3.3).
+    /// A request of HTTP/1.1 without Host is answered with 400.
+    #[serde(default, with = "AsOption::<Authority>")]
+    pub(super) default_host: Option<String>,
     /// Certificates: exactly one of `certificates` and `self_signed`. Left out: plain text, HTTP/1.1 only.
     pub(super) tls: Option<Tls>,
     /// Settings of QUIC connections (RFC 9000 §18.2).

@@ -60,6 +60,8 @@ pub struct Listener {
     pub address: SocketAddr,
     /// Which protocols are served.
     pub protocols: Protocols,
+    /// Of requests of HTTP/1.0 that name no host; absent: the address that the client connected to.
+    pub default_host: Option<http::uri::Authority>,
     /// Absent: plain text, HTTP/1.1 only.
     pub tls: Option<Tls>,
     /// Settings of QUIC.
@@ -272,7 +274,7 @@ pub struct Timeouts {
     pub total: Option<Duration>,
 }
 
-/// Bounds on connections to one endpoint, for each worker.
+/// Bounds on connections to one endpoint, for each worker, and on what comes over them.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct UpstreamLimits {
@@ -286,6 +288,14 @@ pub struct UpstreamLimits {
     #[serde(with = "As::<units::Duration>")]
     #[schemars(extend("x-minimum" = "1ms", "x-maximum" = "24h"))]
     pub idle_timeout: Duration,
+    /// Bytes of a response's header section as it is sent, its status line included; interim responses and trailers
+    /// likewise. A larger one is answered with 502.
+    #[serde(with = "As::<units::MemorySize>")]
+    #[schemars(extend("x-minimum" = "1KiB", "x-maximum" = "1MiB"))]
+    pub header_bytes: usize,
+    /// Fields of a response's header section; interim responses and trailers likewise. More are answered with 502.
+    #[schemars(range(min = 1, max = 10_000))]
+    pub header_count: usize,
 }
 
 /// Which requests go where.

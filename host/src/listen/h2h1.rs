@@ -7,8 +7,9 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::header::{ALT_SVC, CONNECTION, UPGRADE};
-use http::{HeaderValue, Method, Request, Response, StatusCode};
+use http::header::{ALT_SVC, CONNECTION, CONTENT_LENGTH, UPGRADE};
+use http::{HeaderValue, Method, Request, Response, StatusCode, Version};
+use http_body::Body as _;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -60,7 +61,7 @@ impl<H: Handler> Service<H> {
         protocol: Protocol,
         interim: Interim,
     ) -> Response<Body> {
-        let peer = Peer { protocol, ..self.peer };
+        let peer = Peer { protocol, version: request.version(), ..self.peer };
         let mut response = self.handler.serve(request, peer, interim).await;
         complete::complete(&mut response);
         if let Some(alt_svc) = &self.edge.alt_svc {
@@ -78,7 +79,8 @@ impl<H: Handler> Service<H> {
         interjections: &Rc<Interjections>,
         wants_tunnel: &Cell<bool>,
     ) -> Response<Body> {
-        let interim = interjections.open(request.version());
+        let version = request.version();
+        let interim = interjections.open(version);
         // A client that asks for a tunnel may send the tunnel's bytes without waiting: no request may be read from them.
         let is_tunnel = request.method() == Method::CONNECT;
         if is_tunnel || request.headers().contains_key(UPGRADE) {
@@ -88,8 +90,11 @@ impl<H: Handler> Service<H> {
         interjections.close().await;
         // Whoever sends what is malformed once may have meant the rest as something else too (RFC 9112 §9.6).
         let is_suspect = is_tunnel || response.status() == StatusCode::BAD_REQUEST;
-        if self.tasks.is_draining() || is_suspect {
+        let is_cut = version == Version::HTTP_10 && ends_with_connection(&response);
+        if self.tasks.is_draining() || is_suspect || is_cut {
             response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+            // Else hyper adds `keep-alive` to it, for a client of HTTP/1.0 that asked for that.
+            *response.version_mut() = version;
         }
         response
     }
@@ -106,13 +111,17 @@ pub(super) async fn serve_h1<H: Handler>(
     service: Service<H>,
 ) {
     let limits = &service.edge.limits;
+    let bytes = limits.header_bytes.max(LEAST_BUFFER);
     let mut builder = http1::Builder::new();
     builder
         .timer(TokioTimer::new())
         // Runs from the end of the last response on, so it bounds idle connections too.
         .header_read_timeout(limits.header_timeout)
         .max_headers(limits.header_count)
-        .max_buf_size(limits.header_bytes.max(LEAST_BUFFER));
+        .max_buf_size(bytes)
+        // The buffer's own bound holds only where a read ends within a head: whether a head is too large must not depend on
+        // how it is cut into segments.
+        .max_header_size(bytes);
     let (interjections, wants_tunnel) = (Rc::default(), Cell::new(false));
     let answer = service_fn(|request| async {
         Ok::<_, Infallible>(service.answer_h1(request, &interjections, &wants_tunnel).await)
@@ -139,4 +148,11 @@ pub(super) async fn serve_h1<H: Handler>(
     if let Err(error) = result {
         service.report(&error);
     }
+}
+
+/// Whether only the connection's end can tell an HTTP/1.0 client where the response ends (RFC 9112 §6.3): it knows no
+/// chunks.
+fn ends_with_connection(response: &Response<Body>) -> bool {
+    let is_told = response.headers().contains_key(CONTENT_LENGTH);
+    !is_told && response.body().size_hint().exact().is_none()
 }

@@ -6,6 +6,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::Version;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tokio_rustls::TlsAcceptor;
@@ -100,6 +101,7 @@ impl<H: Handler> Acceptor<H> {
         let Some(slot) = self.edge.slot() else { return };
         // Small writes must not wait for acknowledgements; fails only when the client is gone already.
         let _ = stream.set_nodelay(true);
+        let local = self.local(&stream);
         let stream = Stalling::new(stream, self.edge.stalled);
         let service = Service::new(
             &self.edge,
@@ -107,8 +109,9 @@ impl<H: Handler> Acceptor<H> {
             &self.tasks,
             Peer {
                 client: super::canonical(client),
-                local: self.edge.address,
+                local,
                 protocol: Protocol::H1,
+                version: Version::HTTP_11,
                 tls: self.tls.is_some(),
                 listener: self.edge.index,
             },
@@ -122,6 +125,13 @@ impl<H: Handler> Acceptor<H> {
                 None => serve_h1(stream, service).await,
             }
         });
+    }
+
+    /// The address that a client connected to, which an unspecified one does not tell.
+    fn local(&self, stream: &TcpStream) -> SocketAddr {
+        let address = self.edge.address;
+        let is_known = !address.ip().is_unspecified();
+        if is_known { address } else { stream.local_addr().unwrap_or(address) }
     }
 
     fn report(&self, error: &io::Error) {

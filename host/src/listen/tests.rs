@@ -34,6 +34,7 @@ pub(crate) fn listener() -> Listener {
             retry: Retry::UnderLoad,
             migration: true,
         },
+        default_host: None,
         limits: ListenerLimits {
             connections: 1000,
             header_bytes: 64 << 10,
@@ -95,6 +96,7 @@ impl Handler for Answering {
                 });
                 Body::full("early")
             }
+            "/local" => Body::full(peer.local.to_string()),
             "/protocol" => Body::full(peer.protocol.label()),
             path => match path.strip_prefix("/big/") {
                 Some(size) => Body::full(vec![b'x'; size.parse().unwrap()]),

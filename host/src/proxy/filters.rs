@@ -3,6 +3,7 @@
 //! A request meets each plugin in the generation that its view has, from its head to the last byte of its response. What
 //! a generation on trial fails at, the one that serves does again; what that fails at, `on_failure` decides.
 
+mod bounds;
 mod passed;
 
 use std::rc::Rc;
@@ -34,6 +35,8 @@ use crate::route::Route;
 use crate::telemetry::record::Record;
 use crate::upstream::Reach;
 use passed::{Before, Passed};
+
+pub(super) use bounds::{RESPONSE_BYTES, RESPONSE_FIELDS};
 
 /// The filters that one request passes, and what they left for its response.
 pub struct Chain<'a> {
@@ -273,14 +276,20 @@ impl<'a> Chain<'a> {
     ) -> Response<Body> {
         let (wants_body, adds_fields) = (edits.wants_body, edits.adds_fields());
         edits.apply_to_response(&mut response);
-        let within = || message::within(response.headers(), RESPONSE_BYTES, RESPONSE_FIELDS);
-        if adds_fields && within().is_err() {
+        if adds_fields && bounds::is_too_large(response.headers(), self.asker.reaches) {
             return self.refuse(&ProxyError::ResponseTooLarge, record);
         }
-        let has_body = !self.is_head
-            && !message::is_bodiless(response.status())
-            && !response.body().is_end_stream();
-        if !wants_body || !has_body {
+        if !wants_body {
+            return response;
+        }
+        let is_bodiless = self.is_head || message::is_bodiless(response.status());
+        if is_bodiless && !message::is_empty(response.headers()) {
+            // A head says the same with its body and without (RFC 9110 §8.6, §9.3.2): how long that is only the filter
+            // would tell. An empty body it would not be handed.
+            response.headers_mut().remove(http::header::CONTENT_LENGTH);
+            return response.map(|_| Body::empty());
+        }
+        if is_bodiless || response.body().is_end_stream() {
             return response;
         }
         response.headers_mut().remove(http::header::CONTENT_LENGTH);
@@ -381,7 +390,3 @@ impl<'a> Chain<'a> {
         }
     }
 }
-
-/// What a response's header section may grow to by filters: twice the largest that an origin's is taken of.
-pub(super) const RESPONSE_BYTES: usize = 256 << 10;
-pub(super) const RESPONSE_FIELDS: usize = 512;

@@ -23,16 +23,17 @@ pub struct Checked {
     pub declared: Option<u64>,
 }
 
-/// Checks a request's head. How large it may be, [`within`] checks.
+/// Checks a request's head. How large it may be, [`within`] checks. `own` is the authority of a request of HTTP/1.0 that
+/// names none (RFC 9112 §3.3).
 ///
 /// # Errors
 /// [`ProxyError::Malformed`] or [`ProxyError::NotImplemented`].
-pub fn check(head: &Parts) -> Result<Checked, ProxyError> {
+pub fn check(head: &Parts, own: impl FnOnce() -> Option<Authority>) -> Result<Checked, ProxyError> {
     if head.method == Method::CONNECT {
         return Err(ProxyError::NotImplemented("CONNECT"));
     }
     check_target(head)?;
-    let authority = authority(head)?;
+    let authority = authority(head, own)?;
     let declared = rules::content_length(&head.headers).map_err(ProxyError::Malformed)?;
     check_framing(head, declared)?;
     Ok(Checked { authority, declared })
@@ -56,6 +57,11 @@ pub fn is_bodiless(status: StatusCode) -> bool {
     matches!(status, StatusCode::NO_CONTENT | StatusCode::RESET_CONTENT | StatusCode::NOT_MODIFIED)
 }
 
+/// Whether a head says that its message has a body of no bytes.
+pub fn is_empty(fields: &HeaderMap) -> bool {
+    fields.get(header::CONTENT_LENGTH).is_some_and(|length| length == "0")
+}
+
 /// Removes what must not stand in trailers (RFC 9110 §6.5.1): framing, routing and connection fields.
 ///
 /// # Errors
@@ -66,10 +72,11 @@ pub fn clean_trailers(mut trailers: HeaderMap) -> Result<HeaderMap, &'static str
     {
         return Err("framing fields in trailers");
     }
+    // First: what a Connection in here names goes too, though it should not be here.
+    drop(headers::strip_connection(&mut trailers));
     for name in FORBIDDEN_IN_TRAILERS {
         trailers.remove(name);
     }
-    headers::strip_connection(&mut trailers);
     Ok(trailers)
 }
 
@@ -110,26 +117,33 @@ fn check_target(head: &Parts) -> Result<(), ProxyError> {
     Err(ProxyError::Malformed("the request target is no path"))
 }
 
-/// The one authority of a request: from the target, or from Host (RFC 9112 §3.2, RFC 9113 §8.3.1, RFC 9114 §4.3.1).
-fn authority(head: &Parts) -> Result<Authority, ProxyError> {
+/// The one authority of a request: from the target, or from Host (RFC 9112 §3.2, RFC 9113 §8.3.1, RFC 9114 §4.3.1). Host
+/// came with HTTP/1.1: a request of HTTP/1.0 may do without, and health checkers do.
+fn authority(
+    head: &Parts,
+    own: impl FnOnce() -> Option<Authority>,
+) -> Result<Authority, ProxyError> {
     let mut hosts = head.headers.get_all(header::HOST).iter();
     let host = hosts.next();
     if hosts.next().is_some() {
         return Err(ProxyError::Malformed("more than one Host"));
     }
+    let is_old = head.version == Version::HTTP_10;
+    let host = host.filter(|host| !(is_old && host.is_empty()));
     let host = host.map(|host| rules::authority(Bytes::copy_from_slice(host.as_bytes())));
     let host = host.transpose().map_err(ProxyError::Malformed)?;
-    let authority = match (head.uri.authority(), host) {
-        // An absolute target of HTTP/1.1 takes the place of Host; the other protocols forbid that they differ.
-        (Some(target), Some(host)) if head.version > Version::HTTP_11 && *target != host => {
-            return Err(ProxyError::Malformed(":authority and Host differ"));
-        }
-        (Some(target), _) => target.clone(),
-        (None, Some(host)) => host,
-        (None, None) => return Err(ProxyError::Malformed("no authority")),
+    let Some(target) = head.uri.authority() else {
+        let own = || is_old.then(own).flatten();
+        return host.or_else(own).ok_or(ProxyError::Malformed("no authority"));
     };
-    rules::check_authority(&authority).map_err(ProxyError::Malformed)?;
-    Ok(authority)
+    rules::check_authority(target).map_err(ProxyError::Malformed)?;
+    // An absolute target of HTTP/1.1 takes the place of Host; the other protocols forbid that they differ.
+    if let Some(host) = host.filter(|_| head.version > Version::HTTP_11)
+        && !rules::is_same_authority(target, &host, head.uri.scheme())
+    {
+        return Err(ProxyError::Malformed(":authority and Host differ"));
+    }
+    Ok(target.clone())
 }
 
 fn check_framing(head: &Parts, declared: Option<u64>) -> Result<(), ProxyError> {
@@ -183,7 +197,7 @@ mod tests {
         uri: &str,
         fields: &[(&'static str, &'static str)],
     ) -> Result<Checked, ProxyError> {
-        check(&head(version, uri, fields))
+        check(&head(version, uri, fields), || "own.test:8080".parse().ok())
     }
 
     #[test]
@@ -195,9 +209,28 @@ mod tests {
         {
             assert!(verdict(Version::HTTP_11, "/", fields).is_err(), "{fields:?}");
         }
-        assert!(verdict(Version::HTTP_3, "https://a/", &[("host", "b")]).is_err());
+        for version in [Version::HTTP_2, Version::HTTP_3] {
+            let host = |host| verdict(version, "https://a/", &[("host", host)]);
+            assert!(host("b").is_err() && host("a:80").is_err() && host("").is_err());
+            for same in ["a", "A", "a:443", "a:"] {
+                assert_eq!(host(same).unwrap().authority, "a", "{same}");
+            }
+        }
         let absolute = verdict(Version::HTTP_11, "http://a/", &[("host", "b")]).unwrap();
         assert_eq!(absolute.authority, "a");
+    }
+
+    #[test]
+    fn only_http_1_0_may_name_no_authority() {
+        for fields in [&[][..], &[("host", "")]] {
+            let old = verdict(Version::HTTP_10, "/", fields).unwrap();
+            assert_eq!(old.authority, "own.test:8080", "{fields:?}");
+            assert!(verdict(Version::HTTP_11, "/", fields).is_err(), "{fields:?}");
+        }
+        let named = verdict(Version::HTTP_10, "/", &[("host", "a")]).unwrap();
+        assert_eq!(named.authority, "a");
+        assert!(verdict(Version::HTTP_10, "/", &[("host", "a b")]).is_err());
+        assert!(check(&head(Version::HTTP_10, "/", &[]), || None).is_err());
     }
 
     #[test]

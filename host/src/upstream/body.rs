@@ -81,7 +81,8 @@ impl Exchanged {
             sent.map_err(|error| BodyError::Request(Failure::from(&error)))?;
         }
         loop {
-            match self.decoder.decode(self.connection.wire.buffer())? {
+            let (wire, limits) = self.connection.bounded();
+            match self.decoder.decode(wire.buffer(), limits)? {
                 Decoded::NeedMore => {}
                 decoded => return Poll::Ready(Ok(decoded)),
             }

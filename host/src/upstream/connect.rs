@@ -101,6 +101,11 @@ impl Pool {
 }
 
 impl Connection {
+    /// The connection, and the limits of what comes over it.
+    pub fn bounded(&mut self) -> (&mut Wire, &UpstreamLimits) {
+        (&mut self.wire, &self.open.0.limits)
+    }
+
     /// Keeps the connection for another request. Only after a whole exchange: request and response ended, nothing left over.
     pub fn release(self) {
         let Self { wire, open, .. } = self;

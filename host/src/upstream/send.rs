@@ -235,8 +235,8 @@ impl Reach {
                 subject.inform(head);
             }
         };
-        let wire = &mut connection.wire;
-        let answer = wire.exchange(sending.head, body, sending.encoded.clone(), &inform);
+        let (wire, limits) = (&mut connection.wire, &self.upstream.limits);
+        let answer = wire.exchange(sending.head, body, sending.encoded.clone(), limits, &inform);
         tokio::select! {
             biased;
             answer = answer => answer.map_err(|e| ProxyError::exchange(e, sending.exchange)),

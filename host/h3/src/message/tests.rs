@@ -82,8 +82,53 @@ fn a_request_has_one_authority() {
     for bad in ["", ":", ":80", "a:b", "a:80:80", "a:+80", "a:65536", "[::1", "[::1]x", "a:80x"] {
         assert!(authority(Bytes::from_static(bad.as_bytes())).is_err(), "{bad:?}");
     }
+    // RFC 3986 §3.2.2: brackets hold an address.
+    for bad in
+        ["[]", "[zz]", "[::1]]", "[[::1]]", "[127.0.0.1]", "[::g]", "a[b]", "a[::1]", "[v1.x]"]
+    {
+        assert!(authority(Bytes::from_static(bad.as_bytes())).is_err(), "{bad:?}");
+    }
+    for bad in ["[]:443", "[zz]:443", "[1:2:3]", "[fe80::1%25eth0]"] {
+        assert!(authority(Bytes::from_static(bad.as_bytes())).is_err(), "{bad:?}");
+    }
     for good in ["a", "a:80", "a:", "[::1]", "[::1]:443", "a_b.test:65535", "127.0.0.1:1"] {
         assert!(authority(Bytes::from_static(good.as_bytes())).is_ok(), "{good:?}");
+    }
+    assert!(authority(Bytes::from_static(b"[::ffff:192.0.2.7]:8080")).is_ok());
+}
+
+/// RFC 9113 §8.3.1, RFC 9110 §4.2.3.
+#[test]
+fn two_authorities_are_one_if_only_the_default_port_or_the_case_differs() {
+    let both = |scheme, authority, host| {
+        let fields = [(":scheme", scheme), (":authority", authority), ("host", host)];
+        request(&[&[(":scheme", ""), (":authority", "")][..], &fields].concat())
+    };
+    for (authority, host) in [
+        ("a.test", "a.test:443"),
+        ("a.test:443", "a.test"),
+        ("a.test:", "a.test"),
+        ("a.test", "a.test:"),
+        ("a.test:443", "A.TEST:"),
+        ("[::1]:443", "[::1]"),
+    ] {
+        let request = both("https", authority, host).unwrap();
+        assert_eq!(request.uri().authority().unwrap().as_str(), authority, "the first counts");
+    }
+    assert!(both("http", "a.test:80", "a.test").is_ok());
+    for (scheme, authority, host) in [
+        ("https", "a.test:80", "a.test"),
+        ("http", "a.test:443", "a.test"),
+        ("coap", "a.test:443", "a.test"),
+        ("https", "a.test:8443", "a.test"),
+        ("https", "a.test", "b.test"),
+        ("https", "a.test", "a.test.evil"),
+    ] {
+        let refused = both(scheme, authority, host);
+        assert_eq!(refused.unwrap_err(), ":authority and Host differ", "{authority} {host}");
+    }
+    for host in ["u@a.test", "a.test:443:", "a.test:x", "[]"] {
+        assert!(both("https", "a.test", host).is_err(), "{host}");
     }
 }
 
@@ -144,8 +189,15 @@ fn the_scheme_is_one() {
 
 #[test]
 fn the_path_is_one() {
-    for bad in ["x", "*", "http://a/", "/#f", "/a b", "/\u{1}"] {
+    for bad in ["x", "*", "http://a/", "#f", "/a b", "/\u{1}"] {
         assert!(request(&[(":path", ""), (":path", bad)]).is_err(), "{bad:?}");
+    }
+    for (sent, taken) in [("/a#b", "/a"), ("/#", "/"), ("/a?b#c?d", "/a?b"), ("/a#b#c", "/a")] {
+        let request = request(&[(":path", ""), (":path", sent)]).unwrap();
+        assert_eq!(request.uri().path_and_query().unwrap(), taken, "{sent}");
+    }
+    for bad in ["/a#b", "/#", "#"] {
+        assert!(path(bad.into(), &Method::GET).is_err(), "of a plugin: {bad}");
     }
     assert!(path("/x?y=/?".into(), &Method::GET).is_ok());
     assert!(path("*".into(), &Method::OPTIONS).is_ok());

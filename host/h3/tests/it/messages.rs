@@ -64,22 +64,34 @@ fn malformed_heads_are_refused() {
         case(&format!("the method {method:?}"), changed(":method", &[(":method", method)]));
     }
     for path in
-        ["", "x", "x/", "*", "/a b", "/#", "/a#b", "/\r\n", "/\0", "//\x7f", "http://a.test/", "?x"]
+        ["", "x", "x/", "*", "/a b", "#", "a#b", "/\r\n", "/\0", "//\x7f", "http://a.test/", "?x"]
     {
         case(&format!("the path {path:?}"), changed(":path", &[(":path", path)]));
     }
     for scheme in ["", "ht tp", "https:", "\u{e4}"] {
         case(&format!("the scheme {scheme:?}"), changed(":scheme", &[(":scheme", scheme)]));
     }
-    for authority in
-        ["", "u@a.test", "u:p@a.test", "a b", "a/b", "a.test\r\n", "a?b", "a#b", "[::1", "a.test:x"]
-    {
+    for authority in [
+        "",
+        "u@a.test",
+        "u:p@a.test",
+        "a b",
+        "a/b",
+        "a.test\r\n",
+        "a?b",
+        "a#b",
+        "[::1",
+        "[]",
+        "[zz]",
+    ] {
         let fields = changed(":authority", &[(":authority", authority)]);
         case(&format!("the authority {authority:?}"), fields);
         let fields = changed(":authority", &[("host", authority)]);
         case(&format!("the host {authority:?}"), fields);
     }
+    case("a port of letters", changed(":authority", &[(":authority", "a.test:x")]));
     case("another host", changed("", &[("host", "b.test")]));
+    case("another port", changed("", &[("host", "a.test:80")]));
     case("an empty host", changed("", &[("host", "")]));
     case("two hosts", changed(":authority", &[("host", "a.test"), ("host", "a.test")]));
     for length in ["", "+1", "-1", "1,1", "1 ", "0x1", "1.0", "99999999999999999999999"] {
@@ -113,6 +125,9 @@ fn odd_but_proper_heads_are_taken() {
         let pair = connect(Config::default()).await;
         for fields in [
             changed("", &[("host", "a.test")]),
+            changed("", &[("host", "A.test:443")]),
+            changed("", &[("host", "a.test:")]),
+            changed(":path", &[(":path", "/a#b")]),
             changed(":authority", &[("host", "a.test:8443")]),
             changed(":authority", &[(":authority", "[::1]:8443")]),
             changed(":scheme", &[(":scheme", "http")]),
@@ -128,7 +143,7 @@ fn odd_but_proper_heads_are_taken() {
         ] {
             assert_eq!(pair.client.outcome(headers(&fields)).await, Status(200), "{fields:?}");
         }
-        assert_eq!(pair.log.heads.borrow().len(), 10);
+        assert_eq!(pair.log.heads.borrow().len(), 13);
     });
 }
 

@@ -3,6 +3,8 @@
 use bytes::{Buf as _, Bytes, BytesMut};
 use http::header::{HeaderMap, HeaderName, HeaderValue};
 
+use crate::config::UpstreamLimits;
+
 /// Takes a response's body apart as it comes.
 #[derive(Debug)]
 pub struct Decoder(State);
@@ -43,9 +45,15 @@ pub enum FramingError {
     /// A size line or a line end of the chunked coding.
     #[error("malformed chunk")]
     Chunk,
-    /// A trailer section that cannot be read or is too long.
+    /// A trailer section that cannot be read.
     #[error("malformed trailer section")]
     Trailers,
+    /// A trailer section that is larger than the upstream's limit, which it names.
+    #[error("trailer section is larger than {0} bytes (limits.header_bytes of the upstream)")]
+    TooLarge(usize),
+    /// A trailer section with more fields than the upstream's limit, which it names.
+    #[error("trailer section has more than {0} fields (limits.header_count of the upstream)")]
+    TooMany(usize),
     /// The connection broke.
     #[error("connection broke inside the body: {0}")]
     Broken(std::io::ErrorKind),
@@ -94,11 +102,15 @@ impl Decoder {
         }
     }
 
-    /// Takes the next piece from the front of `buffer`.
+    /// Takes the next piece from the front of `buffer`. Trailers have the limits of heads.
     ///
     /// # Errors
     /// [`FramingError`] when the chunked coding is malformed.
-    pub fn decode(&mut self, buffer: &mut BytesMut) -> Result<Decoded, FramingError> {
+    pub fn decode(
+        &mut self,
+        buffer: &mut BytesMut,
+        limits: &UpstreamLimits,
+    ) -> Result<Decoded, FramingError> {
         loop {
             match self.0 {
                 State::Done => return Ok(Decoded::End),
@@ -130,7 +142,9 @@ impl Decoder {
                     self.0 = State::ChunkSize;
                 }
                 State::Trailers => {
-                    let Some(trailers) = trailers(buffer)? else { return Ok(Decoded::NeedMore) };
+                    let Some(trailers) = trailers(buffer, limits)? else {
+                        return Ok(Decoded::NeedMore);
+                    };
                     self.0 = State::Done;
                     let none = trailers.is_empty();
                     return Ok(if none { Decoded::End } else { Decoded::Trailers(trailers) });
@@ -159,18 +173,22 @@ fn take(buffer: &mut BytesMut, left: u64) -> (Bytes, u64) {
     (buffer.split_to(count).freeze(), left - count as u64)
 }
 
-/// Reads `1*HEXDIG [ chunk-ext ] CRLF` (RFC 9112 §7.1). Extensions mean nothing here.
+/// Reads `1*HEXDIG [ chunk-ext ] CRLF` (RFC 9112 §7.1). Extensions mean nothing here. Spaces and tabs after the digits are
+/// let pass, with an extension or without: old servers pad the size with them, every reader finds the same number, and the
+/// body goes out in chunks of the proxy's own.
 fn chunk_size(buffer: &mut BytesMut) -> Result<Option<u64>, FramingError> {
     let Some(end) = buffer.iter().position(|byte| *byte == b'\n') else {
-        return if buffer.len() > MAX_SIZE_LINE { Err(FramingError::Chunk) } else { Ok(None) };
+        // With room for the carriage return: the outcome is the same whether the line feed is here yet.
+        let is_long = buffer.len() > MAX_SIZE_LINE + 1;
+        return if is_long { Err(FramingError::Chunk) } else { Ok(None) };
     };
     let line = buffer.get(..end).and_then(|line| line.strip_suffix(b"\r"));
     let line = line.filter(|line| line.len() <= MAX_SIZE_LINE).ok_or(FramingError::Chunk)?;
     let digits = line.iter().take_while(|byte| byte.is_ascii_hexdigit()).count();
     let (size, rest) = line.split_at(digits);
-    let extension = rest.trim_ascii_start();
-    let plain = extension.is_empty() && rest.is_empty() || extension.starts_with(b";");
-    if !plain || rest.contains(&b'\r') {
+    let padding = rest.iter().take_while(|byte| matches!(byte, b' ' | b'\t')).count();
+    let extension = rest.get(padding..).unwrap_or_default();
+    if !(extension.is_empty() || extension.starts_with(b";")) || extension.contains(&b'\r') {
         return Err(FramingError::Chunk);
     }
     let size = std::str::from_utf8(size).ok().filter(|size| (1..=16).contains(&size.len()));
@@ -180,12 +198,23 @@ fn chunk_size(buffer: &mut BytesMut) -> Result<Option<u64>, FramingError> {
     Ok(Some(size))
 }
 
-fn trailers(buffer: &mut BytesMut) -> Result<Option<HeaderMap>, FramingError> {
-    let mut fields = [httparse::EMPTY_HEADER; MAX_TRAILERS];
+fn trailers(
+    buffer: &mut BytesMut,
+    limits: &UpstreamLimits,
+) -> Result<Option<HeaderMap>, FramingError> {
+    // Nearly every chunked body ends without.
+    if buffer.starts_with(b"\r\n") {
+        buffer.advance(2);
+        return Ok(Some(HeaderMap::new()));
+    }
+    let (bytes, count) = (limits.header_bytes, limits.header_count);
+    let mut fields = vec![httparse::EMPTY_HEADER; count];
     let (length, fields) = match httparse::parse_headers(buffer, &mut fields) {
-        Ok(httparse::Status::Complete(parsed)) => parsed,
-        Ok(httparse::Status::Partial) if buffer.len() <= MAX_TRAILER_BYTES => return Ok(None),
-        Ok(httparse::Status::Partial) | Err(_) => return Err(FramingError::Trailers),
+        Ok(httparse::Status::Complete(parsed)) if parsed.0 <= bytes => parsed,
+        Ok(httparse::Status::Partial) if buffer.len() < bytes => return Ok(None),
+        Ok(_) => return Err(FramingError::TooLarge(bytes)),
+        Err(httparse::Error::TooManyHeaders) => return Err(FramingError::TooMany(count)),
+        Err(_) => return Err(FramingError::Trailers),
     };
     let mut map = HeaderMap::with_capacity(fields.len());
     for field in fields {
@@ -201,18 +230,21 @@ fn trailers(buffer: &mut BytesMut) -> Result<Option<HeaderMap>, FramingError> {
 /// Bytes of a chunk's size line, at most: sixteen digits and an extension that nobody reads.
 const MAX_SIZE_LINE: usize = 1024;
 
-/// Fields of a trailer section, at most.
-const MAX_TRAILERS: usize = 64;
-
-/// Bytes of a trailer section, at most.
-const MAX_TRAILER_BYTES: usize = 64 * 1024;
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     /// Feeds `text` in pieces of `step` bytes; returns the body, the trailers' count, and what is left over.
     fn run(
+        decoder: Decoder,
+        text: &[u8],
+        step: usize,
+    ) -> Result<(Vec<u8>, usize, usize), FramingError> {
+        run_within(&UpstreamLimits::default(), decoder, text, step)
+    }
+
+    fn run_within(
+        limits: &UpstreamLimits,
         mut decoder: Decoder,
         text: &[u8],
         step: usize,
@@ -220,7 +252,7 @@ mod tests {
         let (mut buffer, mut body, mut trailers) = (BytesMut::new(), Vec::new(), 0);
         let mut pieces = text.chunks(step);
         loop {
-            match decoder.decode(&mut buffer)? {
+            match decoder.decode(&mut buffer, limits)? {
                 Decoded::Data(data) => body.extend_from_slice(&data),
                 Decoded::Trailers(fields) => trailers = fields.len(),
                 Decoded::End => {
@@ -256,7 +288,12 @@ mod tests {
             b"\r\n",
             b"+5\r\nhello\r\n",
             b"0x5\r\nhello\r\n",
-            b"5 \r\nhello\r\n",
+            b" 5\r\nhello\r\n",
+            b"5 1\r\nhello\r\n",
+            b"5 \r\r\nhello\r\n",
+            b"5 \x0b\r\nhello\r\n",
+            b"5 x;\r\nhello\r\n",
+            b" \r\nhello\r\n",
             b"-1\r\n",
             b"11111111111111111\r\n",
             b"5\r\nhello\n0\r\n\r\n",
@@ -281,10 +318,40 @@ mod tests {
     }
 
     #[test]
-    fn endless_lines_and_trailers_are_refused() {
-        let long = [b'1'; MAX_SIZE_LINE + 2];
+    fn spaces_behind_a_chunk_s_size_change_nothing() {
+        let text =
+            b"5 \r\nhello\r\n1   \t;x=\"y\"\r\n \r\n5\t ;\r\nworld\r\n0000  \r\nsum: 1\r\n\r\nNEXT";
+        for step in 1..text.len() {
+            let (body, trailers, rest) = run(Decoder::chunked(), text, step).unwrap();
+            assert_eq!((&body[..], trailers, rest), (&b"hello world"[..], 1, 4), "step {step}");
+        }
+    }
+
+    #[test]
+    fn endless_lines_are_refused_and_long_ones_whatever_their_pieces() {
+        let long = [b'1'; MAX_SIZE_LINE + 3];
         assert_eq!(run(Decoder::chunked(), &long, 64), Err(FramingError::Chunk));
-        let many = format!("0\r\n{}\r\n", "a: b\r\n".repeat(MAX_TRAILERS + 1));
-        assert_eq!(run(Decoder::chunked(), many.as_bytes(), 64), Err(FramingError::Trailers));
+        let line = |length: usize| format!("5;{}\r\nhello\r\n0\r\n\r\n", "x".repeat(length - 2));
+        for step in [1, 64, MAX_SIZE_LINE, MAX_SIZE_LINE + 1, 4096] {
+            let run = |length| run(Decoder::chunked(), line(length).as_bytes(), step);
+            assert_eq!(run(MAX_SIZE_LINE).unwrap().0, b"hello", "step {step}");
+            assert_eq!(run(MAX_SIZE_LINE + 1), Err(FramingError::Chunk), "step {step}");
+        }
+    }
+
+    #[test]
+    fn a_trailer_section_is_bounded_whatever_its_pieces() {
+        let limits =
+            UpstreamLimits { header_bytes: 100, header_count: 3, ..UpstreamLimits::default() };
+        let of_length = |length: usize| format!("0\r\nx: {}\r\n\r\n", "a".repeat(length - 7));
+        let of_count = |count: usize| format!("0\r\n{}\r\n", "a: b\r\n".repeat(count));
+        for step in [1, 7, 50, 99, 100, 200] {
+            let run = |text: String| run_within(&limits, Decoder::chunked(), text.as_bytes(), step);
+            assert_eq!(run(of_length(100)), Ok((Vec::new(), 1, 0)), "step {step}");
+            assert_eq!(run(of_length(101)), Err(FramingError::TooLarge(100)), "step {step}");
+            assert_eq!(run(of_count(3)), Ok((Vec::new(), 3, 0)), "step {step}");
+            assert_eq!(run(of_count(4)), Err(FramingError::TooMany(3)), "step {step}");
+            assert_eq!(run("0\r\nx a\r\n\r\n".to_owned()), Err(FramingError::Trailers));
+        }
     }
 }

@@ -6,6 +6,7 @@ use http::request::Parts;
 use http::{Method, StatusCode, Version};
 
 use super::framing::Decoder;
+use crate::config::UpstreamLimits;
 
 /// A response's head and what it says of the body.
 #[derive(Debug)]
@@ -23,10 +24,13 @@ pub struct ResponseHead {
 pub enum HeadError {
     /// No HTTP/1.x response.
     #[error("parse head")]
-    Parse(#[from] httparse::Error),
-    /// Larger than any sensible head.
-    #[error("head is larger than {MAX_HEAD} bytes")]
-    TooLarge,
+    Parse(#[source] httparse::Error),
+    /// Larger than the upstream's limit, which it names.
+    #[error("head is larger than {0} bytes (limits.header_bytes of the upstream)")]
+    TooLarge(usize),
+    /// More fields than the upstream's limit, which it names.
+    #[error("head has more than {0} fields (limits.header_count of the upstream)")]
+    TooMany(usize),
     /// Two readers could disagree about where the body ends (RFC 9112 §6.3).
     #[error("ambiguous framing: {0}")]
     Framing(&'static str),
@@ -96,8 +100,12 @@ pub enum Head {
 ///
 /// # Errors
 /// [`HeadError`].
-pub fn parse(buffer: &mut BytesMut, method: &Method) -> Result<Option<Head>, HeadError> {
-    let Some((mut head, keep_alive)) = parse_one(buffer)? else { return Ok(None) };
+pub fn parse(
+    buffer: &mut BytesMut,
+    method: &Method,
+    limits: &UpstreamLimits,
+) -> Result<Option<Head>, HeadError> {
+    let Some((mut head, keep_alive)) = parse_one(buffer, limits)? else { return Ok(None) };
     if head.status == StatusCode::SWITCHING_PROTOCOLS {
         return Err(HeadError::Interim);
     }
@@ -108,33 +116,45 @@ pub fn parse(buffer: &mut BytesMut, method: &Method) -> Result<Option<Head>, Hea
     Ok(Some(Head::Final(ResponseHead { head, decoder, keep_alive })))
 }
 
-fn parse_one(buffer: &mut BytesMut) -> Result<Option<(http::response::Parts, bool)>, HeadError> {
+fn parse_one(
+    buffer: &mut BytesMut,
+    limits: &UpstreamLimits,
+) -> Result<Option<(http::response::Parts, bool)>, HeadError> {
     if buffer.is_empty() {
         return Ok(None);
     }
-    let mut fields = [httparse::EMPTY_HEADER; MAX_FIELDS];
-    let mut response = httparse::Response::new(&mut fields);
-    let length = match response.parse(buffer)? {
-        httparse::Status::Complete(length) => length,
-        httparse::Status::Partial if buffer.len() > MAX_HEAD => return Err(HeadError::TooLarge),
-        httparse::Status::Partial => return Ok(None),
+    // Bytes as they are sent, so that whether a head is too large does not depend on how it is cut into segments.
+    let (bytes, count) = (limits.header_bytes, limits.header_count);
+    let (mut few, mut many);
+    let fields = if count <= FEW {
+        few = [httparse::EMPTY_HEADER; FEW];
+        few.get_mut(..count).unwrap_or_default()
+    } else {
+        many = vec![httparse::EMPTY_HEADER; count];
+        &mut many[..]
+    };
+    let mut response = httparse::Response::new(fields);
+    let length = match response.parse(buffer) {
+        Ok(httparse::Status::Complete(length)) if length <= bytes => length,
+        Ok(httparse::Status::Partial) if buffer.len() < bytes => return Ok(None),
+        Ok(_) => return Err(HeadError::TooLarge(bytes)),
+        Err(httparse::Error::TooManyHeaders) => return Err(HeadError::TooMany(count)),
+        Err(error) => return Err(HeadError::Parse(error)),
     };
     let status = StatusCode::from_u16(response.code.unwrap_or_default());
     let status = status.map_err(|_| HeadError::Status)?;
     let http10 = response.version == Some(0);
     // Fields by their place, so that values can share the buffer instead of being copied.
     let base = buffer.as_ptr() as usize;
-    let mut places = [(0, 0); MAX_FIELDS];
     let mut map = HeaderMap::with_capacity(response.headers.len());
-    let mut names = Vec::with_capacity(response.headers.len());
-    for (field, place) in response.headers.iter().zip(&mut places) {
+    let mut places = Vec::with_capacity(response.headers.len());
+    for field in &*response.headers {
         let name = HeaderName::from_bytes(field.name.as_bytes()).map_err(|_| HeadError::Field)?;
         let start = (field.value.as_ptr() as usize).saturating_sub(base);
-        *place = (start, start + field.value.len());
-        names.push(name);
+        places.push((name, start, start + field.value.len()));
     }
     let raw = buffer.split_to(length).freeze();
-    for (name, (start, end)) in names.into_iter().zip(places) {
+    for (name, start, end) in places {
         let value = if start == end { Bytes::new() } else { raw.slice(start..end) };
         let value = HeaderValue::from_maybe_shared(value).map_err(|_| HeadError::Field)?;
         map.append(name, value);
@@ -146,7 +166,7 @@ fn parse_one(buffer: &mut BytesMut) -> Result<Option<(http::response::Parts, boo
     let (mut head, ()) = http::Response::new(()).into_parts();
     head.status = status;
     head.headers = map;
-    head.version = Version::HTTP_11;
+    head.version = if http10 { Version::HTTP_10 } else { Version::HTTP_11 };
     Ok(Some((head, keep_alive)))
 }
 
@@ -199,11 +219,8 @@ fn framing(head: &mut http::response::Parts, method: &Method) -> Result<Decoder,
     }
 }
 
-/// Bytes of a response's head, at most. Four times what common origins allow themselves.
-const MAX_HEAD: usize = 128 * 1024;
-
-/// Fields of a response, at most; more is a malformed response.
-const MAX_FIELDS: usize = 128;
+/// Fields up to which parsing allocates nothing: the default of the upstream's limit.
+const FEW: usize = 128;
 
 /// Room for most requests' heads without growing.
 const ENCODED_HEAD: usize = 1024;
@@ -222,7 +239,7 @@ mod tests {
         method: &Method,
     ) -> Result<Option<ResponseHead>, HeadError> {
         loop {
-            match parse(buffer, method)? {
+            match parse(buffer, method, &UpstreamLimits::default())? {
                 None => return Ok(None),
                 Some(Head::Interim(_)) => {}
                 Some(Head::Final(head)) => return Ok(Some(head)),
@@ -255,12 +272,20 @@ mod tests {
     fn an_interim_response_comes_before_the_final_one() {
         let text = "HTTP/1.1 103 Early Hints\r\nlink: x\r\n\r\nHTTP/1.1 200 OK\r\n\r\n";
         let mut buffer = BytesMut::from(text);
-        let Ok(Some(Head::Interim(hints))) = parse(&mut buffer, &Method::GET) else { panic!() };
+        let Ok(Some(Head::Interim(hints))) =
+            parse(&mut buffer, &Method::GET, &UpstreamLimits::default())
+        else {
+            panic!()
+        };
         assert_eq!(
             (hints.status, &hints.headers["link"]),
             (StatusCode::EARLY_HINTS, &"x".parse().unwrap())
         );
-        let Ok(Some(Head::Final(ok))) = parse(&mut buffer, &Method::GET) else { panic!() };
+        let Ok(Some(Head::Final(ok))) =
+            parse(&mut buffer, &Method::GET, &UpstreamLimits::default())
+        else {
+            panic!()
+        };
         assert_eq!(ok.head.status, StatusCode::OK);
         assert!(ok.head.headers.is_empty());
         assert!(read("HTTP/1.1 101 Switching\r\n\r\n", &Method::GET).is_err());
@@ -310,7 +335,62 @@ mod tests {
 
     #[test]
     fn a_head_without_end_is_refused() {
-        let long = format!("HTTP/1.1 200 OK\r\nx: {}", "a".repeat(MAX_HEAD));
-        assert!(matches!(read(&long, &Method::GET), Err(HeadError::TooLarge)));
+        let long =
+            format!("HTTP/1.1 200 OK\r\nx: {}", "a".repeat(UpstreamLimits::default().header_bytes));
+        assert!(matches!(read(&long, &Method::GET), Err(HeadError::TooLarge(_))));
+    }
+
+    fn limits(header_bytes: usize, header_count: usize) -> UpstreamLimits {
+        UpstreamLimits { header_bytes, header_count, ..UpstreamLimits::default() }
+    }
+
+    /// What becomes of a head that arrives in pieces of this size.
+    fn read_in_pieces(text: &str, size: usize, limits: &UpstreamLimits) -> Result<usize, String> {
+        let mut buffer = BytesMut::new();
+        for piece in text.as_bytes().chunks(size) {
+            buffer.extend_from_slice(piece);
+            let read = read_from(&mut buffer, &Method::GET);
+            if let Some(head) = read.map_err(|error| error.to_string())? {
+                return Ok(head.head.headers.len());
+            }
+        }
+        panic!("no head of {text:?}");
+    }
+
+    #[test]
+    fn a_bound_is_the_same_however_a_head_is_cut() {
+        let bounds = limits(100, 3);
+        let of_length = |length: usize| {
+            let frame = "HTTP/1.1 200 OK\r\nx: \r\n\r\n";
+            frame.replace("x: ", &format!("x: {}", "a".repeat(length - frame.len())))
+        };
+        let of_count =
+            |count: usize| format!("HTTP/1.1 200 OK\r\n{}\r\n", "a: b\r\n".repeat(count));
+        let too_large = "head is larger than 100 bytes (limits.header_bytes of the upstream)";
+        let too_many = "head has more than 3 fields (limits.header_count of the upstream)";
+        for size in [1, 7, 64, 99, 100, 101, 200] {
+            for body in ["", "a body of some length, or the next response"] {
+                let read = |text: String| read_in_pieces(&(text + body), size, &bounds);
+                assert_eq!(read(of_length(100)), Ok(1), "{size}");
+                assert_eq!(read(of_length(101)), Err(too_large.to_owned()), "{size}");
+                assert_eq!(read(of_count(3)), Ok(3), "{size}");
+                assert_eq!(read(of_count(4)), Err(too_many.to_owned()), "{size}");
+            }
+        }
+        let many = limits(1 << 16, 1000);
+        assert_eq!(read_in_pieces(&of_count(1000), 4096, &many), Ok(1000));
+        assert!(read_in_pieces(&of_count(1001), 4096, &many).is_err());
+    }
+
+    #[test]
+    fn an_interim_response_is_held_to_the_bounds_of_its_own() {
+        let bounds = limits(100, 3);
+        let interim = format!("HTTP/1.1 103 Early Hints\r\nlink: {}\r\n\r\n", "a".repeat(60));
+        let last = "HTTP/1.1 200 OK\r\n\r\n";
+        for size in [1, 50, 1000] {
+            assert_eq!(read_in_pieces(&format!("{interim}{interim}{last}"), size, &bounds), Ok(0));
+            let long = interim.replace("link: ", "link: aaaaaaaaaa");
+            assert!(read_in_pieces(&format!("{long}{last}"), size, &bounds).is_err(), "{size}");
+        }
     }
 }

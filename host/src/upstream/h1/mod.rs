@@ -18,6 +18,7 @@ use http::request::Parts;
 use http::response;
 use tokio::net::TcpStream;
 
+use crate::config::UpstreamLimits;
 use crate::listen::body::Body;
 use framing::{Decoder, FramingError};
 use head::{Head, HeadError, ResponseHead};
@@ -86,8 +87,8 @@ impl Wire {
         }
     }
 
-    /// Sends a request and waits for the response's head; the body goes on being sent meanwhile. Interim responses go to
-    /// `inform` as they come.
+    /// Sends a request and waits for the response's head, which `limits` bound; the body goes on being sent meanwhile.
+    /// Interim responses go to `inform` as they come.
     ///
     /// # Errors
     /// [`H1Error`]; the connection is of no further use.
@@ -96,6 +97,7 @@ impl Wire {
         request: &Parts,
         body: Body,
         encoded: Bytes,
+        limits: &UpstreamLimits,
         inform: &dyn Fn(response::Parts),
     ) -> Result<Received, H1Error> {
         let mut upload = Upload::new(encoded, body, head::is_chunked(request));
@@ -104,7 +106,7 @@ impl Wire {
             if upload.poll(cx, &mut self.stream).is_err() {
                 return Poll::Ready(Err(H1Error::RequestBody));
             }
-            self.poll_head(cx, &request.method, &mut interim, inform)
+            self.poll_head(cx, &request.method, &mut interim, limits, inform)
         })
         .await?;
         Ok(Received { head, decoder, keep_alive, upload })
@@ -115,14 +117,15 @@ impl Wire {
         cx: &mut Context<'_>,
         method: &http::Method,
         interim: &mut Interim,
+        limits: &UpstreamLimits,
         inform: &dyn Fn(response::Parts),
     ) -> Poll<Result<ResponseHead, H1Error>> {
         loop {
             let before = self.buffer.len();
-            match head::parse(&mut self.buffer, method)? {
+            match head::parse(&mut self.buffer, method, limits)? {
                 Some(Head::Final(head)) => return Poll::Ready(Ok(head)),
                 Some(Head::Interim(head)) => {
-                    interim.count(before - self.buffer.len())?;
+                    interim.count(before - self.buffer.len(), limits)?;
                     inform(head);
                     continue;
                 }
@@ -159,14 +162,15 @@ impl Wire {
 #[derive(Default)]
 struct Interim {
     heads: u32,
-    bytes: u32,
+    bytes: usize,
 }
 
 impl Interim {
-    fn count(&mut self, bytes: usize) -> Result<(), HeadError> {
+    /// Counts one; together they are held to the bounds of one head.
+    fn count(&mut self, bytes: usize, limits: &UpstreamLimits) -> Result<(), HeadError> {
         self.heads += 1;
-        self.bytes = self.bytes.saturating_add(u32::try_from(bytes).unwrap_or(u32::MAX));
-        let is_within = self.heads <= MAX_INTERIM && self.bytes <= MAX_INTERIM_BYTES;
+        self.bytes += bytes;
+        let is_within = self.heads <= MAX_INTERIM && self.bytes <= limits.header_bytes;
         if is_within { Ok(()) } else { Err(HeadError::Interim) }
     }
 }
@@ -182,9 +186,6 @@ fn broken(error: io::Error, nothing: bool) -> H1Error {
 
 /// Interim responses before a final one, at most.
 const MAX_INTERIM: u32 = 16;
-
-/// Bytes of them together, at most: as many as common origins allow one head.
-const MAX_INTERIM_BYTES: u32 = 32 * 1024;
 
 /// Room for a head and a small body in one read.
 const HEAD_READ: usize = 8 * 1024;
