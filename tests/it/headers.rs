@@ -2,6 +2,7 @@
 
 use http::Request;
 
+use crate::support::raw_h1::RawH1;
 use crate::support::{Body, Client, Origin, Protocol, RawOrigin, Setup};
 
 #[tokio::test]
@@ -135,6 +136,52 @@ async fn answers_carry_a_via() {
     for protocol in Protocol::ALL {
         let answer = weir.client(protocol).await.get("/").await;
         assert_eq!(answer.header("via"), "1.1 inner, 1.1 weir", "{protocol:?}");
+    }
+}
+
+#[tokio::test]
+async fn an_empty_list_becomes_no_empty_member() {
+    let answer = "HTTP/1.1 200 OK\r\nVia:\r\nVia: \t\r\nVia: ,\r\nContent-Length: 0\r\n\r\n";
+    let raw = RawOrigin::answering(answer).await;
+    let (origin, after) = (Origin::start().await, Setup::addresses([raw.address()]).start().await);
+    let weir = Setup::to([&origin]).start().await;
+    for protocol in Protocol::ALL {
+        for empty in [&[""][..], &[" "], &[","], &["", " , ", ""]] {
+            let names = ["x-forwarded-for", "forwarded", "via"];
+            let fields =
+                names.iter().flat_map(|name| empty.iter().map(move |value| (*name, *value)));
+            send(&weir.client(protocol).await, &fields.collect::<Vec<_>>()).await;
+            let head = origin.head();
+            assert_eq!(head.all("x-forwarded-for"), ["127.0.0.1"], "{protocol:?} {empty:?}");
+            assert!(head.header("forwarded").starts_with("for=127.0.0.1;"), "{protocol:?}");
+            assert_eq!(head.all("via"), [format!("{} weir", protocol.via())], "{protocol:?}");
+        }
+        let answer = after.client(protocol).await.get("/").await;
+        let via: Vec<_> = answer.headers.get_all("via").iter().collect();
+        assert_eq!(via, ["1.1 weir"], "{protocol:?}");
+    }
+}
+
+#[tokio::test]
+async fn via_tells_the_version_that_was_received() {
+    let origin = Origin::start().await;
+    let weir = Setup::to([&origin]).start().await;
+    for (version, via) in [("1.0", "1.0 weir"), ("1.1", "1.1 weir")] {
+        let request = format!("GET /who HTTP/{version}\r\nHost: a\r\nConnection: close\r\n\r\n");
+        assert_eq!(RawH1::exchange(&weir, &request).await.status(), 200);
+        assert_eq!(origin.head().header("via"), via);
+    }
+    for version in ["1.0", "1.1"] {
+        let answer = format!("HTTP/{version} 200 OK\r\nContent-Length: 2\r\n\r\nok");
+        let old = RawOrigin::answering(&answer).await;
+        let weir = Setup::addresses([old.address()]).start().await;
+        for protocol in Protocol::ALL {
+            let answer = weir.client(protocol).await.get("/").await;
+            assert_eq!(answer.header("via"), format!("{version} weir"), "{protocol:?}");
+        }
+        let reply =
+            RawH1::exchange(&weir, "GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
+        assert!(reply.await.text.starts_with("HTTP/1.1 200"), "the client's own version");
     }
 }
 

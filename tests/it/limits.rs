@@ -5,7 +5,8 @@ use http::Request;
 use crate::support::raw_h1::RawH1;
 use crate::support::raw_h2::{CONTINUATION, HEADERS, RawH2, get};
 use crate::support::raw_h3::RawH3;
-use crate::support::{Body, Client, Origin, Protocol, Setup, fields, spawn, until};
+use crate::support::raw_origin::Step;
+use crate::support::{Body, Client, Origin, Protocol, RawOrigin, Setup, fields, spawn, until};
 
 #[tokio::test]
 async fn fields_beyond_their_bytes_are_a_431() {
@@ -277,5 +278,91 @@ async fn one_connections_fault_never_touches_another() {
     for (client, answer) in held {
         assert_eq!(answer.text().await, "last");
         assert_eq!(client.get("/who").await.text().await, "origin");
+    }
+}
+
+#[tokio::test]
+async fn an_origin_s_head_has_one_outcome_however_it_is_cut() {
+    let head = |bytes: usize| {
+        let frame = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nX-Long: \r\n\r\n";
+        let long = "x".repeat(bytes - frame.len());
+        frame.replace("X-Long: ", &format!("X-Long: {long}")) + "ok"
+    };
+    let in_pieces = |text: String, size: usize| {
+        let pieces = text.as_bytes().chunks(size);
+        let pieces = pieces.map(|piece| Step::Send(String::from_utf8(piece.to_vec()).unwrap()));
+        vec![[Step::Head].into_iter().chain(pieces).chain([Step::Eof]).collect()]
+    };
+    for (limits, bytes, status) in [
+        ("{}", 128 << 10, 200),
+        ("{}", (128 << 10) + 1, 502),
+        ("{}", 150_000, 502),
+        ("{ header_bytes: 256KiB }", 150_000, 200),
+        ("{ header_bytes: 1KiB }", 1024, 200),
+        ("{ header_bytes: 1KiB }", 1025, 502),
+    ] {
+        for size in [usize::MAX, 20_000, 700] {
+            let origin = RawOrigin::start(in_pieces(head(bytes), size)).await;
+            let mut weir = Setup::addresses([origin.address()])
+                .upstream(&format!("limits: {limits}"))
+                .workers(1)
+                .start()
+                .await;
+            assert_eq!(weir.get(Protocol::H1, "/").await.0, status, "{limits} {bytes} by {size}");
+            if status == 502 {
+                let line = weir.logged("request failed").await.to_string();
+                assert!(line.contains("limits.header_bytes of the upstream"), "{line}");
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_origin_s_fields_are_counted_and_the_limit_is_named() {
+    for (limits, count, status) in [
+        ("{}", 128, 200),
+        ("{}", 129, 502),
+        ("{ header_count: 10 }", 10, 200),
+        ("{ header_count: 10 }", 11, 502),
+        ("{ header_count: 1000 }", 1000, 200),
+    ] {
+        let fields = "X-A: b\r\n".repeat(count - 1);
+        let answer = format!("HTTP/1.1 200 OK\r\n{fields}Content-Length: 2\r\n\r\nok");
+        let origin = RawOrigin::answering(&answer).await;
+        let mut weir = Setup::addresses([origin.address()])
+            .upstream(&format!("limits: {limits}"))
+            // What it adds is bounded by what may come.
+            .top("plugins: [{ name: h, source: builtin:headers, config: { response: { set: { x-b: c } } } }]")
+            .routes("  - { name: all, filters: [h], upstream: app }")
+            .start()
+            .await;
+        // Clients of the other protocols bound what they take.
+        assert_eq!(weir.get(Protocol::H3, "/").await.0, status, "{limits} {count}");
+        if status == 502 {
+            let line = weir.logged("request failed").await.to_string();
+            assert!(line.contains("limits.header_count of the upstream"), "{line}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_request_s_head_has_one_outcome_however_it_is_cut() {
+    let origin = Origin::start().await;
+    let weir = Setup::to([&origin]).listener("limits: { header_bytes: 16KiB }").start().await;
+    // Most of it is the target, which no count of fields sees.
+    let head = |bytes: usize| {
+        let frame = "GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
+        frame.replace("GET /", &format!("GET /{}", "a".repeat(bytes - frame.len())))
+    };
+    for (bytes, status) in [(16 << 10, 200), ((16 << 10) + 1, 431), (20_000, 431)] {
+        for size in [usize::MAX, 8192, 1000, 1] {
+            let mut raw = RawH1::connect(&weir).await;
+            for piece in head(bytes).as_bytes().chunks(size) {
+                // The refusal may come before the rest is sent.
+                let _ = raw.try_send(piece).await;
+            }
+            let reply = raw.rest().await;
+            assert_eq!((reply.status(), reply.closed), (status, true), "{bytes} by {size}");
+        }
     }
 }

@@ -12,14 +12,18 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod authority;
 mod balance;
+mod bodiless;
 mod builtins;
 mod cancel;
 mod cli;
 mod clients;
 mod component_languages;
 mod components;
+mod connection_fields;
 mod control;
+mod decisions;
 mod differential;
 mod docs;
 mod duties;

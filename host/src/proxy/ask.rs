@@ -14,6 +14,7 @@ use weir_runtime::filter::{self, Changes, Fetch, RequestDecision, ResponseDecisi
 use super::body::Exchange;
 use super::decided::{Decided, recall};
 use super::edit::{self, Edits};
+use super::headers;
 use super::input::{Kept, Subject};
 use crate::listen::body::Body;
 use crate::plugins::function::Function;
@@ -249,7 +250,9 @@ impl Asker<'_> {
         };
         let answer = tokio::time::timeout(limit, async {
             let response = reach.send(outgoing, record).await.map_err(|error| error.to_string())?;
-            let (head, body) = response.into_parts();
+            let (mut head, body) = response.into_parts();
+            // What speaks of that connection is nothing to copy to another. Trailers are not handed over at all.
+            drop(headers::strip_connection(&mut head.headers));
             let body = http_body_util::Limited::new(body, MAX_ANSWER).collect().await;
             let body = body.map_err(|error| error.to_string())?.to_bytes();
             Ok(Answered { head, body })

@@ -222,7 +222,7 @@ fn respond(
         return Err("handle: its status is none of a final response");
     }
     head.version = Version::default();
-    headers::strip_connection(&mut head.headers);
+    let named = headers::strip_connection(&mut head.headers);
     message::within(&head.headers, RESPONSE_BYTES, RESPONSE_FIELDS)
         .map_err(|_| "handle: the header section of its response is too large")?;
     let declared = content_length(&head.headers);
@@ -234,13 +234,14 @@ fn respond(
         engaged.linger(wait);
         return Ok(Response::from_parts(head, Body::empty()));
     }
-    let body = Streaming::new(engaged, body, declared, wait);
-    Ok(Response::from_parts(head, Body::stream(body)))
+    let mut body = Body::stream(Streaming::new(engaged, body, declared, wait));
+    named.withhold(&mut body);
+    Ok(Response::from_parts(head, body))
 }
 
 /// A response of a component as one of an origin.
 fn via(mut response: Response<Body>) -> Response<Body> {
-    headers::toward_client(response.headers_mut());
+    headers::toward_client(&mut response);
     response
 }
 

@@ -23,6 +23,7 @@ use super::error::ProxyError;
 use super::filters::{Chain, Middleware};
 use super::input::Subject;
 use super::message::Checked;
+use super::nominated::Nominated;
 use super::{Peer, Proxy, headers, message};
 use crate::config::ListenerLimits;
 use crate::listen::body::{Body, BodyError};
@@ -106,14 +107,15 @@ impl Site {
         let (mut head, body) = request.into_parts();
         let authority = head.uri.authority().cloned().ok_or(HttpError::HttpRequestUriInvalid)?;
         head.headers.remove(header::HOST);
-        let declared = self.admit(&mut head)?;
+        let (declared, named) = self.admit(&mut head)?;
         let limits = self.limits();
         let checked = Checked { authority, declared };
         let subject = Subject::new(peer, *id, &route.name, &proxy.state.geoip);
         let chain = Chain::new(route, pinned, &subject, &proxy.reaches, limits, &head.method);
         let mut chain = chain.after(middleware);
         let mut record = Record::aside(&proxy.telemetry, &proxy.metrics, peer, *id);
-        let body = Body::stream(Sent(body));
+        let mut body = Body::stream(Sent(body));
+        named.withhold(&mut body);
         let response = proxy.pass(&mut head, body, route, &checked, &mut chain, &mut record).await;
         self.went.replace(Some(record));
         Ok(response)
@@ -146,14 +148,15 @@ impl Site {
         request: http::Request<Outgoing>,
     ) -> Result<Response<Body>, HttpError> {
         let (mut head, body) = request.into_parts();
-        let declared = self.admit(&mut head)?;
+        let (declared, named) = self.admit(&mut head)?;
         let authority = HeaderValue::from_str(host);
         head.headers.insert(header::HOST, authority.map_err(|_| HttpError::HttpRequestUriInvalid)?);
         let limits = self.limits();
         let exchange = Exchange::start(false, Rc::default());
         let idle = reach.upstream().timeouts.idle;
         let told = |error: BodyError| told(&ProxyError::from(error));
-        let body = Body::stream(Sent(body));
+        let mut body = Body::stream(Sent(body));
+        named.withhold(&mut body);
         let body = RequestBody::wrap(body, Rc::clone(&exchange), declared, limits, idle);
         let mut body = body.map_err(told)?;
         if declared.is_none() && !http_body::Body::is_end_stream(&body) {
@@ -176,20 +179,22 @@ impl Site {
             tracing::debug!(upstream = host, %error, "a request of a plugin failed");
             self::told(&error)
         })?;
-        headers::strip_connection(response.headers_mut());
+        headers::strip_connection(response.headers_mut()).withhold(response.body_mut());
         Ok(response)
     }
 
-    /// Checks the head of a request as one of a client's, and tells the length that its body is to have.
-    fn admit(&self, head: &mut Parts) -> Result<Option<u64>, HttpError> {
+    /// Checks the head of a request as one of a client's, and tells the length that its body is to have and the trailers
+    /// that it is not to have.
+    fn admit(&self, head: &mut Parts) -> Result<(Option<u64>, Nominated), HttpError> {
         if head.method == Method::CONNECT {
             return Err(HttpError::HttpRequestMethodInvalid);
         }
-        headers::from_client(&mut head.headers, true);
+        let named = headers::from_client(&mut head.headers, true);
         let limits = self.limits();
         message::within(&head.headers, limits.header_bytes, limits.header_count)
             .map_err(|_| HttpError::HttpRequestHeaderSectionSize(None))?;
-        content_length(&head.headers).map_err(|_| HttpError::HttpRequestBodySize(None))
+        let declared = content_length(&head.headers);
+        Ok((declared.map_err(|_| HttpError::HttpRequestBodySize(None))?, named))
     }
 
     fn limits(&self) -> &ListenerLimits {

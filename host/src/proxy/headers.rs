@@ -3,13 +3,15 @@
 use std::fmt::Write as _;
 use std::net::IpAddr;
 
-use bytes::{BufMut as _, BytesMut};
+use bytes::BufMut as _;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::request::Parts;
 use http::uri::Authority;
-use http::{Uri, Version};
+use http::{Response, Uri, Version};
 
-use super::{Peer, Protocol};
+use super::nominated::Nominated;
+use super::{Peer, list};
+use crate::listen::body::Body;
 
 /// Leaves of a client's request fields what is meant for the origin. `TE` stays if it asks for trailers.
 ///
@@ -17,15 +19,16 @@ use super::{Peer, Protocol};
 ///
 /// Without `underscores`, names that have one go, too: servers that hand fields on as CGI does take `x_user` for `x-user`
 /// (RFC 9110 §17.10), and nobody but the client would have checked it.
-pub fn from_client(fields: &mut HeaderMap, underscores: bool) {
+pub fn from_client(fields: &mut HeaderMap, underscores: bool) -> Nominated {
     if !underscores {
         remove_underscores(fields);
     }
     let wants_trailers = wants_trailers(fields);
-    strip_connection(fields);
+    let named = strip_connection(fields);
     if wants_trailers {
         fields.insert(header::TE, HeaderValue::from_static("trailers"));
     }
+    named
 }
 
 /// Turns a request head that [`from_client`] has left into the one that the origin gets: for `host`, which nearly always is
@@ -42,7 +45,7 @@ pub fn toward_upstream(head: &mut Parts, authority: &Authority, host: &Authority
         head.headers.insert(header::CONNECTION, HeaderValue::from_static("te"));
     }
     add_forwarding(&mut head.headers, authority, peer);
-    add_via(&mut head.headers, peer.protocol.via());
+    add_via(&mut head.headers, via(peer.version));
     if let Ok(host) = HeaderValue::from_str(host.as_str()) {
         head.headers.insert(header::HOST, host);
     }
@@ -52,10 +55,13 @@ pub fn toward_upstream(head: &mut Parts, authority: &Authority, host: &Authority
     }
 }
 
-/// Turns an origin's response fields into the ones that the client gets.
-pub fn toward_client(fields: &mut HeaderMap) {
-    strip_connection(fields);
-    add_via(fields, HeaderValue::from_static("1.1 weir"));
+/// Turns an origin's response into the one that the client gets.
+pub fn toward_client(response: &mut Response<Body>) {
+    strip_connection(response.headers_mut()).withhold(response.body_mut());
+    let via = via(response.version());
+    add_via(response.headers_mut(), via);
+    // The version that the client gets is its own connection's.
+    *response.version_mut() = Version::default();
 }
 
 /// As [`toward_client`], of an interim response. It has no content, so nothing about the framing of any.
@@ -67,24 +73,35 @@ pub fn interim(fields: &mut HeaderMap) {
 }
 
 /// Removes fields that speak of one connection only (RFC 9110 §7.6.1): first what `Connection` names, then the known ones.
-pub fn strip_connection(fields: &mut HeaderMap) {
+/// The message's trailers may have those that it names as well.
+pub fn strip_connection(fields: &mut HeaderMap) -> Nominated {
+    let mut named = Vec::new();
     if fields.contains_key(header::CONNECTION) {
-        let named: Vec<HeaderName> = fields
-            .get_all(header::CONNECTION)
-            .iter()
-            .flat_map(|value| value.as_bytes().split(|b| *b == b','))
-            .filter_map(|name| HeaderName::from_bytes(name.trim_ascii()).ok())
-            .collect();
-        for name in named {
-            // Some fields are no option of a connection, whatever a client claims.
-            if !PROTECTED.contains(&name) {
-                fields.remove(name);
-            }
+        named.extend(
+            fields
+                .get_all(header::CONNECTION)
+                .iter()
+                .flat_map(|value| value.as_bytes().split(|b| *b == b','))
+                .map(<[u8]>::trim_ascii)
+                .filter(|option| !is_known_option(option))
+                .filter_map(|name| HeaderName::from_bytes(name).ok())
+                // Some fields are no option of a connection, whatever a client claims.
+                .filter(|name| !PROTECTED.contains(name)),
+        );
+        for name in &named {
+            fields.remove(name);
         }
     }
     for name in CONNECTION_FIELDS {
         fields.remove(name);
     }
+    Nominated(named)
+}
+
+/// Whether an option of `Connection` names no field, or one that never goes on.
+fn is_known_option(option: &[u8]) -> bool {
+    let is = |name: &str| option.eq_ignore_ascii_case(name.as_bytes());
+    is("close") || CONNECTION_FIELDS.iter().any(|name| is(name.as_str()))
 }
 
 /// Removes the fields with an underscore in their names.
@@ -110,12 +127,12 @@ fn join_cookies(fields: &mut HeaderMap) {
 fn add_forwarding(fields: &mut HeaderMap, authority: &Authority, peer: &Peer) {
     let client = peer.client.ip().to_canonical();
     let scheme = if peer.tls { "https" } else { "http" };
-    append_list(fields, X_FORWARDED_FOR, |text| write!(text, "{client}"));
+    list::append(fields, X_FORWARDED_FOR, |text| write!(text, "{client}"));
     fields.insert(X_FORWARDED_PROTO, HeaderValue::from_static(scheme));
     if let Ok(host) = HeaderValue::from_str(authority.as_str()) {
         fields.insert(X_FORWARDED_HOST, host);
     }
-    append_list(fields, header::FORWARDED, |text| match client {
+    list::append(fields, header::FORWARDED, |text| match client {
         IpAddr::V4(client) => write!(text, "for={client};host=\"{authority}\";proto={scheme}"),
         IpAddr::V6(client) => {
             write!(text, "for=\"[{client}]\";host=\"{authority}\";proto={scheme}")
@@ -125,30 +142,12 @@ fn add_forwarding(fields: &mut HeaderMap, authority: &Authority, peer: &Peer) {
 
 fn add_via(fields: &mut HeaderMap, via: HeaderValue) {
     if fields.contains_key(header::VIA) {
-        append_list(fields, header::VIA, |text| {
+        list::append(fields, header::VIA, |text| {
             text.put_slice(via.as_bytes());
             Ok(())
         });
     } else {
         fields.insert(header::VIA, via);
-    }
-}
-
-/// Appends a member to a list field, joining the lines that it came in (RFC 9110 §5.3).
-fn append_list(
-    fields: &mut HeaderMap,
-    name: HeaderName,
-    member: impl FnOnce(&mut BytesMut) -> std::fmt::Result,
-) {
-    let mut text = BytesMut::with_capacity(64);
-    for value in fields.get_all(&name) {
-        text.put_slice(value.as_bytes());
-        text.put_slice(b", ");
-    }
-    if member(&mut text).is_ok()
-        && let Ok(value) = HeaderValue::from_maybe_shared(text.freeze())
-    {
-        fields.insert(name, value);
     }
 }
 
@@ -167,14 +166,14 @@ fn origin_form(uri: &Uri) -> Uri {
     Uri::from_parts(parts).unwrap_or_default()
 }
 
-impl Protocol {
-    fn via(self) -> HeaderValue {
-        HeaderValue::from_static(match self {
-            Self::H1 => "1.1 weir",
-            Self::H2 => "2 weir",
-            Self::H3 => "3 weir",
-        })
-    }
+/// The member of Via for a message of this version (RFC 9110 §7.6.3): that of the sender, not of whoever gets it.
+fn via(version: Version) -> HeaderValue {
+    HeaderValue::from_static(match version {
+        Version::HTTP_10 => "1.0 weir",
+        Version::HTTP_2 => "2 weir",
+        Version::HTTP_3 => "3 weir",
+        _ => "1.1 weir",
+    })
 }
 
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
@@ -210,6 +209,7 @@ const PROTECTED: [HeaderName; 7] = [
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::proxy::Protocol;
 
     fn head(fields: &[(&'static str, &'static str)]) -> Parts {
         let mut request = http::Request::builder().uri("https://shop.example:8443/a?b");
@@ -220,16 +220,25 @@ mod tests {
     }
 
     fn forwarded(client: &str, fields: &[(&'static str, &'static str)]) -> Parts {
+        forwarded_as(Version::HTTP_3, client, fields)
+    }
+
+    fn forwarded_as(
+        version: Version,
+        client: &str,
+        fields: &[(&'static str, &'static str)],
+    ) -> Parts {
         let mut head = head(fields);
         let peer = Peer {
             client: client.parse().unwrap(),
             local: "127.0.0.1:8443".parse().unwrap(),
             protocol: Protocol::H3,
+            version,
             tls: true,
             listener: 0,
         };
         let authority = "shop.example:8443".parse().unwrap();
-        from_client(&mut head.headers, false);
+        drop(from_client(&mut head.headers, false));
         toward_upstream(&mut head, &authority, &authority, &peer);
         head
     }
@@ -246,6 +255,29 @@ mod tests {
         assert_eq!(field("via"), "1.0 old, 3 weir");
         assert_eq!(field("host"), "shop.example:8443");
         assert_eq!(head.uri, "/a?b");
+    }
+
+    #[test]
+    fn via_tells_the_version_that_came() {
+        for (version, via) in [
+            (Version::HTTP_10, "1.0 weir"),
+            (Version::HTTP_11, "1.1 weir"),
+            (Version::HTTP_2, "2 weir"),
+            (Version::HTTP_3, "3 weir"),
+        ] {
+            let head = forwarded_as(version, "192.0.2.7:999", &[]);
+            assert_eq!(
+                (head.headers["via"].as_bytes(), head.version),
+                (via.as_bytes(), Version::HTTP_11)
+            );
+        }
+        for (version, via) in [(Version::HTTP_10, "1.0 weir"), (Version::HTTP_11, "1.1 weir")] {
+            let mut response = Response::new(Body::empty());
+            *response.version_mut() = version;
+            toward_client(&mut response);
+            assert_eq!(response.headers()["via"], via);
+            assert_eq!(response.version(), Version::HTTP_11, "the client's connection decides");
+        }
     }
 
     #[test]
@@ -286,7 +318,7 @@ mod tests {
         assert!(!left.headers.keys().any(underscored), "{:?}", left.headers);
 
         let mut kept = head(&fields).headers;
-        from_client(&mut kept, true);
+        drop(from_client(&mut kept, true));
         assert_eq!(kept.len(), 3);
     }
 

@@ -328,6 +328,7 @@ mod tests {
             client: "[::ffff:192.0.2.7]:999".parse().unwrap(),
             local: "127.0.0.1:8443".parse().unwrap(),
             protocol: Protocol::H3,
+            version: http::Version::HTTP_3,
             tls: true,
             listener: 0,
         }

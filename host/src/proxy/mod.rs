@@ -12,9 +12,12 @@ mod errand;
 pub mod error;
 mod filtered;
 pub mod filters;
+mod forwards;
 pub mod headers;
 pub mod input;
+mod list;
 pub mod message;
+mod nominated;
 pub mod respond;
 
 use std::cell::RefCell;
@@ -24,7 +27,7 @@ use std::sync::Arc;
 
 use http::request::Parts;
 use http::uri::Authority;
-use http::{Method, Request, Response};
+use http::{Method, Request, Response, Version};
 use http_body::Body as _;
 use rand::rngs::SmallRng;
 use rand::{RngExt as _, SeedableRng as _};
@@ -66,10 +69,12 @@ pub struct Proxy {
 pub struct Peer {
     /// The client's address.
     pub client: SocketAddr,
-    /// The listener's address.
+    /// The address that the client connected to; over UDP the listener's, which may be unspecified.
     pub local: SocketAddr,
     /// The protocol, for records and metrics only.
     pub protocol: Protocol,
+    /// The version of the request's message, for Via.
+    pub version: Version,
     /// Whether the connection is encrypted.
     pub tls: bool,
     /// Index of the listener in the configuration.
@@ -137,16 +142,16 @@ impl Proxy {
     async fn forward(
         &self,
         head: &mut Parts,
-        body: Body,
+        mut body: Body,
         (peer, interim): (&Peer, &Interim),
         id: RequestId,
         record: &mut Record,
     ) -> Result<Response<Body>, ProxyError> {
         let limits = self.state.limits(peer.listener);
         message::within(&head.headers, limits.header_bytes, limits.header_count)?;
-        let checked = message::check(head)?;
+        let checked = message::check(head, || self.state.default_host(peer))?;
         // Before anything looks at fields or adds some: what a route matches and a filter sees is what the origin gets.
-        headers::from_client(&mut head.headers, limits.underscores_in_headers);
+        headers::from_client(&mut head.headers, limits.underscores_in_headers).withhold(&mut body);
         let route =
             self.state.router.find(head, checked.authority.as_str()).ok_or(ProxyError::NoRoute)?;
         record.route(&route.name);
@@ -215,6 +220,9 @@ impl Proxy {
             (None, Action::Upstream(index)) => self.reaches.get(*index),
         };
         let reach = reach.ok_or(ProxyError::NoRoute)?;
+        if let Some(answer) = forwards::count_down(head)? {
+            return Ok(answer);
+        }
 
         let (pinned, subject) = (chain.pinned(), chain.subject());
         headers::toward_upstream(head, &checked.authority, host, subject.peer);
@@ -231,7 +239,7 @@ impl Proxy {
         let authority = host.as_str();
         let outgoing = Outgoing { head, body, authority, subject, exchange, pinned, is_own: true };
         let mut response = reach.send(outgoing, record).await?;
-        headers::toward_client(response.headers_mut());
+        headers::toward_client(&mut response);
         Ok(response)
     }
 

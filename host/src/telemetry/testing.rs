@@ -35,6 +35,7 @@ pub(crate) fn peer() -> Peer {
         client: "192.0.2.7:50123".parse().unwrap(),
         local: "198.51.100.1:443".parse().unwrap(),
         protocol: Protocol::H3,
+        version: http::Version::HTTP_3,
         tls: true,
         listener: 0,
     }

@@ -7,7 +7,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderMap, Method, Request, Response, StatusCode};
+use http::{HeaderMap, Method, Request, Response, StatusCode, Version};
 use http_body::{Body as _, Frame};
 use tokio::time::timeout;
 use weir_h3::{Code, Error, Part, Stream};
@@ -89,6 +89,7 @@ async fn serve<H: Handler>(
         client: canonical(connection.handle.quic().remote_address()),
         local: connection.edge.address,
         protocol: Protocol::H3,
+        version: Version::HTTP_3,
         tls: true,
         listener: connection.edge.index,
     };

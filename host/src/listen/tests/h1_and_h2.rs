@@ -90,7 +90,7 @@ fn the_address_that_a_client_connected_to_is_told_also_by_a_listener_on_all() {
         let protocols = Protocols { h3: false, h2: false, h1: true };
         let address = "0.0.0.0:0".parse().unwrap();
         let server = Server::start(&Listener { address, tls: None, protocols, ..listener() }, 1);
-        let own = std::net::SocketAddr::from(([127, 0, 0, 1], server.address.port()));
+        let own = SocketAddr::from(([127, 0, 0, 1], server.address.port()));
         let mut stream = TcpStream::connect(own).await.unwrap();
         stream.write_all(b"GET /local HTTP/1.0\r\n\r\n").await.unwrap();
         let mut answer = String::new();

@@ -349,8 +349,8 @@ mod tests {
         let mut buffer = BytesMut::new();
         for piece in text.as_bytes().chunks(size) {
             buffer.extend_from_slice(piece);
-            let read = read_from(&mut buffer, &Method::GET);
-            if let Some(head) = read.map_err(|error| error.to_string())? {
+            let read = parse(&mut buffer, &Method::GET, limits);
+            if let Some(Head::Final(head)) = read.map_err(|error| error.to_string())? {
                 return Ok(head.head.headers.len());
             }
         }

@@ -1,0 +1,86 @@
+//! `Max-Forwards`: how many more proxies an OPTIONS or a TRACE may pass (RFC 9110 §7.6.2).
+
+use http::header::{CONTENT_LENGTH, MAX_FORWARDS};
+use http::request::Parts;
+use http::{HeaderValue, Method, Response};
+
+use super::error::ProxyError;
+use crate::listen::body::Body;
+
+/// Counts a request down that is to be forwarded; `Some` is the answer to one that has come as far as it may.
+///
+/// Only digits count. Whatever else stands there passes, as the field does in other methods. The answer to TRACE is 501:
+/// Weir reflects no request, since its fields may be the secrets of those who set them on the way.
+///
+/// # Errors
+/// [`ProxyError::NotImplemented`] for a TRACE that ends here.
+pub(super) fn count_down(head: &mut Parts) -> Result<Option<Response<Body>>, ProxyError> {
+    if !matches!(head.method, Method::OPTIONS | Method::TRACE) {
+        return Ok(None);
+    }
+    match left(head) {
+        None => Ok(None),
+        Some(0) if head.method == Method::TRACE => Err(ProxyError::NotImplemented("TRACE")),
+        Some(0) => {
+            let mut response = Response::new(Body::empty());
+            // RFC 9110 §9.3.7: an answer to OPTIONS without content says so.
+            response.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
+            Ok(Some(response))
+        }
+        Some(left) => {
+            head.headers.insert(MAX_FORWARDS, (left - 1).into());
+            Ok(None)
+        }
+    }
+}
+
+fn left(head: &Parts) -> Option<u64> {
+    let mut values = head.headers.get_all(MAX_FORWARDS).iter();
+    let value = values.next().filter(|_| values.next().is_none())?.to_str().ok()?;
+    let is_number = !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_digit());
+    // Too large for a number of ours is more than any way is long.
+    is_number.then(|| value.parse().unwrap_or(u64::MAX))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What goes on of the field, or the status of the answer.
+    fn counted(method: Method, values: &[&str]) -> Result<Vec<String>, u16> {
+        let mut request = http::Request::builder().method(method);
+        for value in values {
+            request = request.header(MAX_FORWARDS, *value);
+        }
+        let (mut head, ()) = request.body(()).unwrap().into_parts();
+        match count_down(&mut head) {
+            Ok(Some(response)) => Err(response.status().as_u16()),
+            Err(error) => Err(error.status().as_u16()),
+            Ok(None) => {
+                let left = head.headers.get_all(MAX_FORWARDS).iter();
+                Ok(left.map(|value| value.to_str().unwrap().to_owned()).collect())
+            }
+        }
+    }
+
+    #[test]
+    fn a_request_is_counted_down_to_its_end() {
+        assert_eq!(counted(Method::OPTIONS, &["0"]), Err(200));
+        assert_eq!(counted(Method::OPTIONS, &["000"]), Err(200));
+        assert_eq!(counted(Method::TRACE, &["0"]), Err(501));
+        for method in [Method::OPTIONS, Method::TRACE] {
+            assert_eq!(counted(method.clone(), &["1"]), Ok(vec!["0".to_owned()]));
+            assert_eq!(counted(method.clone(), &["10"]), Ok(vec!["9".to_owned()]));
+            let huge = counted(method, &["99999999999999999999999"]).unwrap();
+            assert_eq!(huge, [(u64::MAX - 1).to_string()]);
+        }
+    }
+
+    #[test]
+    fn in_other_methods_and_malformed_it_passes() {
+        assert_eq!(counted(Method::GET, &["0"]), Ok(vec!["0".to_owned()]));
+        for values in [&[][..], &[""], &["-1"], &["1 "], &["0x1"], &["0", "0"]] {
+            assert_eq!(counted(Method::OPTIONS, values).unwrap(), values, "{values:?}");
+        }
+    }
+}

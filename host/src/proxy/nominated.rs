@@ -1,0 +1,109 @@
+//! [`Nominated`]: fields that end here since `Connection` names them, also where they come as trailers.
+//!
+//! `Connection` stands in a head and speaks of the whole message (RFC 9110 §7.6.1). So whoever strips a head of what it
+//! names has the names left, for the body.
+
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use http::HeaderName;
+use http_body::{Body as _, Frame, SizeHint};
+
+use crate::listen::body::{Body, BodyError};
+
+/// The fields that a message's `Connection` names, beyond those that no message carries on.
+#[derive(Debug, Default)]
+#[must_use = "trailers may have these fields too"]
+pub struct Nominated(pub(super) Vec<HeaderName>);
+
+impl Nominated {
+    /// Takes the fields out of the trailers of the message's body. Nearly every message names none, and its body stays as
+    /// it is.
+    pub fn withhold(self, body: &mut Body) {
+        if !self.0.is_empty() && !body.is_end_stream() {
+            let inner = std::mem::take(body);
+            *body = Body::stream(Withheld { inner, names: self.0 });
+        }
+    }
+}
+
+/// A body without some trailers.
+struct Withheld {
+    inner: Body,
+    names: Vec<HeaderName>,
+}
+
+impl http_body::Body for Withheld {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let mut frame = ready!(Pin::new(&mut self.inner).poll_frame(cx));
+        if let Some(Ok(frame)) = &mut frame
+            && let Some(trailers) = frame.trailers_mut()
+        {
+            for name in &self.names {
+                trailers.remove(name);
+            }
+        }
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.inner.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.inner.size_hint()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderMap;
+    use http_body_util::{BodyExt as _, Full};
+
+    use super::*;
+    use crate::proxy::headers::strip_connection;
+
+    fn fields(fields: &[(&'static str, &'static str)]) -> HeaderMap {
+        fields.iter().map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap())).collect()
+    }
+
+    /// The trailers that are left of a message whose head has this `Connection`.
+    async fn left(connection: &'static str, trailers: HeaderMap) -> (HeaderMap, String) {
+        let mut head = fields(&[("connection", connection), ("x-mine", "1")]);
+        let mut trailers = Some(trailers);
+        let body = Full::new(Bytes::from_static(b"text")).map_err(|never| match never {});
+        let body = body.with_trailers(async move { trailers.take().map(Ok) });
+        let mut body = Body::stream(body);
+        strip_connection(&mut head).withhold(&mut body);
+        let debug = format!("{head:?}");
+        let collected = body.collect().await.unwrap();
+        let trailers = collected.trailers().cloned().unwrap_or_default();
+        assert_eq!(collected.to_bytes(), "text");
+        (trailers, debug)
+    }
+
+    #[tokio::test]
+    async fn a_trailer_that_the_head_s_connection_names_ends_here() {
+        let trailers = || fields(&[("x-mine", "1"), ("x-sum", "7"), ("keep-alive", "1")]);
+        let (left_over, head) = left("close, X-Mine ,, x-none", trailers()).await;
+        assert_eq!(left_over, fields(&[("x-sum", "7"), ("keep-alive", "1")]));
+        assert_eq!(head, "{}");
+        let (left_over, _) = left("keep-alive, Upgrade, close", trailers()).await;
+        assert_eq!(left_over.len(), 3, "what these name no trailer is anyway");
+    }
+
+    #[test]
+    fn a_body_is_left_alone_where_nothing_is_named() {
+        for connection in ["close", "keep-alive, Upgrade", "TE", "", ", ,"] {
+            let named = strip_connection(&mut fields(&[("connection", connection)]));
+            assert!(named.0.is_empty(), "{connection}");
+        }
+    }
+}
