@@ -65,10 +65,12 @@ pub fn toward_client(response: &mut Response<Body>) {
 }
 
 /// As [`toward_client`], of an interim response. It has no content, so nothing about the framing of any.
-pub fn interim(fields: &mut HeaderMap) {
-    toward_client(fields);
+pub fn interim_toward_client(head: &mut http::response::Parts) {
+    // It has no trailers that could have a nominated field either.
+    let _ = strip_connection(&mut head.headers);
+    add_via(&mut head.headers, via(head.version));
     for name in [header::CONTENT_LENGTH, header::TRAILER] {
-        fields.remove(name);
+        head.headers.remove(name);
     }
 }
 

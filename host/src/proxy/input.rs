@@ -46,7 +46,7 @@ impl<'a> Subject<'a> {
     pub fn inform(&self, mut head: response::Parts) {
         let Some(interim) = self.interim.filter(|interim| interim.is_wanted()) else { return };
         if head.status != StatusCode::CONTINUE {
-            headers::interim(&mut head.headers);
+            headers::interim_toward_client(&mut head);
             interim.send(head.status, &head.headers);
         }
     }
