@@ -349,9 +349,12 @@ mod tests {
         let mut buffer = BytesMut::new();
         for piece in text.as_bytes().chunks(size) {
             buffer.extend_from_slice(piece);
-            let read = parse(&mut buffer, &Method::GET, limits);
-            if let Some(Head::Final(head)) = read.map_err(|error| error.to_string())? {
-                return Ok(head.head.headers.len());
+            while let Some(head) =
+                parse(&mut buffer, &Method::GET, limits).map_err(|error| error.to_string())?
+            {
+                if let Head::Final(head) = head {
+                    return Ok(head.head.headers.len());
+                }
             }
         }
         panic!("no head of {text:?}");
