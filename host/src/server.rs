@@ -74,7 +74,7 @@ impl Server {
             let bound = listen::bind(listener, config.workers)
                 .map_err(|error| misplaced(&config, &format!("{path}.address"), &error))?;
             let address = bound.first().map_or(listener.address, Sockets::address);
-            let edge = Edge::new(index, listener, address, telemetry.metrics.quic.clone())
+            let edge = Edge::new(index, listener, address, &telemetry.metrics)
                 .map_err(|error| misplaced(&config, &format!("{path}.tls"), &error))?;
             edges.push(edge);
             for (worker, socket) in sockets.iter_mut().zip(bound) {

@@ -1,7 +1,7 @@
 //! One client for the three protocols. Dropping a request that has no answer yet, or an answer whose body has not ended,
 //! cancels it as its protocol does: a reset stream, or a closed connection.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
 use bytes::{Buf, Bytes};
@@ -107,15 +107,25 @@ impl Client {
         address: SocketAddr,
         protocol: Protocol,
     ) -> Result<Self, Failure> {
+        Self::try_connect_from(address, protocol, None).await
+    }
+
+    /// Connects, from an address of loopback if one is given.
+    pub(crate) async fn try_connect_from(
+        address: SocketAddr,
+        protocol: Protocol,
+        source: Option<Ipv4Addr>,
+    ) -> Result<Self, Failure> {
         let connection = match protocol {
             Protocol::H1 => {
-                let stream = TokioIo::new(tls::connect(address, &[b"http/1.1"]).await?);
+                let stream =
+                    TokioIo::new(tls::connect_from(address, &[b"http/1.1"], source).await?);
                 let (requests, connection) = http1::handshake(stream).await?;
                 spawn(async move { drop(connection.await) });
                 Connection::H1(Mutex::new(requests))
             }
             Protocol::H2 => {
-                let stream = TokioIo::new(tls::connect(address, &[b"h2"]).await?);
+                let stream = TokioIo::new(tls::connect_from(address, &[b"h2"], source).await?);
                 let (requests, connection) = http2::Builder::new(TokioExecutor::new())
                     .timer(TokioTimer::new())
                     .initial_stream_window_size(1 << 20)
@@ -126,7 +136,7 @@ impl Client {
                 Connection::H2(requests)
             }
             Protocol::H3 => {
-                let (endpoint, quic) = quic(address).await?;
+                let (endpoint, quic) = quic_from(address, source).await?;
                 let (mut driver, requests) =
                     h3::client::new(h3_quinn::Connection::new(quic.clone())).await?;
                 spawn(async move {
@@ -296,7 +306,15 @@ impl<E: std::error::Error> From<E> for Failure {
 pub(crate) async fn quic(
     address: SocketAddr,
 ) -> Result<(quinn::Endpoint, quinn::Connection), Failure> {
-    let mut endpoint = quinn::Endpoint::client((address_any(address), 0).into())?;
+    quic_from(address, None).await
+}
+
+async fn quic_from(
+    address: SocketAddr,
+    source: Option<Ipv4Addr>,
+) -> Result<(quinn::Endpoint, quinn::Connection), Failure> {
+    let source = source.map_or(address_any(address), IpAddr::from);
+    let mut endpoint = quinn::Endpoint::client((source, 0).into())?;
     let crypto = QuicClientConfig::try_from(tls::config(&[b"h3"]))?;
     let mut config = quinn::ClientConfig::new(Arc::new(crypto));
     let mut transport = quinn::TransportConfig::default();
@@ -359,9 +377,9 @@ fn absolute(request: &mut Request<Body>, authority: &str) {
         .unwrap();
 }
 
-fn address_any(peer: SocketAddr) -> std::net::IpAddr {
+fn address_any(peer: SocketAddr) -> IpAddr {
     match peer {
-        SocketAddr::V4(_) => std::net::Ipv4Addr::LOCALHOST.into(),
+        SocketAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
         SocketAddr::V6(_) => std::net::Ipv6Addr::LOCALHOST.into(),
     }
 }

@@ -1,6 +1,6 @@
 //! TLS toward a Weir whose certificate nobody signed.
 
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
 use rcgen::PublicKeyData as _;
@@ -10,7 +10,7 @@ use rustls::{ClientConfig, DigitallySignedStruct, Error, SignatureScheme};
 use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 use sha2::{Digest as _, Sha256};
 use tempfile::TempDir;
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
@@ -41,7 +41,26 @@ pub(crate) async fn connect_as(
     alpn: &[&[u8]],
     name: &str,
 ) -> std::io::Result<TlsStream<TcpStream>> {
-    let stream = TcpStream::connect(address).await?;
+    encrypt(TcpStream::connect(address).await?, alpn, name).await
+}
+
+/// Connects to `address` as `localhost`, from an address of loopback if one is given.
+pub(crate) async fn connect_from(
+    address: SocketAddr,
+    alpn: &[&[u8]],
+    source: Option<Ipv4Addr>,
+) -> std::io::Result<TlsStream<TcpStream>> {
+    let Some(source) = source else { return connect(address, alpn).await };
+    let socket = TcpSocket::new_v4()?;
+    socket.bind((source, 0).into())?;
+    encrypt(socket.connect(address).await?, alpn, "localhost").await
+}
+
+async fn encrypt(
+    stream: TcpStream,
+    alpn: &[&[u8]],
+    name: &str,
+) -> std::io::Result<TlsStream<TcpStream>> {
     stream.set_nodelay(true)?;
     let name = ServerName::try_from(name.to_owned()).unwrap();
     TlsConnector::from(Arc::new(config(alpn))).connect(name, stream).await

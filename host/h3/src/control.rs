@@ -42,14 +42,20 @@ impl Control {
         self.frames.push(bytes);
     }
 
-    /// What the client says next; `None` when more must be read.
+    /// What the client says next; `None` when more must be read. `count` is told of each frame.
     ///
     /// # Errors
     /// What ends the connection.
-    pub(crate) fn next(&mut self) -> Result<Option<Word>, Violation> {
+    pub(crate) fn next(
+        &mut self,
+        mut count: impl FnMut() -> Result<(), Violation>,
+    ) -> Result<Option<Word>, Violation> {
         loop {
             let order = &self.order;
-            let event = self.frames.next(|kind, _| order.treat(kind))?;
+            let event = self.frames.next(|kind, _| {
+                count()?;
+                order.treat(kind)
+            })?;
             match event {
                 None => return Ok(None),
                 Some(Event::Whole(kind, payload)) => {
@@ -165,7 +171,7 @@ mod tests {
         let mut control = Control::default();
         let mut words = Vec::new();
         control.push(Bytes::copy_from_slice(input));
-        while let Some(word) = control.next().map_err(|violation| violation.code)? {
+        while let Some(word) = control.next(|| Ok(())).map_err(|violation| violation.code)? {
             words.push(word);
         }
         Ok(words)

@@ -145,8 +145,9 @@ impl Driver {
                 Poll::Pending => index += 1,
                 Poll::Ready(kind) => {
                     let Nameless { stream, read } = self.nameless.swap_remove(index);
-                    if let Some(kind) = kind {
-                        self.adopt(kind, stream, read.freeze())?;
+                    match kind {
+                        Some(kind) => self.adopt(kind, stream, read.freeze())?,
+                        None => self.shared.indulge()?,
                     }
                 }
             }
@@ -174,7 +175,10 @@ impl Driver {
             CONTROL | ENCODER | DECODER => return Err(TWICE.into()),
             PUSH => return Err(CLIENT_PUSH.into()),
             // An extension's, or one that exists to be ignored (RFC 9114 §6.2.3, §9).
-            _ => drop(stream.stop(Code::H3_STREAM_CREATION_ERROR.varint())),
+            _ => {
+                self.shared.indulge()?;
+                let _ = stream.stop(Code::H3_STREAM_CREATION_ERROR.varint());
+            }
         }
         Ok(())
     }
@@ -311,7 +315,7 @@ async fn open_uni(shared: &Shared) -> Result<quinn::SendStream, Error> {
 
 /// Does what the control stream says.
 fn obey(shared: &Shared, control: &mut Control) -> Result<(), End> {
-    while let Some(word) = control.next()? {
+    while let Some(word) = control.next(|| shared.indulge())? {
         match word {
             Word::Settings(settings) => {
                 shared.settings.set(Some(settings));

@@ -103,7 +103,7 @@ fn read_control(data: &[u8], size: usize) -> (Vec<Word>, Result<(), Code>) {
     let mut words = Vec::new();
     let end = feed(data, size, |piece| {
         control.push(piece);
-        while let Some(word) = control.next()? {
+        while let Some(word) = control.next(|| Ok(()))? {
             words.push(word);
         }
         Ok(())

@@ -33,6 +33,7 @@ mod receive;
 mod settings;
 mod shared;
 mod stream;
+mod useless;
 mod varint;
 
 pub use code::{Code, Error, Violation};
@@ -42,4 +43,5 @@ pub use message::Protocol;
 pub use priority::Priority;
 pub use receive::Part;
 pub use settings::Settings;
-pub use stream::{DatagramError, Stream};
+pub use stream::{DatagramError, Sending, Stream};
+pub use useless::Useless;

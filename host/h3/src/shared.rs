@@ -16,6 +16,7 @@ use crate::priority::Priority;
 use crate::qpack::{Decoder, Encoder};
 use crate::settings::Settings;
 use crate::stream::Stream;
+use crate::useless::Useless;
 use crate::varint;
 
 pub(crate) struct Shared {
@@ -49,6 +50,8 @@ pub(crate) struct Shared {
     pub(crate) goaway: Cell<bool>,
     /// Bytes of unfinished frames that request streams hold.
     buffered: Cell<usize>,
+    /// Words on the control stream, and streams of unknown types, ahead of requests.
+    useless: RefCell<Useless>,
     /// Where heads are encoded; responses take theirs from its front.
     scratch: RefCell<BytesMut>,
     /// Whether the handshake is complete: no request can be a replay any more.
@@ -81,6 +84,7 @@ impl Shared {
             announced: Cell::new(u64::MAX),
             goaway: Cell::new(false),
             buffered: Cell::new(0),
+            useless: RefCell::default(),
             scratch: RefCell::default(),
             is_complete: Cell::new(is_complete),
             completion: RefCell::default(),
@@ -180,8 +184,23 @@ impl Shared {
         Ok(())
     }
 
+    /// Counts what no request needs: a frame of the control stream, a stream of an unknown type.
+    ///
+    /// # Errors
+    /// There are too many of them for the requests that came.
+    pub(crate) fn indulge(&self) -> Result<(), Violation> {
+        if self.useless.borrow_mut().add() {
+            return Err(Violation::new(
+                Code::H3_EXCESSIVE_LOAD,
+                "too many frames and streams beside requests",
+            ));
+        }
+        Ok(())
+    }
+
     pub(crate) fn enter(&self, stream: &Rc<Stream>) {
         let id = stream.id();
+        self.useless.borrow_mut().make_up(REQUEST);
         self.streams.borrow_mut().push_back((id, Rc::downgrade(stream)));
         if !self.early.borrow().is_empty()
             && let Some(priority) = self.early.borrow_mut().remove(&id)
@@ -260,6 +279,9 @@ impl Shared {
 
 /// Bytes of the table of what repeats in responses, whatever more the client offers.
 const ENCODER_TABLE: usize = 4096;
+
+/// What a request makes up for: its priority may change some times.
+const REQUEST: u32 = 8;
 
 /// Room that most heads fit in.
 const HEAD: usize = 512;

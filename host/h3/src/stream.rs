@@ -2,7 +2,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::future::{Future, poll_fn};
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker, ready};
 
@@ -36,6 +36,13 @@ pub struct Stream {
     is_settled: Cell<bool>,
     /// Whether the final response's head is queued or sent.
     is_answered: Cell<bool>,
+}
+
+/// A piece of a body on its way, by [`Stream::send_data`].
+#[derive(Debug)]
+pub struct Sending<'a> {
+    stream: &'a Stream,
+    chunks: [Bytes; 2],
 }
 
 /// Why a datagram was not sent.
@@ -165,7 +172,7 @@ impl Stream {
     ///
     /// # Errors
     /// The client has stopped the stream, or is gone.
-    pub fn send_data(&self, payload: Bytes) -> impl Future<Output = Result<(), Error>> {
+    pub fn send_data(&self, payload: Bytes) -> Sending<'_> {
         let mut head = self.queued.take();
         if head.is_empty() {
             head = self.shared.encode(|out| put_frame_head(out, DATA, payload.len()));
@@ -173,8 +180,7 @@ impl Stream {
             // Into the room that `encode` has left.
             put_frame_head(&mut head, DATA, payload.len());
         }
-        let mut chunks = [head.freeze(), payload];
-        poll_fn(move |cx| self.poll_write(&mut chunks, cx))
+        Sending { stream: self, chunks: [head.freeze(), payload] }
     }
 
     /// Sends what is queued. Cancel safe.
@@ -315,6 +321,22 @@ impl Stream {
             ready!(pin!(send.write_chunks(chunks)).poll(cx))?;
         }
         Poll::Ready(Ok(()))
+    }
+}
+
+impl Sending<'_> {
+    /// Bytes that QUIC has not taken yet, the frame's head among them.
+    pub fn left(&self) -> usize {
+        self.chunks.iter().map(Bytes::len).sum()
+    }
+}
+
+impl Future for Sending<'_> {
+    type Output = Result<(), Error>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let Self { stream, chunks } = &mut *self;
+        stream.poll_write(chunks, cx)
     }
 }
 

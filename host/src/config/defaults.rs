@@ -42,6 +42,12 @@ pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 /// A slow client finishes its fields in it, and a connection between two page views is kept.
 pub const HEADER_TIMEOUT: Duration = Duration::from_secs(30);
 
+/// A twentieth of what the slowest mobile networks carry; Kestrel has the same, Apache 500 B/s.
+pub const BODY_RATE: u64 = 240;
+
+/// A phone that changes networks is silent for some seconds. Kestrel has 5 s, Apache 20 s.
+pub const RATE_GRACE: Duration = Duration::from_secs(10);
+
 /// Room for a JavaScript or Python runtime; the built-in balancers use 1 MiB.
 pub const PLUGIN_MEMORY: usize = 16 << 20;
 
@@ -84,6 +90,9 @@ pub const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// One endpoint rarely serves more at once from one worker; it keeps a flood from taking every file descriptor.
 pub const UPSTREAM_CONNECTIONS: usize = 1024;
+
+/// One busy proxy or load generator in front stays below it, and a quarter is left for everybody else.
+pub const PER_CLIENT: f64 = 0.75;
 
 /// A quarter of the open ones: bursts reuse connections, a quiet endpoint is not held open by thousands.
 pub const IDLE_CONNECTIONS: usize = 256;
@@ -135,6 +144,9 @@ impl Default for ListenerLimits {
             body: BODY,
             handshake_timeout: HANDSHAKE_TIMEOUT,
             header_timeout: HEADER_TIMEOUT,
+            upload_rate: BODY_RATE,
+            download_rate: BODY_RATE,
+            rate_grace: RATE_GRACE,
         }
     }
 }
@@ -166,6 +178,7 @@ impl Default for UpstreamLimits {
     fn default() -> Self {
         Self {
             connections: UPSTREAM_CONNECTIONS,
+            per_client: PER_CLIENT,
             idle_connections: IDLE_CONNECTIONS,
             idle_timeout: IDLE_CONNECTION_TIMEOUT,
             header_bytes: RESPONSE_HEADER_BYTES,

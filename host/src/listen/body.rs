@@ -1,11 +1,13 @@
 //! The one body type: whatever protocol a message came by, its body is a [`Body`] from here on.
 
 use std::pin::Pin;
+use std::rc::Rc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use http_body::{Frame, SizeHint};
 
+use super::ahead::{Ahead, Reading};
 use crate::proxy::body::Failure;
 use crate::upstream::h1::framing::FramingError;
 
@@ -20,6 +22,8 @@ enum Kind {
     Full(Option<Bytes>),
     Incoming(hyper::body::Incoming),
     Stream(Pin<Box<dyn http_body::Body<Data = Bytes, Error = BodyError>>>),
+    /// Of a request whose connection has others.
+    Among(Box<(Body, Reading)>),
 }
 
 /// Why a body ended before its end.
@@ -46,6 +50,9 @@ pub enum BodyError {
     /// No byte for too long.
     #[error("no byte of the body in time")]
     Timeout,
+    /// Fewer bytes a second than the listener asks for.
+    #[error("the body comes too slowly")]
+    Slow,
     /// A filter decided that nothing more of it goes on.
     #[error("a filter stopped the body")]
     Stopped,
@@ -85,11 +92,25 @@ impl Body {
     pub fn stream(body: impl http_body::Body<Data = Bytes, Error = BodyError> + 'static) -> Self {
         Self(Kind::Stream(Box::pin(body)))
     }
+
+    /// Tells others of the same connection how far this one is read.
+    pub(super) fn among(self, others: &Rc<Ahead>) -> Self {
+        match self.0 {
+            Kind::Empty => self,
+            _ => Self(Kind::Among(Box::new((self, others.begin())))),
+        }
+    }
+
+    /// Whether the sender may be unable to send: what it sent ahead on the same connection, nobody reads.
+    pub fn is_held_up(&self) -> bool {
+        matches!(&self.0, Kind::Among(among) if among.1.is_held_up())
+    }
 }
 
 impl From<hyper::body::Incoming> for Body {
     fn from(body: hyper::body::Incoming) -> Self {
-        Self(if http_body::Body::is_end_stream(&body) { Kind::Empty } else { Kind::Incoming(body) })
+        let is_empty = http_body::Body::is_end_stream(&body);
+        Self(if is_empty { Kind::Empty } else { Kind::Incoming(body) })
     }
 }
 
@@ -100,6 +121,7 @@ impl std::fmt::Debug for Body {
             Kind::Full(_) => "Body::Full",
             Kind::Incoming(_) => "Body::Incoming",
             Kind::Stream(_) => "Body::Stream",
+            Kind::Among(_) => "Body::Among",
         })
     }
 }
@@ -119,6 +141,12 @@ impl http_body::Body for Body {
                 Pin::new(body).poll_frame(cx).map(|frame| frame.map(|f| f.map_err(BodyError::from)))
             }
             Kind::Stream(body) => body.as_mut().poll_frame(cx),
+            Kind::Among(among) => {
+                let (body, reading) = &mut **among;
+                let frame = Pin::new(body).poll_frame(cx);
+                reading.note(matches!(frame, Poll::Ready(Some(_))));
+                frame
+            }
         }
     }
 
@@ -128,6 +156,7 @@ impl http_body::Body for Body {
             Kind::Full(bytes) => bytes.is_none(),
             Kind::Incoming(body) => body.is_end_stream(),
             Kind::Stream(body) => body.is_end_stream(),
+            Kind::Among(among) => among.0.is_end_stream(),
         }
     }
 
@@ -137,6 +166,7 @@ impl http_body::Body for Body {
             Kind::Full(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, |b| b.len() as u64)),
             Kind::Incoming(body) => body.size_hint(),
             Kind::Stream(body) => body.size_hint(),
+            Kind::Among(among) => among.0.size_hint(),
         }
     }
 }

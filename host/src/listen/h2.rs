@@ -4,6 +4,7 @@
 //! pings, the end of an idle or draining connection, and in [`stream`] a request and its response.
 
 mod stream;
+mod taking;
 
 use std::cell::Cell;
 use std::future::Future;
@@ -19,6 +20,8 @@ use http::Request;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::{Instant, Sleep, sleep, timeout};
 
+use super::ahead::Ahead;
+use super::frames::Frames;
 use super::gather::gather;
 use super::h2h1::Service;
 use super::{Edge, Handler};
@@ -34,7 +37,7 @@ const SEND_BUFFER: usize = 400 << 10;
 /// Time for the answer to a ping.
 const PING_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// Bytes that a client must take in each [`Edge::stalled`] once no stream runs there any more: the rest was given to h2
+/// Bytes that a client must take in each [`Pace::most`](super::stall::Pace::most) once no stream runs there any more: the rest was given to h2
 /// whole, and is more than its pings must move.
 const LEAST_PROGRESS: u64 = 1024;
 
@@ -43,9 +46,10 @@ pub(super) async fn serve<H: Handler>(
     io: impl AsyncRead + AsyncWrite + Unpin + 'static,
     service: Service<H>,
 ) {
-    let (stalled, limits) = (service.edge.stalled, &service.edge.limits);
-    let header_timeout = limits.header_timeout;
+    let header_timeout = service.edge.limits.header_timeout;
     let (io, turns) = gather(io);
+    let moved = Rc::default();
+    let io = Frames::new(io, Rc::clone(&moved), service.edge.cut.clone());
     let greeted = {
         // Its room is given back before the connection's is needed.
         let mut greeting = pin!(builder(&service.edge).handshake(io));
@@ -56,8 +60,14 @@ pub(super) async fn serve<H: Handler>(
         Ok(Err(error)) => return service.report(&error),
         Err(_) => return,
     };
-    let shared =
-        Rc::new(Shared { service, activity: Activity::default(), was_heard: Cell::new(false) });
+    let shared = Rc::new(Shared {
+        activity: Activity::default(),
+        was_heard: Cell::new(false),
+        waiting: Cell::new(0),
+        moved,
+        ahead: Ahead::new(&service.edge.quic),
+        service,
+    });
     let (service, activity) = (&shared.service, &shared.activity);
     let mut driver = pin!(Driver::new(connection, &shared, header_timeout));
     let ended = tokio::select! {
@@ -71,7 +81,7 @@ pub(super) async fn serve<H: Handler>(
             driver.connection.graceful_shutdown();
             tokio::select! {
                 ended = turns.run(driver) => ended,
-                () = activity.abandoned(&service.written, stalled) => Ok(()),
+                () = activity.abandoned(&service.written, service.edge.pace.most) => Ok(()),
             }
         }
     };
@@ -111,6 +121,11 @@ struct Shared<H> {
     activity: Activity,
     /// Whether the client has said anything of a request since the keep-alive asked last.
     was_heard: Cell<bool>,
+    /// Streams whose responses wait for the client.
+    waiting: Cell<usize>,
+    /// Bytes of responses that have been written.
+    moved: Rc<Cell<u64>>,
+    ahead: Rc<Ahead>,
 }
 
 /// Drives a connection and starts its streams.

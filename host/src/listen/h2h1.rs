@@ -126,7 +126,9 @@ pub(super) async fn serve_h1<H: Handler>(
     let answer = service_fn(|request| async {
         Ok::<_, Infallible>(service.answer_h1(request, &interjections, &wants_tunnel).await)
     });
-    let io = Interjecting::new(Heads::new(Lingering::new(io)), &interjections);
+    // hyper answers 431 to a head that fills its buffer, so the scanner's bound is beyond that.
+    let section = bytes.saturating_mul(2);
+    let io = Interjecting::new(Heads::new(Lingering::new(io), section), &interjections);
     let io = TokioIo::new(io);
     let mut connection = pin!(builder.serve_connection(io, answer));
     let result = tokio::select! {

@@ -4,9 +4,12 @@
 //! request is a `Request<Body>` and nobody asks which protocol it came by. What an unreliable or hostile client can do to
 //! a connection is bounded here; what a request means is the [`Handler`]'s business.
 
+mod ahead;
 mod bind;
 pub mod body;
 mod complete;
+mod effort;
+mod frames;
 mod gather;
 mod h2;
 mod h2h1;
@@ -40,10 +43,11 @@ pub use self::bind::{BindError, bind};
 use self::body::Body;
 use self::handover::Group;
 use self::interim::Interim;
+use self::stall::Pace;
 use crate::config::{self, ListenerLimits, Protocols, Quic};
 use crate::proxy::{Peer, Proxy};
 use crate::task::Tasks;
-use crate::telemetry::metrics;
+use crate::telemetry::metrics::{self, Metrics};
 use crate::tls::{ServerConfigs, TlsError};
 
 /// Answers requests; the [`Proxy`], or a stand-in in tests.
@@ -98,11 +102,12 @@ pub struct Edge {
     quic_server: Option<quinn::ServerConfig>,
     /// For responses over TCP, when HTTP/3 is served too (RFC 7838).
     alt_svc: Option<HeaderValue>,
-    /// How long a client of HTTP/2 or HTTP/1.1 may take nothing of what waits for it.
-    stalled: Duration,
+    /// How fast a client must take what waits for it.
+    pace: Pace,
     connections: AtomicUsize,
     refusals: Throttle,
     counters: metrics::Quic,
+    cut: metrics::Cut,
 }
 
 impl Edge {
@@ -115,7 +120,7 @@ impl Edge {
         index: usize,
         config: &config::Listener,
         address: SocketAddr,
-        counters: metrics::Quic,
+        metrics: &Metrics,
     ) -> Result<Arc<Self>, TlsError> {
         let protocols = config.protocols;
         let tls = config.tls.as_ref().map(|tls| ServerConfigs::new(tls, protocols)).transpose()?;
@@ -132,10 +137,11 @@ impl Edge {
             quic_server: quic.map(|tls| h3::server_config(&config.quic, Arc::clone(&tls.quic))),
             tls: tls.map(|tls| tls.tcp),
             alt_svc,
-            stalled: stall::STALLED,
+            pace: Pace::new(&config.limits),
             connections: AtomicUsize::new(0),
             refusals: Throttle::default(),
-            counters,
+            counters: metrics.quic.clone(),
+            cut: metrics.cut.clone(),
         }))
     }
 

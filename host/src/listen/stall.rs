@@ -1,37 +1,130 @@
-//! Clients that take nothing: no connection and no stream waits for one without a bound.
+//! Clients that take too little: no connection and no stream waits for one without a bound.
 //!
 //! What a client does not read piles up: first in the kernel, then here, and at last an origin's connection waits with it.
-//! [`Stalling`] bounds that for a TCP connection. One HTTP/2 stream among others can be held up by flow control while the
-//! connection moves, so its sender has a [`Patience`] of its own.
+//! [`Stalling`] bounds that for a TCP connection. One stream of HTTP/2 or HTTP/3 among others can be held up by flow
+//! control while the connection moves, so its sender has a [`Patience`] of its own (`h2/taking.rs`, `h3/taking.rs`). Only
+//! time in which something waits for the client counts, so an origin may be as slow as it likes.
 
 use std::cell::Cell;
 use std::io;
 use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep, sleep_until};
 
-/// How long a client may take nothing of what waits for it. As nginx's `send_timeout`, and as HTTP/3 has it here.
-pub(super) const STALLED: Duration = Duration::from_secs(60);
+use crate::config::ListenerLimits;
 
-/// A connection whose writes fail once the client has taken nothing of them for a time.
+/// How long a client may take nothing of what waits for it, however much it has taken before. As nginx's `send_timeout`.
+const STALLED: Duration = Duration::from_secs(60);
+
+/// How fast clients must take what waits for them.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Pace {
+    /// Bytes a second; 0: any.
+    rate: u64,
+    /// Time before anything must have been taken.
+    grace: Duration,
+    /// Time that may pass at the most without anything.
+    pub(super) most: Duration,
+}
+
+impl Pace {
+    pub(super) fn new(limits: &ListenerLimits) -> Self {
+        Self { rate: limits.download_rate, grace: limits.rate_grace, most: STALLED }
+    }
+
+    /// Time that taking so many bytes makes up for.
+    fn worth(&self, bytes: u64) -> Duration {
+        match self.rate {
+            0 => self.most,
+            rate => Duration::from_millis(bytes.saturating_mul(1000) / rate),
+        }
+    }
+
+    /// Bytes that so many streams must take in a time.
+    pub(super) fn due(&self, waited: Duration, streams: usize) -> Option<u64> {
+        let each = u64::try_from(waited.as_millis()).ok()?.saturating_mul(self.rate) / 1000;
+        (self.rate > 0).then(|| each.saturating_mul(streams as u64))
+    }
+}
+
+/// Time that a client may use up in waits, and that it earns by what it takes. Costs nothing until something waits.
+pub(super) struct Patience {
+    pace: Pace,
+    left: Duration,
+    /// When the wait began that goes on.
+    since: Option<Instant>,
+    timer: Option<Pin<Box<Sleep>>>,
+}
+
+impl Patience {
+    pub(super) fn new(pace: Pace) -> Self {
+        let left = if pace.rate == 0 { pace.most } else { pace.grace.min(pace.most) };
+        Self { pace, left, since: None, timer: None }
+    }
+
+    /// The client has taken so many bytes, and no wait goes on.
+    pub(super) fn restore(&mut self, taken: u64) {
+        if let Some(since) = self.since.take() {
+            self.left = self.left.saturating_sub(since.elapsed());
+        }
+        self.left = self.left.saturating_add(self.pace.worth(taken)).min(self.pace.most);
+    }
+
+    /// Ready when the wait, which begins with the first call, has taken too long.
+    pub(super) fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let left = self.left;
+        if self.since.is_none() {
+            let now = Instant::now();
+            self.since = Some(now);
+            match &mut self.timer {
+                Some(timer) => timer.as_mut().reset(now + left),
+                timer => *timer = Some(Box::pin(sleep_until(now + left))),
+            }
+        }
+        match &mut self.timer {
+            Some(timer) => timer.as_mut().poll(cx),
+            None => Poll::Pending,
+        }
+    }
+
+    /// How long the wait has lasted that goes on.
+    pub(super) fn waited(&self) -> Duration {
+        self.since.map_or(Duration::ZERO, |since| since.elapsed())
+    }
+
+    /// Lets the wait that goes on begin anew.
+    pub(super) fn renew(&mut self) {
+        *self = Self { timer: self.timer.take(), ..Self::new(self.pace) };
+    }
+}
+
+/// A connection whose writes fail once the client takes too little of them.
 pub(super) struct Stalling<T> {
     io: T,
     patience: Patience,
     written: Rc<Cell<u64>>,
+    /// Whether that was why a write failed.
+    stalled: Rc<Cell<bool>>,
 }
 
 impl<T> Stalling<T> {
-    pub(super) fn new(io: T, limit: Duration) -> Self {
-        Self { io, patience: Patience::new(limit), written: Rc::default() }
+    pub(super) fn new(io: T, pace: Pace) -> Self {
+        let (written, stalled) = (Rc::default(), Rc::default());
+        Self { io, patience: Patience::new(pace), written, stalled }
     }
 
     /// Counts the bytes that the client's side has taken.
     pub(super) fn written(&self) -> Rc<Cell<u64>> {
         Rc::clone(&self.written)
+    }
+
+    /// Tells whether the client took too little.
+    pub(super) fn stalled(&self) -> Rc<Cell<bool>> {
+        Rc::clone(&self.stalled)
     }
 
     fn note(
@@ -41,13 +134,15 @@ impl<T> Stalling<T> {
     ) -> Poll<io::Result<usize>> {
         match written {
             Poll::Ready(written) => {
-                self.patience.restore();
                 let bytes = *written.as_ref().unwrap_or(&0) as u64;
+                self.patience.restore(bytes);
                 self.written.set(self.written.get().saturating_add(bytes));
                 Poll::Ready(written)
             }
             Poll::Pending => {
-                self.patience.poll_end(cx).map(|()| Err(io::ErrorKind::TimedOut.into()))
+                ready!(self.patience.poll_end(cx));
+                self.stalled.set(true);
+                Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
             }
         }
     }
@@ -93,33 +188,5 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for Stalling<T> {
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.io).poll_shutdown(cx)
-    }
-}
-
-/// Time that runs while somebody waits. Costs nothing until somebody does.
-pub(super) struct Patience {
-    limit: Duration,
-    is_running: bool,
-    timer: Option<Pin<Box<Sleep>>>,
-}
-
-impl Patience {
-    pub(super) fn new(limit: Duration) -> Self {
-        Self { limit, is_running: false, timer: None }
-    }
-
-    /// The wait is over; the next one has all of the time again.
-    pub(super) fn restore(&mut self) {
-        self.is_running = false;
-    }
-
-    /// Ready when the wait, which begins with the first call, has taken too long.
-    pub(super) fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let end = Instant::now() + self.limit;
-        let timer = self.timer.get_or_insert_with(|| Box::pin(sleep_until(end)));
-        if !std::mem::replace(&mut self.is_running, true) {
-            timer.as_mut().reset(end);
-        }
-        timer.as_mut().poll(cx)
     }
 }

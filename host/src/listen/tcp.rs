@@ -16,6 +16,7 @@ use super::stall::Stalling;
 use super::{Edge, Handler, Throttle, h2, kernel};
 use crate::proxy::{Peer, Protocol};
 use crate::task::Tasks;
+use crate::telemetry::metrics::Reason;
 
 /// Waits after a failed accept, doubled with each further one. Running out of file descriptors passes only when
 /// connections end.
@@ -102,7 +103,7 @@ impl<H: Handler> Acceptor<H> {
         // Small writes must not wait for acknowledgements; fails only when the client is gone already.
         let _ = stream.set_nodelay(true);
         let local = self.local(&stream);
-        let stream = Stalling::new(stream, self.edge.stalled);
+        let stream = Stalling::new(stream, self.edge.pace);
         let service = Service::new(
             &self.edge,
             &self.handler,
@@ -117,12 +118,18 @@ impl<H: Handler> Acceptor<H> {
             },
             stream.written(),
         );
-        let tls = self.tls.clone();
+        let (tls, edge, stalled) = (self.tls.clone(), Arc::clone(&self.edge), stream.stalled());
         self.tasks.spawn(async move {
             let _slot = slot;
-            match tls {
+            let protocol = match tls {
                 Some(tls) => encrypted(stream, &tls, service).await,
-                None => serve_h1(stream, service).await,
+                None => {
+                    serve_h1(stream, service).await;
+                    Protocol::H1
+                }
+            };
+            if stalled.get() {
+                edge.cut.count(protocol, Reason::SlowResponse);
             }
         });
     }
@@ -145,28 +152,32 @@ impl<H: Handler> Acceptor<H> {
     }
 }
 
-/// Completes the TLS handshake within its time and serves what ALPN chose.
+/// Completes the TLS handshake within its time and serves the protocol that ALPN chose, which it returns.
 async fn encrypted<H: Handler>(
     stream: Stalling<TcpStream>,
     tls: &TlsAcceptor,
     service: Service<H>,
-) {
+) -> Protocol {
     let limit = service.edge.limits.handshake_timeout;
     let stream = match timeout(limit, tls.accept(stream)).await {
         Ok(Ok(stream)) => stream,
         Ok(Err(error)) => {
             let client = service.peer.client;
             tracing::debug!(%client, error = &error as &dyn std::error::Error, "TLS handshake failed");
-            return;
+            return Protocol::H1;
         }
-        Err(_) => return,
+        Err(_) => return Protocol::H1,
     };
     match stream.get_ref().1.alpn_protocol() {
-        Some(b"h2") => h2::serve(stream, service).await,
+        Some(b"h2") => {
+            h2::serve(stream, service).await;
+            return Protocol::H2;
+        }
         // A client without ALPN gets HTTP/1.1 if that is served at all.
         _ if service.edge.protocols.h1 => serve_h1(stream, service).await,
         _ => {}
     }
+    Protocol::H1
 }
 
 /// Whether an accept failed because of the connection that was to be accepted, so that the next may succeed.

@@ -43,6 +43,7 @@ pub(crate) fn listener() -> Listener {
             body: 1 << 30,
             handshake_timeout: Duration::from_secs(10),
             header_timeout: Duration::from_secs(30),
+            ..ListenerLimits::default()
         },
     }
 }
@@ -191,14 +192,16 @@ impl Server {
     }
 
     fn with(config: &Listener, sockets: Vec<Sockets>) -> Self {
-        Self::on(config, sockets, stall::STALLED)
+        Self::on(config, sockets, Duration::MAX)
     }
 
     fn on(config: &Listener, sockets: Vec<Sockets>, stalled: Duration) -> Self {
         let address = sockets[0].address();
-        let counters = Metrics::new().quic;
-        let mut edge = Edge::new(0, config, address, counters.clone()).unwrap();
-        Arc::get_mut(&mut edge).unwrap().stalled = stalled;
+        let metrics = Metrics::new();
+        let counters = metrics.quic.clone();
+        let mut edge = Edge::new(0, config, address, &metrics).unwrap();
+        let pace = &mut Arc::get_mut(&mut edge).unwrap().pace;
+        pace.most = stalled.min(pace.most);
         let (drain, close) = (CancellationToken::new(), CancellationToken::new());
         let log = Arc::new(Log::default());
         let shared = Arc::clone(&edge);

@@ -20,6 +20,8 @@ use crate::listen::body::{Body, BodyError};
 pub struct Exchange {
     moved: Cell<Instant>,
     done: Cell<bool>,
+    /// Whether the client must keep to its listener's rate.
+    is_paced: Cell<bool>,
     failure: Cell<Option<Failure>>,
     bytes: Rc<Cell<u64>>,
 }
@@ -37,6 +39,8 @@ pub enum Failure {
     Trailers,
     /// The client sent nothing for too long.
     Timeout,
+    /// The client sent it below the listener's rate.
+    Slow,
     /// A filter let nothing more of it pass.
     Stopped,
     /// A filter failed on it.
@@ -60,6 +64,7 @@ impl Failure {
             Self::Length => "body_length",
             Self::Trailers => "trailers",
             Self::Timeout => "body_timeout",
+            Self::Slow => "body_rate",
             Self::Stopped => "body_stopped",
             Self::Filter => "body_filter",
         }
@@ -70,7 +75,18 @@ impl Exchange {
     /// Begins an exchange; `bytes` counts the body for the access record.
     pub fn start(done: bool, bytes: Rc<Cell<u64>>) -> Rc<Self> {
         let (moved, done) = (Cell::new(Instant::now()), Cell::new(done));
-        Rc::new(Self { moved, done, failure: Cell::new(None), bytes })
+        let (is_paced, failure) = (Cell::new(true), Cell::new(None));
+        Rc::new(Self { moved, done, is_paced, failure, bytes })
+    }
+
+    /// Lets the rest of the request come as slowly as it likes: it is answered already, or it is a stream of messages.
+    pub fn unpace(&self) {
+        self.is_paced.set(false);
+    }
+
+    /// When something moved last.
+    pub fn moved(&self) -> Instant {
+        self.moved.get()
     }
 
     /// Begins to wait anew: what came before, such as a connection that could not be had, is not the origin's time.
@@ -119,7 +135,19 @@ pub struct RequestBody {
     header_count: usize,
     underscores: bool,
     idle: Option<Duration>,
+    pace: Pace,
     timer: Option<Pin<Box<Sleep>>>,
+}
+
+/// How fast the client sends while it is waited for. Time in which nobody asks for the body is not the client's.
+struct Pace {
+    /// Bytes a second; 0: any.
+    rate: u64,
+    grace: Duration,
+    /// Time that the client was waited for, before this wait.
+    waited: Duration,
+    /// When this wait began.
+    since: Option<Instant>,
 }
 
 impl RequestBody {
@@ -153,6 +181,12 @@ impl RequestBody {
             header_count,
             underscores: limits.underscores_in_headers,
             idle,
+            pace: Pace {
+                rate: limits.upload_rate,
+                grace: limits.rate_grace,
+                waited: Duration::ZERO,
+                since: None,
+            },
             timer: None,
         }))
     }
@@ -211,20 +245,56 @@ impl RequestBody {
         }
     }
 
-    fn poll_idle(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let Some(idle) = self.idle else { return Poll::Pending };
-        let exchange = &self.exchange;
-        let timer = self
-            .timer
-            .get_or_insert_with(|| Box::pin(tokio::time::sleep_until(exchange.moved.get() + idle)));
+    /// Ready when the client has been waited for too long, which begins with the first call after a frame.
+    fn poll_late(&mut self, cx: &mut Context<'_>) -> Poll<BodyError> {
+        let mut since = *self.pace.since.get_or_insert_with(Instant::now);
+        // The deadline only moves away, so the timer may be early: it is set anew when it has run out.
         loop {
-            ready!(timer.as_mut().poll(cx));
-            let at = exchange.moved.get() + idle;
-            if at <= Instant::now() {
-                return Poll::Ready(());
+            if let Some(timer) = &mut self.timer {
+                ready!(timer.as_mut().poll(cx));
             }
-            timer.as_mut().reset(at);
+            let Some((at, error)) = self.deadline(since) else { return Poll::Pending };
+            match &mut self.timer {
+                Some(timer) if at <= Instant::now() => {
+                    if !self.inner.is_held_up() {
+                        return Poll::Ready(error);
+                    }
+                    // The client waits for origins of its other requests, and the wait for it begins anew.
+                    since = *self.pace.since.insert(Instant::now());
+                    timer.as_mut().reset(since + self.pace.grace.max(SOON));
+                }
+                Some(timer) => timer.as_mut().reset(at),
+                timer => *timer = Some(Box::pin(tokio::time::sleep_until(at))),
+            }
         }
+    }
+
+    /// When the wait that began at `since` is over, and why.
+    fn deadline(&self, since: Instant) -> Option<(Instant, BodyError)> {
+        // What the origin says keeps an exchange alive too.
+        let idle =
+            self.idle.map(|idle| (since.max(self.exchange.moved.get()) + idle, BodyError::Timeout));
+        let slow = (self.pace.rate > 0 && self.exchange.is_paced.get())
+            .then(|| (since + self.pace.left(self.seen), BodyError::Slow));
+        match (idle, slow) {
+            (Some(idle), Some(slow)) => Some(if slow.0 < idle.0 { slow } else { idle }),
+            (deadline, None) | (None, deadline) => deadline,
+        }
+    }
+}
+
+impl Pace {
+    /// Notes that the client has sent something.
+    fn end(&mut self, now: Instant) {
+        if let Some(since) = self.since.take() {
+            self.waited += now.saturating_duration_since(since);
+        }
+    }
+
+    /// Time that the client may still take, having sent so many bytes.
+    fn left(&self, sent: u64) -> Duration {
+        let earned = Duration::from_millis(sent.saturating_mul(1000) / self.rate.max(1));
+        self.grace.saturating_add(earned).saturating_sub(self.waited).min(LONGEST)
     }
 }
 
@@ -238,13 +308,12 @@ impl http_body::Body for RequestBody {
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let frame = match Pin::new(&mut self.inner).poll_frame(cx) {
             Poll::Ready(frame) => {
-                self.exchange.moved.set(Instant::now());
+                let now = Instant::now();
+                self.exchange.moved.set(now);
+                self.pace.end(now);
                 frame.transpose()
             }
-            Poll::Pending => {
-                ready!(self.poll_idle(cx));
-                Err(BodyError::Timeout)
-            }
+            Poll::Pending => Err(ready!(self.poll_late(cx))),
         };
         let frame = frame.and_then(|frame| self.check(frame));
         if let Err(error) = &frame {
@@ -264,6 +333,12 @@ impl http_body::Body for RequestBody {
         })
     }
 }
+
+/// Time after which it is looked again whether a client can send.
+const SOON: Duration = Duration::from_millis(100);
+
+/// Timers take no more than a few years.
+const LONGEST: Duration = Duration::from_secs(1 << 25);
 
 /// A body whose first frame was read already.
 struct Begun {
@@ -293,6 +368,7 @@ impl From<&BodyError> for Failure {
             BodyError::Length { .. } => Self::Length,
             BodyError::Trailers(_) => Self::Trailers,
             BodyError::Timeout => Self::Timeout,
+            BodyError::Slow => Self::Slow,
             BodyError::Stopped => Self::Stopped,
             BodyError::Filter => Self::Filter,
             BodyError::Request(failure) => *failure,

@@ -103,6 +103,9 @@ impl<'a> Target<'a> {
         head.uri = absolute(&head.uri, peer.tls, host);
 
         let exchange = Exchange::start(false, record.request_bytes());
+        if !body.is_end_stream() && headers::is_grpc(&head.headers, peer.protocol) {
+            exchange.unpace();
+        }
         let wait = choice.first.generation.bounds.wait;
         let declared = checked.declared;
         let mut body =
@@ -121,6 +124,7 @@ impl<'a> Target<'a> {
         if let Some(went) = site.went() {
             record.adopt(went);
         }
+        exchange.unpace();
         answered.map_err(|error| error.told(slot))
     }
 }

@@ -153,6 +153,8 @@ impl Site {
         head.headers.insert(header::HOST, authority.map_err(|_| HttpError::HttpRequestUriInvalid)?);
         let limits = self.limits();
         let exchange = Exchange::start(false, Rc::default());
+        // The component sends it, and not the client.
+        exchange.unpace();
         let idle = reach.upstream().timeouts.idle;
         let told = |error: BodyError| told(&ProxyError::from(error));
         let mut body = Body::stream(Sent(body));
@@ -230,7 +232,9 @@ async fn pass(
 fn told(error: &ProxyError) -> HttpError {
     match error {
         ProxyError::NoEndpoint(_) | ProxyError::Declined(_) => HttpError::DestinationUnavailable,
-        ProxyError::Saturated { .. } => HttpError::ConnectionLimitReached,
+        ProxyError::Saturated { .. } | ProxyError::Share { .. } => {
+            HttpError::ConnectionLimitReached
+        }
         ProxyError::Connect { .. } => HttpError::ConnectionRefused,
         ProxyError::ConnectTimeout { .. } => HttpError::ConnectionTimeout,
         ProxyError::FirstByteTimeout | ProxyError::TotalTimeout => HttpError::HttpResponseTimeout,

@@ -6,6 +6,7 @@ use http::StatusCode;
 
 use super::body::{Exchange, Failure};
 use crate::listen::body::BodyError;
+use crate::telemetry::metrics::Reason;
 use crate::upstream::connect::ConnectError;
 use crate::upstream::h1::H1Error;
 
@@ -45,6 +46,14 @@ pub enum ProxyError {
     /// Every connection that the configuration allows is in use.
     #[error("connect to {endpoint}")]
     Saturated {
+        /// The endpoint's name.
+        endpoint: Arc<str>,
+        /// What happened.
+        source: ConnectError,
+    },
+    /// The client's network uses its share of the connections, and they are scarce.
+    #[error("connect to {endpoint}")]
+    Share {
         /// The endpoint's name.
         endpoint: Arc<str>,
         /// What happened.
@@ -109,6 +118,7 @@ impl ProxyError {
         match source {
             ConnectError::Timeout(_) => Self::ConnectTimeout { endpoint, source },
             ConnectError::Saturated(_) => Self::Saturated { endpoint, source },
+            ConnectError::Share(_) => Self::Share { endpoint, source },
             ConnectError::Io(_) => Self::Connect { endpoint, source },
         }
     }
@@ -129,15 +139,17 @@ impl ProxyError {
             Self::NotImplemented(_) => StatusCode::NOT_IMPLEMENTED,
             Self::RequestBody(failure) => match failure {
                 Failure::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
-                Failure::Timeout => StatusCode::REQUEST_TIMEOUT,
+                Failure::Timeout | Failure::Slow => StatusCode::REQUEST_TIMEOUT,
                 Failure::Stopped => StatusCode::FORBIDDEN,
                 Failure::Filter => StatusCode::SERVICE_UNAVAILABLE,
                 Failure::Aborted | Failure::Length | Failure::Trailers => StatusCode::BAD_REQUEST,
             },
             Self::NoRoute => StatusCode::NOT_FOUND,
-            Self::NoEndpoint(_) | Self::Declined(_) | Self::Saturated { .. } | Self::Filter(..) => {
-                StatusCode::SERVICE_UNAVAILABLE
-            }
+            Self::NoEndpoint(_)
+            | Self::Declined(_)
+            | Self::Saturated { .. }
+            | Self::Share { .. }
+            | Self::Filter(..) => StatusCode::SERVICE_UNAVAILABLE,
             Self::Connect { .. } | Self::Exchange(_) | Self::ResponseTooLarge => {
                 StatusCode::BAD_GATEWAY
             }
@@ -153,9 +165,21 @@ impl ProxyError {
         match self {
             Self::Filter(..) | Self::Declined(_) | Self::ComponentTimeout(_) => Side::Plugin,
             Self::RequestBody(failure) => failure.side(),
-            Self::Malformed(_) | Self::HeadersTooLarge | Self::NotImplemented(_) => Side::Client,
+            Self::Malformed(_)
+            | Self::HeadersTooLarge
+            | Self::NotImplemented(_)
+            | Self::Share { .. } => Side::Client,
             Self::NoRoute | Self::ResponseTooLarge => Side::Proxy,
             _ => Side::Upstream,
+        }
+    }
+
+    /// Why the client was cut off, if it was.
+    pub fn cut(&self) -> Option<Reason> {
+        match self {
+            Self::RequestBody(Failure::Slow) => Some(Reason::SlowRequest),
+            Self::Share { .. } => Some(Reason::Share),
+            _ => None,
         }
     }
 
@@ -173,6 +197,7 @@ impl ProxyError {
             Self::NoEndpoint(_) => "no_endpoint",
             Self::Declined(_) => "declined",
             Self::Saturated { .. } => "saturated",
+            Self::Share { .. } => "client_share",
             Self::Connect { .. } => "connect",
             Self::ConnectTimeout { .. } => "connect_timeout",
             Self::FirstByteTimeout => "first_byte_timeout",

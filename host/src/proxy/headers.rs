@@ -10,7 +10,7 @@ use http::uri::Authority;
 use http::{Response, Uri, Version};
 
 use super::nominated::Nominated;
-use super::{Peer, list};
+use super::{Peer, Protocol, list};
 use crate::listen::body::Body;
 
 /// Leaves of a client's request fields what is meant for the origin. `TE` stays if it asks for trailers.
@@ -152,6 +152,19 @@ fn add_via(fields: &mut HeaderMap, via: HeaderValue) {
         fields.insert(header::VIA, via);
     }
 }
+
+/// Whether a request is a call of gRPC, which is a stream of messages and may be silent between them. There are none over
+/// HTTP/1.1.
+pub fn is_grpc(fields: &HeaderMap, protocol: Protocol) -> bool {
+    let kind = fields.get(header::CONTENT_TYPE).map(HeaderValue::as_bytes);
+    protocol != Protocol::H1
+        && kind
+            .and_then(|kind| kind.get(..GRPC.len()))
+            .is_some_and(|k| k.eq_ignore_ascii_case(GRPC))
+}
+
+/// What the media types of gRPC begin with.
+const GRPC: &[u8] = b"application/grpc";
 
 fn wants_trailers(fields: &HeaderMap) -> bool {
     fields

@@ -227,6 +227,9 @@ impl Proxy {
         let (pinned, subject) = (chain.pinned(), chain.subject());
         headers::toward_upstream(head, &checked.authority, host, subject.peer);
         let exchange = Exchange::start(false, record.request_bytes());
+        if !body.is_end_stream() && headers::is_grpc(&head.headers, subject.peer.protocol) {
+            exchange.unpace();
+        }
         let idle = reach.upstream().timeouts.idle;
         let mut body =
             RequestBody::wrap(body, Rc::clone(&exchange), checked.declared, chain.limits(), idle)?;
@@ -279,6 +282,9 @@ struct Going<'a> {
 /// Notes a failure and makes its response.
 fn fail(error: &ProxyError, id: RequestId, record: &mut Record) -> Response<Body> {
     record.error(error.side().label(), error.kind());
+    if let Some(reason) = error.cut() {
+        record.cut(reason);
+    }
     log(error, id);
     respond::to(error, id)
 }

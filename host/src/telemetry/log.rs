@@ -34,8 +34,8 @@ pub(crate) fn install(
     metrics: &Metrics,
 ) -> Result<Option<WriterGuard>, TelemetryError> {
     let filter = match std::env::var(LEVEL_VARIABLE) {
-        Ok(text) if !text.is_empty() => directives(&text)?,
-        _ => directives(&config.level)?,
+        Ok(text) if !text.is_empty() => serving(&text)?,
+        _ => serving(&config.level)?,
     };
     if tracing::dispatcher::has_been_set() {
         return Ok(None);
@@ -53,6 +53,16 @@ pub(crate) fn install(
 pub(crate) fn install_plain(directives: &str) {
     if let Ok(filter) = self::directives(directives) {
         let _ = tracing::subscriber::set_global_default(registry().with(filter).with(Plain));
+    }
+}
+
+/// Directives of a process that serves. h2 warns of each connection that floods it, which an attacker can have any number
+/// of; `http_clients_cut_total` counts them. Directives that name h2 have it as they say.
+fn serving(text: &str) -> Result<EnvFilter, TelemetryError> {
+    let filter = directives(text)?;
+    match H2_IS_QUIET.parse() {
+        Ok(quiet) if !text.contains("h2") => Ok(filter.add_directive(quiet)),
+        _ => Ok(filter),
     }
 }
 
@@ -176,6 +186,9 @@ impl Visit for Fields<'_> {
     }
 }
 
+/// What h2 warns of is its clients' doing.
+const H2_IS_QUIET: &str = "h2::proto=off";
+
 /// The name under which `tracing` hands over the message.
 const MESSAGE: &str = "message";
 
@@ -226,6 +239,24 @@ mod tests {
             " WARN weir::test: it\\u000afailed \
              error=\"connect to 10.0.0.3:443: refused\\u000aby \\\"host\\\"\" count=3 ok=true text=\"a b\"\n"
         );
+    }
+
+    #[test]
+    fn what_h2_says_of_clients_is_not_logged_unless_it_is_asked_for() {
+        for (text, lines) in [("info", 1), ("debug", 1), ("h2=info,info", 2), ("off", 0)] {
+            let paper = Paper::default();
+            let dropped = Metrics::new().log_dropped;
+            let (writer, guard) =
+                Writer::start("test", paper.clone(), Duration::ZERO, dropped).unwrap();
+            let log = Log { writer, format: LogFormat::Text };
+            let subscriber = registry().with(serving(text).unwrap()).with(log);
+            tracing::subscriber::with_default(subscriber, || {
+                tracing::warn!(target: "h2::proto::streams::streams", "reset streams reached limit");
+                tracing::warn!(target: "weir::test", "another");
+            });
+            drop(guard);
+            assert_eq!(paper.read().lines().count(), lines, "{text}");
+        }
     }
 
     #[test]

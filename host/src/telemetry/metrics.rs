@@ -10,12 +10,14 @@ use prometheus::{
 
 use crate::telemetry::process::Process;
 
+mod cut;
 mod local;
 mod plugin;
 mod set;
 #[cfg(test)]
 mod tests;
 
+pub use cut::{Cut, Reason};
 pub(crate) use local::Route;
 pub use local::{Local, MethodLabel};
 use plugin::PluginMetrics;
@@ -34,6 +36,8 @@ pub struct Metrics {
     process: Process,
     /// What QUIC listeners count.
     pub quic: Quic,
+    /// Clients that are cut off.
+    pub cut: Cut,
     /// `http_requests_total{method,status,protocol,route}`; by [`Local`] on the request path.
     pub http_requests: IntCounterVec,
     /// `http_request_duration_seconds{protocol,route}`; by [`Local`] on the request path.
@@ -119,6 +123,7 @@ impl Metrics {
         );
         let http_requests_active =
             set.gauges("http_requests_active", "Requests in flight.", &["protocol"]);
+        let cut = Cut::register(&mut set);
         let backend = BackendMetrics::register(&mut set);
         let plugin = PluginMetrics::register(&mut set);
         let lines = set.counters(
@@ -141,6 +146,7 @@ impl Metrics {
             listed: set.listed,
             process,
             quic,
+            cut,
             http_requests,
             http_request_duration,
             http_requests_active,

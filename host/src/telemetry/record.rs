@@ -22,7 +22,7 @@ use crate::listen::body::{Body, BodyError};
 use crate::proxy::{Peer, Protocol};
 use crate::telemetry::Telemetry;
 use crate::telemetry::access::Entry;
-use crate::telemetry::metrics::{Local, MethodLabel, Route};
+use crate::telemetry::metrics::{Local, MethodLabel, Reason, Route};
 use crate::telemetry::trace::{Outcome, Span, Trace, Untraced};
 use crate::telemetry::traceparent;
 
@@ -173,6 +173,11 @@ impl Record {
         if let Some(detail) = &mut self.detail {
             detail.error = Some((side, kind));
         }
+    }
+
+    /// Counts that the client was cut off.
+    pub fn cut(&self, reason: Reason) {
+        self.local.metrics().cut.count(self.protocol, reason);
     }
 
     /// Notes the component that answers, in place of an upstream.
@@ -373,9 +378,7 @@ impl fmt::Display for RequestId {
 }
 
 fn is_bodiless(status: StatusCode) -> bool {
-    status.is_informational()
-        || status == StatusCode::NO_CONTENT
-        || status == StatusCode::NOT_MODIFIED
+    status.is_informational() || matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED)
 }
 
 /// The status in metrics and records of a request whose client left before a response began; never sent. nginx's number.

@@ -84,7 +84,12 @@ impl Exchanged {
             let (wire, limits) = self.connection.bounded();
             match self.decoder.decode(wire.buffer(), limits)? {
                 Decoded::NeedMore => {}
-                decoded => return Poll::Ready(Ok(decoded)),
+                decoded => {
+                    if !self.upload.is_done() {
+                        self.exchange.restart();
+                    }
+                    return Poll::Ready(Ok(decoded));
+                }
             }
             let room = read_room(&self.decoder);
             let read = ready!(self.connection.wire.poll_fill(cx, room));
@@ -122,7 +127,20 @@ impl ResponseBody {
             Some(timer) => timer,
             timer => timer.insert(Box::pin(tokio::time::sleep_until(at))),
         };
-        timer.as_mut().poll(cx)
+        loop {
+            ready!(timer.as_mut().poll(cx));
+            let now = Instant::now();
+            // The rest of the request keeps the exchange alive too.
+            let sent = self.exchanged.as_ref().filter(|exchanged| !exchanged.upload.is_done());
+            let at = sent.zip(self.bounds.idle).map(|(sent, idle)| sent.exchange.moved() + idle);
+            let Some(at) = at.map(|at| self.bounds.total.map_or(at, |total| total.min(at))) else {
+                return Poll::Ready(());
+            };
+            if at <= now {
+                return Poll::Ready(());
+            }
+            timer.as_mut().reset(at);
+        }
     }
 }
 

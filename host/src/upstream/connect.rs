@@ -11,6 +11,7 @@ use tokio::net::TcpStream;
 
 use super::Endpoint;
 use super::h1::Wire;
+use super::share::{Holders, Network};
 use crate::config::UpstreamLimits;
 
 /// The connections of one worker to one endpoint.
@@ -21,14 +22,13 @@ pub struct Pool {
     /// Idle connections, the one used last at the back.
     idle: RefCell<VecDeque<Idle>>,
     open: Cell<usize>,
+    holders: Holders,
 }
 
 /// A connection in use. Dropping it closes the connection; [`Connection::release`] keeps it.
 pub struct Connection {
     /// The connection itself.
     pub wire: Wire,
-    /// Whether an earlier request went over it: then the origin may be closing it right now.
-    pub reused: bool,
     open: Open,
 }
 
@@ -50,13 +50,32 @@ pub enum ConnectError {
     /// As many connections as the configuration allows are open.
     #[error("all {0} connections are in use")]
     Saturated(usize),
+    /// Few are free, and the client's network uses its share of them.
+    #[error("the client's network uses its share of {0} connections")]
+    Share(usize),
+}
+
+impl ConnectError {
+    /// One word for metrics and spans.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Share(_) => "client_share",
+            _ => "connect",
+        }
+    }
+
+    /// Whether another endpoint may do better: not if connections are used up.
+    pub fn is_of_endpoint(&self) -> bool {
+        matches!(self, Self::Io(_) | Self::Timeout(_))
+    }
 }
 
 impl Pool {
     /// Makes an empty pool.
     pub fn new(endpoint: Arc<Endpoint>, limits: UpstreamLimits, connect_timeout: Duration) -> Self {
         let (idle, open) = (RefCell::default(), Cell::new(0));
-        Self { endpoint, limits, connect_timeout, idle, open }
+        let holders = Holders::new(limits.connections, limits.per_client);
+        Self { endpoint, limits, connect_timeout, idle, open, holders }
     }
 
     /// The endpoint's name.
@@ -64,8 +83,22 @@ impl Pool {
         &self.endpoint.name
     }
 
-    /// Takes the idle connection that was used last, if one is still open.
-    pub fn idle(&self) -> Option<Connection> {
+    /// Takes the idle connection that was used last if one is still open, or opens one, for a client of this network.
+    ///
+    /// # Errors
+    /// [`ConnectError`]; nothing has been sent then.
+    pub async fn take(self: &Rc<Self>, network: Network) -> Result<Connection, ConnectError> {
+        let place = self.holders.enter(network);
+        let place = place.ok_or(ConnectError::Share(self.limits.connections))?;
+        if let Some((wire, mut open)) = self.idle() {
+            (open.place, open.reused) = (place, true);
+            return Ok(Connection { wire, open });
+        }
+        Open::enter(self, place)?.connect().await
+    }
+
+    /// The idle connection that was used last, if one is still open.
+    fn idle(&self) -> Option<(Wire, Open)> {
         let mut idle = self.idle.borrow_mut();
         while let Some(candidate) = idle.pop_back() {
             if candidate.since.elapsed() >= self.limits.idle_timeout {
@@ -73,24 +106,10 @@ impl Pool {
                 idle.clear();
             } else if candidate.wire.is_quiet() {
                 let Idle { wire, open, .. } = candidate;
-                return Some(Connection { wire, reused: true, open });
+                return Some((wire, open));
             }
         }
         None
-    }
-
-    /// Opens a connection.
-    ///
-    /// # Errors
-    /// [`ConnectError`]; nothing has been sent then.
-    pub async fn connect(self: &Rc<Self>) -> Result<Connection, ConnectError> {
-        let open = Open::enter(self)?;
-        let connecting = TcpStream::connect(self.endpoint.address);
-        let stream = tokio::time::timeout(self.connect_timeout, connecting)
-            .await
-            .map_err(|_| ConnectError::Timeout(self.connect_timeout))??;
-        stream.set_nodelay(true)?;
-        Ok(Connection { wire: Wire::new(stream), reused: false, open })
     }
 
     /// Closes connections that were idle for too long or that the origin has closed.
@@ -103,13 +122,30 @@ impl Pool {
 impl Connection {
     /// The connection, and the limits of what comes over it.
     pub fn bounded(&mut self) -> (&mut Wire, &UpstreamLimits) {
-        (&mut self.wire, &self.open.0.limits)
+        (&mut self.wire, &self.open.pool.limits)
+    }
+
+    /// Whether an earlier request went over it: then the origin may be closing it right now.
+    pub fn is_reused(&self) -> bool {
+        self.open.reused
+    }
+
+    /// Closes the connection and opens another one in its place.
+    ///
+    /// # Errors
+    /// [`ConnectError`]; nothing has been sent then.
+    pub async fn replace(self) -> Result<Self, ConnectError> {
+        let Self { wire, mut open } = self;
+        drop(wire);
+        open.reused = false;
+        open.connect().await
     }
 
     /// Keeps the connection for another request. Only after a whole exchange: request and response ended, nothing left over.
     pub fn release(self) {
-        let Self { wire, open, .. } = self;
-        let pool = Rc::clone(&open.0);
+        let Self { wire, mut open } = self;
+        open.leave();
+        let pool = Rc::clone(&open.pool);
         let mut idle = pool.idle.borrow_mut();
         if idle.len() < pool.limits.idle_connections {
             idle.push_back(Idle { wire, open, since: Instant::now() });
@@ -117,22 +153,46 @@ impl Connection {
     }
 }
 
-/// Counts an open connection.
-struct Open(Rc<Pool>);
+/// Counts an open connection, and who uses it.
+struct Open {
+    pool: Rc<Pool>,
+    /// Where its user stands among those of the pool's connections; [`IDLE`] without one.
+    place: u32,
+    reused: bool,
+}
 
 impl Open {
-    fn enter(pool: &Rc<Pool>) -> Result<Self, ConnectError> {
+    fn enter(pool: &Rc<Pool>, place: u32) -> Result<Self, ConnectError> {
         let open = pool.open.get();
         if open >= pool.limits.connections {
+            pool.holders.leave(place);
             return Err(ConnectError::Saturated(open));
         }
         pool.open.set(open + 1);
-        Ok(Self(Rc::clone(pool)))
+        Ok(Self { pool: Rc::clone(pool), place, reused: false })
+    }
+
+    async fn connect(self) -> Result<Connection, ConnectError> {
+        let limit = self.pool.connect_timeout;
+        let connecting = TcpStream::connect(self.pool.endpoint.address);
+        let stream = tokio::time::timeout(limit, connecting)
+            .await
+            .map_err(|_| ConnectError::Timeout(limit))??;
+        stream.set_nodelay(true)?;
+        Ok(Connection { wire: Wire::new(stream), open: self })
+    }
+
+    fn leave(&mut self) {
+        self.pool.holders.leave(std::mem::replace(&mut self.place, IDLE));
     }
 }
 
 impl Drop for Open {
     fn drop(&mut self) {
-        self.0.open.set(self.0.open.get() - 1);
+        self.leave();
+        self.pool.open.set(self.pool.open.get() - 1);
     }
 }
+
+/// No place.
+const IDLE: u32 = u32::MAX;

@@ -9,6 +9,7 @@ pub mod connect;
 pub mod h1;
 pub mod health;
 pub mod send;
+mod share;
 
 use std::net::SocketAddr;
 use std::sync::Arc;

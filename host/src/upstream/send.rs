@@ -13,8 +13,9 @@ use tokio::time::Instant;
 
 use super::balance::{Chooser, NoPick, Question, Turn};
 use super::body::{Bounds, Exchanged};
-use super::connect::{ConnectError, Connection, Pool};
+use super::connect::{Connection, Pool};
 use super::h1::{H1Error, Received, head};
+use super::share::Network;
 use super::{Endpoint, Upstream};
 use crate::listen::body::Body;
 use crate::plugins::view::{Pinned, View};
@@ -121,20 +122,16 @@ impl Reach {
             let mut span = record.span(ATTEMPT);
             record.propagate(&mut head.headers);
             let start = std::time::Instant::now();
-            let connection = match pool.idle() {
-                Some(connection) => Ok(connection),
-                None => pool.connect().await,
-            };
-            let connection = match connection {
+            let connection = match pool.take(Network::of(subject.peer.client.ip())).await {
                 Ok(connection) => connection,
                 Err(error) => {
-                    endpoint.metrics.error("connect");
+                    endpoint.metrics.error(error.kind());
                     self.chooser.borrow_mut().ended(id, NO_STATUS, start.elapsed());
                     if let Some(span) = &mut span {
-                        span.error("connect");
+                        span.error(error.kind());
                     }
                     turn.failed(id);
-                    if turn.attempt < MAX_ATTEMPTS && !matches!(error, ConnectError::Saturated(_)) {
+                    if turn.attempt < MAX_ATTEMPTS && error.is_of_endpoint() {
                         tracing::debug!(endpoint = &*endpoint.name, %error, "trying another endpoint");
                         continue;
                     }
@@ -152,6 +149,8 @@ impl Reach {
                     span.error(error.kind());
                 }
             })?;
+            // A request may go on for as long as its response does.
+            exchange.unpace();
             let (duration, status) = (start.elapsed(), received.head.status.as_u16());
             endpoint.metrics.duration.observe(duration.as_secs_f64());
             self.chooser.borrow_mut().ended(id, status, duration);
@@ -208,14 +207,13 @@ impl Reach {
         body: Body,
     ) -> Result<(Received, Connection), ProxyError> {
         let replayable =
-            connection.reused && body.is_end_stream() && is_idempotent(&sending.head.method);
+            connection.is_reused() && body.is_end_stream() && is_idempotent(&sending.head.method);
         match self.attempt(&sending, &mut connection, body).await {
             Err(ProxyError::Exchange(H1Error::Closed)) if replayable => {}
             sent => return sent.map(|received| (received, connection)),
         }
-        let pool = sending.pool;
-        let mut fresh =
-            pool.connect().await.map_err(|e| ProxyError::connect(pool.endpoint(), e))?;
+        let fresh = connection.replace().await;
+        let mut fresh = fresh.map_err(|e| ProxyError::connect(sending.pool.endpoint(), e))?;
         let received = self.attempt(&sending, &mut fresh, Body::empty()).await?;
         Ok((received, fresh))
     }

@@ -85,8 +85,12 @@ impl Client {
 
     /// Sends a frame on the control stream.
     pub async fn say(&mut self, kind: u64, payload: &[u8]) {
-        let frame = frame(kind, payload);
-        let _ = self.control.as_mut().unwrap().write_all(&frame).await;
+        self.write_control(&frame(kind, payload)).await;
+    }
+
+    /// Writes to the control stream.
+    pub async fn write_control(&mut self, bytes: &[u8]) {
+        let _ = self.control.as_mut().unwrap().write_all(bytes).await;
     }
 
     /// Opens a request's stream and writes to it.

@@ -5,7 +5,6 @@ use std::future::poll_fn;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
-use std::time::Duration;
 
 use bytes::Bytes;
 use h2::server::SendResponse;
@@ -14,9 +13,9 @@ use http::{HeaderMap, Request, Response, StatusCode};
 use http_body::{Body as _, Frame, SizeHint};
 
 use super::Shared;
+use super::taking::Taking;
 use crate::listen::body::{Body, BodyError};
 use crate::listen::interim::{Inform, Interim, withholds_body};
-use crate::listen::stall::Patience;
 use crate::listen::{Handler, complete};
 use crate::proxy::Protocol;
 
@@ -41,7 +40,7 @@ pub(super) async fn serve<H: Handler>(
     let Some(response) = response else { return };
     let sent = match reply.send(response) {
         Ok(None) => Ok(()),
-        Ok(Some((body, stream))) => send(body, stream, shared.service.edge.stalled).await,
+        Ok(Some((body, stream))) => send(body, stream, &mut Taking::new(&shared)).await,
         Err(error) => Err(error),
     };
     if let Err(error) = sent {
@@ -60,8 +59,8 @@ fn receive<H: Handler>(
         return Request::from_parts(head, Body::empty());
     }
     let withheld = withholds_body(&head.headers).then(|| Interim::new(Rc::clone(reply)));
-    let shared = Rc::clone(shared);
-    let body = Body::stream(Incoming { stream, is_data_over: false, withheld, shared });
+    let incoming = Incoming { stream, is_data_over: false, withheld, shared: Rc::clone(shared) };
+    let body = Body::stream(incoming).among(&shared.ahead);
     Request::from_parts(head, body)
 }
 
@@ -108,13 +107,12 @@ impl Inform for Reply {
     }
 }
 
-/// Sends a response's body as far as the client's windows let it, each frame within `stalled`.
+/// Sends a response's body as far as the client's windows let it.
 async fn send(
     mut body: Body,
     mut stream: SendStream<Bytes>,
-    stalled: Duration,
+    taking: &mut Taking<'_>,
 ) -> Result<(), h2::Error> {
-    let mut patience = Patience::new(stalled);
     loop {
         let frame = poll_fn(|cx| match Pin::new(&mut body).poll_frame(cx) {
             Poll::Ready(frame) => Poll::Ready(Ok(frame)),
@@ -135,10 +133,11 @@ async fn send(
                 if !data.is_empty() {
                     // One byte: h2 asks for the rest itself, and the window is not kept from the other streams meanwhile.
                     stream.reserve_capacity(1);
-                    room(&mut stream, &mut patience).await?;
+                    taking.room(&mut stream).await?;
                 } else if !is_over {
                     continue;
                 }
+                taking.restore(data.len());
                 stream.send_data(data, is_over)?;
                 if is_over {
                     return Ok(());
@@ -152,20 +151,6 @@ async fn send(
             }
         }
     }
-}
-
-/// Waits until the client lets a frame of the stream begin, but not for ever.
-async fn room(stream: &mut SendStream<Bytes>, patience: &mut Patience) -> Result<(), h2::Error> {
-    patience.restore();
-    while stream.capacity() == 0 {
-        let capacity = poll_fn(|cx| match stream.poll_capacity(cx) {
-            Poll::Pending => patience.poll_end(cx).map(|()| Some(Err(Reason::CANCEL.into()))),
-            ready => ready,
-        });
-        // The stream is over, by the client or with the connection.
-        capacity.await.unwrap_or_else(|| Err(Reason::CANCEL.into()))?;
-    }
-    Ok(())
 }
 
 /// Reads a request after its head.

@@ -13,6 +13,7 @@ use tokio::sync::oneshot;
 use weir_h3::{Error, Part, Stream};
 
 use crate::listen::body::{Body, BodyError};
+use crate::listen::effort::Effort;
 
 /// Reads a request after its head.
 struct Incoming {
@@ -26,6 +27,7 @@ struct Incoming {
     is_withheld: bool,
     /// Dropped with this.
     reader: Option<oneshot::Sender<Infallible>>,
+    effort: Effort,
 }
 
 /// Ends, with an error, when nobody has the body any more.
@@ -41,8 +43,10 @@ pub(super) async fn incoming(
     is_withheld: bool,
 ) -> Result<(Body, Option<Reading>), BodyError> {
     let stream = Rc::clone(stream);
+    let effort = Effort::new(PAID);
+    let (first, reader) = (None, None);
     let mut body =
-        Incoming { stream, first: None, is_over: false, trailers, is_withheld, reader: None };
+        Incoming { stream, first, is_over: false, trailers, is_withheld, reader, effort };
     match poll_fn(|cx| Poll::Ready(body.poll_next(cx))).await {
         Poll::Pending => {}
         Poll::Ready(None) => return Ok((Body::empty(), None)),
@@ -57,12 +61,17 @@ pub(super) async fn incoming(
     Ok((Body::stream(body), Some(reading)))
 }
 
+/// Pieces that are worth one unit of a task's budget: whoever reads them spends some 10 µs.
+const PAID: usize = 4;
+
 impl Incoming {
     fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         if self.is_over {
             return Poll::Ready(None);
         }
+        ready!(self.effort.poll_paid(cx));
         let part = ready!(self.stream.poll_part(cx));
+        self.effort.add(1);
         self.is_over = !matches!(part, Ok(Some(Part::Data(_))));
         Poll::Ready(match part {
             Ok(Some(Part::Data(data))) => Some(Ok(Frame::data(data))),

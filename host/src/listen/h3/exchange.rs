@@ -4,14 +4,15 @@ use std::future::poll_fn;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::{Context, Poll};
-use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderMap, Method, Request, Response, StatusCode, Version};
 use http_body::{Body as _, Frame};
+use tokio::task::coop;
 use tokio::time::timeout;
 use weir_h3::{Code, Error, Part, Stream};
 
+use super::taking::Taking;
 use super::{Connection, body};
 use crate::listen::body::{Body, BodyError};
 use crate::listen::interim::{self, Inform, Interim};
@@ -19,10 +20,7 @@ use crate::listen::linger::{PATIENCE, TOLERANCE};
 use crate::listen::{Handler, canonical, complete};
 use crate::proxy::{Peer, Protocol};
 
-/// How long a client may take nothing of a response before it is given up; nginx's `send_timeout` is the same.
-const STALLED: Duration = Duration::from_secs(60);
-
-/// Bytes that a client must take in that time: 1 KiB/s.
+/// Bytes of one DATA frame.
 const PIECE: usize = 64 << 10;
 
 /// How a request ended, as far as the connection is concerned.
@@ -79,12 +77,13 @@ async fn serve<H: Handler>(
     let limits = &connection.edge.limits;
     let request = match timeout(limits.header_timeout, stream.head()).await {
         Ok(Ok(request)) => request,
-        Ok(Err(Error::TooLarge)) => return too_large(stream).await.map(|()| None),
+        Ok(Err(Error::TooLarge)) => return too_large(stream, connection).await.map(|()| None),
         Ok(Err(error)) => return Err(refusal(&error)),
         Err(_) => return Err(Code::H3_REQUEST_INCOMPLETE),
     };
     let method = request.method().clone();
     let (request, reading) = receive(request, stream, limits.header_count).await?;
+    let request = request.map(|body| body.among(&connection.ahead));
     let peer = Peer {
         client: canonical(connection.handle.quic().remote_address()),
         local: connection.edge.address,
@@ -111,7 +110,7 @@ async fn serve<H: Handler>(
     if let Some(code) = stream.fault() {
         return Err(code);
     }
-    respond(method, response, stream).await?;
+    respond(method, response, stream, connection).await?;
     Ok(reading)
 }
 
@@ -139,14 +138,20 @@ fn refusal(error: &Error) -> Code {
     }
 }
 
-async fn too_large(stream: &Stream) -> Result<(), Code> {
+async fn too_large<H>(stream: &Stream, connection: &Connection<H>) -> Result<(), Code> {
     let mut fields = HeaderMap::new();
     complete::date(&mut fields);
     stream.put_head(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, &fields);
-    timed(poll_fn(|cx| stream.poll_flush(cx))).await
+    Taking::new(connection).flush(stream).await
 }
 
-async fn respond(method: Method, response: Response<Body>, stream: &Stream) -> Result<(), Code> {
+async fn respond<H>(
+    method: Method,
+    response: Response<Body>,
+    stream: &Stream,
+    connection: &Connection<H>,
+) -> Result<(), Code> {
+    let mut taking = Taking::new(connection);
     let (mut head, mut body) = response.into_parts();
     complete::strip(&mut head.headers);
     stream.put_head(head.status, &head.headers);
@@ -158,7 +163,7 @@ async fn respond(method: Method, response: Response<Body>, stream: &Stream) -> R
             Ok(mut data) => {
                 while !data.is_empty() {
                     let piece = data.split_to(data.len().min(PIECE));
-                    timed(stream.send_data(piece)).await?;
+                    taking.send(stream.send_data(piece)).await?;
                 }
             }
             Err(frame) => {
@@ -168,7 +173,7 @@ async fn respond(method: Method, response: Response<Body>, stream: &Stream) -> R
             }
         }
     }
-    timed(poll_fn(|cx| stream.poll_flush(cx))).await
+    taking.flush(stream).await
 }
 
 /// The next frame of a body; while there is none, what was sent before is not held back.
@@ -194,6 +199,8 @@ async fn linger(stream: &Stream) {
             && left > 0
         {
             left = left.saturating_sub(data.len());
+            // What is here already may be many small frames.
+            coop::consume_budget().await;
         }
     })
     .await;
@@ -202,15 +209,6 @@ async fn linger(stream: &Stream) {
 impl Inform for Stream {
     fn inform(&self, status: StatusCode, fields: &HeaderMap) {
         self.put_interim(status, fields);
-    }
-}
-
-/// Waits for the client to take something, but not for ever.
-async fn timed(sending: impl Future<Output = Result<(), Error>>) -> Result<(), Code> {
-    match timeout(STALLED, sending).await {
-        Ok(Ok(())) => Ok(()),
-        Ok(Err(_)) => Err(Code::H3_INTERNAL_ERROR),
-        Err(_) => Err(Code::H3_REQUEST_CANCELLED),
     }
 }
 

@@ -8,7 +8,9 @@
 mod body;
 mod endpoint;
 mod exchange;
+mod taking;
 
+use std::cell::Cell;
 use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -20,8 +22,11 @@ use tokio::time::{Instant, sleep, sleep_until};
 use weir_h3::{Code, Config, Error, Handle, Stream};
 
 use self::exchange::{Outcome, exchange};
+use super::ahead::Ahead;
 use super::{Edge, Handler};
+use crate::proxy::Protocol;
 use crate::task::Tasks;
+use crate::telemetry::metrics::Reason;
 
 pub(super) use self::endpoint::{serve, server_config};
 
@@ -37,6 +42,9 @@ struct Connection<H> {
     handle: Handle,
     edge: Arc<Edge>,
     handler: Rc<H>,
+    /// Requests whose responses wait for the client.
+    waiting: Cell<usize>,
+    ahead: Rc<Ahead>,
 }
 
 /// Serves the requests of an established connection until it ends or is drained.
@@ -48,7 +56,8 @@ async fn serve_connection<H: Handler>(
 ) {
     let mut requests = weir_h3::Connection::new(connection, config(&edge));
     let handle = requests.handle();
-    let shared = Rc::new(Connection { handle: handle.clone(), edge, handler });
+    let (waiting, ahead) = (Cell::new(0), Ahead::new(&edge.quic));
+    let shared = Rc::new(Connection { handle: handle.clone(), edge, handler, waiting, ahead });
     let quic = &shared.edge.quic;
     let most = quic.max_concurrent_streams as usize;
     let mut running = FuturesUnordered::new();
@@ -66,6 +75,7 @@ async fn serve_connection<H: Handler>(
             Some(outcome) = running.next(), if !running.is_empty() => {
                 if waste.count(outcome) {
                     tracing::debug!("closing an HTTP/3 connection that wastes requests");
+                    shared.edge.cut.count(Protocol::H3, Reason::Flood);
                     handle.close(Code::H3_EXCESSIVE_LOAD, "too many requests wasted");
                     return;
                 }
@@ -76,6 +86,9 @@ async fn serve_connection<H: Handler>(
                     Ok(stream) => stream,
                     Err(error) => {
                         tracing::debug!(error = &error as &dyn std::error::Error, "HTTP/3 connection ended");
+                        if matches!(&error, Error::Connection(v) if v.code == Code::H3_EXCESSIVE_LOAD) {
+                            shared.edge.cut.count(Protocol::H3, Reason::Flood);
+                        }
                         break;
                     }
                 };

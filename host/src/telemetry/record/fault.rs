@@ -19,6 +19,7 @@ pub(super) fn failure(error: &BodyError) -> &'static str {
         BodyError::Length { .. } => "length",
         BodyError::Trailers(_) => "trailers",
         BodyError::Timeout => "timeout",
+        BodyError::Slow => "rate",
         BodyError::Stopped => "stopped",
         BodyError::Filter => "filter",
         BodyError::Request(failure) => failure.label(),

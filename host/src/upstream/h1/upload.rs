@@ -5,9 +5,9 @@ use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-use bytes::{Buf as _, Bytes};
+use bytes::{Buf as _, Bytes, BytesMut};
 use http::HeaderMap;
-use http_body::Body as _;
+use http_body::{Body as _, Frame};
 use tokio::io::AsyncWrite as _;
 use tokio::net::TcpStream;
 
@@ -16,7 +16,7 @@ use crate::listen::body::{Body, BodyError};
 /// What is left to send of a request.
 #[derive(Debug)]
 pub struct Upload {
-    /// Encoded and not yet written; at most one frame of the body.
+    /// Encoded and not yet written; at most one frame of the body, and small ones before it.
     queue: VecDeque<Bytes>,
     body: Option<Body>,
     chunked: bool,
@@ -71,9 +71,40 @@ impl Upload {
             }
             Poll::Ready(None) => self.finish(None),
             Poll::Ready(Some(Ok(frame))) => match frame.into_data() {
+                Ok(data) if data.len() < SMALL => return self.gather(cx, data),
                 Ok(data) => self.push(data),
                 Err(frame) => self.finish(frame.trailers_ref()),
             },
+        }
+        Ok(Poll::Ready(()))
+    }
+
+    /// Queues small frames that are here already as one: a write for each would cost some hundred times what it carries.
+    fn gather(&mut self, cx: &mut Context<'_>, first: Bytes) -> Result<Poll<()>, BodyError> {
+        let mut gathered = BytesMut::new();
+        let after = loop {
+            let Some(body) = &mut self.body else { break None };
+            let Poll::Ready(next) = Pin::new(body).poll_frame(cx) else { break None };
+            match next.transpose().inspect_err(|_| self.broken = true)?.map(Frame::into_data) {
+                Some(Ok(data)) if data.len() < SMALL => {
+                    if gathered.is_empty() {
+                        gathered.reserve(GATHERED + SMALL);
+                        gathered.extend_from_slice(&first);
+                    }
+                    gathered.extend_from_slice(&data);
+                    if gathered.len() >= GATHERED {
+                        break None;
+                    }
+                }
+                other => break Some(other),
+            }
+        };
+        self.push(if gathered.is_empty() { first } else { gathered.freeze() });
+        match after {
+            None => {}
+            Some(None) => self.finish(None),
+            Some(Some(Ok(data))) => self.push(data),
+            Some(Some(Err(frame))) => self.finish(frame.trailers_ref()),
         }
         Ok(Poll::Ready(()))
     }
@@ -127,3 +158,9 @@ impl Upload {
         Poll::Ready(Ok(()))
     }
 }
+
+/// Frames below so many bytes are gathered.
+const SMALL: usize = 1024;
+
+/// Bytes that are gathered at the most.
+const GATHERED: usize = 4 * 1024;

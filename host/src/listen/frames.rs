@@ -1,0 +1,301 @@
+//! Frames of HTTP/2, followed in both directions beside hyper (RFC 9113 §4.1), so that a connection does something.
+//!
+//! SETTINGS, PING, PRIORITY, WINDOW_UPDATE, unknown types and empty DATA cost the server some hundred nanoseconds each and
+//! their sender nothing; hyper answers any number of them. [`Frames`] reads the nine bytes before each payload, counts
+//! frames that carry nothing against those that do, and ends a connection that only keeps its server busy. It changes
+//! nothing else, and it keeps nothing of payloads.
+
+use std::cell::Cell;
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, ready};
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use weir_h3::Useless;
+
+use super::effort::Effort;
+use crate::proxy::Protocol;
+use crate::telemetry::metrics::{Cut, Reason};
+
+/// A connection whose client may not flood it.
+pub(super) struct Frames<T> {
+    io: T,
+    read: Walker,
+    written: Walker,
+    useless: Useless,
+    effort: Effort,
+    /// Bytes of responses that have been written.
+    moved: Rc<Cell<u64>>,
+    /// The last stream that the client has opened.
+    last: u32,
+    is_over: bool,
+    cut: Cut,
+}
+
+impl<T> Frames<T> {
+    /// Counts in `moved` the bytes of responses, and in `cut` connections that are ended for a flood.
+    pub(super) fn new(io: T, moved: Rc<Cell<u64>>, cut: Cut) -> Self {
+        let read = Walker { preface: PREFACE, ..Walker::default() };
+        let (written, useless) = (Walker::default(), Useless::default());
+        let effort = Effort::new(PAID);
+        Self { io, read, written, useless, effort, moved, last: 0, is_over: false, cut }
+    }
+
+    /// Follows what the client sends; false when too much of it is of no use.
+    fn follow(&mut self, read: &[u8]) -> bool {
+        let Self { read: walker, useless, effort, last, .. } = self;
+        let mut is_flood = false;
+        walker.follow(read, |frame| {
+            effort.add(1);
+            match frame.use_to_server() {
+                Use::Some(worth) => useless.make_up(worth),
+                Use::None => is_flood |= useless.add(),
+                Use::Other => {}
+            }
+            if frame.kind == HEADERS {
+                *last = frame.stream.max(*last);
+            }
+        });
+        !is_flood
+    }
+
+    /// Follows what was written.
+    fn wrote(&mut self, bytes: &[u8]) {
+        let Self { written: walker, useless, moved, cut, .. } = self;
+        walker.follow(bytes, |frame| match frame.kind {
+            DATA => {
+                moved.set(moved.get() + u64::from(frame.length));
+                // A client opens its windows a little with each piece that it has read.
+                useless.make_up(RESPONSE + frame.length / WINDOW_UPDATE_EACH);
+            }
+            HEADERS => useless.make_up(RESPONSE),
+            // h2 ends connections by itself that reset too many streams or continue a head for ever.
+            GOAWAY if frame.code == ENHANCE_YOUR_CALM => cut.count(Protocol::H2, Reason::Flood),
+            _ => {}
+        });
+    }
+}
+
+impl<T: AsyncWrite + Unpin> Frames<T> {
+    /// Ends the connection, and says so if what was said before has been said to its end.
+    fn end(&mut self, cx: &mut Context<'_>) {
+        self.is_over = true;
+        self.cut.count(Protocol::H2, Reason::Flood);
+        tracing::debug!("closing an HTTP/2 connection that sends frames of no use");
+        if self.written.is_between_frames() {
+            let mut goaway =
+                [0, 0, 8, GOAWAY, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, ENHANCE_YOUR_CALM];
+            if let Some(last) = goaway.get_mut(9..13) {
+                last.copy_from_slice(&self.last.to_be_bytes());
+            }
+            // Only a courtesy.
+            let _ = Pin::new(&mut self.io).poll_write(cx, &goaway);
+        }
+    }
+}
+
+impl<T: AsyncRead + AsyncWrite + Unpin> AsyncRead for Frames<T> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let this = &mut *self;
+        ready!(this.effort.poll_paid(cx));
+        if !this.is_over {
+            let before = buffer.filled().len();
+            ready!(Pin::new(&mut this.io).poll_read(cx, buffer))?;
+            if this.follow(buffer.filled().get(before..).unwrap_or_default()) {
+                return Poll::Ready(Ok(()));
+            }
+            buffer.set_filled(before);
+            this.end(cx);
+        }
+        Poll::Ready(Err(io::ErrorKind::InvalidData.into()))
+    }
+}
+
+impl<T: AsyncWrite + Unpin> AsyncWrite for Frames<T> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        self.as_mut().poll_write_vectored(cx, &[IoSlice::new(bytes)])
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffers: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let this = &mut *self;
+        if this.is_over {
+            return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
+        }
+        let written = ready!(Pin::new(&mut this.io).poll_write_vectored(cx, buffers))?;
+        let mut left = written;
+        for buffer in buffers {
+            let part = buffer.get(..left).unwrap_or(buffer);
+            this.wrote(part);
+            left -= part.len();
+        }
+        Poll::Ready(Ok(written))
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.io.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_shutdown(cx)
+    }
+}
+
+/// Finds the frames in one direction of a connection.
+#[derive(Debug, Default)]
+struct Walker {
+    /// Bytes before the first frame that are still to come.
+    preface: usize,
+    /// What comes before a payload, and of some payloads the beginning.
+    head: [u8; LONGEST_HEAD],
+    filled: usize,
+    /// Bytes of the payload that are still to come.
+    left: usize,
+}
+
+/// A frame, without its payload.
+#[derive(Debug, Clone, Copy, PartialEq)]
+struct Frame {
+    kind: u8,
+    flags: u8,
+    stream: u32,
+    length: u32,
+    /// Bytes of content, where padding is no content; of DATA only.
+    content: u32,
+    /// The error code of a GOAWAY, if it is one of the registered ones.
+    code: u8,
+}
+
+/// What a frame from a client means to its server.
+enum Use {
+    /// It does something, and makes up for so many that do not.
+    Some(u32),
+    None,
+    /// Neither.
+    Other,
+}
+
+impl Walker {
+    fn follow(&mut self, bytes: &[u8], mut found: impl FnMut(Frame)) {
+        let mut rest = bytes;
+        while !rest.is_empty() {
+            let skipped = if self.preface > 0 { &mut self.preface } else { &mut self.left };
+            if *skipped > 0 {
+                let count = rest.len().min(*skipped);
+                *skipped -= count;
+                rest = rest.split_at(count).1;
+                continue;
+            }
+            let wanted = self.wanted();
+            let Some(room) = self.head.get_mut(self.filled..wanted) else { return };
+            let (taken, after) = rest.split_at(rest.len().min(room.len()));
+            for (place, byte) in room.iter_mut().zip(taken) {
+                *place = *byte;
+            }
+            self.filled += taken.len();
+            rest = after;
+            if self.filled == self.wanted() {
+                let frame = Frame::parse(&self.head);
+                self.left = (frame.length as usize).saturating_sub(self.filled - HEAD);
+                self.filled = 0;
+                found(frame);
+            }
+        }
+    }
+
+    /// Bytes that tell what the frame is.
+    fn wanted(&self) -> usize {
+        if self.filled < HEAD {
+            return HEAD;
+        }
+        let frame = Frame::parse(&self.head);
+        let more = match frame.kind {
+            DATA if frame.flags & PADDED != 0 => 1,
+            GOAWAY => 8,
+            _ => 0,
+        };
+        HEAD + more.min(frame.length as usize)
+    }
+
+    fn is_between_frames(&self) -> bool {
+        self.preface == 0 && self.left == 0 && self.filled == 0
+    }
+}
+
+impl Frame {
+    fn parse(head: &[u8; LONGEST_HEAD]) -> Self {
+        let [l1, l2, l3, kind, flags, s1, s2, s3, s4, pad, _, _, _, c1, c2, c3, c4] = *head;
+        let length = u32::from_be_bytes([0, l1, l2, l3]);
+        let padding = if flags & PADDED == 0 { 0 } else { 1 + u32::from(pad) };
+        Self {
+            kind,
+            flags,
+            stream: u32::from_be_bytes([s1, s2, s3, s4]) & (u32::MAX >> 1),
+            length,
+            content: length.saturating_sub(padding),
+            code: u8::try_from(u32::from_be_bytes([c1, c2, c3, c4])).unwrap_or(u8::MAX),
+        }
+    }
+
+    fn use_to_server(&self) -> Use {
+        match self.kind {
+            DATA if self.content > 0 => Use::Some(1),
+            // It ends a request.
+            DATA if self.flags & END_STREAM != 0 => Use::Other,
+            // It begins or ends one; how many of these come to nothing h2 counts.
+            HEADERS => Use::Some(REQUEST),
+            // h2 bounds what a head may have altogether.
+            CONTINUATION if self.length > 0 => Use::Other,
+            _ => Use::None,
+        }
+    }
+}
+
+/// Bytes before a payload.
+const HEAD: usize = 9;
+
+/// With those of a GOAWAY that has no debug data.
+const LONGEST_HEAD: usize = 17;
+
+/// Bytes before a client's first frame (RFC 9113 §3.4).
+const PREFACE: usize = 24;
+
+/// Frames that are worth one unit of a task's budget: h2 spends some 10 µs on them.
+const PAID: usize = 32;
+
+/// Useless frames that a request makes up for: its priority, its window, its cancellation.
+const REQUEST: u32 = 8;
+
+/// Useless frames that a frame of a response makes up for: two windows are opened, and some clients ping with each.
+const RESPONSE: u32 = 4;
+
+/// Bytes of a response with which a client may send another WINDOW_UPDATE. Clients that read in small pieces open two windows
+/// with each piece of 4 KiB.
+const WINDOW_UPDATE_EACH: u32 = 512;
+
+const DATA: u8 = 0x0;
+const HEADERS: u8 = 0x1;
+const GOAWAY: u8 = 0x7;
+const CONTINUATION: u8 = 0x9;
+const END_STREAM: u8 = 0x1;
+const PADDED: u8 = 0x8;
+const ENHANCE_YOUR_CALM: u8 = 0xb;
+
+#[cfg(test)]
+mod tests;

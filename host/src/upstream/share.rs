@@ -1,0 +1,156 @@
+//! Who uses the connections of a pool, so that the clients of one network leave some to the others.
+//!
+//! Each network may use so many times as many connections as are free. One alone ends at its share; of the rest the next
+//! has the same share, and what is given back is divided evenly. As long as most of the connections are free nothing is
+//! looked up.
+
+use std::cell::RefCell;
+use std::net::IpAddr;
+
+/// A client's network: an IPv4 /24, the smallest that is routed by itself, or an IPv6 /56, which most providers give to one
+/// customer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Network(u64);
+
+impl Network {
+    /// The network of an address.
+    pub fn of(address: IpAddr) -> Self {
+        Self(match address {
+            IpAddr::V4(address) => V4 | u64::from(address.to_bits() >> 8),
+            IpAddr::V6(address) => V6 | (address.to_bits() >> 72) as u64,
+        })
+    }
+}
+
+/// The networks of those who use a pool's connections.
+#[derive(Debug)]
+pub(super) struct Holders {
+    limit: usize,
+    /// Connections in use from which on networks are compared.
+    scarce: usize,
+    /// How many times as many as are free a network may use.
+    times: f64,
+    used: RefCell<Used>,
+}
+
+#[derive(Debug, Default)]
+struct Used {
+    /// By place; [`NOBODY`] where there is none.
+    places: Vec<Network>,
+    free: Vec<u32>,
+}
+
+impl Holders {
+    /// Makes those of a pool of `limit` connections, of which a network alone may use this share.
+    pub(super) fn new(limit: usize, share: f64) -> Self {
+        let is_bound = share < 1.0;
+        let scarce = if is_bound { (limit as f64 * share) as usize } else { usize::MAX };
+        let times = if is_bound { share / (1.0 - share) } else { f64::INFINITY };
+        Self { limit, scarce, times, used: RefCell::default() }
+    }
+
+    /// Notes that a client of this network uses a connection, and returns its place; `None` if it must leave the rest to
+    /// others.
+    pub(super) fn enter(&self, network: Network) -> Option<u32> {
+        let used = &mut *self.used.borrow_mut();
+        let count = used.places.len() - used.free.len();
+        // Below this no network can have more than its share, whoever uses them.
+        if count >= self.scarce && !self.may_enter(used, count, network) {
+            return None;
+        }
+        if let Some(place) = used.free.pop() {
+            if let Some(free) = used.at(place) {
+                *free = network;
+            }
+            return Some(place);
+        }
+        let place = u32::try_from(used.places.len()).ok()?;
+        used.places.push(network);
+        Some(place)
+    }
+
+    /// Notes that a connection is not used any more.
+    pub(super) fn leave(&self, place: u32) {
+        let used = &mut *self.used.borrow_mut();
+        if let Some(holder) = used.at(place) {
+            *holder = NOBODY;
+            used.free.push(place);
+        }
+    }
+
+    #[cold]
+    fn may_enter(&self, used: &Used, count: usize, network: Network) -> bool {
+        let held = used.places.iter().filter(|holder| **holder == network).count();
+        (held as f64) < self.times * self.limit.saturating_sub(count) as f64
+    }
+}
+
+impl Used {
+    fn at(&mut self, place: u32) -> Option<&mut Network> {
+        self.places.get_mut(usize::try_from(place).ok()?)
+    }
+}
+
+const NOBODY: Network = Network(0);
+const V4: u64 = 1 << 63;
+const V6: u64 = 1 << 62;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn network(address: &str) -> Network {
+        Network::of(address.parse().unwrap())
+    }
+
+    /// How many more connections a network gets until it is refused.
+    fn taken(holders: &Holders, network: Network) -> usize {
+        std::iter::from_fn(|| holders.enter(network)).take(10_000).count()
+    }
+
+    #[test]
+    fn addresses_of_one_network_are_one() {
+        assert_eq!(network("192.0.2.1"), network("192.0.2.255"));
+        assert_ne!(network("192.0.2.1"), network("192.0.3.1"));
+        assert_eq!(network("2001:db8:0:100::1"), network("2001:db8:0:1ff:ffff::"));
+        assert_ne!(network("2001:db8:0:100::1"), network("2001:db8:0:200::1"));
+        assert_ne!(network("::"), NOBODY);
+        assert_ne!(network("0.0.0.0"), network("::"));
+    }
+
+    #[test]
+    fn a_network_alone_has_its_share_and_leaves_the_rest() {
+        let holders = Holders::new(1000, 0.75);
+        let (one, other) = (network("192.0.2.1"), network("198.51.100.1"));
+        assert_eq!(taken(&holders, one), 750);
+        assert!(holders.enter(other).is_some(), "another is served");
+        // What is left is divided in the same way, and what is given back goes to whoever has least.
+        assert_eq!(taken(&holders, other), 187);
+        (0..750).for_each(|place| holders.leave(place));
+        assert_eq!(taken(&holders, network("203.0.113.1")), 609);
+        assert!(holders.enter(one).is_some());
+    }
+
+    #[test]
+    fn what_is_given_back_can_be_used_again() {
+        let holders = Holders::new(8, 0.5);
+        let network = network("192.0.2.1");
+        for _ in 0..100 {
+            let places: Vec<_> = std::iter::from_fn(|| holders.enter(network)).collect();
+            assert_eq!(places.len(), 4);
+            places.into_iter().for_each(|place| holders.leave(place));
+        }
+        assert_eq!(holders.used.borrow().places.len(), 4);
+    }
+
+    #[test]
+    fn small_pools_serve_everybody_and_a_whole_share_bounds_nobody() {
+        for limit in 1..10 {
+            assert!(taken(&Holders::new(limit, 0.01), network("192.0.2.1")) >= 1, "{limit}");
+            let holders = Holders::new(limit, 0.75);
+            assert!(taken(&holders, network("192.0.2.1")) * 4 >= limit * 3, "{limit}");
+        }
+        // Then the pool's own limit is the only one.
+        assert_eq!(taken(&Holders::new(10, 1.0), network("192.0.2.1")), 10_000);
+    }
+}
