@@ -120,6 +120,9 @@ struct Endpoint {
   std::string_view address, zone;
 };
 
+// How a request ended.
+using Outcome = weir_outcome;
+
 // A request that wants an endpoint.
 struct Pick {
   uint64_t sequence;
@@ -134,6 +137,8 @@ class Balancer {
   virtual ~Balancer() = default;
   virtual void update(const std::vector<Endpoint> &endpoints) = 0;
   virtual std::optional<uint32_t> pick(const Pick &pick) = 0;
+  // Is told how requests ended, if `outcomes` was asked for.
+  virtual void observe(const std::vector<Outcome> &) {}
 };
 
 #elif defined(WEIR_FILTER)
@@ -277,7 +282,10 @@ inline std::string_view view(const weir_string &text) { return {reinterpret_cast
     balancer_list_u32_free(loads);                                                                                     \
     return chosen.has_value();                                                                                         \
   }                                                                                                                    \
-  extern "C" void exports_balancer_observe(weir_outcomes *outcomes) { balancer_list_outcome_free(outcomes); }
+  extern "C" void exports_balancer_observe(weir_outcomes *outcomes) {                                                  \
+    weir_plugin->observe({outcomes->ptr, outcomes->ptr + outcomes->len});                                              \
+    balancer_list_outcome_free(outcomes);                                                                              \
+  }
 
 #elif defined(WEIR_FILTER)
 

@@ -1,16 +1,28 @@
 """What the bindings call."""
 
 import json
-from typing import List, Optional
+from typing import List, Optional, Union
 
 import wit_world
 from componentize_py_types import Err
 from plugin import Plugin
-from weir import Refused
+from weir import Refused, telling, whole
 from weir.balancer import Needs, Pick
 from wit_world.imports import balancing, types
 
 plugin: Optional[Plugin] = None
+
+
+def made(config: str, needs: Needs) -> Union[Plugin, Err]:
+    try:
+        return Plugin(json.loads(config), needs)
+    except (Refused, ValueError) as error:
+        return Err(str(error))
+
+
+def picked(pick: Pick) -> Optional[int]:
+    picked = plugin.pick(pick)
+    return None if picked is None else whole(picked, "the endpoint's id", 0, 2**32 - 1)
 
 
 class WitWorld(wit_world.WitWorld):
@@ -21,17 +33,16 @@ class WitWorld(wit_world.WitWorld):
     def configure(self, config: str) -> balancing.Needs:
         global plugin
         needs = Needs()
-        try:
-            plugin = Plugin(json.loads(config), needs)
-        except (Refused, ValueError) as error:
-            raise Err(str(error))
+        plugin = telling(made, config, needs)
+        if isinstance(plugin, Err):
+            raise plugin
         return balancing.Needs(needs.names, needs.sequence, needs.loads, needs.outcomes)
 
     def update(self, endpoints: List[balancing.Endpoint]) -> None:
-        plugin.update(endpoints)
+        telling(plugin.update, endpoints)
 
     def pick(self, sequence: int, attempt: int, inputs: List[Optional[bytes]], loads: List[int]) -> Optional[int]:
-        return plugin.pick(Pick(sequence, attempt, inputs, loads))
+        return telling(picked, Pick(sequence, attempt, inputs, loads))
 
     def observe(self, outcomes: List[balancing.Outcome]) -> None:
-        plugin.observe(outcomes)
+        telling(plugin.observe, outcomes)

@@ -1,13 +1,13 @@
 """What the bindings call."""
 
 import json
-from typing import List, Optional
+from typing import List, Optional, Union
 
 import wit_world
 from componentize_py_types import Err, Ok, Result
 from plugin import Plugin
-from weir import Refused
-from weir.filter import Changes, Needs, Reply
+from weir import Refused, telling
+from weir.filter import Changes, Fetch, Needs, Reply
 from wit_world.imports import filtering, types
 
 plugin: Optional[Plugin] = None
@@ -20,7 +20,9 @@ def of_request(decision) -> filtering.RequestDecision:
         return filtering.RequestDecision_Edit(filtering.Changes(decision.edits, decision.context))
     if isinstance(decision, Reply):
         return filtering.RequestDecision_Reply(filtering.Reply(decision.status, decision.headers, decision.body))
-    return filtering.RequestDecision_Fetch(decision)
+    if isinstance(decision, Fetch):
+        return filtering.RequestDecision_Fetch(decision)
+    raise no_decision(decision)
 
 
 def of_response(decision) -> filtering.ResponseDecision:
@@ -28,7 +30,20 @@ def of_response(decision) -> filtering.ResponseDecision:
         return filtering.ResponseDecision_Next()
     if isinstance(decision, Changes):
         return filtering.ResponseDecision_Edit(filtering.Changes(decision.edits, decision.context))
-    return filtering.ResponseDecision_Reply(filtering.Reply(decision.status, decision.headers, decision.body))
+    if isinstance(decision, Reply):
+        return filtering.ResponseDecision_Reply(filtering.Reply(decision.status, decision.headers, decision.body))
+    raise no_decision(decision)
+
+
+def no_decision(value) -> TypeError:
+    return TypeError(f"this is no decision here: {value!r}")
+
+
+def made(config: str, needs: Needs) -> Union[Plugin, Err]:
+    try:
+        return Plugin(json.loads(config), needs)
+    except (Refused, ValueError) as error:
+        return Err(str(error))
 
 
 class WitWorld(wit_world.WitWorld):
@@ -39,17 +54,17 @@ class WitWorld(wit_world.WitWorld):
     def configure(self, config: str) -> filtering.FilterNeeds:
         global plugin
         needs = Needs()
-        try:
-            plugin = Plugin(json.loads(config), needs)
-        except (Refused, ValueError) as error:
-            raise Err(str(error))
+        plugin = telling(made, config, needs)
+        if isinstance(plugin, Err):
+            raise plugin
         return filtering.FilterNeeds(needs.on_request, needs.on_response, needs.pure, needs.names, needs.response.names)
 
     def on_request(self, inputs: List[Optional[bytes]]) -> filtering.RequestDecision:
-        return of_request(plugin.on_request(inputs))
+        return telling(lambda: of_request(plugin.on_request(inputs)))
 
     def on_fetch(self, context: bytes, answer: Result[filtering.Reply, str]) -> filtering.RequestDecision:
-        return of_request(plugin.on_fetch(context, answer.value if isinstance(answer, Ok) else None))
+        reply = answer.value if isinstance(answer, Ok) else None
+        return telling(lambda: of_request(plugin.on_fetch(context, reply)))
 
     def on_response(self, status: int, inputs: List[Optional[bytes]], context: bytes) -> filtering.ResponseDecision:
-        return of_response(plugin.on_response(status, inputs, context))
+        return telling(lambda: of_response(plugin.on_response(status, inputs, context)))

@@ -2,7 +2,7 @@
 
 from typing import Any, ClassVar, List, Optional, Union
 
-from weir import About, Inputs
+from weir import About, Inputs, octets, text, whole
 from wit_world.imports import filtering
 from wit_world.imports.filtering import Fetch, Header
 
@@ -29,41 +29,41 @@ class Changes:
 
     def __init__(self, context: bytes = b"") -> None:
         self.edits: List[filtering.Edit] = []
-        self.context = context
+        self.context = octets(context, "the context")
 
     def set(self, name: str, value: Union[str, bytes]) -> "Changes":
         """Replaces every field of this name with one."""
-        self.edits.append(filtering.Edit_Set(Header(name, to_bytes(value))))
+        self.edits.append(filtering.Edit_Set(field(name, value)))
         return self
 
     def append(self, name: str, value: Union[str, bytes]) -> "Changes":
         """Adds a field after those of its name."""
-        self.edits.append(filtering.Edit_Append(Header(name, to_bytes(value))))
+        self.edits.append(filtering.Edit_Append(field(name, value)))
         return self
 
     def remove(self, name: str) -> "Changes":
         """Removes every field of this name."""
-        self.edits.append(filtering.Edit_Remove(name))
+        self.edits.append(filtering.Edit_Remove(text(name, "the name of a field")))
         return self
 
     def path(self, path: str) -> "Changes":
         """Sets a request's path and query."""
-        self.edits.append(filtering.Edit_Path(path))
+        self.edits.append(filtering.Edit_Path(text(path, "the path")))
         return self
 
     def authority(self, authority: str) -> "Changes":
         """Sets the host and port that the origin sees."""
-        self.edits.append(filtering.Edit_Authority(authority))
+        self.edits.append(filtering.Edit_Authority(text(authority, "the authority")))
         return self
 
     def upstream(self, upstream: str) -> "Changes":
         """Sets the upstream that serves a request."""
-        self.edits.append(filtering.Edit_Upstream(upstream))
+        self.edits.append(filtering.Edit_Upstream(text(upstream, "the upstream")))
         return self
 
     def status(self, status: int) -> "Changes":
         """Sets a response's status."""
-        self.edits.append(filtering.Edit_Status(status))
+        self.edits.append(filtering.Edit_Status(whole(status, "the status", 0, 65535)))
         return self
 
 
@@ -71,13 +71,13 @@ class Reply:
     """Answers with a whole response."""
 
     def __init__(self, status: int, body: Union[str, bytes] = b"") -> None:
-        self.status = status
+        self.status = whole(status, "the status", 0, 65535)
         self.headers: List[Header] = []
-        self.body = to_bytes(body)
+        self.body = octets(body, "the body")
 
     def header(self, name: str, value: Union[str, bytes]) -> "Reply":
         """Adds a header field."""
-        self.headers.append(Header(name, to_bytes(value)))
+        self.headers.append(field(name, value))
         return self
 
 
@@ -100,5 +100,5 @@ class Filter:
         """Decides on a response, if `needs.on_response`."""
 
 
-def to_bytes(value: Union[str, bytes]) -> bytes:
-    return value.encode() if isinstance(value, str) else value
+def field(name: str, value: Union[str, bytes]) -> Header:
+    return Header(text(name, "the name of a field"), octets(value, "the value of a field"))

@@ -5,8 +5,9 @@ and kept here.
 """
 
 import json
+from collections import deque
 from dataclasses import dataclass
-from typing import Any, List, Optional
+from typing import Any, Callable, Iterator, List, Optional, TypeVar
 
 from wit_world.imports import host
 from wit_world.imports.host import Level
@@ -37,13 +38,62 @@ class Inputs:
 
     def input(self, name: str) -> int:
         """Asks for an input by the host's name for it, such as "header:x-user", and returns its place among the values."""
-        self.names.append(name)
+        self.names.append(text(name, "the name of an input"))
         return len(self.names) - 1
+
+
+T = TypeVar("T")
+
+
+def telling(call: Callable[..., T], *values: Any) -> T:
+    """Calls a plugin, and has what it raises written to the log, with its place: the host learns of a trap, and no more."""
+    try:
+        return call(*values)
+    except Exception as error:
+        # The innermost places come first. The lines of the source are not there to be shown.
+        where = " ".join(reversed(deque(places(error), 8)))
+        host.log(Level.ERROR, f"uncaught {type(error).__name__}: {error} {where}")
+        raise
+
+
+def places(error: Exception) -> Iterator[str]:
+    trace = error.__traceback__
+    while trace is not None:
+        code = trace.tb_frame.f_code
+        file = code.co_filename.rsplit("/", 1)[-1]
+        if code is not telling.__code__:
+            yield f"at {file}:{trace.tb_lineno} in {code.co_name}"
+        trace = trace.tb_next
+
+
+def octets(value: Any, what: str) -> bytes:
+    """Bytes, of text or of bytes. A value of another type is found here, where the plugin's place is known."""
+    if isinstance(value, str):
+        return value.encode()
+    if not isinstance(value, (bytes, bytearray, memoryview)):
+        raise TypeError(f"{what} must be str or bytes, not {type(value).__name__}")
+    return bytes(value)
+
+
+def text(value: Any, what: str) -> str:
+    """Text, and nothing else."""
+    if not isinstance(value, str):
+        raise TypeError(f"{what} must be str, not {type(value).__name__}")
+    return value
+
+
+def whole(value: Any, what: str, least: int, most: int) -> int:
+    """A whole number in a range."""
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise TypeError(f"{what} must be int, not {type(value).__name__}")
+    if not least <= value <= most:
+        raise OverflowError(f"{what} must be from {least} to {most}, not {value}")
+    return value
 
 
 def log(message: str, level: Level = Level.INFO) -> None:
     """Writes a line to the host's log."""
-    host.log(level, message)
+    host.log(level, str(message))
 
 
 def now() -> int:
@@ -53,12 +103,12 @@ def now() -> int:
 
 def random(length: int) -> bytes:
     """Up to 4096 bytes that nobody can predict. The module random repeats."""
-    return host.random(length)
+    return host.random(whole(length, "the length", 0, 4096))
 
 
 def count(metric: str, by: int = 1) -> None:
     """Adds to a counter of the plugin's own."""
-    host.count(metric, by)
+    host.count(text(metric, "the metric"), whole(by, "the number", 0, 2**64 - 1))
 
 
 def check_keys(value: Any, keys: dict, what: str = "the configuration") -> dict:

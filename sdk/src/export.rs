@@ -54,12 +54,14 @@ macro_rules! export_balancer {
 
             impl $crate::bindings::balancer::Guest for Exported {
                 fn describe() -> $crate::Manifest {
+                    $crate::host::tell_panics();
                     <$plugin as $crate::Balancer>::describe($crate::package_manifest!(
                         <$plugin as $crate::Balancer>::Config
                     ))
                 }
 
                 fn configure(config: String) -> Result<$crate::bindings::balancing::Needs, String> {
+                    $crate::host::tell_panics();
                     let mut needs = $crate::Needs::default();
                     let config = $crate::Config::parse(&config)?;
                     let plugin = <$plugin as $crate::Balancer>::new(config, &mut needs)?;
@@ -99,12 +101,14 @@ macro_rules! export_balancer {
 macro_rules! filter_functions {
     ($plugin:ty) => {
         fn describe() -> $crate::Manifest {
+            $crate::host::tell_panics();
             <$plugin as $crate::Filter>::describe($crate::package_manifest!(
                 <$plugin as $crate::Filter>::Config
             ))
         }
 
         fn configure(config: String) -> Result<$crate::bindings::filtering::FilterNeeds, String> {
+            $crate::host::tell_panics();
             let mut needs = $crate::FilterNeeds::default();
             let config = $crate::Config::parse(&config)?;
             let plugin = <$plugin as $crate::Filter>::new(config, &mut needs)?;

@@ -26,3 +26,11 @@ pub fn random() -> u64 {
 pub fn count(metric: &str, by: u64) {
     imp::count(metric, by);
 }
+
+/// Has a panic write its message and place to the host's log before it ends the instance: the trap tells neither. An
+/// instance does so before it runs any code of the plugin. Natively a panic is told already.
+#[cfg(target_arch = "wasm32")]
+#[doc(hidden)]
+pub fn tell_panics() {
+    std::panic::set_hook(Box::new(|panic| log(Level::Error, &panic.to_string())));
+}

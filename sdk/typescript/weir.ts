@@ -1,5 +1,8 @@
 // What plugins for Weir in TypeScript and JavaScript import as "weir".
 
+import { exactUnsigned, octets, shown, string, unsigned } from "./check";
+import { telling } from "./telling";
+
 /** What a plugin says about itself. */
 export interface About {
   name: string;
@@ -21,7 +24,7 @@ export class Inputs {
 
   /** Asks for an input by the host's name for it, such as "header:x-user"; returns its place among the values. */
   input(name: string): number {
-    return this.names.push(name) - 1;
+    return this.names.push(string(name, "the name of an input")) - 1;
   }
 }
 
@@ -102,12 +105,20 @@ export function balancer(about: About, create: (config: Json, needs: BalancerNee
     configure(config: string) {
       const needs = new BalancerNeeds();
       plugin = refusing(() => create(JSON.parse(config), needs));
-      return { inputs: needs.names, sequence: needs.sequence, loads: needs.loads, outcomes: needs.outcomes };
+      const { sequence, loads, outcomes } = needs;
+      return { inputs: needs.names, sequence: !!sequence, loads: !!loads, outcomes: !!outcomes };
     },
-    update: (endpoints: Endpoint[]) => plugin.update(endpoints),
-    pick: (sequence: bigint, attempt: number, inputs: Values, loads: ArrayLike<number>) =>
-      plugin.pick({ sequence, attempt, inputs, loads }),
-    observe: (outcomes: Outcome[]) => plugin.observe?.(outcomes),
+    update: (endpoints: Endpoint[]) => telling(() => plugin.update(endpoints)),
+    pick: (sequence: number | bigint, attempt: number, inputs: Values, loads: ArrayLike<number>) =>
+      telling(() => {
+        const picked = plugin.pick({ sequence: exactUnsigned(sequence, "the sequence"), attempt, inputs, loads });
+        return picked == null ? undefined : unsigned(picked, "the endpoint's id", MOST_32);
+      }),
+    observe: (outcomes: (Omit<Outcome, "durationUs"> & { durationUs: number | bigint })[]) =>
+      telling(() => {
+        const exact = (duration: number | bigint) => exactUnsigned(duration, "the duration");
+        plugin.observe?.(outcomes.map((outcome) => ({ ...outcome, durationUs: exact(outcome.durationUs) })));
+      }),
   };
 }
 
@@ -132,37 +143,37 @@ export class Changes {
 
   /** Replaces every field of this name with one. */
   set(name: string, value: string | Uint8Array): this {
-    return this.add({ tag: "set", val: { name, value: bytes(value) } });
+    return this.add({ tag: "set", val: field(name, value) });
   }
 
   /** Adds a field after those of its name. */
   append(name: string, value: string | Uint8Array): this {
-    return this.add({ tag: "append", val: { name, value: bytes(value) } });
+    return this.add({ tag: "append", val: field(name, value) });
   }
 
   /** Removes every field of this name. */
   remove(name: string): this {
-    return this.add({ tag: "remove", val: name });
+    return this.add({ tag: "remove", val: string(name, "the name of a field") });
   }
 
   /** Sets a request's path and query. */
   path(path: string): this {
-    return this.add({ tag: "path", val: path });
+    return this.add({ tag: "path", val: string(path, "the path") });
   }
 
   /** Sets the host and port that the origin sees. */
   authority(authority: string): this {
-    return this.add({ tag: "authority", val: authority });
+    return this.add({ tag: "authority", val: string(authority, "the authority") });
   }
 
   /** Sets the upstream that serves a request. */
   upstream(upstream: string): this {
-    return this.add({ tag: "upstream", val: upstream });
+    return this.add({ tag: "upstream", val: string(upstream, "the upstream") });
   }
 
   /** Sets a response's status. */
   status(status: number): this {
-    return this.add({ tag: "status", val: status });
+    return this.add({ tag: "status", val: unsigned(status, "the status", MOST_16) });
   }
 
   private add(edit: Edit): this {
@@ -180,12 +191,13 @@ export class Reply {
     readonly status: number,
     body: string | Uint8Array = "",
   ) {
+    unsigned(status, "the status of a reply", MOST_16);
     this.body = bytes(body);
   }
 
   /** Adds a header field. */
   header(name: string, value: string | Uint8Array): this {
-    this.headers.push({ name, value: bytes(value) });
+    this.headers.push(field(name, value));
     return this;
   }
 }
@@ -242,16 +254,16 @@ export function filter(about: About, create: (config: Json, needs: FilterNeeds) 
       return {
         onRequest: true,
         onResponse: plugin.onResponse !== undefined,
-        pure: needs.pure,
+        pure: !!needs.pure,
         inputs: needs.names,
         responseInputs: needs.response.names,
       };
     },
-    onRequest: (inputs: Values) => decision(plugin.onRequest(inputs)),
+    onRequest: (inputs: Values) => telling(() => ofRequest(plugin.onRequest(inputs))),
     onFetch: (context: Uint8Array, answer: { tag: "ok"; val: Answer } | { tag: "err"; val: string }) =>
-      decision(plugin.onFetch?.(context, answer.tag === "ok" ? answer.val : undefined)),
+      telling(() => ofRequest(plugin.onFetch?.(context, answer.tag === "ok" ? answer.val : undefined))),
     onResponse: (status: number, inputs: Values, context: Uint8Array) =>
-      decision(plugin.onResponse?.(status, inputs, context)),
+      telling(() => ofResponse(plugin.onResponse?.(status, inputs, context))),
   };
 }
 
@@ -259,7 +271,7 @@ export function filter(about: About, create: (config: Json, needs: FilterNeeds) 
 
 /** The UTF-8 of a text; QuickJS has no TextEncoder. */
 export function bytes(value: string | Uint8Array): Uint8Array {
-  if (typeof value !== "string") return value;
+  if (typeof value !== "string") return octets(value, "a value");
   const out: number[] = [];
   for (const letter of value) {
     const code = letter.codePointAt(0) ?? 0;
@@ -289,20 +301,47 @@ export function text(value: Uint8Array | null): string | undefined {
 
 function manifest(about: About) {
   const { name, version = "0.1.0", summary = "", configSchema } = about;
-  return { name, version, summary, configSchema: configSchema ? JSON.stringify(configSchema) : "" };
+  const schema = configSchema ? JSON.stringify(configSchema) : "";
+  return { name: string(name, "the name"), version: string(version, "the version"), summary: string(summary, "the summary"), configSchema: schema };
 }
+
+function field(name: string, value: string | Uint8Array): Header {
+  return { name: string(name, "the name of a field"), value: bytes(value) };
+}
+
+// What ends a call, and what it makes.
 
 function refusing<T>(create: () => T): T {
-  try {
-    return create();
-  } catch (error) {
-    // What is thrown is the error of a result: text here.
-    throw error instanceof Refused || error instanceof SyntaxError ? error.message : error;
-  }
+  return telling(create, (error) => error instanceof Refused || error instanceof SyntaxError);
 }
 
-function decision(made: RequestDecision) {
-  if (made === undefined) return { tag: "next" };
-  if (made instanceof Changes) return { tag: "edit", val: { edits: made.edits, context: made.context } };
-  return { tag: made instanceof Reply ? "reply" : "fetch", val: made };
+function ofRequest(made: RequestDecision) {
+  if (made instanceof Fetch) return { tag: "fetch", val: checked(made) };
+  return ofResponse(made);
 }
+
+function ofResponse(made: ResponseDecision) {
+  if (made === undefined) return { tag: "next" };
+  if (made instanceof Reply) return { tag: "reply", val: checked(made) };
+  if (made instanceof Changes) {
+    return { tag: "edit", val: { edits: made.edits, context: octets(made.context, "the context") } };
+  }
+  const what = (made as unknown) instanceof Promise ? "a promise, and nothing waits for it" : shown(made);
+  throw new TypeError(`this is no decision here: ${what}`);
+}
+
+/** What a plugin may have set itself. */
+function checked<T extends Reply | Fetch>(made: T): T {
+  for (const { name, value } of made.headers) field(name, octets(value, `the value of the field ${name}`));
+  octets(made.body, "the body");
+  if (made instanceof Fetch) {
+    for (const key of ["upstream", "method", "path", "authority"] as const) string(made[key], `${key} of a fetch`);
+    unsigned(made.timeoutMs, "timeoutMs", MOST_32);
+    octets(made.context, "the context");
+  }
+  return made;
+}
+
+const MOST_16 = 65535;
+/** QuickJS takes larger ones for negative. */
+const MOST_32 = 2147483647;

@@ -1,10 +1,17 @@
 ;; What stands in for WASI inside a component: there is no file, no argument, no environment and no network, and what is
-;; written goes nowhere. Time that matters comes from `host.now`, randomness from `host.random`; here the clock counts
+;; written to standard output and error goes to the host's log, line by line. Time that matters comes from `host.now`, randomness from `host.random`; here the clock counts
 ;; its calls and the random numbers repeat, which is enough for a language's own library to start and to collect garbage.
 ;; A call to it may come from within `cabi_realloc`, when no import of the component may be called; so it imports nothing
-;; but the memory.
+;; but the memory and the log, which is called only when a line is written: a language's library does that there only while
+;; it dies.
 (module
+  (import "weir:plugin/host@0.1.0" "log" (func $log (param $level i32) (param $text i32) (param $len i32)))
   (import "env" "memory" (memory 0))
+
+  ;; Where an unfinished line is kept: memory of the program's, as this module has none; 0 for nowhere.
+  (global $line (mut i32) (i32.const 0))
+  (global $room (mut i32) (i32.const 0))
+  (global $length (mut i32) (i32.const 0))
 
   ;; Nanoseconds; a millisecond passes with each look.
   (global $clock (mut i64) (i64.const 1000000000))
@@ -48,12 +55,58 @@
         (br $next)))
     (i32.const 0))
 
-  ;; Takes all of it and keeps nothing.
+  ;; Takes the memory for lines. The SDKs call it before anything is written.
+  (func (export "weir_lines") (param $line i32) (param $room i32)
+    (global.set $line (local.get $line))
+    (global.set $room (local.get $room)))
+
+  (func $end_line (param $level i32)
+    (if (global.get $length)
+      (then (call $log (local.get $level) (global.get $line) (global.get $length))))
+    (global.set $length (i32.const 0)))
+
+  ;; Adds a byte to the line, as far as there is room; a line feed ends it.
+  (func $write (param $byte i32) (param $level i32)
+    (if (i32.eq (local.get $byte) (i32.const 10))
+      (then (call $end_line (local.get $level)) (return)))
+    (if (i32.lt_u (global.get $length) (global.get $room))
+      (then
+        (i32.store8 (i32.add (global.get $line) (global.get $length)) (local.get $byte))
+        (global.set $length (i32.add (global.get $length) (i32.const 1))))))
+
+  (func $write_all (param $at i32) (param $len i32) (param $level i32)
+    (local $end i32)
+    (local.set $end (i32.add (local.get $at) (local.get $len)))
+    (block $done
+      (loop $next
+        (br_if $done (i32.ge_u (local.get $at) (local.get $end)))
+        (call $write (i32.load8_u (local.get $at)) (local.get $level))
+        (local.set $at (i32.add (local.get $at) (i32.const 1)))
+        (br $next))))
+
+  (func $is_written (param $fd i32) (result i32)
+    (i32.le_u (i32.sub (local.get $fd) (i32.const 1)) (i32.const 1)))
+
+  ;; Standard output and error are terminals (2) that are only written to (bit 6): libraries end their lines for these.
+  (func (export "fd_fdstat_get") (param $fd i32) (param $out i32) (result i32)
+    (if (i32.eqz (call $is_written (local.get $fd))) (then (return (i32.const 8))))
+    (i64.store (local.get $out) (i64.const 2))
+    (i64.store offset=8 (local.get $out) (i64.const 64))
+    (i64.store offset=16 (local.get $out) (i64.const 0))
+    (i32.const 0))
+
+  ;; Takes all of it. Standard output is informative (1), standard error a warning (2).
   (func (export "fd_write") (param $fd i32) (param $vectors i32) (param $count i32) (param $written i32) (result i32)
     (local $sum i32)
     (block $done
       (loop $next
         (br_if $done (i32.eqz (local.get $count)))
+        (if (i32.and (i32.ne (global.get $line) (i32.const 0)) (call $is_written (local.get $fd)))
+          (then
+            (call $write_all
+              (i32.load (local.get $vectors))
+              (i32.load offset=4 (local.get $vectors))
+              (local.get $fd))))
         (local.set $sum (i32.add (local.get $sum) (i32.load offset=4 (local.get $vectors))))
         (local.set $vectors (i32.add (local.get $vectors) (i32.const 8)))
         (local.set $count (i32.sub (local.get $count) (i32.const 1)))
@@ -62,11 +115,13 @@
     (i32.const 0))
 
   (func (export "sched_yield") (result i32) (i32.const 0))
-  (func (export "proc_exit") (param i32) unreachable)
+  ;; The rest of what was written is why: an error (3).
+  (func (export "proc_exit") (param i32)
+    (call $end_line (i32.const 3))
+    unreachable)
 
   ;; No such descriptor (8).
   (func (export "fd_close") (param i32) (result i32) (i32.const 8))
-  (func (export "fd_fdstat_get") (param i32 i32) (result i32) (i32.const 8))
   (func (export "fd_fdstat_set_flags") (param i32 i32) (result i32) (i32.const 8))
   (func (export "fd_prestat_get") (param i32 i32) (result i32) (i32.const 8))
   (func (export "fd_prestat_dir_name") (param i32 i32 i32) (result i32) (i32.const 8))

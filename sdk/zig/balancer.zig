@@ -1,7 +1,10 @@
 //! The exports of a balancer.
 
+const std = @import("std");
 const plugin = @import("plugin");
 const weir = @import("weir");
+
+pub const panic = std.debug.FullPanic(weir.panic);
 
 var manifest: weir.Manifest = undefined;
 var configured: extern struct {

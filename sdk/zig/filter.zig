@@ -1,7 +1,10 @@
 //! The exports of a filter.
 
+const std = @import("std");
 const plugin = @import("plugin");
 const weir = @import("weir");
+
+pub const panic = std.debug.FullPanic(weir.panic);
 
 const Reply = extern struct { status: u16, headers: weir.List(weir.Header), body: weir.Text };
 

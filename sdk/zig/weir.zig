@@ -22,6 +22,19 @@ var arena: std.heap.ArenaAllocator = .init(std.heap.wasm_allocator);
 
 /// Running out of memory ends the instance; the host starts a fresh one.
 pub fn outOfMemory() noreturn {
+    panic("out of memory", null);
+}
+
+/// A bug that was noticed: the log has its message, the trap that ends the instance the functions that were running.
+pub fn panic(message: []const u8, _: ?usize) noreturn {
+    @branchHint(.cold);
+    // Without memory: there may be none left.
+    var line: [512]u8 = undefined;
+    const start = "panic: ";
+    const len = @min(message.len, line.len - start.len);
+    @memcpy(line[0..start.len], start);
+    @memcpy(line[start.len..][0..len], message[0..len]);
+    log(.err, line[0 .. start.len + len]);
     @trap();
 }
 
@@ -236,3 +249,92 @@ pub fn random(len: u32) []const u8 {
 pub fn count(metric: []const u8, by: u64) void {
     host.count(metric.ptr, metric.len, by);
 }
+
+/// Values that all instances of a plugin share. A space is "", the plugin's own, or a name among its `allow.state`; a time to live
+/// is in milliseconds, 0 for none.
+pub const state = struct {
+    const imports = struct {
+        extern "weir:plugin/state@0.1.0" fn add(
+            space: [*]const u8,
+            space_len: usize,
+            key: [*]const u8,
+            key_len: usize,
+            by: i64,
+            ttl_ms: u64,
+        ) i64;
+        extern "weir:plugin/state@0.1.0" fn get(
+            space: [*]const u8,
+            space_len: usize,
+            key: [*]const u8,
+            key_len: usize,
+            out: *Option,
+        ) void;
+        extern "weir:plugin/state@0.1.0" fn set(
+            space: [*]const u8,
+            space_len: usize,
+            key: [*]const u8,
+            key_len: usize,
+            value: [*]const u8,
+            value_len: usize,
+            ttl_ms: u64,
+        ) void;
+        extern "weir:plugin/state@0.1.0" fn replace(
+            space: [*]const u8,
+            space_len: usize,
+            key: [*]const u8,
+            key_len: usize,
+            is_expected: bool,
+            expected: [*]const u8,
+            expected_len: usize,
+            value: [*]const u8,
+            value_len: usize,
+            ttl_ms: u64,
+        ) bool;
+        extern "weir:plugin/state@0.1.0" fn remove(
+            space: [*]const u8,
+            space_len: usize,
+            key: [*]const u8,
+            key_len: usize,
+        ) void;
+    };
+
+    /// Adds to a counter and returns the sum.
+    pub fn add(space: []const u8, key: []const u8, by: i64, ttl_ms: u64) i64 {
+        return imports.add(space.ptr, space.len, key.ptr, key.len, by, ttl_ms);
+    }
+
+    /// The value of a key, if there is one, until the end of the call; a counter's is its sum in decimal.
+    pub fn get(space: []const u8, key: []const u8) ?[]const u8 {
+        var out: Option = undefined;
+        imports.get(space.ptr, space.len, key.ptr, key.len, &out);
+        return if (out.is_some) out.value.slice() else null;
+    }
+
+    /// Sets a value and its time to live.
+    pub fn set(space: []const u8, key: []const u8, value: []const u8, ttl_ms: u64) void {
+        imports.set(space.ptr, space.len, key.ptr, key.len, value.ptr, value.len, ttl_ms);
+    }
+
+    /// Sets a value if the present one is the expected, in one step: whether it did.
+    pub fn replace(space: []const u8, key: []const u8, expected: ?[]const u8, value: []const u8, ttl_ms: u64) bool {
+        const old = expected orelse "";
+        const is_expected = expected != null;
+        return imports.replace(
+            space.ptr,
+            space.len,
+            key.ptr,
+            key.len,
+            is_expected,
+            old.ptr,
+            old.len,
+            value.ptr,
+            value.len,
+            ttl_ms,
+        );
+    }
+
+    /// Removes a key.
+    pub fn remove(space: []const u8, key: []const u8) void {
+        imports.remove(space.ptr, space.len, key.ptr, key.len);
+    }
+};

@@ -4,6 +4,7 @@
 use std::path::{Path, PathBuf};
 
 use http::Request;
+use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::support::tools::{
@@ -181,4 +182,40 @@ fn a_package_is_found_without_those_that_other_platforms_need() {
     );
     let found = packaged_in(workspace, "here");
     assert_eq!(found.canonicalize().unwrap(), workspace.canonicalize().unwrap());
+}
+
+/// Sends one request that ends in an exception: its record, and the first line that has the message.
+async fn thrown(weir: &mut Weir, path: &str) -> (Value, Value) {
+    let request = Request::get(path).body(Body::empty()).unwrap();
+    if let Ok(mut answer) = weir.try_send(Protocol::H2, request).await {
+        // It may be cut short.
+        let _ = answer.bytes().await;
+    }
+    (weir.record().await, weir.said("as asked").await)
+}
+
+#[tokio::test]
+async fn an_exception_in_javascript_is_logged_with_its_request() {
+    let origin = Origin::start().await;
+    let built = javascript().await;
+    let mut weir = served(&built, &origin, "").await;
+    let (record, line) = thrown(&mut weir, "/throw").await;
+    assert_eq!((&line["request_id"], &line["plugin"]), (&record["request_id"], &"c".into()));
+    let place = weir.said("server.js:").await;
+    assert_eq!(place["request_id"], record["request_id"]);
+    let failed = weir.logged("plugin failed; its request gets no more of it").await;
+    assert_eq!(failed["request_id"], record["request_id"]);
+}
+
+#[tokio::test]
+async fn an_exception_in_python_is_told_with_its_place_and_its_request() {
+    let origin = Origin::start().await;
+    let built = python().await;
+    let mut weir = served(&built, &origin, "").await;
+    let (record, line) = thrown(&mut weir, "/raise").await;
+    assert_eq!((&line["request_id"], &line["plugin"]), (&record["request_id"], &"c".into()));
+    let failed = weir.logged("plugin failed; its request gets no more of it").await;
+    assert_eq!(failed["request_id"], record["request_id"]);
+    let error = failed["error"].as_str().unwrap();
+    assert!(error.contains("app.py") && error.contains("RuntimeError: as asked"), "{error}");
 }

@@ -24,6 +24,7 @@ mod component_languages;
 mod components;
 mod connection_fields;
 mod control;
+mod crashes;
 mod decisions;
 mod differential;
 mod docs;

@@ -262,7 +262,8 @@ async fn what_a_plugin_cannot_be_configured_with_stops_the_start() {
     let origin = Origin::start().await;
     let naughty = guest("naughty");
     let cases = [
-        ("{ do: configure-trap }", "trapped"),
+        ("{ do: configure-trap }", "naughty/src/lib.rs:"),
+        ("{ do: configure-trap }", "as configured"),
         ("{ do: configure-spin }", "longer than"),
         ("{ do: configure-refuse }", "it does not please me"),
         ("{ do: configure-input }", "no.such.input"),

@@ -425,6 +425,21 @@ impl Weir {
         }
     }
 
+    /// Waits for a log event whose message contains this, and returns its fields.
+    pub(crate) async fn said(&mut self, part: &str) -> Value {
+        loop {
+            let Some(line) = within(format!("log event with {part:?}"), self.log.recv()).await
+            else {
+                panic!("Weir ended before it logged {part:?}");
+            };
+            let Ok(event) = serde_json::from_str::<Value>(&line) else { continue };
+            let fields = event.get("fields").unwrap_or(&event);
+            if fields["message"].as_str().is_some_and(|message| message.contains(part)) {
+                return fields.clone();
+            }
+        }
+    }
+
     /// Sends a signal by name, such as `TERM`.
     pub(crate) fn signal(&self, name: &str) {
         let kill = format!("kill -{name} {}", self.child.id());

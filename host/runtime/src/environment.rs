@@ -5,7 +5,7 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use rand::Rng as _;
 
-use crate::imports::log::{LogBudget, printable};
+use crate::imports::log::LogBudget;
 use crate::state::{MemoryState, SharedState};
 
 /// How much a line that a plugin logs matters.
@@ -19,6 +19,28 @@ pub enum Level {
     Warn,
     /// Somebody must act.
     Error,
+}
+
+/// A line that a plugin logs.
+#[derive(Debug, Clone, Copy)]
+pub struct Line<'a> {
+    /// The plugin's name in the configuration.
+    pub plugin: &'a str,
+    /// The number of the request that the plugin works on; none while it is set up.
+    pub request: Option<u64>,
+    /// How much it matters.
+    pub level: Level,
+    /// The text, without control characters, at most 4 KiB.
+    pub message: &'a str,
+}
+
+/// A request's number as access records have it.
+struct Id(u64);
+
+impl std::fmt::Display for Id {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{:016x}", self.0)
+    }
 }
 
 /// The clock, the randomness, the log and the counters of one plugin. None may call a plugin or wait.
@@ -36,12 +58,14 @@ pub trait Services: Send + Sync {
 
     /// Writes a line that is free of control characters and bounded in length and rate; to `tracing`, under the target
     /// `weir::plugin`, by default.
-    fn log(&self, plugin: &str, level: Level, message: &str) {
+    fn log(&self, line: Line<'_>) {
+        let Line { plugin, request, level, message } = line;
+        let request_id = request.map(Id).map(tracing::field::display);
         match level {
-            Level::Debug => tracing::debug!(target: TARGET, plugin, "{message}"),
-            Level::Info => tracing::info!(target: TARGET, plugin, "{message}"),
-            Level::Warn => tracing::warn!(target: TARGET, plugin, "{message}"),
-            Level::Error => tracing::error!(target: TARGET, plugin, "{message}"),
+            Level::Debug => tracing::debug!(target: TARGET, plugin, request_id, "{message}"),
+            Level::Info => tracing::info!(target: TARGET, plugin, request_id, "{message}"),
+            Level::Warn => tracing::warn!(target: TARGET, plugin, request_id, "{message}"),
+            Level::Error => tracing::error!(target: TARGET, plugin, request_id, "{message}"),
         }
     }
 
@@ -107,13 +131,14 @@ impl Environment {
         Self { services, state, log: Arc::default(), ..self.clone() }
     }
 
-    /// Writes a line to the log, as far as the plugin's budget goes.
-    pub(crate) fn log(&self, plugin: &str, level: Level, message: &str) {
+    /// Writes a line, one that is [`printable`](crate::imports::log::printable), to the log, as far as the plugin's budget
+    /// goes.
+    pub(crate) fn log(&self, line: Line<'_>) {
         let mut budget = self.log.lock().unwrap_or_else(PoisonError::into_inner);
-        let is_admitted = budget.admit(plugin, Instant::now());
+        let is_admitted = budget.admit(line.plugin, Instant::now());
         drop(budget);
         if is_admitted {
-            self.services.log(plugin, level, &printable(message));
+            self.services.log(line);
         }
     }
 

@@ -72,7 +72,7 @@ pub enum PluginError {
         plugin: Arc<str>,
         /// The function that ran.
         call: &'static str,
-        /// The reason in one line.
+        /// The reason in one line, with the warnings and errors that the guest logged in this call.
         reason: String,
         /// The runtime's words, with the guest's stack.
         #[source]
@@ -110,12 +110,14 @@ impl PluginError {
         PluginError::Invalid { plugin: Arc::clone(plugin), what: what.into(), source }
     }
 
-    /// Tells the kinds of failed calls apart; `limits` are those that the call ran under.
+    /// Tells the kinds of failed calls apart; `limits` are those that the call ran under, `words` the warnings and errors that
+    /// the guest logged in it: a panic is one of them, and the trap after it says nothing.
     pub(crate) fn failed(
         plugin: &Arc<str>,
         call: &'static str,
         limits: Limits,
         error: wasmtime::Error,
+        words: Option<String>,
     ) -> PluginError {
         let plugin = Arc::clone(plugin);
         if error.is::<MemoryRefused>() || error.is::<PoolConcurrencyLimitError>() {
@@ -125,7 +127,11 @@ impl PluginError {
         if error.downcast_ref::<Trap>() == Some(&Trap::Interrupt) {
             return PluginError::Timeout { plugin, call, limit: limits.time };
         }
-        let reason = error.root_cause().to_string();
+        let cause = error.root_cause().to_string();
+        let reason = match words {
+            Some(words) => format!("{cause}; it had logged: {words}"),
+            None => cause,
+        };
         PluginError::Trap { plugin, call, reason, source: error.into_boxed_dyn_error() }
     }
 }

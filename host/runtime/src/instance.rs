@@ -8,6 +8,7 @@ use crate::engine::Engine;
 use crate::environment::Environment;
 use crate::error::PluginError;
 use crate::limits::{Deadline, Limits, Memory};
+use crate::voice::Voice;
 
 /// The store that one instance of a plugin lives in.
 pub(crate) struct Sandbox {
@@ -24,8 +25,7 @@ impl Sandbox {
         environment: &Environment,
     ) -> Sandbox {
         let state = State {
-            plugin: Arc::clone(plugin),
-            environment: environment.clone(),
+            voice: Voice::new(environment, plugin),
             memory: Memory::new(limits.memory),
             deadline: Deadline::default(),
         };
@@ -81,7 +81,13 @@ impl Sandbox {
 
     /// Whose it is.
     pub(crate) fn plugin(&self) -> &Arc<str> {
-        &self.store.data().plugin
+        self.store.data().voice.plugin()
+    }
+
+    /// Notes the request that the calls from here on belong to.
+    #[inline]
+    pub(crate) fn serve(&mut self, request: Option<u64>) {
+        self.store.data_mut().voice.serve(request);
     }
 
     /// Bytes of linear memory now.
@@ -98,19 +104,36 @@ impl Sandbox {
     ) -> Result<T, PluginError> {
         use wasmtime::AsContextMut;
         let _running = self.engine.run();
-        self.store.data_mut().deadline.begin(limits.time);
+        let state = self.store.data_mut();
+        state.deadline.begin(limits.time);
+        state.voice.begin();
         self.store.set_epoch_deadline(1);
-        call(self.store.as_context_mut())
-            .map_err(|error| PluginError::failed(self.plugin(), name, limits, error))
+        call(self.store.as_context_mut()).map_err(|error| self.failed(name, limits, error))
+    }
+
+    #[cold]
+    fn failed(
+        &mut self,
+        name: &'static str,
+        limits: Limits,
+        error: wasmtime::Error,
+    ) -> PluginError {
+        let words = self.store.data_mut().voice.last_words();
+        PluginError::failed(self.plugin(), name, limits, error, words)
     }
 }
 
 /// What the host keeps for an instance.
 pub(crate) struct State {
-    pub(crate) plugin: Arc<str>,
-    pub(crate) environment: Environment,
+    pub(crate) voice: Voice,
     pub(crate) memory: Memory,
     pub(crate) deadline: Deadline,
+}
+
+impl State {
+    pub(crate) fn environment(&self) -> &Environment {
+        self.voice.environment()
+    }
 }
 
 /// Bytes that one call may make the host copy out of the guest. It is counted before anything is allocated, so

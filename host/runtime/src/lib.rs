@@ -29,10 +29,11 @@ mod plugin;
 pub mod service;
 mod state;
 mod version;
+mod voice;
 
 pub use balancer::{BalancerInstance, Endpoint, Needs, Outcome, Pick, TRIED};
 pub use engine::Engine;
-pub use environment::{Environment, Level, Services, SystemServices};
+pub use environment::{Environment, Level, Line, Services, SystemServices};
 pub use error::PluginError;
 pub use filter::{FilterInstance, FilterNeeds};
 pub use limits::Limits;

@@ -13,6 +13,7 @@ use super::function::Function;
 use super::seat::{Counted, Seat};
 use super::slot::{Role, Slot};
 use crate::config::Reuse;
+use crate::telemetry::record::RequestId;
 
 /// One worker's hold of one generation of a standard component.
 #[derive(Default)]
@@ -56,7 +57,7 @@ impl Seat {
         &self,
         slot: &Slot,
         role: Role,
-        request: http::Request<Incoming>,
+        (request, id): (http::Request<Incoming>, RequestId),
         asks: Asks,
     ) -> Result<Call, PluginError> {
         self.function(Function::Handle).calls.inc();
@@ -74,7 +75,7 @@ impl Seat {
         let missing = || PluginError::invalid(&slot.name, "it serves no HTTP");
         let handler = hold.handler.get().ok_or_else(missing)?;
         let kept = hold.kept.borrow_mut().pop();
-        Ok(handler.call(request, kept, asks))
+        Ok(handler.call(request, id.0, kept, asks))
     }
 
     /// Keeps an instance that has served a request to its end, if instances are to be kept.

@@ -13,6 +13,7 @@ use super::slot::{Configs, Prepared, Role};
 use super::tally::Tally;
 use crate::config;
 use crate::telemetry::metrics;
+use crate::telemetry::record::RequestId;
 
 /// One version of a plugin, compiled and configured once to try it.
 pub struct Generation {
@@ -138,12 +139,13 @@ impl Generation {
         self.is_refuted.load(Ordering::Relaxed)
     }
 
-    /// Notes that it is not pure.
-    pub fn refute(&self) {
+    /// Notes that it is not pure, as a request has shown.
+    pub fn refute(&self, request: RequestId) {
         if !self.is_refuted.swap(true, Ordering::Relaxed) {
             tracing::warn!(
                 plugin = &**self.plugin.name(),
                 generation = self.number,
+                request_id = %request,
                 "plugin calls itself pure, but decided otherwise when it was given the same again: nothing is remembered of it any more"
             );
         }
@@ -166,8 +168,15 @@ impl Generation {
         }
     }
 
-    /// Notes a failed call, and logs some of them: a plugin that fails with each request is told of now and then.
-    pub fn failed(&self, function: Function, error: &PluginError, consequence: &'static str) {
+    /// Notes a call that failed for a request, and logs some of them: a plugin that fails with each request is told of now and
+    /// then.
+    pub fn failed(
+        &self,
+        function: Function,
+        request: RequestId,
+        error: &PluginError,
+        consequence: &'static str,
+    ) {
         self.metrics.failure(error.kind());
         self.tally.failures.fetch_add(1, Ordering::Relaxed);
         let (plugin, generation) = (&**self.plugin.name(), self.number);
@@ -175,6 +184,8 @@ impl Generation {
             tracing::warn!(
                 plugin,
                 generation,
+                function = function.name(),
+                request_id = %request,
                 kind = error.kind(),
                 error = error as &dyn std::error::Error,
                 "plugin failed; {consequence}"
@@ -190,6 +201,7 @@ impl Generation {
                 plugin,
                 generation,
                 function,
+                request_id = %request,
                 ?pause,
                 "plugin keeps failing: in quarantine"
             );

@@ -18,6 +18,7 @@ use super::tally::{TIMED_EVERY, TIMED_FIRST};
 use crate::config::Reuse;
 use crate::proxy::input::{Inputs, ResponseInputs};
 use crate::telemetry::metrics;
+use crate::telemetry::record::RequestId;
 
 /// One generation of a plugin on one worker.
 pub struct Seat {
@@ -70,15 +71,15 @@ impl Seat {
         }
     }
 
-    /// What the filter asked for. Makes an instance if there was none yet.
+    /// What the filter asked for. Makes an instance, on behalf of a request, if there was none yet.
     ///
     /// # Errors
     /// [`Failure`] if none can be made.
-    pub fn shape(&self, slot: &Slot) -> Result<&Rc<Shape>, Failure> {
+    pub fn shape(&self, slot: &Slot, request: RequestId) -> Result<&Rc<Shape>, Failure> {
         if self.shape.get().is_none() {
             // The call that follows is the probe, if there is to be one.
             self.generation.admit_instance(Function::Request)?;
-            let failed = |error: &PluginError| self.fail(slot, Function::Request, error);
+            let failed = |error: &PluginError| self.fail(slot, Function::Request, request, error);
             let made = self.instantiate(slot).inspect_err(failed)?;
             *self.kept.borrow_mut() = Some(Box::new(made));
         }
@@ -86,8 +87,8 @@ impl Seat {
         Ok(self.shape.get().ok_or_else(missing)?)
     }
 
-    /// Calls a function of the filter on the kept instance, or a fresh one, and checks what it returns. An error in either
-    /// throws the instance away.
+    /// Calls a function of the filter for a request, on the kept instance or a fresh one, and checks what it returns. An error
+    /// in either throws the instance away.
     ///
     /// # Errors
     /// [`Failure`]: what went wrong, or that the plugin is not to be called.
@@ -95,6 +96,7 @@ impl Seat {
         &self,
         slot: &Slot,
         function: Function,
+        request: RequestId,
         call: impl FnOnce(&mut FilterInstance) -> Result<T, PluginError>,
         check: impl FnOnce(T) -> Result<U, String>,
     ) -> Result<U, Failure> {
@@ -105,6 +107,7 @@ impl Seat {
             None => self.instantiate(slot).map(Box::new),
         };
         let called = running.and_then(|mut running| {
+            running.instance.serve(request.0);
             let result = self.measure(function, || call(&mut running.instance))?;
             let checked = check(result).map_err(|what| PluginError::invalid(&slot.name, what))?;
             running.recount();
@@ -119,7 +122,7 @@ impl Seat {
                 Ok(result)
             }
             Err(error) => {
-                self.fail(slot, function, &error);
+                self.fail(slot, function, request, &error);
                 Err(error.into())
             }
         }
@@ -146,21 +149,21 @@ impl Seat {
     }
 
     /// Takes note of what a pure filter decided on what [`Self::recall`] was asked for.
-    pub fn learn(&self, answer: Answer<'_>) {
+    pub fn learn(&self, answer: Answer<'_>, request: RequestId) {
         if !self.memo.borrow_mut().learn(answer) {
-            self.generation.refute();
+            self.generation.refute(request);
         }
     }
 
     /// Notes a failed call, and what that means for its request.
-    pub fn fail(&self, slot: &Slot, function: Function, error: &PluginError) {
+    pub fn fail(&self, slot: &Slot, function: Function, request: RequestId, error: &PluginError) {
         let consequence = match slot.on_failure {
             _ if function == Function::Handle => "its request gets no more of it",
             _ if self.is_on_trial.get() => "the generation before took its place for this request",
             crate::config::OnFailure::Closed => "the request is answered with 503",
             crate::config::OnFailure::Open => "the request goes on without it",
         };
-        self.generation.failed(function, error, consequence);
+        self.generation.failed(function, request, error, consequence);
         if self.is_on_trial.get() {
             slot.review();
         }

@@ -23,7 +23,7 @@ use crate::plugins::memo::{Answer, Given};
 use crate::plugins::seat::{Seat, Shape};
 use crate::plugins::slot::Slot;
 use crate::plugins::view::Pinned;
-use crate::telemetry::record::Record;
+use crate::telemetry::record::{Record, RequestId};
 use crate::telemetry::trace::{FILTER, Span};
 use crate::upstream::Reach;
 use crate::upstream::send::Outgoing;
@@ -92,14 +92,14 @@ impl Asker<'_> {
         asked: &Asked<'_>,
         record: &Record,
     ) -> Result<(Rc<Shape>, Said), Failure> {
-        let shape = Rc::clone(seat.shape(slot)?);
+        let shape = Rc::clone(seat.shape(slot, self.subject.id)?);
         if !shape.on_request {
             return Ok((shape, Said::Decided(Decided::Next)));
         }
         let Asked { head, authority } = *asked;
         let said = shape.inputs.with(head, authority.as_str(), self.subject, |inputs| {
             let given = Given { function: Function::Request, status: 0, inputs, context: &[] };
-            recall(seat, shape.remembers_requests, given, Said::answer, || {
+            recall((seat, self.subject.id), shape.remembers_requests, given, Said::answer, || {
                 traced(slot, seat, Function::Request, record, || {
                     self.call(slot, seat, inputs, authority)
                 })
@@ -135,7 +135,7 @@ impl Asker<'_> {
         seat: &Seat,
         asked: &Asked<'_>,
     ) -> Option<Result<Decided, Failure>> {
-        let shape = match seat.shape(slot) {
+        let shape = match seat.shape(slot, self.subject.id) {
             Ok(shape) => Rc::clone(shape),
             Err(error) => return Some(Err(error)),
         };
@@ -161,7 +161,8 @@ impl Asker<'_> {
         authority: &Authority,
     ) -> Result<Said, Failure> {
         let check = |decision| self.check(slot, decision, authority, 0);
-        seat.call(slot, Function::Request, |filter| filter.on_request(inputs), check)
+        let call = |filter: &mut FilterInstance| filter.on_request(inputs);
+        seat.call(slot, Function::Request, self.subject.id, call, check)
     }
 
     /// Makes a fetch and hands its answer over.
@@ -186,7 +187,7 @@ impl Asker<'_> {
                 Err(reason) => filter.on_fetch(&context, Err(reason)),
             };
             let check = |decision| self.check(slot, decision, asked.authority, fetches);
-            seat.call(slot, Function::Fetch, call, check)
+            seat.call(slot, Function::Fetch, self.subject.id, call, check)
         })
     }
 
@@ -273,6 +274,8 @@ impl Asker<'_> {
 pub(super) struct Memory<'a> {
     pub(super) kept: &'a Kept,
     pub(super) context: &'a [u8],
+    /// Whose response it is.
+    pub(super) request: RequestId,
 }
 
 /// Asks a generation about a response.
@@ -284,12 +287,14 @@ pub(super) fn response(
     response: &Response<Body>,
     record: &Record,
 ) -> Result<Decided, Failure> {
-    let Memory { kept, context } = memory;
+    let Memory { kept, context, request } = memory;
     let status = response.status().as_u16();
     shape.response_inputs.with(response.headers(), kept, |inputs| {
         let given = Given { function: Function::Response, status, inputs, context };
-        recall(seat, shape.remembers_responses, given, Decided::answer, || {
-            traced(slot, seat, Function::Response, record, || call_response(slot, seat, given))
+        recall((seat, request), shape.remembers_responses, given, Decided::answer, || {
+            traced(slot, seat, Function::Response, record, || {
+                call_response(slot, seat, given, request)
+            })
         })
     })
 }
@@ -302,18 +307,23 @@ pub(super) fn shadow_response(
     memory: Memory<'_>,
     response: &Response<Body>,
 ) -> Result<Decided, Failure> {
-    let Memory { kept, context } = memory;
+    let Memory { kept, context, request } = memory;
     let status = response.status().as_u16();
     shape.response_inputs.with(response.headers(), kept, |inputs| {
         let given = Given { function: Function::Response, status, inputs, context };
-        call_response(slot, seat, given)
+        call_response(slot, seat, given, request)
     })
 }
 
-fn call_response(slot: &Slot, seat: &Seat, given: Given<'_>) -> Result<Decided, Failure> {
+fn call_response(
+    slot: &Slot,
+    seat: &Seat,
+    given: Given<'_>,
+    request: RequestId,
+) -> Result<Decided, Failure> {
     let Given { function, status, inputs, context } = given;
     let call = |filter: &mut FilterInstance| filter.on_response(status, inputs, context);
-    seat.call(slot, function, call, check_response)
+    seat.call(slot, function, request, call, check_response)
 }
 
 fn check_response(decision: ResponseDecision) -> Result<Decided, String> {

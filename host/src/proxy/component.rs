@@ -152,7 +152,7 @@ impl Run<'_> {
                 span.error(error.kind());
             }
             if let Unanswered::Plugin(error) = error {
-                seat.fail(self.slot, Function::Handle, error);
+                seat.fail(self.slot, Function::Handle, self.site.id(), error);
             }
         }
         answered

@@ -7,6 +7,7 @@ use crate::listen::body::Body;
 use crate::plugins::generation::Failure;
 use crate::plugins::memo::{Answer, Given, Passing};
 use crate::plugins::seat::Seat;
+use crate::telemetry::record::RequestId;
 
 /// What a filter decided, checked.
 pub(super) enum Decided {
@@ -31,9 +32,10 @@ impl From<Passing> for Decided {
     }
 }
 
-/// Takes a pure filter's decision from memory if it is there, else asks for it and tells the memory.
+/// Takes a pure filter's decision on a request, or its response, from memory if it is there, else asks for it and tells the
+/// memory.
 pub(super) fn recall<T: From<Decided>>(
-    seat: &Seat,
+    (seat, request): (&Seat, RequestId),
     remembers: bool,
     given: Given<'_>,
     answer: fn(&T) -> Answer<'_>,
@@ -46,7 +48,7 @@ pub(super) fn recall<T: From<Decided>>(
         return Ok(Decided::from(passing).into());
     }
     let said = ask()?;
-    seat.learn(answer(&said));
+    seat.learn(answer(&said), request);
     Ok(said)
 }
 

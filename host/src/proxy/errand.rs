@@ -67,6 +67,11 @@ impl Site {
         })
     }
 
+    /// Whose request the component serves.
+    pub(super) fn id(&self) -> RequestId {
+        self.id
+    }
+
     /// Whose tasks go on when the response has ended.
     pub(super) fn tasks(&self) -> &Tasks {
         &self.proxy.tasks
@@ -131,18 +136,20 @@ impl Site {
         let reach = self.allowed(slot, &host).ok_or_else(|| {
             tracing::info!(
                 plugin = &*slot.name,
+                request_id = %self.id,
                 host,
                 "a request of the plugin was refused: its host is no upstream among its allow.upstreams"
             );
             HttpError::HttpRequestDenied
         })?;
-        let sending = self.forward(reach, &host, request);
+        let sending = self.forward(slot, reach, &host, request);
         let Some(limit) = limit else { return sending.await };
         tokio::time::timeout(limit, sending).await.unwrap_or(Err(HttpError::HttpResponseTimeout))
     }
 
     async fn forward(
         &self,
+        slot: &Slot,
         reach: &Reach,
         host: &str,
         request: http::Request<Outgoing>,
@@ -178,7 +185,8 @@ impl Site {
         let mut record = Record::aside(telemetry, metrics, &self.peer, self.id);
         let sent = reach.send(outgoing, &mut record).await;
         let mut response = sent.map_err(|error| {
-            tracing::debug!(upstream = host, %error, "a request of a plugin failed");
+            let plugin = &*slot.name;
+            tracing::debug!(plugin, request_id = %self.id, upstream = host, %error, "a request of a plugin failed");
             self::told(&error)
         })?;
         headers::strip_connection(response.headers_mut()).withhold(response.body_mut());

@@ -17,6 +17,7 @@ use crate::listen::body::{Body, BodyError};
 use crate::plugins::function::Function;
 use crate::plugins::seat::Seat;
 use crate::plugins::slot::Slot;
+use crate::telemetry::record::RequestId;
 use crate::telemetry::trace::Span;
 
 /// A body on its way through one filter.
@@ -25,6 +26,8 @@ pub(super) struct Filtered {
     slot: Arc<Slot>,
     seat: Rc<Seat>,
     function: Function,
+    /// Whose body it is.
+    id: RequestId,
     /// What the filter wants to see again with the next piece.
     context: Vec<u8>,
     /// What it let pass and nobody has taken yet.
@@ -44,13 +47,13 @@ impl Filtered {
     /// Hands a request's body to a filter.
     pub(super) fn request(
         inner: Body,
-        slot: &Arc<Slot>,
-        seat: &Rc<Seat>,
+        by: (&Arc<Slot>, &Rc<Seat>),
+        id: RequestId,
         context: &[u8],
         exchange: &Rc<Exchange>,
         span: Option<Span>,
     ) -> Body {
-        let mut body = Self::new(inner, slot, seat, Function::RequestBody, context.to_vec());
+        let mut body = Self::new(inner, by, (Function::RequestBody, id), context.to_vec());
         (body.exchange, body.span) = (Some(Rc::clone(exchange)), span);
         Body::stream(body)
     }
@@ -58,21 +61,20 @@ impl Filtered {
     /// Hands a response's body to a filter.
     pub(super) fn response(
         inner: Body,
-        slot: &Arc<Slot>,
-        seat: &Rc<Seat>,
+        by: (&Arc<Slot>, &Rc<Seat>),
+        id: RequestId,
         context: Vec<u8>,
         span: Option<Span>,
     ) -> Body {
-        let mut body = Self::new(inner, slot, seat, Function::ResponseBody, context);
+        let mut body = Self::new(inner, by, (Function::ResponseBody, id), context);
         body.span = span;
         Body::stream(body)
     }
 
     fn new(
         inner: Body,
-        slot: &Arc<Slot>,
-        seat: &Rc<Seat>,
-        function: Function,
+        (slot, seat): (&Arc<Slot>, &Rc<Seat>),
+        (function, id): (Function, RequestId),
         context: Vec<u8>,
     ) -> Self {
         Self {
@@ -80,6 +82,7 @@ impl Filtered {
             slot: Arc::clone(slot),
             seat: Rc::clone(seat),
             function,
+            id,
             context,
             ready: VecDeque::new(),
             is_changed: false,
@@ -123,7 +126,7 @@ impl Filtered {
             Function::RequestBody => filter.on_request_body(context, &data, end),
             _ => filter.on_response_body(context, &data, end),
         };
-        let decision = self.seat.call(&self.slot, function, call, Ok);
+        let decision = self.seat.call(&self.slot, function, self.id, call, Ok);
         if let (Err(error), Some(span)) = (&decision, &mut self.span) {
             span.error(error.kind());
         }

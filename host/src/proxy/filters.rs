@@ -190,7 +190,14 @@ impl<'a> Chain<'a> {
         for Passed { slot, seat, context, wants_body, .. } in &self.passed {
             if *wants_body && !body.is_end_stream() {
                 let span = ask::span(slot, seat, Function::RequestBody, record);
-                body = Filtered::request(body, slot, seat, context, exchange, span);
+                body = Filtered::request(
+                    body,
+                    (slot, seat),
+                    self.subject().id,
+                    context,
+                    exchange,
+                    span,
+                );
             }
         }
         body
@@ -210,7 +217,7 @@ impl<'a> Chain<'a> {
             if !passed.shape.on_response {
                 continue;
             }
-            let decided = passed.decide(&response, record);
+            let decided = passed.decide(&response, self.subject().id, record);
             if decided.is_err()
                 && let Some(before) = passed.before.take()
             {
@@ -244,7 +251,7 @@ impl<'a> Chain<'a> {
         record: &mut Record,
     ) -> Response<Body> {
         if let Some((shadow, context)) = &passed.shadow {
-            passed.shadow_response(shadow, context, &response, &decided);
+            passed.shadow_response((shadow, context), self.subject().id, &response, &decided);
         }
         match decided {
             Ok(Decided::Next) => response,
@@ -295,7 +302,8 @@ impl<'a> Chain<'a> {
         response.headers_mut().remove(http::header::CONTENT_LENGTH);
         let (slot, seat) = (&passed.slot, &passed.seat);
         let span = ask::span(slot, seat, Function::ResponseBody, record);
-        response.map(|body| Filtered::response(body, slot, seat, context, span))
+        let id = self.subject().id;
+        response.map(|body| Filtered::response(body, (slot, seat), id, context, span))
     }
 
     /// Has the generation that a request meets go on to a decision, or if it fails the one before it.
@@ -358,7 +366,7 @@ impl<'a> Chain<'a> {
     ) -> Result<Decided, Failure> {
         let Before { seat, head, authority } = before;
         let slot = &passed.slot;
-        if !seat.shape(slot)?.on_response {
+        if !seat.shape(slot, self.subject().id)?.on_response {
             return Ok(Decided::Next);
         }
         let asked = &Asked { head: &head, authority: &authority };
@@ -370,7 +378,7 @@ impl<'a> Chain<'a> {
         };
         passed.kept = shape.response_inputs.keep(&head, authority.as_str(), self.subject());
         (passed.seat, passed.shape) = (seat, shape);
-        passed.decide(response, record)
+        passed.decide(response, self.subject().id, record)
     }
 
     /// Asks the generation in the shadow the same, and counts whether it decides the same. Its context, if it has one.

@@ -205,6 +205,7 @@ impl Chooser {
                 balancer.instance = None;
                 seat.generation.failed(
                     function,
+                    question.subject.id,
                     &error,
                     "another choice took its place for this request",
                 );
@@ -267,6 +268,7 @@ impl Balancer {
             Some(instance) => instance,
             None => self.instantiate(members.upstream).map_err(failed)?,
         };
+        instance.balancer.serve(question.subject.id.0);
         if instance.knows != members.membership {
             self.tell(&mut instance, members).map_err(failed)?;
         }

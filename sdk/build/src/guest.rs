@@ -5,8 +5,10 @@
 mod bindings;
 mod c;
 mod go;
+mod places;
 mod python;
 mod script;
+mod strip;
 mod tool;
 mod zig;
 

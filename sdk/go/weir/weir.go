@@ -5,11 +5,49 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
+	"os"
+	"path"
+	"runtime"
+	"strings"
+	"unsafe"
 
 	witTypes "go.bytecodealliance.org/pkg/wit/types"
 	host "wit_component/weir_plugin_host"
 )
+
+// What the program writes to standard output and error goes to the host's log, a line at a time. The runtime writes why it ends when it
+// can allocate nothing any more, so the memory for a line is here.
+var line [1024]byte
+
+//go:wasmimport wasi_snapshot_preview1 weir_lines
+func takeLines(line unsafe.Pointer, room uint32)
+
+func init() { takeLines(unsafe.Pointer(&line), uint32(len(line))) }
+
+// Tell ends the instance at a panic, with its message and places in the log. Every export defers it: the host learns of a trap, and
+// no more.
+func Tell() {
+	reason := recover()
+	if reason == nil {
+		return
+	}
+	text := fmt.Sprint("panic: ", reason)
+	var callers [32]uintptr
+	frames := runtime.CallersFrames(callers[:runtime.Callers(2, callers[:])])
+	for told, more := 0, true; more && told < 8; {
+		var frame runtime.Frame
+		frame, more = frames.Next()
+		if strings.HasPrefix(frame.Function, "runtime.") || strings.HasPrefix(frame.Function, "wit_component/") {
+			continue
+		}
+		text += fmt.Sprintf(" at %s:%d in %s", path.Base(frame.File), frame.Line, frame.Function)
+		told++
+	}
+	host.Log(host.Level_Error, text)
+	os.Exit(2)
+}
 
 // About is what a plugin says about itself. ConfigSchema is a JSON Schema, or empty.
 type About struct {

@@ -33,7 +33,7 @@ use weir_runtime::{
 pub use allow::Allow;
 pub use request::Request;
 pub use weir_runtime::{self as runtime};
-pub use world::World;
+pub use world::{Logged, World};
 
 /// A plugin under test.
 #[derive(Clone)]
@@ -178,6 +178,7 @@ impl Filter {
         if !self.instance.needs().on_request {
             return Ok(RequestDecision::Next);
         }
+        self.instance.serve(request.number());
         let values = request.values(&self.instance.needs().inputs)?;
         let values: Vec<Option<&[u8]>> = values.iter().map(Option::as_deref).collect();
         let decision = self.instance.on_request(&values)?;
@@ -232,6 +233,7 @@ impl Filter {
         if !self.instance.needs().on_response {
             return Ok(ResponseDecision::Next);
         }
+        self.instance.serve(request.number());
         let values = request.response_values(&self.instance.needs().response_inputs, fields)?;
         let values: Vec<Option<&[u8]>> = values.iter().map(Option::as_deref).collect();
         let decision = self.instance.on_response(status, &values, context)?;
@@ -316,6 +318,7 @@ impl Balancer {
         attempt: u32,
         loads: &[u32],
     ) -> Result<Option<u32>, PluginError> {
+        self.instance.serve(request.number());
         let needs = self.instance.needs().clone();
         let values = request.values(&needs.inputs)?;
         let inputs: Vec<Option<&[u8]>> = values.iter().map(Option::as_deref).collect();

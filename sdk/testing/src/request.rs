@@ -55,6 +55,11 @@ impl Request {
         Self { path: path.to_owned(), ..Self::default() }
     }
 
+    /// The id as the number that it is, which the lines carry that a plugin logs.
+    pub(crate) fn number(&self) -> u64 {
+        u64::from_str_radix(&self.id, 16).unwrap_or_default()
+    }
+
     /// Adds a header field.
     #[must_use]
     pub fn header(mut self, name: &str, value: &str) -> Self {

@@ -7,14 +7,25 @@ use std::time::Duration;
 
 use rand::rngs::SmallRng;
 use rand::{Rng as _, SeedableRng as _};
-use weir_runtime::{Level, Services};
+use weir_runtime::{Level, Line, Services};
 
 /// A clock that stands until it is moved, randomness that is the same in each run, counters and log lines.
 pub struct World {
     now: AtomicU64,
     random: Mutex<SmallRng>,
     counters: Mutex<BTreeMap<String, u64>>,
-    lines: Mutex<Vec<(Level, String)>>,
+    lines: Mutex<Vec<Logged>>,
+}
+
+/// A line that a plugin logged.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Logged {
+    /// The number of the request that it belongs to, if there is one.
+    pub request: Option<u64>,
+    /// How much it matters.
+    pub level: Level,
+    /// The text.
+    pub message: String,
 }
 
 impl World {
@@ -31,6 +42,11 @@ impl World {
 
     /// What the plugin has logged.
     pub fn lines(&self) -> Vec<(Level, String)> {
+        self.logged().into_iter().map(|line| (line.level, line.message)).collect()
+    }
+
+    /// The same, with the requests that the lines belong to.
+    pub fn logged(&self) -> Vec<Logged> {
         lock(&self.lines).clone()
     }
 }
@@ -56,8 +72,9 @@ impl Services for World {
         lock(&self.random).fill_bytes(bytes);
     }
 
-    fn log(&self, _plugin: &str, level: Level, message: &str) {
-        lock(&self.lines).push((level, message.to_owned()));
+    fn log(&self, line: Line<'_>) {
+        let Line { request, level, message, .. } = line;
+        lock(&self.lines).push(Logged { request, level, message: message.to_owned() });
     }
 
     fn count(&self, metric: &str, by: u64) {

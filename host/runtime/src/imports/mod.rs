@@ -21,11 +21,11 @@ impl host::Host for State {
             host::Level::Warn => Level::Warn,
             host::Level::Error => Level::Error,
         };
-        self.environment.log(&self.plugin, level, &message);
+        self.voice.say(level, &message);
     }
 
     fn now(&mut self) -> u64 {
-        self.environment.services().now()
+        self.environment().services().now()
     }
 
     fn random(&mut self, len: u32) -> wasmtime::Result<Vec<u8>> {
@@ -33,7 +33,7 @@ impl host::Host for State {
             return trap(format!("random asked for {len} bytes, at most {MAX_RANDOM} are given"));
         }
         let mut bytes = vec![0; len as usize];
-        self.environment.services().random(&mut bytes);
+        self.environment().services().random(&mut bytes);
         Ok(bytes)
     }
 
@@ -41,7 +41,7 @@ impl host::Host for State {
         let is_name = (1..=MAX_METRIC).contains(&metric.len())
             && metric.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
         if is_name {
-            self.environment.services().count(&metric, by);
+            self.environment().services().count(&metric, by);
         }
     }
 }
@@ -49,12 +49,12 @@ impl host::Host for State {
 impl state::Host for State {
     fn add(&mut self, space: String, key: String, by: i64, ttl_ms: u64) -> wasmtime::Result<i64> {
         let key = self.key(&space, &key)?;
-        Ok(self.environment.state().add(&key, by, ttl_ms, self.environment.services().now()))
+        Ok(self.environment().state().add(&key, by, ttl_ms, self.environment().services().now()))
     }
 
     fn get(&mut self, space: String, key: String) -> wasmtime::Result<Option<Vec<u8>>> {
         let key = self.key(&space, &key)?;
-        Ok(self.environment.state().get(&key, self.environment.services().now()))
+        Ok(self.environment().state().get(&key, self.environment().services().now()))
     }
 
     fn set(
@@ -66,7 +66,7 @@ impl state::Host for State {
     ) -> wasmtime::Result<()> {
         let key = self.key(&space, &key)?;
         check_value(&value)?;
-        self.environment.state().set(&key, &value, ttl_ms, self.environment.services().now());
+        self.environment().state().set(&key, &value, ttl_ms, self.environment().services().now());
         Ok(())
     }
 
@@ -80,13 +80,13 @@ impl state::Host for State {
     ) -> wasmtime::Result<bool> {
         let key = self.key(&space, &key)?;
         check_value(&value)?;
-        let now = self.environment.services().now();
-        Ok(self.environment.state().replace(&key, expected.as_deref(), &value, ttl_ms, now))
+        let now = self.environment().services().now();
+        Ok(self.environment().state().replace(&key, expected.as_deref(), &value, ttl_ms, now))
     }
 
     fn remove(&mut self, space: String, key: String) -> wasmtime::Result<()> {
         let key = self.key(&space, &key)?;
-        self.environment.state().remove(&key);
+        self.environment().state().remove(&key);
         Ok(())
     }
 }
@@ -96,7 +96,7 @@ impl State {
         if key.len() > MAX_KEY {
             return trap(format!("a key of the state has {} bytes, at most {MAX_KEY}", key.len()));
         }
-        match self.environment.key(space, key) {
+        match self.environment().key(space, key) {
             Some(key) => Ok(key),
             None => trap(format!("the space {space:?} is not among allow.state")),
         }

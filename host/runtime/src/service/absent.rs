@@ -135,6 +135,7 @@ impl Handler {
     pub fn call(
         &self,
         _request: http::Request<Incoming>,
+        _id: u64,
         _kept: Option<Kept>,
         _asks: Asks,
     ) -> Call {

@@ -16,10 +16,12 @@ use wasmtime_wasi_http::p3::bindings::http::types as p3;
 use super::guest::Guest;
 use super::meter::Meter;
 use super::outgoing::Asks;
+use super::stdio::Shared;
 use super::{Handler, HttpError, Incoming, Outgoing};
 use crate::engine::Engine;
 use crate::error::PluginError;
 use crate::limits::Limits;
+use crate::voice::Voice;
 
 /// An instance that has served a request to its end and may serve another.
 pub struct Kept {
@@ -48,6 +50,7 @@ pub struct Call {
     /// Dropped when the response is over: what a guest of 0.3 has wired from one body to another runs until then.
     over: Option<oneshot::Sender<()>>,
     meter: Arc<Meter>,
+    voice: Shared,
     engine: Engine,
     plugin: Arc<str>,
     limits: Limits,
@@ -58,24 +61,42 @@ type Told = oneshot::Sender<wasmtime::Result<http::Response<Outgoing>>>;
 type Driver = Pin<Box<dyn Future<Output = wasmtime::Result<Kept>> + Send>>;
 
 impl Handler {
-    /// Begins a request, in the instance that was kept or a fresh one. What the guest asks of the network goes to `asks`.
-    pub fn call(&self, request: http::Request<Incoming>, kept: Option<Kept>, asks: Asks) -> Call {
+    /// Begins a request, in the instance that was kept or a fresh one. What the guest asks of the network goes to `asks`, and
+    /// the lines that it logs carry the request's number, `id`.
+    pub fn call(
+        &self,
+        request: http::Request<Incoming>,
+        id: u64,
+        kept: Option<Kept>,
+        asks: Asks,
+    ) -> Call {
         let (told, head) = oneshot::channel();
         let (over, is_over) = oneshot::channel();
         let limits = self.service.limits;
-        let meter = match &kept {
-            Some(kept) => Arc::clone(&kept.store.data().meter),
-            None => Arc::new(Meter::new(limits.time)),
+        let (meter, voice) = match kept.as_ref().map(|kept| kept.store.data()) {
+            Some(guest) => (Arc::clone(&guest.meter), guest.voice.clone()),
+            None => {
+                let voice = Voice::new(&self.service.environment, &self.service.name);
+                (Arc::new(Meter::new(limits.time)), Shared::new(voice))
+            }
         };
         meter.progress();
+        voice.with(|voice| {
+            voice.serve(Some(id));
+            voice.begin();
+        });
         let request = request.map(BodyExt::boxed_unsync);
-        let driver =
-            drive(self.clone(), kept, request, (Arc::clone(&meter), asks), (told, is_over));
+        let instance = match kept {
+            Some(kept) => Instance::Kept(kept),
+            None => Instance::Fresh(Arc::clone(&meter), voice.clone()),
+        };
+        let driver = drive(self.clone(), instance, request, asks, (told, is_over));
         Call {
             driver: Some(Box::pin(driver)),
             head: Some(head),
             over: Some(over),
             meter,
+            voice,
             engine: self.service.engine.clone(),
             plugin: Arc::clone(&self.service.name),
             limits,
@@ -136,7 +157,8 @@ impl Call {
         if let Some(code) = code {
             return PluginError::Answered { plugin: Arc::clone(&self.plugin), code };
         }
-        PluginError::failed(&self.plugin, "handle", self.limits, error)
+        let words = self.voice.with(Voice::last_words);
+        PluginError::failed(&self.plugin, "handle", self.limits, error, words)
     }
 }
 
@@ -146,20 +168,27 @@ impl std::fmt::Debug for Call {
     }
 }
 
+/// What a request is served in.
+enum Instance {
+    Kept(Kept),
+    /// One that is yet to be made, with these.
+    Fresh(Arc<Meter>, Shared),
+}
+
 async fn drive(
     handler: Handler,
-    kept: Option<Kept>,
+    instance: Instance,
     request: http::Request<Outgoing>,
-    (meter, asks): (Arc<Meter>, Asks),
+    asks: Asks,
     (told, is_over): (Told, oneshot::Receiver<()>),
 ) -> wasmtime::Result<Kept> {
-    let mut kept = match kept {
-        Some(mut kept) => {
+    let mut kept = match instance {
+        Instance::Kept(mut kept) => {
             kept.store.data_mut().asks = asks;
             kept
         }
-        None => {
-            let mut store = Guest::store(&handler, meter, asks);
+        Instance::Fresh(meter, voice) => {
+            let mut store = Guest::store(&handler, meter, voice, asks);
             let proxy = handler.service.pre.instantiate_async(&mut store).await?;
             Kept { store, proxy, served: 0 }
         }

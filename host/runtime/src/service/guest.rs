@@ -11,7 +11,7 @@ use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 
 use super::meter::Meter;
 use super::outgoing::Asks;
-use super::stdio::Lines;
+use super::stdio::{Lines, Shared};
 use super::{Handler, Service};
 use crate::environment::{Environment, Level};
 use crate::limits::Memory;
@@ -25,21 +25,26 @@ pub(super) struct Guest {
     pub(super) asks: Asks,
     pub(super) values: Arc<WasiConfigVariables>,
     pub(super) environment: Environment,
-    pub(super) plugin: Arc<str>,
+    pub(super) voice: Shared,
     memory: Memory,
     pub(super) meter: Arc<Meter>,
 }
 
 impl Guest {
     /// A store for an instance of a handler's component.
-    pub(super) fn store(handler: &Handler, meter: Arc<Meter>, asks: Asks) -> Store<Guest> {
+    pub(super) fn store(
+        handler: &Handler,
+        meter: Arc<Meter>,
+        voice: Shared,
+        asks: Asks,
+    ) -> Store<Guest> {
         let Handler { service, values } = handler;
-        let Service { engine, name, limits, environment, .. } = service;
+        let Service { engine, limits, environment, .. } = service;
         let mut table = ResourceTable::new();
         table.set_max_capacity(RESOURCES);
         let mut http = WasiHttpCtx::new();
         http.set_field_size_limit(FIELDS);
-        let lines = |level| Lines::new(environment, name, level);
+        let lines = |level| Lines::new(&voice, level);
         let wasi = WasiCtxBuilder::new()
             .stdout(lines(Level::Info))
             .stderr(lines(Level::Warn))
@@ -54,7 +59,7 @@ impl Guest {
             asks,
             values: Arc::clone(values),
             environment: environment.clone(),
-            plugin: Arc::clone(name),
+            voice,
             memory: Memory::new(limits.memory),
             meter,
         };

@@ -198,7 +198,7 @@ impl logging::Host for Guest {
             logging::Level::Error | logging::Level::Critical => Level::Error,
         };
         let separator = if context.is_empty() { "" } else { ": " };
-        self.environment.log(&self.plugin, level, &format!("{context}{separator}{message}"));
+        self.voice.with(|voice| voice.say(level, &format!("{context}{separator}{message}")));
     }
 }
 

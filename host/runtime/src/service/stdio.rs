@@ -11,23 +11,37 @@ use wasmtime_wasi::async_trait;
 use wasmtime_wasi::cli::{IsTerminal, StdoutStream};
 use wasmtime_wasi::p2::{OutputStream, Pollable, StreamResult};
 
-use crate::environment::{Environment, Level};
+use crate::environment::Level;
+use crate::voice::Voice;
+
+/// The voice of an instance, shared by its store, its streams and the call that it serves; all are on one thread.
+#[derive(Clone)]
+pub(super) struct Shared(Arc<Mutex<Voice>>);
+
+impl Shared {
+    pub(super) fn new(voice: Voice) -> Self {
+        Self(Arc::new(Mutex::new(voice)))
+    }
+
+    pub(super) fn with<T>(&self, call: impl FnOnce(&mut Voice) -> T) -> T {
+        call(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
 
 /// A stream whose lines are logged. Cloning shares the unfinished line.
 #[derive(Clone)]
 pub(super) struct Lines(Arc<Mutex<Line>>);
 
 struct Line {
-    environment: Environment,
-    plugin: Arc<str>,
+    voice: Shared,
     level: Level,
     unfinished: Vec<u8>,
 }
 
 impl Lines {
-    pub(super) fn new(environment: &Environment, plugin: &Arc<str>, level: Level) -> Self {
-        let (environment, plugin) = (environment.clone(), Arc::clone(plugin));
-        Self(Arc::new(Mutex::new(Line { environment, plugin, level, unfinished: Vec::new() })))
+    pub(super) fn new(voice: &Shared, level: Level) -> Self {
+        let voice = voice.clone();
+        Self(Arc::new(Mutex::new(Line { voice, level, unfinished: Vec::new() })))
     }
 
     fn write(&self, bytes: &[u8]) {
@@ -53,7 +67,7 @@ impl Line {
     fn end(&mut self) {
         let line = std::mem::take(&mut self.unfinished);
         if !line.is_empty() {
-            self.environment.log(&self.plugin, self.level, &String::from_utf8_lossy(&line));
+            self.voice.with(|voice| voice.say(self.level, &String::from_utf8_lossy(&line)));
         }
     }
 }

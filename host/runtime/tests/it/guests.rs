@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use weir_runtime::{
-    BalancerInstance, Environment, Level, Limits, MemoryState, Outcome, Pick, Plugin, PluginError,
+    BalancerInstance, Environment, Limits, Line, MemoryState, Outcome, Pick, Plugin, PluginError,
     Services,
 };
 
@@ -188,7 +188,7 @@ fn logging_without_end_fails_nothing() {
 fn the_lines_of_a_log_are_bounded_over_all_instances() {
     struct Lines(AtomicUsize);
     impl Services for Lines {
-        fn log(&self, _plugin: &str, _level: Level, _message: &str) {
+        fn log(&self, _line: Line<'_>) {
             self.0.fetch_add(1, Ordering::Relaxed);
         }
     }

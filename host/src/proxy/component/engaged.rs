@@ -64,7 +64,8 @@ impl Engaged {
             incoming
         };
         let (asks, taken) = asks();
-        let call = seat.handle(slot, role, Request::from_parts(head, incoming), asks)?;
+        let request = Request::from_parts(head, incoming);
+        let call = seat.handle(slot, role, (request, site.id()), asks)?;
         Ok(Self {
             call,
             has_ended: false,
@@ -146,7 +147,7 @@ impl Engaged {
 
     /// Counts and logs a failure.
     pub(super) fn fail(&self, error: &PluginError) {
-        self.seat.fail(&self.slot, Function::Handle, error);
+        self.seat.fail(&self.slot, Function::Handle, self.site.id(), error);
     }
 
     /// The plugin's name.

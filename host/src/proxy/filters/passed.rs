@@ -15,7 +15,7 @@ use crate::proxy::ask::{self, Asked, Memory};
 use crate::proxy::decided::{Decided, compare};
 use crate::proxy::input::Kept;
 use crate::proxy::message;
-use crate::telemetry::record::Record;
+use crate::telemetry::record::{Record, RequestId};
 
 /// A filter that a request has passed.
 pub(super) struct Passed {
@@ -49,25 +49,26 @@ impl Passed {
     pub(super) fn decide(
         &self,
         response: &Response<Body>,
+        request: RequestId,
         record: &Record,
     ) -> Result<Decided, Failure> {
         let Self { slot, seat, shape, kept, context, .. } = self;
-        ask::response(slot, seat, shape, Memory { kept, context }, response, record)
+        ask::response(slot, seat, shape, Memory { kept, context, request }, response, record)
     }
 
     /// Asks the generation in the shadow the same, if it wants the same to decide by.
     pub(super) fn shadow_response(
         &self,
-        seat: &Seat,
-        context: &[u8],
+        (seat, context): (&Seat, &[u8]),
+        request: RequestId,
         response: &Response<Body>,
         decided: &Result<Decided, Failure>,
     ) {
-        let Ok(shape) = seat.shape(&self.slot) else { return };
+        let Ok(shape) = seat.shape(&self.slot, request) else { return };
         if !shape.on_response || shape.response_inputs != self.shape.response_inputs {
             return;
         }
-        let memory = Memory { kept: &self.kept, context };
+        let memory = Memory { kept: &self.kept, context, request };
         let own = ask::shadow_response(&self.slot, seat, shape, memory, response).ok();
         if let Ok(decided) = decided {
             self.slot.metrics.shadow(compare(own.as_ref(), decided));

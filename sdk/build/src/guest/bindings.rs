@@ -1,5 +1,7 @@
 //! The interface as this crate was built with it, and what is generated from it.
 
+use std::path::Path;
+
 use anyhow::Context;
 use wit_bindgen_core::{Files, WorldGenerator};
 use wit_component::{ComponentEncoder, StringEncoding, embed_component_metadata};
@@ -38,9 +40,9 @@ pub(super) fn embed(core: &mut Vec<u8>, project: &Project) -> anyhow::Result<()>
 }
 
 /// Wraps a core module as a component. What its language's library calls of WASI is answered inside of it, by an adapter
-/// that has nothing to give.
-pub(super) fn component(core: &[u8]) -> anyhow::Result<Vec<u8>> {
-    let adapter = wat::parse_str(DENY).context("assemble the adapter")?;
+/// that has nothing to give, and sends what is written to the log.
+pub(super) fn component(core: &[u8], project: &Project) -> anyhow::Result<Vec<u8>> {
+    let adapter = adapter(&project.build.join("wit"))?;
     ComponentEncoder::default()
         .validate(true)
         .module(core)
@@ -49,6 +51,18 @@ pub(super) fn component(core: &[u8]) -> anyhow::Result<Vec<u8>> {
         .context("read the adapter")?
         .encode()
         .context("encode the component")
+}
+
+/// The adapter, with the description of what it imports.
+fn adapter(wit: &Path) -> anyhow::Result<Vec<u8>> {
+    let mut adapter = wat::parse_str(DENY).context("assemble the adapter")?;
+    let mut resolve = Resolve::default();
+    resolve.push_dir(wit).with_context(|| format!("read {}", wit.display()))?;
+    let package = resolve.push_str("adapter.wit", ADAPTER)?;
+    let world = resolve.select_world(&[package], Some("adapter"))?;
+    embed_component_metadata(&mut adapter, &resolve, world, StringEncoding::UTF8, false)
+        .context("describe the adapter's world in it")?;
+    Ok(adapter)
 }
 
 /// The interface in `build/` and one of its worlds.
@@ -63,13 +77,16 @@ fn resolve(project: &Project) -> anyhow::Result<(Resolve, WorldId)> {
 
 const DENY: &str = include_str!("../../../wasi/deny.wat");
 
+/// The world of the adapter.
+const ADAPTER: &str = "package weir:sdk; world adapter { import weir:plugin/host@0.1.0; }";
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn every_file_of_the_interface_is_carried_along() {
-        let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../wit");
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../wit");
         let mut there: Vec<String> = folder
             .read_dir()
             .unwrap()
@@ -82,6 +99,6 @@ mod tests {
 
     #[test]
     fn the_adapter_is_a_module() {
-        wat::parse_str(DENY).unwrap();
+        adapter(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../../wit")).unwrap();
     }
 }

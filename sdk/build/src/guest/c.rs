@@ -15,10 +15,10 @@ pub(super) fn build(project: &Project) -> anyhow::Result<Vec<u8>> {
     let objects = objects(project, is_cpp)?;
     let tool = if is_cpp { CLANGXX } else { CLANG };
     let mut link = tool.command(&project.build)?;
-    link.args(TARGET).args(["-mexec-model=reactor", "-Wl,--strip-all", "-o", "core.wasm"]);
+    link.args(TARGET).args(["-mexec-model=reactor", "-Wl,--strip-debug", "-o", "core.wasm"]);
     link.args(objects).arg(format!("gen/{world}_component_type.o"));
     run(&mut link)?;
-    bindings::component(&project.made("core.wasm")?)
+    bindings::component(&project.made("core.wasm")?, project)
 }
 
 fn objects(project: &Project, is_cpp: bool) -> anyhow::Result<Vec<String>> {
@@ -58,6 +58,8 @@ fn compile(
         compile.args(["-Wall", "-Wextra", "-fdiagnostics-color=auto"]);
         compile.arg(joined("-I", &project.folder.join("src")));
     }
+    // Assertions name their file from the project's folder.
+    compile.arg(joined("-ffile-prefix-map=", &project.folder.join("=")));
     compile.arg(source).args(["-o", object]);
     Ok(compile)
 }

@@ -22,14 +22,14 @@ pub(super) fn build(project: &Project) -> anyhow::Result<Vec<u8>> {
     project.put("weir", &[("go.mod", &text), ("plugin.go", &main(&module))])?;
     let mut command = GO.command(&project.build.join("weir"))?;
     command
-        .args(["build", "-buildmode=c-shared", "-ldflags=-checklinkname=0 -s -w"])
+        .args(["build", "-trimpath", "-buildmode=c-shared", "-ldflags=-checklinkname=0 -s -w"])
         .args(["-o", "../core.wasm", "."])
         .envs([("GOOS", "wasip1"), ("GOARCH", "wasm"), ("GOTOOLCHAIN", "local")])
         .envs([("GOFLAGS", "-mod=mod"), ("GOWORK", "off")]);
     run(&mut command)?;
     let mut core = project.made("core.wasm")?;
     bindings::embed(&mut core, project)?;
-    bindings::component(&core)
+    bindings::component(&core, project)
 }
 
 /// The name of the user's module, which is a package beside the generated `main`.

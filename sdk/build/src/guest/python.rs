@@ -26,7 +26,10 @@ pub(super) fn build(project: &Project) -> anyhow::Result<Vec<u8>> {
 const COMPONENTIZE: Tool =
     Tool { names: &["componentize-py"], install: "pip install componentize-py" };
 
-const SDK: &[(&str, &str)] = &[("weir/__init__.py", include_str!("../../../python/weir.py"))];
+const SDK: &[(&str, &str)] = &[
+    ("weir/__init__.py", include_str!("../../../python/weir.py")),
+    ("weir/state.py", include_str!("../../../python/state.py")),
+];
 
 const BALANCER: &[(&str, &str)] = &[
     ("weir/balancer.py", include_str!("../../../python/balancer.py")),

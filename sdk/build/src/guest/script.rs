@@ -1,7 +1,10 @@
 //! JavaScript and TypeScript: bundled by esbuild, run by QuickJS, which `componentize-qjs` puts into the component.
 
+use anyhow::Context;
+
+use super::places;
 use super::tool::{Tool, expect_file, joined, run};
-use super::{Language, Project};
+use super::{Language, Project, write};
 
 pub(super) fn build(project: &Project) -> anyhow::Result<Vec<u8>> {
     let is_typed = project.language == Language::Ts;
@@ -15,13 +18,27 @@ pub(super) fn build(project: &Project) -> anyhow::Result<Vec<u8>> {
     bundle
         .args([entry, "--bundle", "--format=esm", "--target=es2023", "--log-level=warning"])
         .args(["--external:weir:plugin/*", "--alias:weir=./build/weir/weir.ts"])
+        // Functions that check what crosses to the host stand in for the host's own, whose names lack the version.
+        .arg("--alias:weir:plugin/host@0.1.0=./build/weir/checked-host.ts")
+        .arg("--alias:weir:plugin/state@0.1.0=./build/weir/checked-state.ts")
+        .args(["--sourcemap=external", "--sources-content=false"])
         .arg(joined("--outfile=", &project.build.join("plugin.js")));
     run(&mut bundle)?;
+    name_places(project)?;
     let mut componentize = QUICKJS.command(&project.build)?;
     componentize.args(["--wit", "wit", "--world", project.world.name(), "--js", "plugin.js"]);
     componentize.args(["--sync", "--stub-wasi", "--output", "component.wasm"]);
     run(&mut componentize)?;
     project.made("component.wasm")
+}
+
+/// Adds to the bundle the places that its lines come from, for the SDK to tell where an error was.
+fn name_places(project: &Project) -> anyhow::Result<()> {
+    let map = project.made("plugin.js.map")?;
+    let places = places::of(&map).context("read the source map that esbuild wrote")?;
+    let mut bundle = project.made("plugin.js")?;
+    bundle.extend_from_slice(format!("\nglobalThis.weirPlaces = {places};\n").as_bytes());
+    write(&project.build.join("plugin.js"), &bundle)
 }
 
 const INSTALL: &str = "npm install componentize-qjs esbuild typescript";
@@ -30,6 +47,10 @@ const TSC: Tool = Tool { names: &["tsc"], install: INSTALL };
 const QUICKJS: Tool = Tool { names: &["componentize-qjs"], install: INSTALL };
 
 const SDK: &[(&str, &str)] = &[
+    ("check.ts", include_str!("../../../typescript/check.ts")),
+    ("checked-host.ts", include_str!("../../../typescript/checked-host.ts")),
+    ("checked-state.ts", include_str!("../../../typescript/checked-state.ts")),
+    ("telling.ts", include_str!("../../../typescript/telling.ts")),
     ("weir.ts", include_str!("../../../typescript/weir.ts")),
     ("host.d.ts", include_str!("../../../typescript/host.d.ts")),
 ];

@@ -1,6 +1,7 @@
 //! Zig: its own compiler, and bindings that `sdk/zig` has written out.
 
 use super::bindings;
+use super::strip::without_dwarf;
 use super::tool::{Tool, expect_file, run};
 use super::{Project, World};
 
@@ -13,14 +14,14 @@ pub(super) fn build(project: &Project) -> anyhow::Result<Vec<u8>> {
     };
     let mut zig = ZIG.command(&project.build)?;
     // A bug that is noticed ends the instance, and the host starts a fresh one.
-    zig.args(["build-exe", "-fno-entry", "-rdynamic", "-fstrip", "-OReleaseSafe"]);
+    zig.args(["build-exe", "-fno-entry", "-rdynamic", "-fno-strip", "-OReleaseSafe"]);
     zig.args(["-target", "wasm32-freestanding", "--stack", "131072", "--dep", "plugin"]);
     zig.args(["--dep", "weir", &format!("-Mroot={root}"), "--dep", "weir"]);
     zig.args(["-Mplugin=../src/plugin.zig", "-Mweir=weir/weir.zig", "-femit-bin=core.wasm"]);
     run(&mut zig)?;
-    let mut core = project.made("core.wasm")?;
+    let mut core = without_dwarf(&project.made("core.wasm")?)?;
     bindings::embed(&mut core, project)?;
-    bindings::component(&core)
+    bindings::component(&core, project)
 }
 
 const ZIG: Tool = Tool {

@@ -1,5 +1,5 @@
 //! A middleware of `wasi:http` 0.3. It marks the request and the response that pass it; `/early` it answers itself, at `/trap`
-//! it crashes before it sends the request on, at `/late` after it, and `/elsewhere/HOST/…` it sends to another host.
+//! and `/panic` it crashes before it sends the request on, at `/late` after it, and `/elsewhere/HOST/…` it sends to another host.
 
 mod bindings {
     wit_bindgen::generate!({
@@ -18,6 +18,7 @@ struct Middleware;
 
 impl bindings::exports::wasi::http::handler::Guest for Middleware {
     async fn handle(request: Request) -> Result<Response, ErrorCode> {
+        tell_panics();
         let path = request.get_path_with_query().unwrap_or_default();
         if let Some((host, rest)) = path.strip_prefix("/elsewhere/").and_then(|r| r.split_once('/'))
         {
@@ -30,6 +31,7 @@ impl bindings::exports::wasi::http::handler::Guest for Middleware {
         match &*path {
             "/early" => return Ok(early()),
             "/trap" => std::process::abort(),
+            "/panic" => panic!("panicked on purpose"),
             "/late" => {
                 handler::handle(request).await?;
                 std::process::abort()
@@ -39,6 +41,17 @@ impl bindings::exports::wasi::http::handler::Guest for Middleware {
         let response = handler::handle(mark_request(request)?).await?;
         mark_response(response)
     }
+}
+
+/// Has a panic tell on standard error what std does where it knows WASI (`wasm32-wasip2`), in as many writes.
+fn tell_panics() {
+    std::panic::set_hook(Box::new(|panic| {
+        let note = "note: run with `RUST_BACKTRACE=1` environment variable to display a backtrace";
+        for text in ["\nthread '<unnamed>' (1) ", &panic.to_string(), "\n", note, "\n"] {
+            // There is nowhere to tell that it failed.
+            let _ = wasip2::cli::stderr::get_stderr().blocking_write_and_flush(text.as_bytes());
+        }
+    }));
 }
 
 /// The same request with a field more.

@@ -58,12 +58,14 @@ use standard::wasi::logging::logging;
 
 #[wstd::http_server]
 async fn main(request: Request<Body>) -> Result<Response<Body>, Error> {
+    tell_panics();
     let path = request.uri().path().to_owned();
     let (what, rest) = path[1..].split_once('/').unwrap_or((&path[1..], ""));
     let number = rest.parse().unwrap_or(0);
     match what {
         "count" => text(served().to_string()),
         "trap" => std::process::abort(),
+        "panic" => panic!("panicked on purpose"),
         "spin" => loop {
             std::hint::spin_loop();
         },
@@ -105,6 +107,17 @@ async fn main(request: Request<Body>) -> Result<Response<Body>, Error> {
         "fetch" => fetch(request, rest).await,
         _ => Ok(Response::builder().status(404).body(().into())?),
     }
+}
+
+/// Has a panic tell on standard error what std does where it knows WASI (`wasm32-wasip2`), in as many writes.
+fn tell_panics() {
+    std::panic::set_hook(Box::new(|panic| {
+        let note = "note: run with `RUST_BACKTRACE=1` environment variable to display a backtrace";
+        for text in ["\nthread '<unnamed>' (1) ", &panic.to_string(), "\n", note, "\n"] {
+            // There is nowhere to tell that it failed.
+            let _ = wasip2::cli::stderr::get_stderr().blocking_write_and_flush(text.as_bytes());
+        }
+    }));
 }
 
 fn text(text: String) -> Result<Response<Body>, Error> {

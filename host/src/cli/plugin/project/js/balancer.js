@@ -16,7 +16,7 @@ class Plugin {
 
   pick({ sequence, attempt }) {
     if (this.ids.length === 0) return undefined;
-    const turn = BigInt(sequence) + BigInt(attempt);
+    const turn = sequence + BigInt(attempt);
     return this.ids[Number(turn % BigInt(this.ids.length))];
   }
 }

@@ -1,0 +1,60 @@
+//! A filter that does with the host what a request's `x-do` says, and answers with what came of it. The same filter stands in
+//! `tests/languages` in every other language: what one does, all do.
+//!
+//! `now`, `add KEY BY TTL`, `get KEY`, `set KEY VALUE TTL`, `replace KEY EXPECTED VALUE TTL` (`-` expects none), `count METRIC BY`,
+//! and `break`, which is a bug.
+
+use weir_sdk::{
+    Filter, FilterNeeds, Input, NoConfig, Reply, Request, RequestDecision, host, state,
+};
+
+struct Ledger(Input);
+
+#[weir_sdk::filter]
+impl Filter for Ledger {
+    type Config = NoConfig;
+
+    fn new(_config: NoConfig, needs: &mut FilterNeeds) -> Result<Self, String> {
+        Ok(Ledger(needs.header("x-do")))
+    }
+
+    fn on_request(&mut self, request: &Request<'_>) -> RequestDecision {
+        match request.text(self.0) {
+            Some(command) => Reply::new(200).body(answer(command)).into(),
+            None => RequestDecision::Next,
+        }
+    }
+}
+
+fn answer(command: &str) -> String {
+    let words: Vec<&str> = command.split(' ').collect();
+    match words[..] {
+        ["now"] => host::now().to_string(),
+        ["add", key, by, ttl] => state::add("", key, signed(by), unsigned(ttl)).to_string(),
+        ["get", key] => match state::get("", key) {
+            Some(value) => String::from_utf8_lossy(&value).into_owned(),
+            None => "none".to_owned(),
+        },
+        ["set", key, value, ttl] => {
+            state::set("", key, value.as_bytes(), unsigned(ttl));
+            "done".to_owned()
+        }
+        ["replace", key, expected, value, ttl] => {
+            let expected = (expected != "-").then_some(expected.as_bytes());
+            state::replace("", key, expected, value.as_bytes(), unsigned(ttl)).to_string()
+        }
+        ["count", metric, by] => {
+            host::count(metric, unsigned(by));
+            "done".to_owned()
+        }
+        _ => panic!("broken on purpose"),
+    }
+}
+
+fn signed(text: &str) -> i64 {
+    text.parse().unwrap_or_default()
+}
+
+fn unsigned(text: &str) -> u64 {
+    text.parse().unwrap_or_default()
+}
