@@ -21,10 +21,17 @@ impl Nominated {
     /// Takes the fields out of the trailers of the message's body. Nearly every message names none, and its body stays as
     /// it is.
     pub fn withhold(self, body: &mut Body) {
-        if !self.0.is_empty() && !body.is_end_stream() {
-            let inner = std::mem::take(body);
-            *body = Body::stream(Withheld { inner, names: self.0 });
+        if !self.0.is_empty() {
+            *body = self.withheld(std::mem::take(body));
         }
+    }
+
+    /// As [`Self::withhold`], by value: a future keeps room for a body that it has lent, also when it has moved it since.
+    pub fn withheld(self, inner: Body) -> Body {
+        if self.0.is_empty() || inner.is_end_stream() {
+            return inner;
+        }
+        Body::stream(Withheld { inner, names: self.0 })
     }
 }
 

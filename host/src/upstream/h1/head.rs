@@ -131,7 +131,7 @@ fn parse_one(
         few.get_mut(..count).unwrap_or_default()
     } else {
         many = vec![httparse::EMPTY_HEADER; count];
-        &mut many[..]
+        many.as_mut_slice()
     };
     let mut response = httparse::Response::new(fields);
     let length = match response.parse(buffer) {
