@@ -449,7 +449,7 @@ async fn a_packaged_plugin_is_swapped_like_any_other() {
         "p",
         component.to_str().unwrap(),
         "--for",
-        "10ms",
+        "1s",
         "--admin",
         &admin,
         "--token",

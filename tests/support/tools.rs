@@ -86,7 +86,7 @@ pub(crate) fn componentize_py() -> Command {
 
 /// Where cargo has unpacked a package that is among the dependencies.
 pub(crate) fn packaged(name: &str) -> PathBuf {
-    packaged_in(&root(), name)
+    packaged_in(root(), name)
 }
 
 /// The same in another workspace. Packages that only other platforms need are left out: a build for this one downloads none.

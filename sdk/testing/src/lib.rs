@@ -136,7 +136,7 @@ impl Component {
     /// What the runtime or the plugin has against that.
     pub fn filter(&self, config: &str) -> Result<Filter, PluginError> {
         self.check(config)?;
-        Ok(Filter { instance: self.plugin.filter(config)?, component: self.clone() })
+        Ok(Filter { instance: self.plugin.filter(config)?, component: Arc::new(self.clone()) })
     }
 
     /// An instance of a balancer, configured with JSON text, that chooses among `endpoints`.
@@ -166,7 +166,7 @@ impl Component {
 /// An instance of a filter.
 pub struct Filter {
     instance: FilterInstance,
-    component: Component,
+    component: Arc<Component>,
 }
 
 impl Filter {
@@ -191,7 +191,7 @@ impl Filter {
 
     /// A decision on a request that a host takes.
     fn checked(&self, decision: RequestDecision) -> Result<RequestDecision, PluginError> {
-        let Component { allow, rules, .. } = &self.component;
+        let Component { allow, rules, .. } = &*self.component;
         let rules = || rules.as_ref().map_or(Ok(()), |rules| rules.request(&decision));
         match allow.check(&decision).and_then(|()| rules()) {
             Ok(()) => Ok(decision),
