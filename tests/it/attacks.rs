@@ -1,4 +1,5 @@
-//! Clients that hold what others need: slow bodies, floods of frames, more than their share of an origin's connections.
+//! Clients that hold what others need: slow bodies, floods of frames, more than their share of an
+//! origin's connections.
 
 use std::net::Ipv4Addr;
 use std::time::Duration;

@@ -2,8 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-/// Counts for one connection what costs time and means nothing. Padding, pings and priorities are allowed, and nobody needs
-/// thousands of them for nothing.
+/// Counts for one connection what costs time and means nothing. Padding, pings and priorities are
+/// allowed, and nobody needs thousands of them for nothing.
 #[derive(Debug)]
 pub struct Useless {
     balance: u32,
@@ -18,8 +18,8 @@ impl Default for Useless {
 }
 
 impl Useless {
-    /// Counts one frame that carries nothing, and says whether these are too many: more than 1,000 ahead of what was useful,
-    /// with 100 more each second.
+    /// Counts one frame that carries nothing, and says whether these are too many: more than 1,000
+    /// ahead of what was useful, with 100 more each second.
     pub fn add(&mut self) -> bool {
         self.balance = self.balance.saturating_add(1);
         // The clock is read when it matters, and then once for many.

@@ -91,7 +91,8 @@ pub const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
 /// One endpoint rarely serves more at once from one worker; it keeps a flood from taking every file descriptor.
 pub const UPSTREAM_CONNECTIONS: usize = 1024;
 
-/// One busy proxy or load generator in front stays below it, and a quarter is left for everybody else.
+/// One busy proxy or load generator in front stays below it, and a quarter is left for everybody
+/// else.
 pub const PER_CLIENT: f64 = 0.75;
 
 /// A quarter of the open ones: bursts reuse connections, a quiet endpoint is not held open by thousands.

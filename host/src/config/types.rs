@@ -175,20 +175,23 @@ pub struct ListenerLimits {
     #[serde(with = "As::<units::Duration>")]
     #[schemars(extend("x-minimum" = "100ms", "x-maximum" = "1h"))]
     pub header_timeout: Duration,
-    /// Bytes a second at which a client must send a request's body, on average over the time in which it is waited for and
-    /// beyond `rate_grace`; slower: 408. Time in which the origin takes nothing does not count, nor does what comes after
-    /// the response's head or belongs to a call of gRPC. `0B`: any rate.
+    /// Bytes a second at which a client must send a request's body, on average over the time in
+    /// which it is waited for and beyond `rate_grace`; slower: 408. Time in which the origin takes
+    /// nothing does not count, nor does what comes after the response's head or belongs to a call
+    /// of gRPC. `0B`: any rate.
     #[serde(with = "As::<units::Size>")]
     #[schemars(extend("x-minimum" = "0B", "x-maximum" = "1GiB"))]
     pub upload_rate: u64,
-    /// Bytes a second at which a client must take a response, on average over the time in which something waits for it and
-    /// beyond `rate_grace`; slower: the stream is reset, and over HTTP/1.1 the connection closed. Time in which the origin
-    /// sends nothing does not count, so event streams may be as quiet as they like. A stream of a connection that takes
-    /// this much for each of its streams goes on. Nobody may take nothing for 60 s. `0B`: any rate.
+    /// Bytes a second at which a client must take a response, on average over the time in which
+    /// something waits for it and beyond `rate_grace`; slower: the stream is reset, and over
+    /// HTTP/1.1 the connection closed. Time in which the origin sends nothing does not count, so
+    /// event streams may be as quiet as they like. A stream of a connection that takes this much
+    /// for each of its streams goes on. Nobody may take nothing for 60 s. `0B`: any rate.
     #[serde(with = "As::<units::Size>")]
     #[schemars(extend("x-minimum" = "0B", "x-maximum" = "1GiB"))]
     pub download_rate: u64,
-    /// Time that a client may be waited for in one body, in either direction, before its rate counts.
+    /// Time that a client may be waited for in one body, in either direction, before its rate
+    /// counts.
     #[serde(with = "As::<units::Duration>")]
     #[schemars(extend("x-minimum" = "100ms", "x-maximum" = "1h"))]
     pub rate_grace: Duration,
@@ -285,9 +288,9 @@ pub struct Timeouts {
     #[serde(with = "As::<units::Timeout>")]
     #[schemars(extend("x-minimum" = "0s", "x-maximum" = "24h"))]
     pub idle: Option<Duration>,
-    /// The whole exchange, the response's body included; exceeded: 504, or the body is cut short. None by default: an event
-    /// stream or a large download may take hours, and the other bounds (`first_byte`, `idle`, the listener's rates) see to
-    /// it that both sides make progress.
+    /// The whole exchange, the response's body included; exceeded: 504, or the body is cut short.
+    /// None by default: an event stream or a large download may take hours, and the other bounds
+    /// (`first_byte`, `idle`, the listener's rates) see to it that both sides make progress.
     #[serde(with = "As::<units::Timeout>")]
     #[schemars(extend("x-minimum" = "0s", "x-maximum" = "24h"))]
     pub total: Option<Duration>,
@@ -300,10 +303,11 @@ pub struct UpstreamLimits {
     /// Open connections to one endpoint from one worker; a request that would need another is answered with 503.
     #[schemars(range(min = 1, max = 1_048_576))]
     pub connections: usize,
-    /// Share of `connections` that the clients of one network may use while no other network uses any. A network is an IPv4
-    /// /24 or an IPv6 /56. At a share of 75% each network may use three times as many connections as are free, so none can
-    /// take the last ones from the others, and it matters only while connections are scarce. A request beyond it is
-    /// answered with 503; 100%: no bound.
+    /// Share of `connections` that the clients of one network may use while no other network uses
+    /// any. A network is an IPv4 /24 or an IPv6 /56. At a share of 75% each network may use three
+    /// times as many connections as are free, so none can take the last ones from the others, and
+    /// it matters only while connections are scarce. A request beyond it is answered with 503;
+    /// 100%: no bound.
     #[serde(with = "As::<units::Percent>")]
     #[schemars(extend("x-minimum" = "1%", "x-maximum" = "100%"))]
     pub per_client: f64,

@@ -1,7 +1,9 @@
-//! What the requests of one HTTP/2 or HTTP/3 connection hold of the bytes that its client may send ahead.
+//! What the requests of one HTTP/2 or HTTP/3 connection hold of the bytes that its client may send
+//! ahead.
 //!
-//! The client may send so many bytes on all streams together. When origins take nothing of some requests, theirs stay
-//! unread, and in the end the client can send nothing on any stream: that is no slow client.
+//! The client may send so many bytes on all streams together. When origins take nothing of some
+//! requests, theirs stay unread, and in the end the client can send nothing on any stream: that is
+//! no slow client.
 
 use std::cell::Cell;
 use std::rc::Rc;

@@ -101,7 +101,8 @@ impl Body {
         }
     }
 
-    /// Whether the sender may be unable to send: what it sent ahead on the same connection, nobody reads.
+    /// Whether the sender may be unable to send: what it sent ahead on the same connection, nobody
+    /// reads.
     pub fn is_held_up(&self) -> bool {
         matches!(&self.0, Kind::Among(among) if among.1.is_held_up())
     }

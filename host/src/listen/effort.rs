@@ -1,8 +1,8 @@
 //! Work that a connection's bytes cause beyond their number, and the turns of other connections.
 //!
-//! A task that always finds bytes gives its worker to others only when tokio's budget for it is spent, and that counts
-//! reads. One read can hold thousands of frames or chunk sizes, each of which costs as much as a read. [`Effort`] spends the
-//! budget for them too.
+//! A task that always finds bytes gives its worker to others only when tokio's budget for it is
+//! spent, and that counts reads. One read can hold thousands of frames or chunk sizes, each of
+//! which costs as much as a read. [`Effort`] spends the budget for them too.
 
 use std::task::{Context, Poll, ready};
 
@@ -12,7 +12,8 @@ use tokio::task::coop;
 #[derive(Debug)]
 pub(super) struct Effort {
     owed: usize,
-    /// Pieces of work that are worth one unit of tokio's budget, which has 128 for each turn of a task.
+    /// Pieces of work that are worth one unit of tokio's budget, which has 128 for each turn of a
+    /// task.
     unit: usize,
 }
 
@@ -26,7 +27,8 @@ impl Effort {
         self.owed += work;
     }
 
-    /// Completes when the work is paid for. While it is not, other tasks of the worker have their turns.
+    /// Completes when the work is paid for. While it is not, other tasks of the worker have their
+    /// turns.
     pub(super) fn poll_paid(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         while self.owed >= self.unit {
             ready!(coop::poll_proceed(cx)).made_progress();

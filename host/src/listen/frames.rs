@@ -1,9 +1,11 @@
-//! Frames of HTTP/2, followed in both directions beside hyper (RFC 9113 §4.1), so that a connection does something.
+//! Frames of HTTP/2, followed in both directions beside hyper (RFC 9113 §4.1), so that a connection
+//! does something.
 //!
-//! SETTINGS, PING, PRIORITY, WINDOW_UPDATE, unknown types and empty DATA cost the server some hundred nanoseconds each and
-//! their sender nothing; hyper answers any number of them. [`Frames`] reads the nine bytes before each payload, counts
-//! frames that carry nothing against those that do, and ends a connection that only keeps its server busy. It changes
-//! nothing else, and it keeps nothing of payloads.
+//! SETTINGS, PING, PRIORITY, WINDOW_UPDATE, unknown types and empty DATA cost the server some
+//! hundred nanoseconds each and their sender nothing; hyper answers any number of them. [`Frames`]
+//! reads the nine bytes before each payload, counts frames that carry nothing against those that
+//! do, and ends a connection that only keeps its server busy. It changes nothing else, and it keeps
+//! nothing of payloads.
 
 use std::cell::Cell;
 use std::io::{self, IoSlice};
@@ -34,7 +36,8 @@ pub(super) struct Frames<T> {
 }
 
 impl<T> Frames<T> {
-    /// Counts in `moved` the bytes of responses, and in `cut` connections that are ended for a flood.
+    /// Counts in `moved` the bytes of responses, and in `cut` connections that are ended for a
+    /// flood.
     pub(super) fn new(io: T, moved: Rc<Cell<u64>>, cut: Cut) -> Self {
         let read = Walker { preface: PREFACE, ..Walker::default() };
         let (written, useless) = (Walker::default(), Useless::default());
@@ -70,7 +73,8 @@ impl<T> Frames<T> {
                 useless.make_up(RESPONSE + frame.length / WINDOW_UPDATE_EACH);
             }
             HEADERS => useless.make_up(RESPONSE),
-            // h2 ends connections by itself that reset too many streams or continue a head for ever.
+            // h2 ends connections by itself that reset too many streams or continue a head for
+            // ever.
             GOAWAY if frame.code == ENHANCE_YOUR_CALM => cut.count(Protocol::H2, Reason::Flood),
             _ => {}
         });
@@ -282,11 +286,12 @@ const PAID: usize = 32;
 /// Useless frames that a request makes up for: its priority, its window, its cancellation.
 const REQUEST: u32 = 8;
 
-/// Useless frames that a frame of a response makes up for: two windows are opened, and some clients ping with each.
+/// Useless frames that a frame of a response makes up for: two windows are opened, and some clients
+/// ping with each.
 const RESPONSE: u32 = 4;
 
-/// Bytes of a response with which a client may send another WINDOW_UPDATE. Clients that read in small pieces open two windows
-/// with each piece of 4 KiB.
+/// Bytes of a response with which a client may send another WINDOW_UPDATE. Clients that read in
+/// small pieces open two windows with each piece of 4 KiB.
 const WINDOW_UPDATE_EACH: u32 = 512;
 
 const DATA: u8 = 0x0;

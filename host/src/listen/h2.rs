@@ -23,7 +23,7 @@ use tokio::time::{Instant, Sleep, sleep, timeout};
 use super::ahead::Ahead;
 use super::frames::Frames;
 use super::gather::gather;
-use super::h2h1::Service;
+use super::h1::Service;
 use super::{Edge, Handler};
 
 /// Resets of streams, by either side, that a connection may have pending before it is closed (CVE-2023-44487,

@@ -6,8 +6,9 @@
 //! Where a message ends is what hyper finds as well, which is strict about all that the scanner does not check. A head
 //! that is refused reaches hyper with an end that it cannot parse: it answers 400 and closes.
 //!
-//! Each part of a message other than content has a bound that is checked with every read, whether a line ends in it or not:
-//! hyper looks at each byte of a chunk's size or of a trailer by itself, which costs up to 50 ns a byte.
+//! Each part of a message other than content has a bound that is checked with every read, whether a
+//! line ends in it or not: hyper looks at each byte of a chunk's size or of a trailer by itself,
+//! which costs up to 50 ns a byte.
 //!
 //! What follows a request by which a connection becomes a tunnel would be scanned too; there are none.
 
@@ -111,7 +112,8 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for Heads<T> {
 /// hyper would wait for more before it parses.
 const POISON: &[u8] = b"\0\r\n\r\n";
 
-/// Bytes of chunk sizes and trailers that are worth one unit of a task's budget: hyper spends some 10 µs on them.
+/// Bytes of chunk sizes and trailers that are worth one unit of a task's budget: hyper spends some
+/// 10 µs on them.
 const PAID: usize = 256;
 
 /// Where in the connection's stream of messages its bytes are.
@@ -219,7 +221,8 @@ impl Scanner {
             return None;
         }
         match self.part {
-            // RFC 9112 §2.2: empty lines before a request are nothing. hyper reads all of them again with each.
+            // RFC 9112 §2.2: empty lines before a request are nothing. hyper reads all of them
+            // again with each.
             Part::Head if is_empty && !self.head.has_begun => {
                 self.head.empty += 1;
                 (self.head.empty <= EMPTY_LINES).then_some(Part::Head)
@@ -280,7 +283,8 @@ fn line_end(bytes: &[u8]) -> Option<usize> {
     (bytes.get(end) == Some(&b'\n')).then_some(end)
 }
 
-/// Bytes of a chunk's size line, at most: sixteen digits and extensions that nobody reads. As in responses.
+/// Bytes of a chunk's size line, at most: sixteen digits and extensions that nobody reads. As in
+/// responses.
 const SIZE_LINE: usize = 1024;
 
 /// Empty lines before a request, at most: a client that sends one after each body sends one.

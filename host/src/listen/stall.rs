@@ -17,7 +17,8 @@ use tokio::time::{Instant, Sleep, sleep_until};
 
 use crate::config::ListenerLimits;
 
-/// How long a client may take nothing of what waits for it, however much it has taken before. As nginx's `send_timeout`.
+/// How long a client may take nothing of what waits for it, however much it has taken before. As
+/// nginx's `send_timeout`.
 const STALLED: Duration = Duration::from_secs(60);
 
 /// How fast clients must take what waits for them.
@@ -51,7 +52,8 @@ impl Pace {
     }
 }
 
-/// Time that a client may use up in waits, and that it earns by what it takes. Costs nothing until something waits.
+/// Time that a client may use up in waits, and that it earns by what it takes. Costs nothing until
+/// something waits.
 pub(super) struct Patience {
     pace: Pace,
     left: Duration,

@@ -11,7 +11,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tokio_rustls::TlsAcceptor;
 
-use super::h2h1::{Service, serve_h1};
+use super::h1::{Service, serve_h1};
 use super::stall::Stalling;
 use super::{Edge, Handler, Throttle, h2, kernel};
 use crate::proxy::{Peer, Protocol};
@@ -152,7 +152,8 @@ impl<H: Handler> Acceptor<H> {
     }
 }
 
-/// Completes the TLS handshake within its time and serves the protocol that ALPN chose, which it returns.
+/// Completes the TLS handshake within its time and serves the protocol that ALPN chose, which it
+/// returns.
 async fn encrypted<H: Handler>(
     stream: Stalling<TcpStream>,
     tls: &TlsAcceptor,

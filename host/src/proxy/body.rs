@@ -79,7 +79,8 @@ impl Exchange {
         Rc::new(Self { moved, done, is_paced, failure, bytes })
     }
 
-    /// Lets the rest of the request come as slowly as it likes: it is answered already, or it is a stream of messages.
+    /// Lets the rest of the request come as slowly as it likes: it is answered already, or it is a
+    /// stream of messages.
     pub fn unpace(&self) {
         self.is_paced.set(false);
     }
@@ -139,7 +140,8 @@ pub struct RequestBody {
     timer: Option<Pin<Box<Sleep>>>,
 }
 
-/// How fast the client sends while it is waited for. Time in which nobody asks for the body is not the client's.
+/// How fast the client sends while it is waited for. Time in which nobody asks for the body is not
+/// the client's.
 struct Pace {
     /// Bytes a second; 0: any.
     rate: u64,
@@ -245,10 +247,12 @@ impl RequestBody {
         }
     }
 
-    /// Ready when the client has been waited for too long, which begins with the first call after a frame.
+    /// Ready when the client has been waited for too long, which begins with the first call after a
+    /// frame.
     fn poll_late(&mut self, cx: &mut Context<'_>) -> Poll<BodyError> {
         let mut since = *self.pace.since.get_or_insert_with(Instant::now);
-        // The deadline only moves away, so the timer may be early: it is set anew when it has run out.
+        // The deadline only moves away, so the timer may be early: it is set anew when it has run
+        // out.
         loop {
             if let Some(timer) = &mut self.timer {
                 ready!(timer.as_mut().poll(cx));
@@ -259,7 +263,8 @@ impl RequestBody {
                     if !self.inner.is_held_up() {
                         return Poll::Ready(error);
                     }
-                    // The client waits for origins of its other requests, and the wait for it begins anew.
+                    // The client waits for origins of its other requests, and the wait for it
+                    // begins anew.
                     since = *self.pace.since.insert(Instant::now());
                     timer.as_mut().reset(since + self.pace.grace.max(SOON));
                 }

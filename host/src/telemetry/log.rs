@@ -56,8 +56,9 @@ pub(crate) fn install_plain(directives: &str) {
     }
 }
 
-/// Directives of a process that serves. h2 warns of each connection that floods it, which an attacker can have any number
-/// of; `http_clients_cut_total` counts them. Directives that name h2 have it as they say.
+/// Directives of a process that serves. h2 warns of each connection that floods it, which an
+/// attacker can have any number of; `http_clients_cut_total` counts them. Directives that name h2
+/// have it as they say.
 fn serving(text: &str) -> Result<EnvFilter, TelemetryError> {
     let filter = directives(text)?;
     match H2_IS_QUIET.parse() {

@@ -83,7 +83,8 @@ impl Pool {
         &self.endpoint.name
     }
 
-    /// Takes the idle connection that was used last if one is still open, or opens one, for a client of this network.
+    /// Takes the idle connection that was used last if one is still open, or opens one, for a
+    /// client of this network.
     ///
     /// # Errors
     /// [`ConnectError`]; nothing has been sent then.

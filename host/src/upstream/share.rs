@@ -1,14 +1,14 @@
 //! Who uses the connections of a pool, so that the clients of one network leave some to the others.
 //!
-//! Each network may use so many times as many connections as are free. One alone ends at its share; of the rest the next
-//! has the same share, and what is given back is divided evenly. As long as most of the connections are free nothing is
-//! looked up.
+//! Each network may use so many times as many connections as are free. One alone ends at its share;
+//! of the rest the next has the same share, and what is given back is divided evenly. As long as
+//! most of the connections are free nothing is looked up.
 
 use std::cell::RefCell;
 use std::net::IpAddr;
 
-/// A client's network: an IPv4 /24, the smallest that is routed by itself, or an IPv6 /56, which most providers give to one
-/// customer.
+/// A client's network: an IPv4 /24, the smallest that is routed by itself, or an IPv6 /56, which
+/// most providers give to one customer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Network(u64);
 
@@ -49,8 +49,8 @@ impl Holders {
         Self { limit, scarce, times, used: RefCell::default() }
     }
 
-    /// Notes that a client of this network uses a connection, and returns its place; `None` if it must leave the rest to
-    /// others.
+    /// Notes that a client of this network uses a connection, and returns its place; `None` if it
+    /// must leave the rest to others.
     pub(super) fn enter(&self, network: Network) -> Option<u32> {
         let used = &mut *self.used.borrow_mut();
         let count = used.places.len() - used.free.len();
@@ -124,7 +124,8 @@ mod tests {
         let (one, other) = (network("192.0.2.1"), network("198.51.100.1"));
         assert_eq!(taken(&holders, one), 750);
         assert!(holders.enter(other).is_some(), "another is served");
-        // What is left is divided in the same way, and what is given back goes to whoever has least.
+        // What is left is divided in the same way, and what is given back goes to whoever has
+        // least.
         assert_eq!(taken(&holders, other), 187);
         (0..750).for_each(|place| holders.leave(place));
         assert_eq!(taken(&holders, network("203.0.113.1")), 609);

@@ -111,7 +111,8 @@ async fn a_client_that_reads_may_open_its_windows() {
     far.write_all(&[0; PREFACE]).await.unwrap();
     frames.read_exact(&mut space[..PREFACE]).await.unwrap();
     for _ in 0..3000 {
-        // An event of an event stream, after which both windows are opened and a ping measures the path.
+        // An event of an event stream, after which both windows are opened and a ping measures the
+        // path.
         frames.write_all(&frame(DATA, 0, b"event")).await.unwrap();
         let length = far.read(&mut space).await.unwrap();
         assert_eq!(length, HEAD + 5);

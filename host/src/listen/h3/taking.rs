@@ -78,7 +78,8 @@ impl<'a> Taking<'a> {
     }
 }
 
-/// A stream that waits, counted among those of its connection, and how much that had sent when it began.
+/// A stream that waits, counted among those of its connection, and how much that had sent when it
+/// began.
 struct Wait<'a> {
     waiting: &'a Cell<usize>,
     before: Sent,
@@ -97,8 +98,9 @@ impl<'a> Wait<'a> {
         Self { waiting, before: Sent::by(quic) }
     }
 
-    /// Bytes of streams that the connection has sent meanwhile, about. A client behind a slow link may have allowed far more
-    /// than the link has carried: then its stream waits for long while it takes all that it can.
+    /// Bytes of streams that the connection has sent meanwhile, about. A client behind a slow link
+    /// may have allowed far more than the link has carried: then its stream waits for long while it
+    /// takes all that it can.
     fn moved(&self, quic: &quinn::Connection) -> u64 {
         let (now, before) = (Sent::by(quic), &self.before);
         let pieces = now.pieces.saturating_sub(before.pieces);

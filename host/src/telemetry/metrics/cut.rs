@@ -12,7 +12,8 @@ pub struct Cut(IntCounterVec);
 /// Why a client was cut off.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reason {
-    /// Its connection only kept the server busy: frames that carry nothing, streams that are reset, endless lines.
+    /// Its connection only kept the server busy: frames that carry nothing, streams that are reset,
+    /// endless lines.
     Flood,
     /// It sent a request's body below the listener's rate.
     SlowRequest,

@@ -79,7 +79,8 @@ impl Upload {
         Ok(Poll::Ready(()))
     }
 
-    /// Queues small frames that are here already as one: a write for each would cost some hundred times what it carries.
+    /// Queues small frames that are here already as one: a write for each would cost some hundred
+    /// times what it carries.
     fn gather(&mut self, cx: &mut Context<'_>, first: Bytes) -> Result<Poll<()>, BodyError> {
         let mut gathered = BytesMut::new();
         let after = loop {
