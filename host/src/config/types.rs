@@ -178,7 +178,8 @@ pub struct ListenerLimits {
     /// Bytes a second at which a client must send a request's body, on average over the time in
     /// which it is waited for and beyond `rate_grace`; slower: 408. Time in which the origin takes
     /// nothing does not count, nor does what comes after the response's head or belongs to a call
-    /// of gRPC. `0B`: any rate.
+    /// of gRPC or Connect. `0B`: any rate, for clients that send a little now and then by design,
+    /// such as shippers of logs.
     #[serde(with = "As::<units::Size>")]
     #[schemars(extend("x-minimum" = "0B", "x-maximum" = "1GiB"))]
     pub upload_rate: u64,
@@ -307,7 +308,7 @@ pub struct UpstreamLimits {
     /// any. A network is an IPv4 /24 or an IPv6 /56. At a share of 75% each network may use three
     /// times as many connections as are free, so none can take the last ones from the others, and
     /// it matters only while connections are scarce. A request beyond it is answered with 503;
-    /// 100%: no bound.
+    /// 100%: no bound. Behind a load balancer all clients have its address: there it must be 100%.
     #[serde(with = "As::<units::Percent>")]
     #[schemars(extend("x-minimum" = "1%", "x-maximum" = "100%"))]
     pub per_client: f64,

@@ -26,6 +26,9 @@ pub(super) struct Frames<T> {
     read: Walker,
     written: Walker,
     useless: Useless,
+    /// Windows and pings that the client may still send for what it was sent: it reads that later, and in pieces of its own
+    /// size.
+    earned: u32,
     effort: Effort,
     /// Bytes of responses that have been written.
     moved: Rc<Cell<u64>>,
@@ -42,18 +45,20 @@ impl<T> Frames<T> {
         let read = Walker { preface: PREFACE, ..Walker::default() };
         let (written, useless) = (Walker::default(), Useless::default());
         let effort = Effort::new(PAID);
-        Self { io, read, written, useless, effort, moved, last: 0, is_over: false, cut }
+        let (earned, last, is_over) = (0, 0, false);
+        Self { io, read, written, useless, earned, effort, moved, last, is_over, cut }
     }
 
     /// Follows what the client sends; false when too much of it is of no use.
     fn follow(&mut self, read: &[u8]) -> bool {
-        let Self { read: walker, useless, effort, last, .. } = self;
+        let Self { read: walker, useless, earned, effort, last, .. } = self;
         let mut is_flood = false;
         walker.follow(read, |frame| {
             effort.add(1);
             match frame.use_to_server() {
                 Use::Some(worth) => useless.make_up(worth),
-                Use::None => is_flood |= useless.add(),
+                Use::Reading if *earned > 0 => *earned -= 1,
+                Use::Reading | Use::None => is_flood |= useless.add(),
                 Use::Other => {}
             }
             if frame.kind == HEADERS {
@@ -65,12 +70,14 @@ impl<T> Frames<T> {
 
     /// Follows what was written.
     fn wrote(&mut self, bytes: &[u8]) {
-        let Self { written: walker, useless, moved, cut, .. } = self;
+        let Self { written: walker, useless, earned, moved, cut, .. } = self;
         walker.follow(bytes, |frame| match frame.kind {
             DATA => {
                 moved.set(moved.get() + u64::from(frame.length));
                 // A client opens its windows a little with each piece that it has read.
-                useless.make_up(RESPONSE + frame.length / WINDOW_UPDATE_EACH);
+                let worth = RESPONSE + frame.length / WINDOW_UPDATE_EACH;
+                *earned = earned.saturating_add(worth).min(MOST_EARNED);
+                useless.make_up(RESPONSE);
             }
             HEADERS => useless.make_up(RESPONSE),
             // h2 ends connections by itself that reset too many streams or continue a head for
@@ -190,6 +197,8 @@ struct Frame {
 enum Use {
     /// It does something, and makes up for so many that do not.
     Some(u32),
+    /// It belongs to reading responses, if it has any.
+    Reading,
     None,
     /// Neither.
     Other,
@@ -266,6 +275,7 @@ impl Frame {
             HEADERS => Use::Some(REQUEST),
             // h2 bounds what a head may have altogether.
             CONTINUATION if self.length > 0 => Use::Other,
+            PING | WINDOW_UPDATE => Use::Reading,
             _ => Use::None,
         }
     }
@@ -294,9 +304,14 @@ const RESPONSE: u32 = 4;
 /// small pieces open two windows with each piece of 4 KiB.
 const WINDOW_UPDATE_EACH: u32 = 512;
 
+/// Frames that a client can earn at the most: for half a gibibyte that it has not read yet.
+const MOST_EARNED: u32 = 1 << 20;
+
 const DATA: u8 = 0x0;
 const HEADERS: u8 = 0x1;
+const PING: u8 = 0x6;
 const GOAWAY: u8 = 0x7;
+const WINDOW_UPDATE: u8 = 0x8;
 const CONTINUATION: u8 = 0x9;
 const END_STREAM: u8 = 0x1;
 const PADDED: u8 = 0x8;

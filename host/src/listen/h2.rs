@@ -37,6 +37,9 @@ const SEND_BUFFER: usize = 400 << 10;
 /// Time for the answer to a ping.
 const PING_TIMEOUT: Duration = Duration::from_secs(20);
 
+/// Bytes that a ping takes at the most, encrypted: they are no response.
+const PING_BYTES: u64 = 100;
+
 /// Bytes that a client must take in each [`Pace::most`](super::stall::Pace::most) once no stream runs there any more: the rest was given to h2
 /// whole, and is more than its pings must move.
 const LEAST_PROGRESS: u64 = 1024;
@@ -209,10 +212,11 @@ impl KeepAlive {
             self.timer.as_mut().reset(Instant::now() + self.interval);
         }
         while self.timer.as_mut().poll(cx).is_ready() {
-            // On a slow way a ping may stand behind a response that the client is still taking.
-            let is_taking = std::mem::replace(&mut self.written, written.get()) != written.get();
+            // On a slow way a ping may stand behind a response that the client is still taking, or its answer behind a body.
+            let before = std::mem::replace(&mut self.written, written.get());
+            let is_taking = written.get() - before > PING_BYTES;
             if self.is_waiting {
-                if is_taking {
+                if is_taking || was_heard.take() {
                     self.timer.as_mut().reset(Instant::now() + PING_TIMEOUT);
                     continue;
                 }

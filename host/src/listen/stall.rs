@@ -21,6 +21,9 @@ use crate::config::ListenerLimits;
 /// nginx's `send_timeout`.
 const STALLED: Duration = Duration::from_secs(60);
 
+/// Streams of a connection that count when its client is behind a slow link.
+const MOST_STREAMS: usize = 8;
+
 /// How fast clients must take what waits for them.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Pace {
@@ -48,7 +51,8 @@ impl Pace {
     /// Bytes that so many streams must take in a time.
     pub(super) fn due(&self, waited: Duration, streams: usize) -> Option<u64> {
         let each = u64::try_from(waited.as_millis()).ok()?.saturating_mul(self.rate) / 1000;
-        (self.rate > 0).then(|| each.saturating_mul(streams as u64))
+        // Without a bound a hundred streams would ask more of a connection than the slowest networks carry.
+        (self.rate > 0).then(|| each.saturating_mul(streams.min(MOST_STREAMS) as u64))
     }
 }
 

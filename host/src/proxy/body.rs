@@ -150,6 +150,8 @@ struct Pace {
     waited: Duration,
     /// When this wait began.
     since: Option<Instant>,
+    /// Times that the client was spared since it sent something, as it could not send.
+    spared: u8,
 }
 
 impl RequestBody {
@@ -188,6 +190,7 @@ impl RequestBody {
                 grace: limits.rate_grace,
                 waited: Duration::ZERO,
                 since: None,
+                spared: 0,
             },
             timer: None,
         }))
@@ -260,9 +263,11 @@ impl RequestBody {
             let Some((at, error)) = self.deadline(since) else { return Poll::Pending };
             match &mut self.timer {
                 Some(timer) if at <= Instant::now() => {
-                    if !self.inner.is_held_up() {
+                    // A client could hold itself up with some requests, and origins with the others.
+                    if !self.inner.is_held_up() || self.pace.spared == MOST_SPARED {
                         return Poll::Ready(error);
                     }
+                    self.pace.spared += 1;
                     // The client waits for origins of its other requests, and the wait for it
                     // begins anew.
                     since = *self.pace.since.insert(Instant::now());
@@ -291,6 +296,7 @@ impl RequestBody {
 impl Pace {
     /// Notes that the client has sent something.
     fn end(&mut self, now: Instant) {
+        self.spared = 0;
         if let Some(since) = self.since.take() {
             self.waited += now.saturating_duration_since(since);
         }
@@ -338,6 +344,9 @@ impl http_body::Body for RequestBody {
         })
     }
 }
+
+/// Times that a client is spared in one wait, each for the time of grace.
+const MOST_SPARED: u8 = 30;
 
 /// Time after which it is looked again whether a client can send.
 const SOON: Duration = Duration::from_millis(100);

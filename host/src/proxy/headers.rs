@@ -156,15 +156,14 @@ fn add_via(fields: &mut HeaderMap, via: HeaderValue) {
 /// Whether a request is a call of gRPC, which is a stream of messages and may be silent between them. There are none over
 /// HTTP/1.1.
 pub fn is_grpc(fields: &HeaderMap, protocol: Protocol) -> bool {
-    let kind = fields.get(header::CONTENT_TYPE).map(HeaderValue::as_bytes);
-    protocol != Protocol::H1
-        && kind
-            .and_then(|kind| kind.get(..GRPC.len()))
-            .is_some_and(|k| k.eq_ignore_ascii_case(GRPC))
+    let kind = fields.get(header::CONTENT_TYPE).map(HeaderValue::as_bytes).unwrap_or_default();
+    let is =
+        |stream: &&[u8]| kind.get(..stream.len()).is_some_and(|k| k.eq_ignore_ascii_case(stream));
+    protocol != Protocol::H1 && STREAMS.iter().any(|stream| is(stream))
 }
 
-/// What the media types of gRPC begin with.
-const GRPC: &[u8] = b"application/grpc";
+/// The beginnings of the media types of gRPC, and of the streams of Connect.
+const STREAMS: [&[u8]; 2] = [b"application/grpc", b"application/connect+"];
 
 fn wants_trailers(fields: &HeaderMap) -> bool {
     fields

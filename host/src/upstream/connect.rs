@@ -11,7 +11,7 @@ use tokio::net::TcpStream;
 
 use super::Endpoint;
 use super::h1::Wire;
-use super::share::{Holders, Network};
+use super::share::{Holders, Network, Refused};
 use crate::config::UpstreamLimits;
 
 /// The connections of one worker to one endpoint.
@@ -51,7 +51,7 @@ pub enum ConnectError {
     #[error("all {0} connections are in use")]
     Saturated(usize),
     /// Few are free, and the client's network uses its share of them.
-    #[error("the client's network uses its share of {0} connections")]
+    #[error("the client's network uses its share (limits.per_client) of {0} connections")]
     Share(usize),
 }
 
@@ -89,8 +89,10 @@ impl Pool {
     /// # Errors
     /// [`ConnectError`]; nothing has been sent then.
     pub async fn take(self: &Rc<Self>, network: Network) -> Result<Connection, ConnectError> {
-        let place = self.holders.enter(network);
-        let place = place.ok_or(ConnectError::Share(self.limits.connections))?;
+        let place = self.holders.enter(network).map_err(|refused| match refused {
+            Refused::Full => ConnectError::Saturated(self.limits.connections),
+            Refused::Share => ConnectError::Share(self.limits.connections),
+        })?;
         if let Some((wire, mut open)) = self.idle() {
             (open.place, open.reused) = (place, true);
             return Ok(Connection { wire, open });

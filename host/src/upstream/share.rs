@@ -33,6 +33,15 @@ pub(super) struct Holders {
     used: RefCell<Used>,
 }
 
+/// Why a network gets no connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Refused {
+    /// All are in use, by whatever networks.
+    Full,
+    /// Few are free, and it uses its share.
+    Share,
+}
+
 #[derive(Debug, Default)]
 struct Used {
     /// By place; [`NOBODY`] where there is none.
@@ -49,24 +58,26 @@ impl Holders {
         Self { limit, scarce, times, used: RefCell::default() }
     }
 
-    /// Notes that a client of this network uses a connection, and returns its place; `None` if it
-    /// must leave the rest to others.
-    pub(super) fn enter(&self, network: Network) -> Option<u32> {
+    /// Notes that a client of this network uses a connection, and returns its place.
+    ///
+    /// # Errors
+    /// [`Refused`]: none is free, or the network must leave the rest to others.
+    pub(super) fn enter(&self, network: Network) -> Result<u32, Refused> {
         let used = &mut *self.used.borrow_mut();
         let count = used.places.len() - used.free.len();
         // Below this no network can have more than its share, whoever uses them.
         if count >= self.scarce && !self.may_enter(used, count, network) {
-            return None;
+            return Err(if count >= self.limit { Refused::Full } else { Refused::Share });
         }
         if let Some(place) = used.free.pop() {
             if let Some(free) = used.at(place) {
                 *free = network;
             }
-            return Some(place);
+            return Ok(place);
         }
-        let place = u32::try_from(used.places.len()).ok()?;
+        let place = u32::try_from(used.places.len()).map_err(|_| Refused::Full)?;
         used.places.push(network);
-        Some(place)
+        Ok(place)
     }
 
     /// Notes that a connection is not used any more.
@@ -105,7 +116,7 @@ mod tests {
 
     /// How many more connections a network gets until it is refused.
     fn taken(holders: &Holders, network: Network) -> usize {
-        std::iter::from_fn(|| holders.enter(network)).take(10_000).count()
+        std::iter::from_fn(|| holders.enter(network).ok()).take(10_000).count()
     }
 
     #[test]
@@ -123,13 +134,29 @@ mod tests {
         let holders = Holders::new(1000, 0.75);
         let (one, other) = (network("192.0.2.1"), network("198.51.100.1"));
         assert_eq!(taken(&holders, one), 750);
-        assert!(holders.enter(other).is_some(), "another is served");
+        assert!(holders.enter(other).is_ok(), "another is served");
         // What is left is divided in the same way, and what is given back goes to whoever has
         // least.
         assert_eq!(taken(&holders, other), 187);
         (0..750).for_each(|place| holders.leave(place));
         assert_eq!(taken(&holders, network("203.0.113.1")), 609);
-        assert!(holders.enter(one).is_some());
+        assert!(holders.enter(one).is_ok());
+    }
+
+    #[test]
+    fn a_network_that_uses_none_is_not_blamed_for_a_full_pool() {
+        let holders = Holders::new(8, 0.5);
+        let mut full = Vec::new();
+        for number in 0..8 {
+            full.push(holders.enter(network(&format!("192.0.{number}.1"))));
+        }
+        assert!(full.iter().all(Result::is_ok), "{full:?}");
+        assert_eq!(holders.enter(network("203.0.113.1")), Err(Refused::Full));
+        holders.leave(0);
+        assert!(holders.enter(network("203.0.113.1")).is_ok());
+        let holders = Holders::new(8, 0.5);
+        assert_eq!(taken(&holders, network("192.0.2.1")), 4);
+        assert_eq!(holders.enter(network("192.0.2.1")), Err(Refused::Share));
     }
 
     #[test]
@@ -137,7 +164,7 @@ mod tests {
         let holders = Holders::new(8, 0.5);
         let network = network("192.0.2.1");
         for _ in 0..100 {
-            let places: Vec<_> = std::iter::from_fn(|| holders.enter(network)).collect();
+            let places: Vec<_> = std::iter::from_fn(|| holders.enter(network).ok()).collect();
             assert_eq!(places.len(), 4);
             places.into_iter().for_each(|place| holders.leave(place));
         }

@@ -130,3 +130,21 @@ async fn that_h2_ends_a_connection_is_counted() {
     frames.write_all(&frame(GOAWAY, 0, &[0, 0, 0, 0, 0, 0, 0, 0xb])).await.unwrap();
     assert!(metrics.encode().contains(r#"http_clients_cut_total{protocol="h2",reason="flood"} 1"#));
 }
+
+#[tokio::test]
+async fn a_client_that_reads_late_and_in_small_pieces_may_open_its_windows_then() {
+    let (mut frames, far, metrics) = connection();
+    // 8 MiB are on their way before the client reads any, and then it opens two windows with each 4 KiB.
+    let response = frame(DATA, 0, &[b'x'; 16 << 10]);
+    for _ in 0..512 {
+        frames.wrote(&response);
+    }
+    let window = frame(WINDOW_UPDATE, 0, &[0, 0, 16, 0]);
+    let sent = [vec![b'P'; PREFACE], window.repeat(4096)].concat();
+    assert!(is_taken(&mut frames, far, &sent).await);
+    // What it has used up counts no more.
+    let (mut again, far, _) = connection();
+    again.earned = 100;
+    assert!(!is_taken(&mut again, far, &sent).await);
+    drop(metrics);
+}
