@@ -6,7 +6,7 @@ use std::process::{Child, Stdio};
 
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 
 use super::{spawn, tls, tools};
 
@@ -15,6 +15,8 @@ use super::{spawn, tls, tools};
 pub(crate) struct Registry {
     child: Child,
     address: SocketAddr,
+    /// Keeps the port of one that was stopped: another test's registry would answer in its place.
+    held: Option<TcpSocket>,
     _folder: TempDir,
 }
 
@@ -59,7 +61,8 @@ impl Registry {
         });
         // It must not fill its pipe.
         std::thread::spawn(move || log.for_each(drop));
-        Self { child, address: address.expect("the registry starts"), _folder: folder }
+        let address = address.expect("the registry starts");
+        Self { child, address, held: None, _folder: folder }
     }
 
     /// Its host, as references have it.
@@ -67,8 +70,17 @@ impl Registry {
         self.address.to_string()
     }
 
-    /// Ends it.
+    /// Ends it; its address refuses connections from then on.
     pub(crate) fn stop(&mut self) {
+        self.kill();
+        let socket = TcpSocket::new_v4().unwrap();
+        // Connections of its own may linger.
+        socket.set_reuseaddr(true).unwrap();
+        socket.bind(self.address).unwrap();
+        self.held = Some(socket);
+    }
+
+    fn kill(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
@@ -76,7 +88,7 @@ impl Registry {
 
 impl Drop for Registry {
     fn drop(&mut self) {
-        self.stop();
+        self.kill();
     }
 }
 
