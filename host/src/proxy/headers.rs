@@ -159,7 +159,7 @@ pub fn is_grpc(fields: &HeaderMap, protocol: Protocol) -> bool {
     let kind = fields.get(header::CONTENT_TYPE).map(HeaderValue::as_bytes).unwrap_or_default();
     let is =
         |stream: &&[u8]| kind.get(..stream.len()).is_some_and(|k| k.eq_ignore_ascii_case(stream));
-    protocol != Protocol::H1 && STREAMS.iter().any(|stream| is(stream))
+    protocol != Protocol::H1 && STREAMS.iter().any(is)
 }
 
 /// The beginnings of the media types of gRPC, and of the streams of Connect.
