@@ -3,7 +3,8 @@
 use http::Request;
 
 use crate::support::raw_h1::RawH1;
-use crate::support::tools::{curl, output};
+use crate::support::tools::{component, curl, output};
+use crate::support::weir::refusing_address;
 use crate::support::{Body, Origin, Protocol, RawOrigin, Setup, Weir};
 
 /// Whether a response says when it was made, in the form that RFC 9110 §5.6.7 prefers.
@@ -19,20 +20,33 @@ async fn date(weir: &Weir, protocol: Protocol, request: Request<Body>) -> (u16, 
 #[tokio::test]
 async fn every_answer_has_a_date() {
     let origin = RawOrigin::answering("HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").await;
-    let gone = crate::support::weir::free_address();
+    let (gone, _held) = refusing_address();
+    let component = component("mischief").display().to_string();
+    let hash = "$2y$10$7SKDxs.xjCBPDut.fa5dyOzW8y9OBnJz8JTUepVJBrh0jTHvn.U6u";
+    let plugins = format!(
+        "plugins:\n\
+         \x20 - {{ name: closed, source: \"builtin:maintenance\", config: {{ enabled: true }} }}\n\
+         \x20 - {{ name: login, source: \"builtin:basic-auth\", config: {{ users: {{ ann: \"{hash}\" }} }} }}\n\
+         \x20 - {{ name: once, source: \"builtin:rate-limit\", config: {{ by: client, requests: 1, per: 1h }} }}\n\
+         \x20 - {{ name: c, source: \"file:{component}\" }}"
+    );
     let weir = Setup::addresses([origin.address()])
         .listener("limits: { header_bytes: 4KiB }")
         .upstream_after(&format!("  - {{ name: gone, endpoints: [{{ address: \"{gone}\" }}] }}\n"))
-        .top("plugins: [{ name: closed, source: \"builtin:maintenance\", config: { enabled: true } }]")
+        .top(&plugins)
         .routes(
             "  - { match: { path: /gone }, upstream: gone }\n\
              \x20 - { match: { path: /fixed }, respond: { status: 200, body: fixed } }\n\
              \x20 - { match: { path: /empty }, respond: { status: 204 } }\n\
              \x20 - { match: { path: /closed }, filters: [closed], upstream: app }\n\
+             \x20 - { match: { path: /login }, filters: [login], upstream: app }\n\
+             \x20 - { match: { path: /once }, filters: [once], upstream: app }\n\
+             \x20 - { match: { path: /count }, component: c }\n\
              \x20 - { match: { path: /app }, upstream: app }",
         )
         .start()
         .await;
+    assert_eq!(weir.get(Protocol::H1, "/once").await.0, 200);
     for protocol in Protocol::ALL {
         for (method, path, want) in [
             ("GET", "/app", 200),
@@ -41,6 +55,9 @@ async fn every_answer_has_a_date() {
             ("GET", "/empty", 204),
             ("GET", "/gone", 502),
             ("GET", "/closed", 503),
+            ("GET", "/login", 401),
+            ("GET", "/once", 429),
+            ("GET", "/count", 200),
             ("GET", "/nowhere", 404),
         ] {
             let request = Request::builder().method(method).uri(path).body(Body::empty()).unwrap();
