@@ -1,83 +1,11 @@
 //! What plugins may ask to be given of a request or a response, by name.
 
-use std::cell::OnceCell;
-use std::net::IpAddr;
 use std::rc::Rc;
 
 use http::request::Parts;
-use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, response};
+use http::{HeaderMap, HeaderName, HeaderValue};
 
-use super::{Peer, headers};
-use crate::geoip::GeoIp;
-use crate::listen::interim::Interim;
-use crate::telemetry::record::RequestId;
-
-/// What does not change while a request passes its filters.
-pub struct Subject<'a> {
-    /// The client.
-    pub peer: &'a Peer,
-    /// The request's id.
-    pub id: RequestId,
-    /// The route's name.
-    pub route: &'a str,
-    /// Where interim responses go; nowhere for requests that are not the client's own.
-    interim: Option<&'a Interim>,
-    geoip: &'a GeoIp,
-    client: OnceCell<String>,
-    id_text: OnceCell<String>,
-    asn: OnceCell<Option<String>>,
-}
-
-impl<'a> Subject<'a> {
-    /// A request of `peer` on `route`.
-    pub fn new(peer: &'a Peer, id: RequestId, route: &'a str, geoip: &'a GeoIp) -> Self {
-        let (client, id_text, asn) = (OnceCell::new(), OnceCell::new(), OnceCell::new());
-        Self { peer, id, route, interim: None, geoip, client, id_text, asn }
-    }
-
-    /// The same, of a client that takes interim responses.
-    pub fn informed_by(self, interim: &'a Interim) -> Self {
-        Self { interim: Some(interim), ..self }
-    }
-
-    /// Passes an origin's interim response on to the client (RFC 9110 §15.2).
-    ///
-    /// Not 100: the proxy answers a client's expectation itself, when it wants the body.
-    pub fn inform(&self, mut head: response::Parts) {
-        let Some(interim) = self.interim.filter(|interim| interim.is_wanted()) else { return };
-        if head.status != StatusCode::CONTINUE {
-            headers::interim_toward_client(&mut head);
-            interim.send(head.status, &head.headers);
-        }
-    }
-
-    /// The client's IP address as text.
-    fn client(&self) -> &str {
-        self.client.get_or_init(|| self.address().to_string())
-    }
-
-    fn address(&self) -> IpAddr {
-        self.peer.client.ip().to_canonical()
-    }
-
-    fn country(&self) -> Option<&str> {
-        self.geoip.country(self.address())
-    }
-
-    /// As text, which is what plugins get.
-    fn asn(&self) -> Option<&str> {
-        let number = || self.geoip.asn(self.address()).map(|asn| asn.to_string());
-        self.asn.get_or_init(number).as_deref()
-    }
-
-    fn id_text(&self) -> &str {
-        self.id_text.get_or_init(|| self.id.to_string())
-    }
-
-    fn scheme(&self) -> &'static str {
-        if self.peer.tls { "https" } else { "http" }
-    }
-}
+use super::subject::Subject;
 
 /// One input of a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -317,7 +245,9 @@ fn cookie<'a>(headers: &'a HeaderMap, name: &[u8]) -> Option<&'a [u8]> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::proxy::Protocol;
+    use crate::geoip::GeoIp;
+    use crate::proxy::{Peer, Protocol};
+    use crate::telemetry::record::RequestId;
 
     fn names(names: &[&str]) -> Vec<String> {
         names.iter().map(|name| (*name).to_owned()).collect()

@@ -19,6 +19,7 @@ mod list;
 pub mod message;
 mod nominated;
 pub mod respond;
+pub mod subject;
 
 use std::cell::RefCell;
 use std::net::SocketAddr;
@@ -47,8 +48,8 @@ use body::{Exchange, RequestBody};
 use component::Target;
 use error::ProxyError;
 use filters::{Chain, Way};
-use input::Subject;
 use message::Checked;
+use subject::Subject;
 
 /// What one worker needs to serve requests; lives on its thread. Cloning shares it.
 #[derive(Clone)]

@@ -20,7 +20,8 @@ use crate::plugins::seat::{Counted, Seat};
 use crate::plugins::slot::Role;
 use crate::plugins::tally::{TIMED_EVERY, TIMED_FIRST};
 use crate::plugins::view::Lane;
-use crate::proxy::input::{Inputs, Subject};
+use crate::proxy::input::Inputs;
+use crate::proxy::subject::Subject;
 use crate::telemetry::metrics;
 
 /// Chooses endpoints of one upstream on one worker.

@@ -21,7 +21,7 @@ use crate::listen::body::Body;
 use crate::plugins::view::{Pinned, View};
 use crate::proxy::body::Exchange;
 use crate::proxy::error::ProxyError;
-use crate::proxy::input::Subject;
+use crate::proxy::subject::Subject;
 use crate::telemetry::record::Record;
 use crate::telemetry::trace::{ATTEMPT, PICK};
 

@@ -1,0 +1,78 @@
+//! Whose request it is: the facts that do not change while it passes its filters, and the way back for interim responses.
+
+use std::cell::OnceCell;
+use std::net::IpAddr;
+
+use http::{StatusCode, response};
+
+use super::{Peer, headers};
+use crate::geoip::GeoIp;
+use crate::listen::interim::Interim;
+use crate::telemetry::record::RequestId;
+
+/// What does not change while a request passes its filters.
+pub struct Subject<'a> {
+    /// The client.
+    pub peer: &'a Peer,
+    /// The request's id.
+    pub id: RequestId,
+    /// The route's name.
+    pub route: &'a str,
+    /// Where interim responses go; nowhere for requests that are not the client's own.
+    interim: Option<&'a Interim>,
+    geoip: &'a GeoIp,
+    client: OnceCell<String>,
+    id_text: OnceCell<String>,
+    asn: OnceCell<Option<String>>,
+}
+
+impl<'a> Subject<'a> {
+    /// A request of `peer` on `route`.
+    pub fn new(peer: &'a Peer, id: RequestId, route: &'a str, geoip: &'a GeoIp) -> Self {
+        let (client, id_text, asn) = (OnceCell::new(), OnceCell::new(), OnceCell::new());
+        Self { peer, id, route, interim: None, geoip, client, id_text, asn }
+    }
+
+    /// The same, of a client that takes interim responses.
+    pub fn informed_by(self, interim: &'a Interim) -> Self {
+        Self { interim: Some(interim), ..self }
+    }
+
+    /// Passes an origin's interim response on to the client (RFC 9110 §15.2).
+    ///
+    /// Not 100: the proxy answers a client's expectation itself, when it wants the body.
+    pub fn inform(&self, mut head: response::Parts) {
+        let Some(interim) = self.interim.filter(|interim| interim.is_wanted()) else { return };
+        if head.status != StatusCode::CONTINUE {
+            headers::interim_toward_client(&mut head);
+            interim.send(head.status, &head.headers);
+        }
+    }
+
+    /// The client's IP address as text.
+    pub(super) fn client(&self) -> &str {
+        self.client.get_or_init(|| self.address().to_string())
+    }
+
+    fn address(&self) -> IpAddr {
+        self.peer.client.ip().to_canonical()
+    }
+
+    pub(super) fn country(&self) -> Option<&str> {
+        self.geoip.country(self.address())
+    }
+
+    /// As text, which is what plugins get.
+    pub(super) fn asn(&self) -> Option<&str> {
+        let number = || self.geoip.asn(self.address()).map(|asn| asn.to_string());
+        self.asn.get_or_init(number).as_deref()
+    }
+
+    pub(super) fn id_text(&self) -> &str {
+        self.id_text.get_or_init(|| self.id.to_string())
+    }
+
+    pub(super) fn scheme(&self) -> &'static str {
+        if self.peer.tls { "https" } else { "http" }
+    }
+}
