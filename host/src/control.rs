@@ -28,9 +28,9 @@ use tokio::time::sleep;
 pub(crate) use self::pages::{Denial, Names};
 pub(crate) use self::places::network;
 use self::places::{Place, Places};
-use crate::listen::Throttle;
-use crate::listen::linger::Lingering;
-use crate::listen::tcp::is_of_one_connection;
+use crate::net::Throttle;
+use crate::net::is_of_one_connection;
+use crate::net::linger::Lingering;
 use crate::task::Tasks;
 
 /// Answers the requests of one listener.

@@ -8,13 +8,17 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use http::{Request, Response};
 use tokio::runtime::{Builder, LocalOptions, LocalRuntime};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use crate::admin;
-use crate::config::{Config, ConfigErrors};
-use crate::listen::{self, BindError, Edge, Sockets};
+use crate::config::{Config, ConfigErrors, ListenerId};
+use crate::listen::{self, BindError, Edge, Handler, Sockets};
+use crate::message::body::Body;
+use crate::message::interim::Interim;
+use crate::message::peer::Peer;
 use crate::plugins::{self, PluginsError};
 use crate::proxy::Proxy;
 use crate::state::{State, StateError};
@@ -22,6 +26,17 @@ use crate::task::Tasks;
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::{self, Telemetry};
 use crate::upstream::health;
+
+impl Handler for Proxy {
+    fn serve(
+        &self,
+        request: Request<Body>,
+        peer: Peer,
+        interim: Interim,
+    ) -> impl Future<Output = Response<Body>> {
+        Self::serve(self, request, peer, interim)
+    }
+}
 
 /// Why serving could not begin, or ended.
 #[derive(Debug, thiserror::Error)]
@@ -74,7 +89,7 @@ impl Server {
             let bound = listen::bind(listener, config.workers)
                 .map_err(|error| misplaced(&config, &format!("{path}.address"), &error))?;
             let address = bound.first().map_or(listener.address, Sockets::address);
-            let edge = Edge::new(index, listener, address, &telemetry.metrics)
+            let edge = Edge::new(ListenerId::new(index), listener, address, &telemetry.metrics)
                 .map_err(|error| misplaced(&config, &format!("{path}.tls"), &error))?;
             edges.push(edge);
             for (worker, socket) in sockets.iter_mut().zip(bound) {

@@ -5,10 +5,10 @@ use std::sync::Arc;
 
 use http::uri::Authority;
 
-use crate::config::{self, Config, ListenerLimits};
+use crate::config::{self, Config, ListenerId, ListenerLimits};
 use crate::geoip::{GeoIp, GeoIpError};
+use crate::message::peer::Peer;
 use crate::plugins::{Plugins, PluginsError};
-use crate::proxy::Peer;
 use crate::route::Router;
 use crate::telemetry::metrics::Metrics;
 use crate::upstream::Upstream;
@@ -41,10 +41,15 @@ pub struct State {
     pub plugins: Arc<Plugins>,
     /// Where clients are.
     pub geoip: GeoIp,
-    limits: Vec<ListenerLimits>,
-    /// Of each listener, if its configuration names one.
-    default_hosts: Vec<Option<Authority>>,
-    unlimited: ListenerLimits,
+    listeners: Vec<Listener>,
+}
+
+/// The part of a listener's configuration that requests need.
+#[derive(Debug)]
+pub struct Listener {
+    /// Bounds on its requests.
+    pub limits: ListenerLimits,
+    default_host: Option<Authority>,
 }
 
 impl State {
@@ -55,30 +60,31 @@ impl State {
     pub fn build(config: &Config, metrics: &Metrics) -> Result<Self, StateError> {
         let geoip = GeoIp::open(&config.geoip)?;
         let plugins = Arc::new(Plugins::load(config, metrics)?);
-        let upstream = |(index, upstream): (usize, &config::Upstream)| {
-            Arc::new(Upstream::new(index, upstream, metrics))
-        };
+        let upstream = |upstream| Arc::new(Upstream::new(upstream, metrics));
         Ok(Self {
             router: Router::new(&config.routes),
-            upstreams: config.upstreams.iter().enumerate().map(upstream).collect(),
+            upstreams: config.upstreams.iter().map(upstream).collect(),
             plugins,
             geoip,
-            limits: config.listeners.iter().map(|listener| listener.limits.clone()).collect(),
-            default_hosts: config.listeners.iter().map(|l| l.default_host.clone()).collect(),
-            unlimited: ListenerLimits::default(),
+            listeners: config.listeners.iter().map(Listener::new).collect(),
         })
     }
 
-    /// The limits of the listener with this index.
-    pub fn limits(&self, listener: usize) -> &ListenerLimits {
-        self.limits.get(listener).unwrap_or(&self.unlimited)
+    /// Returns the listener with this id; `None` only if the id is of another configuration.
+    pub fn listener(&self, id: ListenerId) -> Option<&Listener> {
+        id.of(&self.listeners)
+    }
+}
+
+impl Listener {
+    fn new(config: &config::Listener) -> Self {
+        Self { limits: config.limits.clone(), default_host: config.default_host.clone() }
     }
 
-    /// The authority of a request that names none (RFC 9112 §3.3): as its listener is configured, or the address that its
-    /// client connected to.
+    /// Returns the authority of a request that names none (RFC 9112 §3.3): as the listener is
+    /// configured, or the address that the client connected to.
     pub fn default_host(&self, peer: &Peer) -> Option<Authority> {
-        let configured = self.default_hosts.get(peer.listener).and_then(Clone::clone);
-        configured.or_else(|| authority(peer.local, peer.tls))
+        self.default_host.clone().or_else(|| authority(peer.local, peer.tls))
     }
 }
 

@@ -11,7 +11,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::time::{Duration, Instant};
 
 use crate::control::network;
-use crate::listen::Throttle;
+use crate::net::Throttle;
 
 /// When each client gets its next answer to a wrong token: one each [`STEP`].
 #[derive(Default)]

@@ -20,7 +20,8 @@ use super::error::{Place, Problem, did_you_mean};
 use super::file::{self, File, Protocol};
 use super::text::Kind;
 use super::{
-    Admin, BALANCERS, Config, Endpoint, Listener, Places, Plugin, Protocols, Quic, Tls, Upstream,
+    Admin, BALANCERS, Config, Endpoint, Listener, Places, Plugin, PluginId, Protocols, Quic, Tls,
+    Upstream, UpstreamId,
 };
 
 /// What checking found besides its result.
@@ -192,7 +193,7 @@ impl<'a> Check<'a> {
     }
 
     /// A plugin of the file, or a built-in one, which gets an entry when it is first named.
-    fn balancer(&mut self, path: &str, name: &str, plugins: &mut Vec<Plugin>) -> usize {
+    fn balancer(&mut self, path: &str, name: &str, plugins: &mut Vec<Plugin>) -> PluginId {
         self.plugin_named("balancer", BALANCERS, path, name, plugins)
     }
 
@@ -204,20 +205,20 @@ impl<'a> Check<'a> {
         path: &str,
         name: &str,
         plugins: &mut Vec<Plugin>,
-    ) -> usize {
+    ) -> PluginId {
         if let Some(at) = plugins.iter().position(|plugin| plugin.name == name) {
-            return at;
+            return PluginId::new(at);
         }
         if builtin.contains(&name) {
             plugins.push(Plugin::builtin(name));
-            return plugins.len() - 1;
+            return PluginId::new(plugins.len() - 1);
         }
         let mut names: Vec<&str> = plugins.iter().map(|plugin| plugin.name.as_str()).collect();
         names.extend(builtin.iter().filter(|builtin| !plugins.iter().any(|p| p.name == **builtin)));
         let none = || format!("; no {what} of this name is built in, and no plugin has it");
         let near = Some(did_you_mean(name, &names)).filter(|near| !near.is_empty());
         self.problem(path, format!("unknown {what} \"{name}\"{}", near.unwrap_or_else(none)));
-        0
+        PluginId::new(0)
     }
 
     /// Resolves `allow.upstreams` of each plugin of the file.
@@ -225,12 +226,11 @@ impl<'a> Check<'a> {
         for (at, (plugin, names)) in plugins.iter_mut().zip(allowed).enumerate() {
             let path = below(&below(&item("plugins", at), "allow"), "upstreams");
             plugin.upstreams = self.each(&path, names, |check, path, name| {
-                let found = upstreams.iter().position(|upstream| *upstream == name);
-                if found.is_none() {
+                if !upstreams.contains(&name.as_str()) {
                     let hint = did_you_mean(&name, upstreams);
                     check.problem(path, format!("unknown upstream \"{name}\"{hint}"));
                 }
-                found.unwrap_or_default()
+                name
             });
         }
     }
@@ -298,10 +298,11 @@ impl<'a> Check<'a> {
         routes: &[super::Route],
     ) {
         for (at, plugin) in plugins.iter().enumerate().take(declared) {
-            let is_used = upstreams.iter().any(|upstream| upstream.balancer == at)
+            let id = PluginId::new(at);
+            let is_used = upstreams.iter().any(|upstream| upstream.balancer == id)
                 || routes.iter().any(|route| {
-                    route.filters.contains(&at)
-                        || matches!(route.action, super::Action::Component(of) if of == at)
+                    route.filters.contains(&id)
+                        || matches!(route.action, super::Action::Component(of) if of == id)
                 });
             if !is_used {
                 let path = below(&item("plugins", at), "name");
@@ -309,8 +310,9 @@ impl<'a> Check<'a> {
             }
         }
         for (at, upstream) in upstreams.iter().enumerate() {
-            let leads = |route: &super::Route| matches!(route.action, super::Action::Upstream(to) if to == at);
-            let is_allowed = plugins.iter().any(|plugin| plugin.upstreams.contains(&at));
+            let id = UpstreamId::new(at);
+            let leads = |route: &super::Route| matches!(route.action, super::Action::Upstream(to) if to == id);
+            let is_allowed = plugins.iter().any(|plugin| plugin.upstreams.contains(&upstream.name));
             if !routes.iter().any(leads) && !is_allowed {
                 let path = below(&item("upstreams", at), "name");
                 self.warn(&path, format!("no route leads to upstream \"{}\"", upstream.name));

@@ -27,8 +27,8 @@ pub struct Plugin {
     pub on_failure: OnFailure,
     /// How long an instance lives, where it is said.
     pub reuse: Option<Reuse>,
-    /// Indexes into [`Config::upstreams`](super::Config::upstreams) that it may send requests to.
-    pub upstreams: Vec<usize>,
+    /// Names of the upstreams that it may send requests to.
+    pub upstreams: Vec<String>,
     /// Spaces of the shared state that it may reach besides its own.
     pub spaces: Vec<String>,
     /// What relative paths in its configuration are below.

@@ -135,7 +135,7 @@ workers: 3
     );
     assert_eq!((secure.quic.keep_alive, secure.quic.retry), (None, Retry::Always));
     let upstream = &config.upstreams[0];
-    let balancer = &config.plugins[upstream.balancer];
+    let balancer = upstream.balancer.of(&config.plugins).unwrap();
     assert_eq!(balancer.source, Source::Builtin("least-connections".to_owned()));
     assert_eq!(upstream.balancer_config.to_string(), r#"{"a":[1,2.5,-3,null,"text"]}"#);
     assert_eq!(upstream.endpoints[0].name, "localhost:3000");
@@ -146,7 +146,7 @@ workers: 3
     assert_eq!(upstream.timeouts.total, Some(Duration::from_millis(1500)));
     assert_eq!(config.routes[0].name, "*.example.com/api/*");
     assert_eq!(config.routes[0].matcher.headers[0].0, "x-a");
-    assert!(matches!(config.routes[0].action, Action::Upstream(0)));
+    assert!(matches!(config.routes[0].action, Action::Upstream(id) if id.position() == 0));
     assert!(matches!(&config.routes[1].action, Action::Respond(r) if r.status == 404));
     let tracing = config.telemetry.tracing.unwrap();
     assert_eq!((tracing.otlp.as_str(), tracing.sample), ("http://127.0.0.1:4317", 0.025));
@@ -249,7 +249,7 @@ fn upstreams_of_the_command_line_need_no_file() {
     assert_eq!(config.listeners[0].protocols, Protocols { h3: true, h2: true, h1: true });
     let names: Vec<&str> = config.upstreams[0].endpoints.iter().map(|e| e.name.as_str()).collect();
     assert_eq!(names, ["127.0.0.1:3000", "127.0.0.1:80", "[::1]:1"]);
-    assert_eq!(config.plugins[config.upstreams[0].balancer].name, "round-robin");
+    assert_eq!(config.upstreams[0].balancer.of(&config.plugins).unwrap().name, "round-robin");
     assert!(config.warnings.is_empty());
 
     arguments.listen = Some("[::1]:9443".parse().unwrap());
@@ -258,7 +258,7 @@ fn upstreams_of_the_command_line_need_no_file() {
 
     arguments.plugins = vec![("mine".to_owned(), "builtin:weighted".to_owned())];
     let config = from_upstreams(&arguments).unwrap();
-    assert_eq!(config.plugins[config.upstreams[0].balancer].name, "mine");
+    assert_eq!(config.upstreams[0].balancer.of(&config.plugins).unwrap().name, "mine");
 
     let urls =
         ["https://a", "127.0.0.1:80", "http://127.0.0.1:1/x", "http://", "http://127.0.0.1:x"];

@@ -15,6 +15,7 @@ use super::addresses::Authority;
 use super::defaults;
 use super::document::Places;
 use super::error::Problem;
+use super::id::{PluginId, UpstreamId};
 use super::names::{RequestPath, StatusRange};
 use super::plugins::{Plugin, SharedState};
 use super::telemetry::Telemetry;
@@ -212,8 +213,8 @@ pub struct Admin {
 pub struct Upstream {
     /// Unique.
     pub name: String,
-    /// Index into [`Config::plugins`].
-    pub balancer: usize,
+    /// Its balancer.
+    pub balancer: PluginId,
     /// Overrides the plugin's `config` for this upstream when not null.
     pub balancer_config: serde_json::Value,
     /// At least one.
@@ -336,8 +337,8 @@ pub struct Route {
     pub name: String,
     /// What must hold.
     pub matcher: Match,
-    /// Indexes into [`Config::plugins`], in the order in which requests pass.
-    pub filters: Vec<usize>,
+    /// Its filters, in the order in which requests pass.
+    pub filters: Vec<PluginId>,
     /// What happens then.
     pub action: Action,
 }
@@ -358,12 +359,12 @@ pub struct Match {
 /// What a route does.
 #[derive(Debug, Clone)]
 pub enum Action {
-    /// Index into [`Config::upstreams`].
-    Upstream(usize),
+    /// Forwards to an upstream.
+    Upstream(UpstreamId),
     /// Answers itself.
     Respond(Respond),
-    /// Index into [`Config::plugins`]: a component answers.
-    Component(usize),
+    /// Has a component answer.
+    Component(PluginId),
 }
 
 /// A fixed answer.

@@ -17,7 +17,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use weir_h3::Useless;
 
 use super::effort::Effort;
-use crate::proxy::Protocol;
+use crate::message::peer::Protocol;
 use crate::telemetry::metrics::{Cut, Reason};
 
 /// A connection whose client may not flood it.

@@ -2,27 +2,30 @@
 
 use std::cell::Cell;
 use std::convert::Infallible;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
+use bytes::Bytes;
 use http::header::{ALT_SVC, CONNECTION, CONTENT_LENGTH, UPGRADE};
 use http::{HeaderValue, Method, Request, Response, StatusCode, Version};
-use http_body::Body as _;
+use http_body::{Body as _, Frame, SizeHint};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::sleep;
 
-use super::body::Body;
 use super::heads::Heads;
-use super::interim::Interim;
 use super::interject::{Interjecting, Interjections};
-use super::linger::Lingering;
-use super::{Edge, Handler, complete};
-use crate::proxy::{Peer, Protocol};
+use super::{Edge, Handler};
+use crate::message::body::{Body, BodyError};
+use crate::message::complete;
+use crate::message::interim::Interim;
+use crate::message::peer::{Peer, Protocol};
+use crate::net::linger::Lingering;
 use crate::task::Tasks;
 
 /// How long an idle HTTP/1.1 connection is kept once the drain has begun. The client may be sending a request right now;
@@ -86,7 +89,7 @@ impl<H: Handler> Service<H> {
         if is_tunnel || request.headers().contains_key(UPGRADE) {
             wants_tunnel.set(true);
         }
-        let mut response = self.answer(request.map(Body::from), Protocol::H1, interim).await;
+        let mut response = self.answer(request.map(body), Protocol::H1, interim).await;
         interjections.close().await;
         // Whoever sends what is malformed once may have meant the rest as something else too (RFC 9112 §9.6).
         let is_suspect = is_tunnel || response.status() == StatusCode::BAD_REQUEST;
@@ -149,6 +152,35 @@ pub(super) async fn serve_h1<H: Handler>(
     };
     if let Err(error) = result {
         service.report(&error);
+    }
+}
+
+/// The body of a request, as hyper reads it.
+fn body(incoming: hyper::body::Incoming) -> Body {
+    if incoming.is_end_stream() { Body::empty() } else { Body::stream(Incoming(incoming)) }
+}
+
+/// A request's body as hyper reads it, with its errors as those of a client.
+struct Incoming(hyper::body::Incoming);
+
+impl http_body::Body for Incoming {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let frame = Pin::new(&mut self.0).poll_frame(cx);
+        frame.map(|frame| frame.map(|frame| frame.map_err(BodyError::client)))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.0.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.0.size_hint()
     }
 }
 

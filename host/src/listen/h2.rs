@@ -20,11 +20,11 @@ use http::Request;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::{Instant, Sleep, sleep, timeout};
 
-use super::ahead::Ahead;
 use super::frames::Frames;
 use super::gather::gather;
 use super::h1::Service;
 use super::{Edge, Handler};
+use crate::message::ahead::Ahead;
 
 /// Resets of streams, by either side, that a connection may have pending before it is closed (CVE-2023-44487,
 /// CVE-2025-8671); h2's own defaults are 20 and 1024.

@@ -15,7 +15,7 @@ use bytes::{Buf as _, BufMut as _, BytesMut};
 use http::{HeaderMap, StatusCode, Version};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use super::interim::{Inform, Interim};
+use crate::message::interim::{Inform, Interim};
 
 /// The heads that a connection's present request has for its client.
 #[derive(Default)]

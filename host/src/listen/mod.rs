@@ -4,10 +4,7 @@
 //! request is a `Request<Body>` and nobody asks which protocol it came by. What an unreliable or hostile client can do to
 //! a connection is bounded here; what a request means is the [`Handler`]'s business.
 
-mod ahead;
 mod bind;
-pub mod body;
-mod complete;
 mod effort;
 mod frames;
 mod gather;
@@ -16,13 +13,11 @@ mod h2;
 mod h3;
 mod handover;
 mod heads;
-pub mod interim;
 mod interject;
-pub(crate) mod linger;
 mod socket;
 mod stall;
 mod steer;
-pub(crate) mod tcp;
+mod tcp;
 
 #[cfg(target_os = "linux")]
 mod kernel;
@@ -34,23 +29,23 @@ use std::io;
 use std::net::{SocketAddr, TcpListener, UdpSocket};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::time::{Duration, Instant};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use http::{HeaderValue, Request, Response};
 
 pub use self::bind::{BindError, bind};
-use self::body::Body;
 use self::handover::Group;
-use self::interim::Interim;
 use self::stall::Pace;
-use crate::config::{self, ListenerLimits, Protocols, Quic};
-use crate::proxy::{Peer, Proxy};
+use crate::config::{self, ListenerId, ListenerLimits, Protocols, Quic};
+use crate::message::body::Body;
+use crate::message::interim::Interim;
+use crate::message::peer::Peer;
+use crate::net::Throttle;
 use crate::task::Tasks;
 use crate::telemetry::metrics::{self, Metrics};
 use crate::tls::{ServerConfigs, TlsError};
 
-/// Answers requests; the [`Proxy`], or a stand-in in tests.
+/// Answers requests; `server` makes the proxy one, and tests use stand-ins.
 pub trait Handler: 'static {
     /// Answers a request; interim responses go to `interim`. Dropping the future cancels it.
     fn serve(
@@ -59,17 +54,6 @@ pub trait Handler: 'static {
         peer: Peer,
         interim: Interim,
     ) -> impl Future<Output = Response<Body>>;
-}
-
-impl Handler for Proxy {
-    fn serve(
-        &self,
-        request: Request<Body>,
-        peer: Peer,
-        interim: Interim,
-    ) -> impl Future<Output = Response<Body>> {
-        Self::serve(self, request, peer, interim)
-    }
 }
 
 /// One worker's share of a listener's sockets; made by [`bind()`], served on the worker's thread by [`serve`].
@@ -92,8 +76,7 @@ impl Sockets {
 /// What the workers share of one listener.
 #[derive(Debug)]
 pub struct Edge {
-    /// The listener's place in the configuration.
-    index: usize,
+    id: ListenerId,
     address: SocketAddr,
     protocols: Protocols,
     limits: ListenerLimits,
@@ -111,13 +94,13 @@ pub struct Edge {
 }
 
 impl Edge {
-    /// Loads certificates and builds what connections of `config` need; `index` is its place in the configuration, `address` is what [`Sockets::address`] says.
+    /// Loads certificates and builds what connections of `config` need; `address` is what [`Sockets::address`] says.
     ///
     /// # Errors
     ///
     /// The certificates cannot be used.
     pub fn new(
-        index: usize,
+        id: ListenerId,
         config: &config::Listener,
         address: SocketAddr,
         metrics: &Metrics,
@@ -129,7 +112,7 @@ impl Edge {
             HeaderValue::try_from(format!("h3=\":{}\"; ma=86400", address.port())).ok()
         });
         Ok(Arc::new(Self {
-            index,
+            id,
             address,
             protocols,
             limits: config.limits.clone(),
@@ -193,37 +176,6 @@ pub fn serve<H: Handler>(
         h3::serve(socket, sockets.worker, &sockets.group, edge, Rc::clone(handler), tasks)?;
     }
     Ok(())
-}
-
-/// The address as its own family: a dual-stack socket shows IPv4 clients as IPv6.
-fn canonical(address: SocketAddr) -> SocketAddr {
-    SocketAddr::new(address.ip().to_canonical(), address.port())
-}
-
-/// Lets one event a second through, for logs of what may happen at any rate.
-#[derive(Debug)]
-pub(crate) struct Throttle {
-    start: Instant,
-    /// Milliseconds after `start` of the last event, plus one.
-    last: AtomicU64,
-}
-
-impl Default for Throttle {
-    fn default() -> Self {
-        Self { start: Instant::now(), last: AtomicU64::new(0) }
-    }
-}
-
-impl Throttle {
-    const EVERY: Duration = Duration::from_secs(1);
-
-    pub(crate) fn is_due(&self) -> bool {
-        let now = self.start.elapsed().as_millis() as u64 + 1;
-        let last = self.last.load(Ordering::Relaxed);
-        let is_due = last == 0 || now.saturating_sub(last) >= Self::EVERY.as_millis() as u64;
-        is_due
-            && self.last.compare_exchange(last, now, Ordering::Relaxed, Ordering::Relaxed).is_ok()
-    }
 }
 
 #[cfg(test)]

@@ -13,8 +13,9 @@ use tokio_rustls::TlsAcceptor;
 
 use super::h1::{Service, serve_h1};
 use super::stall::Stalling;
-use super::{Edge, Handler, Throttle, h2, kernel};
-use crate::proxy::{Peer, Protocol};
+use super::{Edge, Handler, h2, kernel};
+use crate::message::peer::{Peer, Protocol};
+use crate::net::{self, Throttle, is_of_one_connection};
 use crate::task::Tasks;
 use crate::telemetry::metrics::Reason;
 
@@ -109,12 +110,12 @@ impl<H: Handler> Acceptor<H> {
             &self.handler,
             &self.tasks,
             Peer {
-                client: super::canonical(client),
+                client: net::canonical(client),
                 local,
                 protocol: Protocol::H1,
                 version: Version::HTTP_11,
                 tls: self.tls.is_some(),
-                listener: self.edge.index,
+                listener: self.edge.id,
             },
             stream.written(),
         );
@@ -179,15 +180,4 @@ async fn encrypted<H: Handler>(
         _ => {}
     }
     Protocol::H1
-}
-
-/// Whether an accept failed because of the connection that was to be accepted, so that the next may succeed.
-pub(crate) fn is_of_one_connection(error: &io::Error) -> bool {
-    matches!(
-        error.kind(),
-        io::ErrorKind::ConnectionAborted
-            | io::ErrorKind::ConnectionReset
-            | io::ErrorKind::ConnectionRefused
-            | io::ErrorKind::Interrupted
-    )
 }

@@ -16,7 +16,9 @@ use tokio_util::sync::CancellationToken;
 
 use super::*;
 use crate::config::{Listener, Retry, Tls};
+use crate::message::body::BodyError;
 use crate::telemetry::metrics::Metrics;
+use std::time::{Duration, Instant};
 
 /// A listener on a free port of loopback, with the defaults of the configuration.
 pub(crate) fn listener() -> Listener {
@@ -130,13 +132,13 @@ struct Cut(Option<Bytes>);
 
 impl http_body::Body for Cut {
     type Data = Bytes;
-    type Error = body::BodyError;
+    type Error = BodyError;
 
     fn poll_frame(
         mut self: std::pin::Pin<&mut Self>,
         _: &mut std::task::Context<'_>,
-    ) -> std::task::Poll<Option<Result<http_body::Frame<Bytes>, body::BodyError>>> {
-        let next = self.0.take().map(http_body::Frame::data).ok_or(body::BodyError::Aborted);
+    ) -> std::task::Poll<Option<Result<http_body::Frame<Bytes>, BodyError>>> {
+        let next = self.0.take().map(http_body::Frame::data).ok_or(BodyError::Aborted);
         std::task::Poll::Ready(Some(next))
     }
 }
@@ -146,12 +148,12 @@ struct Endless(Arc<Log>);
 
 impl http_body::Body for Endless {
     type Data = Bytes;
-    type Error = body::BodyError;
+    type Error = BodyError;
 
     fn poll_frame(
         self: std::pin::Pin<&mut Self>,
         _: &mut std::task::Context<'_>,
-    ) -> std::task::Poll<Option<Result<http_body::Frame<Bytes>, body::BodyError>>> {
+    ) -> std::task::Poll<Option<Result<http_body::Frame<Bytes>, BodyError>>> {
         let next = http_body::Frame::data(Bytes::from_static(&[b'x'; 16 << 10]));
         std::task::Poll::Ready(Some(Ok(next)))
     }
@@ -199,7 +201,7 @@ impl Server {
         let address = sockets[0].address();
         let metrics = Metrics::new();
         let counters = metrics.quic.clone();
-        let mut edge = Edge::new(0, config, address, &metrics).unwrap();
+        let mut edge = Edge::new(ListenerId::new(0), config, address, &metrics).unwrap();
         let pace = &mut Arc::get_mut(&mut edge).unwrap().pace;
         pace.most = stalled.min(pace.most);
         let (drain, close) = (CancellationToken::new(), CancellationToken::new());

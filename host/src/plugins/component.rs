@@ -10,10 +10,11 @@ use weir_runtime::PluginError;
 use weir_runtime::service::{Asks, Call, Handler, Incoming, Kept};
 
 use super::function::Function;
-use super::seat::{Counted, Seat};
-use super::slot::{Role, Slot};
+use super::instance::Counted;
+use super::seat::Seat;
+use super::slot::Role;
 use crate::config::Reuse;
-use crate::telemetry::record::RequestId;
+use crate::message::peer::RequestId;
 
 /// One worker's hold of one generation of a standard component.
 #[derive(Default)]
@@ -55,8 +56,7 @@ impl Seat {
     /// [`PluginError`] if it is no standard component.
     pub fn handle(
         &self,
-        slot: &Slot,
-        role: Role,
+        role: &Role,
         (request, id): (http::Request<Incoming>, RequestId),
         asks: Asks,
     ) -> Result<Call, PluginError> {
@@ -66,13 +66,12 @@ impl Seat {
         }
         let hold = &self.component;
         if hold.handler.get().is_none() {
-            let invalid = |what: String| PluginError::invalid(&slot.name, what);
-            let values = values(self.generation.config(role)).map_err(invalid)?;
+            let values = values(self.generation.config(role)).map_err(|what| self.invalid(what))?;
             let handler = self.generation.plugin.handler(values);
-            let handler = handler.ok_or_else(|| invalid("it serves no HTTP".to_owned()))?;
+            let handler = handler.ok_or_else(|| self.invalid("it serves no HTTP"))?;
             let _ = hold.handler.set(handler);
         }
-        let missing = || PluginError::invalid(&slot.name, "it serves no HTTP");
+        let missing = || self.invalid("it serves no HTTP");
         let handler = hold.handler.get().ok_or_else(missing)?;
         let kept = hold.kept.borrow_mut().pop();
         Ok(handler.call(request, id.0, kept, asks))

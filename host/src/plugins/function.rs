@@ -13,8 +13,11 @@ pub enum Function {
     RequestBody,
     /// `on-response-body`
     ResponseBody,
-    /// `pick`, and the `update` that comes before it when the endpoints have changed.
+    /// `pick`
     Pick,
+    /// `update`, which comes before a `pick` when the endpoints have changed. A failure counts as
+    /// one of that `pick`.
+    Update,
     /// `observe`
     Observe,
     /// `handle`, of a standard component.
@@ -23,7 +26,7 @@ pub enum Function {
 
 impl Function {
     /// How many there are.
-    pub const COUNT: usize = 8;
+    pub const COUNT: usize = 9;
 
     /// Each of them.
     pub const ALL: [Self; Self::COUNT] = [
@@ -33,6 +36,7 @@ impl Function {
         Self::RequestBody,
         Self::ResponseBody,
         Self::Pick,
+        Self::Update,
         Self::Observe,
         Self::Handle,
     ];
@@ -46,6 +50,7 @@ impl Function {
             Self::RequestBody => "on-request-body",
             Self::ResponseBody => "on-response-body",
             Self::Pick => "pick",
+            Self::Update => "update",
             Self::Observe => "observe",
             Self::Handle => "handle",
         }

@@ -12,8 +12,8 @@ use super::health::Health;
 use super::slot::{Configs, Prepared, Role};
 use super::tally::Tally;
 use crate::config;
+use crate::message::peer::RequestId;
 use crate::telemetry::metrics;
-use crate::telemetry::record::RequestId;
 
 /// One version of a plugin, compiled and configured once to try it.
 pub struct Generation {
@@ -108,8 +108,8 @@ impl Generation {
     }
 
     /// What an instance is configured with that is used so.
-    pub fn config(&self, role: Role) -> &str {
-        let config = self.configs.iter().find(|(known, _)| *known == role);
+    pub fn config(&self, role: &Role) -> &str {
+        let config = self.configs.iter().find(|(known, _)| known == role);
         config.map_or("{}", |(_, config)| config)
     }
 

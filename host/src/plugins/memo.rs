@@ -3,7 +3,7 @@
 use std::hash::{BuildHasher as _, RandomState};
 
 use super::function::Function;
-use crate::proxy::edit::Edits;
+use crate::message::edit::Edits;
 
 /// A decision to let a message pass: as it is, or with edits and a context.
 pub type Passing = Option<(Edits, Vec<u8>)>;

@@ -13,6 +13,7 @@ pub mod component;
 pub mod function;
 pub mod generation;
 pub mod health;
+pub(crate) mod instance;
 pub mod memo;
 pub mod rules;
 mod schema;
@@ -34,7 +35,7 @@ use serde_json::Value;
 use tokio::sync::Notify;
 use weir_runtime::{Engine, Environment, MemoryState, PluginError};
 
-use crate::config::{self, Action, Config, ConfigErrors, Problem};
+use crate::config::{self, Action, Config, ConfigErrors, PluginId, Problem};
 use crate::oci::cache::Cache;
 use crate::telemetry::metrics::Metrics;
 use compile::Compiler;
@@ -108,14 +109,14 @@ impl Plugins {
                 &plugin.name,
                 &plugin.spaces,
             );
-            let uses = uses(config, index);
+            let uses = uses(config, PluginId::new(index));
             match Slot::new(plugin, &component, uses, &shared, environment, own) {
                 Ok(slot) => slots.push(Arc::new(slot)),
                 Err(LoadError::Config(faults)) => problems.extend(
                     faults.iter().map(|(path, message)| fault(config, plugin, path, message)),
                 ),
                 Err(LoadError::Plugin(PluginError::Refused { message, .. })) => {
-                    let path = place(config, index);
+                    let path = place(config, PluginId::new(index));
                     problems.push(fault(config, plugin, &path, &message));
                 }
                 Err(source) => {
@@ -157,26 +158,26 @@ impl std::fmt::Debug for Plugins {
     }
 }
 
-/// What a configuration uses the plugin with this index as.
-fn uses(config: &Config, index: usize) -> Vec<Use> {
-    let own_path = place(config, index);
-    let own = config.plugins.get(index).map_or(&Value::Null, |plugin| &plugin.config);
+/// What a configuration uses a plugin as.
+fn uses(config: &Config, id: PluginId) -> Vec<Use> {
+    let own_path = place(config, id);
+    let own = id.of(&config.plugins).map_or(&Value::Null, |plugin| &plugin.config);
     let mut uses = Vec::new();
     for (at, upstream) in config.upstreams.iter().enumerate() {
-        if upstream.balancer == index {
+        if upstream.balancer == id {
             let (path, config) = if upstream.balancer_config.is_null() {
                 (own_path.clone(), own)
             } else {
                 (format!("upstreams[{at}].balancer_config"), &upstream.balancer_config)
             };
-            uses.push(Use { role: Role::Balancer(at), path, config: config.clone() });
+            let role = Role::Balancer(upstream.name.as_str().into());
+            uses.push(Use { role, path, config: config.clone() });
         }
     }
-    if config.routes.iter().any(|route| route.filters.contains(&index)) {
+    if config.routes.iter().any(|route| route.filters.contains(&id)) {
         uses.push(Use { role: Role::Filter, path: own_path.clone(), config: own.clone() });
     }
-    let answers =
-        |route: &config::Route| matches!(route.action, Action::Component(at) if at == index);
+    let answers = |route: &config::Route| matches!(route.action, Action::Component(of) if of == id);
     if config.routes.iter().any(answers) {
         uses.push(Use { role: Role::Component, path: own_path.clone(), config: own.clone() });
     }
@@ -187,9 +188,10 @@ fn uses(config: &Config, index: usize) -> Vec<Use> {
 }
 
 /// Where a plugin's configuration is written, or where it is named if it is a built-in one that `plugins` does not have.
-fn place(config: &Config, index: usize) -> String {
+fn place(config: &Config, id: PluginId) -> String {
+    let index = id.position();
     let named = config.routes.iter().enumerate().find_map(|(route, other)| {
-        let at = other.filters.iter().position(|filter| *filter == index)?;
+        let at = other.filters.iter().position(|filter| *filter == id)?;
         Some(format!("routes[{route}].filters[{at}]"))
     });
     match named {

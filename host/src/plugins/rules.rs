@@ -6,7 +6,7 @@ use weir_runtime::filter::{Changes, RequestDecision, ResponseDecision};
 use weir_sdk_testing::Rules;
 
 use super::schema;
-use crate::proxy::edit::{self, Edits};
+use crate::message::edit::{self, Edits};
 
 /// The checks that the proxy makes of configurations and decisions, so that a case does not pass by what is then answered
 /// with 503.
@@ -28,7 +28,7 @@ impl Rules for Proxy {
             RequestDecision::Next => Ok(()),
             // The kit has looked at the upstream.
             RequestDecision::Edit(Changes { edits, .. }) => {
-                Edits::of_request(edits, |_| Some(0)).map(drop)
+                Edits::of_request(edits, |name| Some(name.into())).map(drop)
             }
             RequestDecision::Reply(reply) => edit::reply(reply).map(drop),
             RequestDecision::Fetch(fetch) => {

@@ -12,22 +12,25 @@ use weir_runtime::{FilterInstance, PluginError};
 use super::component;
 use super::function::Function;
 use super::generation::{Failure, Generation};
+use super::instance::{Guest, Instance};
 use super::memo::{Answer, Given, Memo, Passing};
 use super::slot::{Role, Slot};
 use super::tally::{TIMED_EVERY, TIMED_FIRST};
-use crate::config::Reuse;
-use crate::proxy::input::{Inputs, ResponseInputs};
+use crate::config::{OnFailure, Reuse};
+use crate::message::input::{Inputs, ResponseInputs};
+use crate::message::peer::RequestId;
 use crate::telemetry::metrics;
-use crate::telemetry::record::RequestId;
 
 /// One generation of a plugin on one worker.
 pub struct Seat {
+    /// The plugin.
+    pub slot: Arc<Slot>,
     /// The generation.
     pub generation: Arc<Generation>,
     /// Whether it is on trial: then every call is counted and timed.
     pub is_on_trial: Cell<bool>,
     /// Boxed, as each call takes it and puts it back.
-    kept: RefCell<Option<Box<Running>>>,
+    kept: RefCell<Option<Box<Instance<FilterInstance>>>>,
     shape: OnceCell<Rc<Shape>>,
     /// What a pure filter decided.
     memo: RefCell<Memo>,
@@ -57,8 +60,9 @@ pub struct Shape {
 
 impl Seat {
     /// Takes a seat; the instance is made with the first call.
-    pub fn new(generation: Arc<Generation>) -> Self {
+    pub fn new(slot: Arc<Slot>, generation: Arc<Generation>) -> Self {
         Self {
+            slot,
             generation,
             is_on_trial: Cell::new(false),
             kept: RefCell::default(),
@@ -75,15 +79,15 @@ impl Seat {
     ///
     /// # Errors
     /// [`Failure`] if none can be made.
-    pub fn shape(&self, slot: &Slot, request: RequestId) -> Result<&Rc<Shape>, Failure> {
+    pub fn shape(&self, request: RequestId) -> Result<&Rc<Shape>, Failure> {
         if self.shape.get().is_none() {
             // The call that follows is the probe, if there is to be one.
             self.generation.admit_instance(Function::Request)?;
-            let failed = |error: &PluginError| self.fail(slot, Function::Request, request, error);
-            let made = self.instantiate(slot).inspect_err(failed)?;
-            *self.kept.borrow_mut() = Some(Box::new(made));
+            let failed = |error: &PluginError| self.fail(Function::Request, request, error);
+            let made = self.instantiate().inspect_err(failed)?;
+            *self.kept.borrow_mut() = Some(Box::new(Instance::new(made, &self.generation.metrics)));
         }
-        let missing = || PluginError::invalid(&slot.name, "configure: it told no needs");
+        let missing = || self.invalid("configure: it told no needs");
         Ok(self.shape.get().ok_or_else(missing)?)
     }
 
@@ -94,35 +98,59 @@ impl Seat {
     /// [`Failure`]: what went wrong, or that the plugin is not to be called.
     pub fn call<T, U>(
         &self,
-        slot: &Slot,
         function: Function,
         request: RequestId,
         call: impl FnOnce(&mut FilterInstance) -> Result<T, PluginError>,
         check: impl FnOnce(T) -> Result<U, String>,
     ) -> Result<U, Failure> {
-        self.generation.admit(function)?;
-        let kept = self.kept.borrow_mut().take();
-        let running = match kept {
-            Some(running) => Ok(running),
-            None => self.instantiate(slot).map(Box::new),
+        let mut kept = self.kept.borrow_mut().take();
+        let work = |filter: &mut FilterInstance| {
+            let result = self.measure(function, || call(filter));
+            let checked =
+                result.and_then(|result| check(result).map_err(|what| self.invalid(what)));
+            checked.map_err(|error| (function, error))
         };
-        let called = running.and_then(|mut running| {
-            running.instance.serve(request.0);
-            let result = self.measure(function, || call(&mut running.instance))?;
-            let checked = check(result).map_err(|what| PluginError::invalid(&slot.name, what))?;
-            running.recount();
+        let result = self.run(&mut kept, function, request, || self.instantiate(), work);
+        *self.kept.borrow_mut() = kept;
+        result
+    }
+
+    /// Runs `work`, which calls `function`, on the instance in `kept` or a fresh one, and counts how
+    /// that went. An instance that failed is thrown away, and each is if the plugin wants a fresh
+    /// one for every call. `work` names the function that failed.
+    ///
+    /// # Errors
+    /// [`Failure`]: what went wrong, or that the plugin is not to be called.
+    pub(crate) fn run<G: Guest, U>(
+        &self,
+        kept: &mut Option<Box<Instance<G>>>,
+        function: Function,
+        request: RequestId,
+        make: impl FnOnce() -> Result<G, PluginError>,
+        work: impl FnOnce(&mut G) -> Result<U, (Function, PluginError)>,
+    ) -> Result<U, Failure> {
+        self.generation.admit(function)?;
+        let instance = match kept.take() {
+            Some(instance) => Ok(instance),
+            None => make().map(|guest| Box::new(Instance::new(guest, &self.generation.metrics))),
+        };
+        let instance = instance.map_err(|error| (function, error));
+        let worked = instance.and_then(|mut instance| {
+            instance.guest.serve(request);
+            let result = work(&mut instance.guest)?;
+            instance.recount();
             if self.generation.bounds.reuse == Reuse::Worker {
-                *self.kept.borrow_mut() = Some(running);
+                *kept = Some(instance);
             }
-            Ok(checked)
+            Ok(result)
         });
-        match called {
+        match worked {
             Ok(result) => {
                 self.generation.succeeded(function);
                 Ok(result)
             }
-            Err(error) => {
-                self.fail(slot, function, request, &error);
+            Err((function, error)) => {
+                self.fail(function, request, &error);
                 Err(error.into())
             }
         }
@@ -156,46 +184,57 @@ impl Seat {
     }
 
     /// Notes a failed call, and what that means for its request.
-    pub fn fail(&self, slot: &Slot, function: Function, request: RequestId, error: &PluginError) {
-        let consequence = match slot.on_failure {
+    pub fn fail(&self, function: Function, request: RequestId, error: &PluginError) {
+        let consequence = match self.slot.on_failure {
             _ if function == Function::Handle => "its request gets no more of it",
+            _ if matches!(function, Function::Pick | Function::Observe) => {
+                "another choice took its place for this request"
+            }
             _ if self.is_on_trial.get() => "the generation before took its place for this request",
-            crate::config::OnFailure::Closed => "the request is answered with 503",
-            crate::config::OnFailure::Open => "the request goes on without it",
+            OnFailure::Closed => "the request is answered with 503",
+            OnFailure::Open => "the request goes on without it",
         };
         self.generation.failed(function, request, error, consequence);
         if self.is_on_trial.get() {
-            slot.review();
+            self.slot.review();
         }
     }
 
-    fn measure<T>(
+    /// Makes a call, counts it, and times some: reading the clock twice costs a fifth of a call.
+    pub(crate) fn measure<T>(
         &self,
         function: Function,
         call: impl FnOnce() -> Result<T, PluginError>,
     ) -> Result<T, PluginError> {
-        let calls = self.calls.get();
-        self.calls.set(calls.wrapping_add(1));
         let is_on_trial = self.is_on_trial.get();
-        // Reading the clock twice costs a fifth of the call: one in so many is timed.
-        let is_timed = is_on_trial || calls < TIMED_FIRST || calls.is_multiple_of(TIMED_EVERY);
+        // `update` and `observe` come with some picks only, and are no calls of their own.
+        let is_extra = matches!(function, Function::Update | Function::Observe);
+        let calls = self.calls.get();
+        self.calls.set(calls.wrapping_add(u32::from(!is_extra)));
+        let is_timed =
+            is_on_trial || is_extra || calls < TIMED_FIRST || calls.is_multiple_of(TIMED_EVERY);
         // Nothing is warm in the first call of a function, and that is not the plugin's doing.
         let is_first = function.of(&self.functions).get().is_none();
         let metrics = self.function(function);
         let timed = is_timed.then(Instant::now);
         metrics.calls.inc();
-        if is_on_trial {
+        if is_on_trial && !is_extra {
             self.generation.tally.trial_calls.fetch_add(1, Ordering::Relaxed);
         }
         let result = call();
         if let Some(start) = timed {
             let duration = start.elapsed();
             metrics.duration.observe(duration.as_secs_f64());
-            if !is_first {
+            if !is_first && function != Function::Update {
                 self.generation.tally.time(function, duration);
             }
         }
         result
+    }
+
+    /// An error of the plugin: it broke a rule of the interface.
+    pub(crate) fn invalid(&self, what: impl Into<String>) -> PluginError {
+        PluginError::invalid(&self.slot.name, what)
     }
 
     /// What is counted for a function.
@@ -204,14 +243,13 @@ impl Seat {
         cell.get_or_init(|| self.generation.metrics.function(function.name()))
     }
 
-    fn instantiate(&self, slot: &Slot) -> Result<Running, PluginError> {
-        let instance = self.generation.plugin.filter(self.generation.config(Role::Filter))?;
+    fn instantiate(&self) -> Result<FilterInstance, PluginError> {
+        let instance = self.generation.plugin.filter(self.generation.config(&Role::Filter))?;
         if self.shape.get().is_none() {
             let needs = instance.needs();
-            let invalid = |what| PluginError::invalid(&slot.name, what);
-            let inputs = Inputs::parse(&needs.inputs).map_err(invalid)?;
+            let inputs = Inputs::parse(&needs.inputs).map_err(|what| self.invalid(what))?;
             let response_inputs = ResponseInputs::parse(&needs.response_inputs);
-            let response_inputs = response_inputs.map_err(invalid)?;
+            let response_inputs = response_inputs.map_err(|what| self.invalid(what))?;
             let shape = Shape {
                 on_request: needs.on_request,
                 on_response: needs.on_response,
@@ -222,57 +260,6 @@ impl Seat {
             };
             let _ = self.shape.set(Rc::new(shape));
         }
-        Ok(Running::new(instance, &self.generation.metrics))
+        Ok(instance)
     }
-}
-
-/// An instance and what is counted for it as long as it lives.
-struct Running {
-    instance: FilterInstance,
-    counted: Counted,
-}
-
-impl Running {
-    fn new(instance: FilterInstance, metrics: &metrics::Generation) -> Self {
-        let counted = Counted::new(metrics, instance.memory());
-        Self { instance, counted }
-    }
-
-    fn recount(&mut self) {
-        self.counted.set(self.instance.memory());
-    }
-}
-
-/// Counts an instance, and its memory, for as long as it lives.
-pub struct Counted {
-    metrics: metrics::Generation,
-    memory: usize,
-}
-
-impl Counted {
-    /// Counts one that has `memory` bytes.
-    pub fn new(metrics: &metrics::Generation, memory: usize) -> Self {
-        metrics.instances.inc();
-        metrics.memory.add(signed(memory));
-        Self { metrics: metrics.clone(), memory }
-    }
-
-    /// Follows its growth.
-    pub fn set(&mut self, memory: usize) {
-        if memory != self.memory {
-            self.metrics.memory.add(signed(memory) - signed(self.memory));
-            self.memory = memory;
-        }
-    }
-}
-
-impl Drop for Counted {
-    fn drop(&mut self) {
-        self.metrics.instances.dec();
-        self.metrics.memory.sub(signed(self.memory));
-    }
-}
-
-fn signed(bytes: usize) -> i64 {
-    i64::try_from(bytes).unwrap_or(i64::MAX)
 }

@@ -34,8 +34,8 @@ pub struct Slot {
     pub name: Arc<str>,
     /// What a filter's failure means.
     pub on_failure: OnFailure,
-    /// Indexes of the upstreams that it may reach.
-    pub upstreams: Vec<usize>,
+    /// Names of the upstreams that it may reach.
+    pub upstreams: Vec<Arc<str>>,
     /// What is counted for it.
     pub metrics: metrics::Plugin,
     /// How a new generation is tried if nobody says otherwise.
@@ -75,10 +75,10 @@ pub struct Use {
 }
 
 /// What a plugin is used as.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Role {
-    /// The balancer of the upstream with this index.
-    Balancer(usize),
+    /// The balancer of the upstream with this name.
+    Balancer(Arc<str>),
     /// One of a route's filters.
     Filter,
     /// A route's component.
@@ -161,7 +161,7 @@ impl Slot {
         Ok(Self {
             name,
             on_failure: plugin.on_failure,
-            upstreams: plugin.upstreams.clone(),
+            upstreams: plugin.upstreams.iter().map(|name| Arc::from(name.as_str())).collect(),
             metrics,
             canary: plugin.canary,
             source: component.source.clone(),

@@ -11,8 +11,9 @@ use super::generation::Generation;
 use super::seat::Seat;
 use super::slot::Slot;
 use super::trial::{Mode, WHOLE};
+use crate::config::PluginId;
 
-/// What one worker's requests see of the plugins. By the plugin's index in the configuration.
+/// What one worker's requests see of the plugins of one configuration, in its order.
 pub struct View {
     version: u64,
     lanes: Vec<Lane>,
@@ -34,16 +35,14 @@ impl Pinned {
         Self { view, roll }
     }
 
-    /// The plugin with this index.
-    pub fn lane(&self, index: usize) -> Option<&Lane> {
-        self.view.lane(index)
+    /// The plugin with this id; `None` only if the view is of another configuration.
+    pub fn lane(&self, id: PluginId) -> Option<&Lane> {
+        self.view.lane(id)
     }
 }
 
 /// One plugin in a view.
 pub struct Lane {
-    /// The plugin.
-    pub slot: Arc<Slot>,
     serving: Rc<Seat>,
     trial: Option<(Rc<Seat>, Mode)>,
 }
@@ -70,9 +69,9 @@ impl View {
         Self { version, lanes }
     }
 
-    /// The plugin with this index.
-    pub fn lane(&self, index: usize) -> Option<&Lane> {
-        self.lanes.get(index)
+    /// The plugin with this id; `None` only if the view is of another configuration.
+    pub fn lane(&self, id: PluginId) -> Option<&Lane> {
+        id.of(&self.lanes)
     }
 
     /// Whether nothing has changed since.
@@ -86,13 +85,18 @@ impl Lane {
         let (serving, trial) = slot.current();
         let seat = |generation: Arc<Generation>, is_on_trial: bool| {
             let old = before.and_then(|before| before.seat_of(&generation));
-            let seat = old.unwrap_or_else(|| Rc::new(Seat::new(generation)));
+            let seat = old.unwrap_or_else(|| Rc::new(Seat::new(Arc::clone(slot), generation)));
             seat.is_on_trial.set(is_on_trial);
             seat
         };
         let serving = seat(serving, false);
         let trial = trial.map(|trial| (seat(trial.generation, true), trial.mode));
-        Self { slot: Arc::clone(slot), serving, trial }
+        Self { serving, trial }
+    }
+
+    /// The plugin.
+    pub fn slot(&self) -> &Arc<Slot> {
+        &self.serving.slot
     }
 
     /// Which generations a request meets whose luck is `roll`, from 0 to 9,999.

@@ -1,39 +1,40 @@
 //! Asking one generation of one filter: the call, the fetches that it wants, and the check of what it decides.
 
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::request::Parts;
 use http::uri::Authority;
 use http::{Request, Response};
-use http_body::Body as _;
 use http_body_util::BodyExt as _;
 use weir_runtime::FilterInstance;
 use weir_runtime::filter::{self, Changes, Fetch, RequestDecision, ResponseDecision};
 
-use super::body::Exchange;
 use super::decided::{Decided, recall};
-use super::edit::{self, Edits};
-use super::headers;
-use super::input::Kept;
-use super::subject::Subject;
-use crate::listen::body::Body;
+use crate::message::body::Body;
+use crate::message::edit::{self, Edits};
+use crate::message::exchange::Exchange;
+use crate::message::headers;
+use crate::message::input::Kept;
+use crate::message::peer::RequestId;
+use crate::message::subject::Subject;
 use crate::plugins::function::Function;
 use crate::plugins::generation::Failure;
 use crate::plugins::memo::{Answer, Given};
 use crate::plugins::seat::{Seat, Shape};
 use crate::plugins::slot::Slot;
 use crate::plugins::view::Pinned;
-use crate::telemetry::record::{Record, RequestId};
+use crate::telemetry::record::Record;
 use crate::telemetry::trace::{FILTER, Span};
-use crate::upstream::Reach;
-use crate::upstream::send::Outgoing;
+use crate::upstream::Reaches;
+use crate::upstream::send::UpstreamRequest;
 
 /// Asks filters on behalf of one request.
 pub(super) struct Asker<'a> {
     pub(super) pinned: &'a Pinned,
     pub(super) subject: &'a Subject<'a>,
-    pub(super) reaches: &'a [Reach],
+    pub(super) reaches: &'a Reaches,
 }
 
 /// A request as a filter is to see it.
@@ -65,8 +66,8 @@ impl From<Decided> for Said {
 
 /// A fetch that was checked.
 pub(super) struct Fetching {
-    /// Index of the upstream.
-    upstream: usize,
+    /// Name of the upstream.
+    upstream: Arc<str>,
     request: Request<Body>,
     limit: Duration,
     context: Vec<u8>,
@@ -76,24 +77,22 @@ impl Asker<'_> {
     /// Asks a generation about a request, and makes the fetches that it wants.
     pub(super) async fn request(
         &self,
-        slot: &Slot,
         seat: &Seat,
         asked: &Asked<'_>,
         record: &mut Record,
     ) -> Result<(Rc<Shape>, Decided), Failure> {
-        let (shape, said) = self.begin(slot, seat, asked, record)?;
-        Ok((shape, self.finish(slot, seat, asked, said, record).await?))
+        let (shape, said) = self.begin(seat, asked, record)?;
+        Ok((shape, self.finish(seat, asked, said, record).await?))
     }
 
     /// Asks a generation about a request, up to its first fetch. Most ask for none, and those need no future.
     pub(super) fn begin(
         &self,
-        slot: &Slot,
         seat: &Seat,
         asked: &Asked<'_>,
         record: &Record,
     ) -> Result<(Rc<Shape>, Said), Failure> {
-        let shape = Rc::clone(seat.shape(slot, self.subject.id)?);
+        let shape = Rc::clone(seat.shape(self.subject.id)?);
         if !shape.on_request {
             return Ok((shape, Said::Decided(Decided::Next)));
         }
@@ -101,9 +100,7 @@ impl Asker<'_> {
         let said = shape.inputs.with(head, authority.as_str(), self.subject, |inputs| {
             let given = Given { function: Function::Request, status: 0, inputs, context: &[] };
             recall((seat, self.subject.id), shape.remembers_requests, given, Said::answer, || {
-                traced(slot, seat, Function::Request, record, || {
-                    self.call(slot, seat, inputs, authority)
-                })
+                traced(seat, Function::Request, record, || self.call(seat, inputs, authority))
             })
         })?;
         Ok((shape, said))
@@ -112,7 +109,6 @@ impl Asker<'_> {
     /// Makes the fetches that a generation wants until it decides.
     pub(super) async fn finish(
         &self,
-        slot: &Slot,
         seat: &Seat,
         asked: &Asked<'_>,
         mut said: Said,
@@ -125,18 +121,17 @@ impl Asker<'_> {
                 Said::Fetch(fetching) => fetching,
             };
             fetches += 1;
-            said = self.go_on(slot, seat, asked, fetching, fetches, record).await?;
+            said = self.go_on(seat, asked, fetching, fetches, record).await?;
         }
     }
 
     /// Asks a generation in the shadow, whose fetches are not made: nothing is known then of what would follow.
     pub(super) fn shadow(
         &self,
-        slot: &Slot,
         seat: &Seat,
         asked: &Asked<'_>,
     ) -> Option<Result<Decided, Failure>> {
-        let shape = match seat.shape(slot, self.subject.id) {
+        let shape = match seat.shape(self.subject.id) {
             Ok(shape) => Rc::clone(shape),
             Err(error) => return Some(Err(error)),
         };
@@ -145,7 +140,7 @@ impl Asker<'_> {
         }
         let Asked { head, authority } = *asked;
         let said = shape.inputs.with(head, authority.as_str(), self.subject, |inputs| {
-            self.call(slot, seat, inputs, authority)
+            self.call(seat, inputs, authority)
         });
         match said {
             Ok(Said::Decided(decided)) => Some(Ok(decided)),
@@ -156,20 +151,18 @@ impl Asker<'_> {
 
     fn call(
         &self,
-        slot: &Slot,
         seat: &Seat,
         inputs: &[Option<&[u8]>],
         authority: &Authority,
     ) -> Result<Said, Failure> {
-        let check = |decision| self.check(slot, decision, authority, 0);
+        let check = |decision| self.check(&seat.slot, decision, authority, 0);
         let call = |filter: &mut FilterInstance| filter.on_request(inputs);
-        seat.call(slot, Function::Request, self.subject.id, call, check)
+        seat.call(Function::Request, self.subject.id, call, check)
     }
 
     /// Makes a fetch and hands its answer over.
     async fn go_on(
         &self,
-        slot: &Slot,
         seat: &Seat,
         asked: &Asked<'_>,
         mut fetching: Fetching,
@@ -178,7 +171,7 @@ impl Asker<'_> {
     ) -> Result<Said, Failure> {
         let context = std::mem::take(&mut fetching.context);
         let answer = self.fetch(fetching, record).await;
-        traced(slot, seat, Function::Fetch, record, || {
+        traced(seat, Function::Fetch, record, || {
             let answer = answer.as_ref().map(Answered::borrow).map_err(|reason| &**reason);
             let call = |filter: &mut FilterInstance| match &answer {
                 Ok((status, headers, body)) => {
@@ -187,8 +180,8 @@ impl Asker<'_> {
                 }
                 Err(reason) => filter.on_fetch(&context, Err(reason)),
             };
-            let check = |decision| self.check(slot, decision, asked.authority, fetches);
-            seat.call(slot, Function::Fetch, self.subject.id, call, check)
+            let check = |decision| self.check(&seat.slot, decision, asked.authority, fetches);
+            seat.call(Function::Fetch, self.subject.id, call, check)
         })
     }
 
@@ -203,7 +196,7 @@ impl Asker<'_> {
         Ok(Said::Decided(match decision {
             RequestDecision::Next => Decided::Next,
             RequestDecision::Edit(Changes { edits, context }) => {
-                let edits = Edits::of_request(edits, |name| self.upstream(slot, name))?;
+                let edits = Edits::of_request(edits, |name| upstream(slot, name))?;
                 Decided::Edit(edits, context)
             }
             RequestDecision::Reply(reply) => Decided::Reply(edit::reply(reply)?),
@@ -222,7 +215,7 @@ impl Asker<'_> {
         mut fetch: Fetch,
         authority: &Authority,
     ) -> Result<Fetching, String> {
-        let upstream = self.upstream(slot, &fetch.upstream);
+        let upstream = upstream(slot, &fetch.upstream);
         let upstream = upstream.ok_or_else(|| filter::not_allowed(&fetch.upstream))?;
         let limit = match fetch.timeout_ms {
             0 => FETCH,
@@ -236,12 +229,12 @@ impl Asker<'_> {
     /// Makes the request that a filter asks for. The error is what the filter is told.
     async fn fetch(&self, fetching: Fetching, record: &mut Record) -> Result<Answered, String> {
         let Fetching { upstream, request, limit, .. } = fetching;
-        let reach = self.reaches.get(upstream).ok_or("there is no such upstream")?;
+        let reach = self.reaches.named(&upstream).ok_or("there is no such upstream")?;
         let (mut head, body) = request.into_parts();
         let host = head.headers.get(http::header::HOST).cloned();
         let host = host.as_ref().and_then(|host| host.to_str().ok()).unwrap_or_default();
-        let exchange = Exchange::start(body.is_end_stream(), Rc::default());
-        let outgoing = Outgoing {
+        let exchange = Exchange::start(Rc::default());
+        let request = UpstreamRequest {
             head: &mut head,
             body,
             authority: host,
@@ -251,7 +244,7 @@ impl Asker<'_> {
             is_own: false,
         };
         let answer = tokio::time::timeout(limit, async {
-            let response = reach.send(outgoing, record).await.map_err(|error| error.to_string())?;
+            let response = reach.send(request, record).await.map_err(|error| error.to_string())?;
             let (mut head, body) = response.into_parts();
             // What speaks of that connection is nothing to copy to another. Trailers are not handed over at all.
             drop(headers::strip_connection(&mut head.headers));
@@ -261,13 +254,11 @@ impl Asker<'_> {
         });
         answer.await.unwrap_or_else(|_| Err(format!("no answer within {limit:?}")))
     }
+}
 
-    /// The index of an upstream that the plugin may reach.
-    fn upstream(&self, slot: &Slot, name: &str) -> Option<usize> {
-        let is_named =
-            |at: &&usize| self.reaches.get(**at).is_some_and(|r| &*r.upstream().name == name);
-        slot.upstreams.iter().find(is_named).copied()
-    }
+/// The name of an upstream, if the plugin may reach it.
+fn upstream(slot: &Slot, name: &str) -> Option<Arc<str>> {
+    slot.upstreams.iter().find(|known| ***known == *name).cloned()
 }
 
 /// What a filter is given of a response besides the response.
@@ -281,7 +272,6 @@ pub(super) struct Memory<'a> {
 
 /// Asks a generation about a response.
 pub(super) fn response(
-    slot: &Slot,
     seat: &Seat,
     shape: &Shape,
     memory: Memory<'_>,
@@ -293,16 +283,13 @@ pub(super) fn response(
     shape.response_inputs.with(response.headers(), kept, |inputs| {
         let given = Given { function: Function::Response, status, inputs, context };
         recall((seat, request), shape.remembers_responses, given, Decided::answer, || {
-            traced(slot, seat, Function::Response, record, || {
-                call_response(slot, seat, given, request)
-            })
+            traced(seat, Function::Response, record, || call_response(seat, given, request))
         })
     })
 }
 
 /// Asks a generation in the shadow about a response.
 pub(super) fn shadow_response(
-    slot: &Slot,
     seat: &Seat,
     shape: &Shape,
     memory: Memory<'_>,
@@ -312,19 +299,14 @@ pub(super) fn shadow_response(
     let status = response.status().as_u16();
     shape.response_inputs.with(response.headers(), kept, |inputs| {
         let given = Given { function: Function::Response, status, inputs, context };
-        call_response(slot, seat, given, request)
+        call_response(seat, given, request)
     })
 }
 
-fn call_response(
-    slot: &Slot,
-    seat: &Seat,
-    given: Given<'_>,
-    request: RequestId,
-) -> Result<Decided, Failure> {
+fn call_response(seat: &Seat, given: Given<'_>, request: RequestId) -> Result<Decided, Failure> {
     let Given { function, status, inputs, context } = given;
     let call = |filter: &mut FilterInstance| filter.on_response(status, inputs, context);
-    seat.call(slot, function, request, call, check_response)
+    seat.call(function, request, call, check_response)
 }
 
 fn check_response(decision: ResponseDecision) -> Result<Decided, String> {
@@ -339,13 +321,12 @@ fn check_response(decision: ResponseDecision) -> Result<Decided, String> {
 
 /// Calls under a span if the request is traced.
 pub(super) fn traced<T>(
-    slot: &Slot,
     seat: &Seat,
     function: Function,
     record: &Record,
     call: impl FnOnce() -> Result<T, Failure>,
 ) -> Result<T, Failure> {
-    let Some(mut span) = span(slot, seat, function, record) else { return call() };
+    let Some(mut span) = span(seat, function, record) else { return call() };
     let result = call();
     if let Err(error) = &result {
         span.error(error.kind());
@@ -354,10 +335,10 @@ pub(super) fn traced<T>(
 }
 
 /// The span of a function of a filter, if the request is traced.
-pub(super) fn span(slot: &Slot, seat: &Seat, function: Function, record: &Record) -> Option<Span> {
+pub(super) fn span(seat: &Seat, function: Function, record: &Record) -> Option<Span> {
     let mut span = record.span(FILTER)?;
     let generation = i64::try_from(seat.generation.number).unwrap_or(i64::MAX);
-    span.attribute("weir.plugin", slot.name.to_string());
+    span.attribute("weir.plugin", seat.slot.name.to_string());
     span.attribute("weir.plugin.generation", generation);
     span.attribute("weir.plugin.function", function.name());
     Some(span)

@@ -17,25 +17,28 @@ use weir_h3::message::content_length;
 use weir_runtime::PluginError;
 use weir_runtime::service::Outgoing;
 
-use super::body::{Exchange, Failure, RequestBody};
+use super::body::RequestBody;
 use super::errand::Site;
 use super::error::ProxyError;
 use super::filters::{Chain, Middleware, RESPONSE_BYTES, RESPONSE_FIELDS};
-use super::message::Checked;
-use super::{Proxy, ask, headers, message};
-use crate::listen::body::Body;
+use super::{Proxy, ask};
+use crate::config::PluginId;
+use crate::message::body::Body;
+use crate::message::check::Checked;
+use crate::message::exchange::{Exchange, Failure};
+use crate::message::{check, headers};
 use crate::plugins::function::Function;
 use crate::plugins::seat::Seat;
 use crate::plugins::slot::{Role, Slot};
 use crate::route::Route;
+use crate::status;
 use crate::telemetry::record::Record;
 use engaged::Engaged;
 use streaming::Streaming;
 
 /// A component that is to answer a request.
 pub(super) struct Target<'a> {
-    /// Index of the plugin.
-    lane: usize,
+    plugin: PluginId,
     role: Role,
     site: Rc<Site>,
     checked: &'a Checked,
@@ -61,10 +64,10 @@ impl<'a> Target<'a> {
         chain: &Chain<'_>,
         checked: &'a Checked,
         host: &'a Authority,
-        lane: usize,
+        plugin: PluginId,
     ) -> Self {
         let site = Site::new(proxy, route, chain, None);
-        Self { lane, role: Role::Component, site, checked, host }
+        Self { plugin, role: Role::Component, site, checked, host }
     }
 
     /// A middleware, which may go the rest of the way.
@@ -76,8 +79,9 @@ impl<'a> Target<'a> {
         host: &'a Authority,
         middleware: Middleware,
     ) -> Self {
+        let plugin = middleware.plugin;
         let site = Site::new(proxy, route, chain, Some(middleware));
-        Self { lane: middleware.lane, role: Role::Filter, site, checked, host }
+        Self { plugin, role: Role::Filter, site, checked, host }
     }
 
     /// Has the component answer.
@@ -91,10 +95,10 @@ impl<'a> Target<'a> {
         chain: &Chain<'_>,
         record: &mut Record,
     ) -> Result<Response<Body>, ProxyError> {
-        let Self { lane, role, site, checked, host } = self;
+        let Self { plugin, role, site, checked, host } = self;
         let pinned = chain.pinned();
-        let lane = pinned.lane(lane).ok_or(ProxyError::NoRoute)?;
-        let (slot, choice) = (&lane.slot, lane.choose(pinned.roll));
+        let lane = pinned.lane(plugin).ok_or(ProxyError::Missing("component"))?;
+        let (slot, choice) = (lane.slot(), lane.choose(pinned.roll));
         let peer = chain.subject().peer;
         if role == Role::Component {
             record.component(&slot.name);
@@ -102,7 +106,7 @@ impl<'a> Target<'a> {
         }
         head.uri = absolute(&head.uri, peer.tls, host);
 
-        let exchange = Exchange::start(false, record.request_bytes());
+        let exchange = Exchange::start(record.request_bytes());
         if !body.is_end_stream() && headers::is_grpc(&head.headers, peer.protocol) {
             exchange.unpace();
         }
@@ -115,8 +119,8 @@ impl<'a> Target<'a> {
         }
         // A middleware may have sent the request on before it failed.
         let again = choice.fallback.filter(|_| body.is_end_stream() && role == Role::Component);
-        let copied = |head: &Parts| Request::from_parts(message::copy(head), ());
-        let run = Run { slot, role, site: &site, exchange: &exchange };
+        let copied = |head: &Parts| Request::from_parts(check::copy(head), ());
+        let run = Run { role: &role, site: &site, exchange: &exchange };
         let mut answered = run.on(choice.first, copied(head), body, record).await;
         if let (Err(Unanswered::Plugin(_)), Some(serving)) = (&answered, again) {
             answered = run.on(serving, copied(head), Body::empty(), record).await;
@@ -131,8 +135,7 @@ impl<'a> Target<'a> {
 
 /// One request, in whichever generation.
 struct Run<'a> {
-    slot: &'a Arc<Slot>,
-    role: Role,
+    role: &'a Role,
     site: &'a Rc<Site>,
     exchange: &'a Rc<Exchange>,
 }
@@ -145,14 +148,14 @@ impl Run<'_> {
         body: Body,
         record: &Record,
     ) -> Result<Response<Body>, Unanswered> {
-        let mut span = ask::span(self.slot, seat, Function::Handle, record);
+        let mut span = ask::span(seat, Function::Handle, record);
         let answered = self.ask(seat, head, body).await;
         if let Err(error) = &answered {
             if let Some(span) = &mut span {
                 span.error(error.kind());
             }
             if let Unanswered::Plugin(error) = error {
-                seat.fail(self.slot, Function::Handle, self.site.id(), error);
+                seat.fail(Function::Handle, self.site.id(), error);
             }
         }
         answered
@@ -168,19 +171,18 @@ impl Run<'_> {
         let is_head = head.method() == Method::HEAD;
         let start = Instant::now();
         let wait = seat.generation.bounds.wait;
-        let mut engaged =
-            Engaged::begin(self.slot, seat, place, (self.role, self.site), head.map(|()| body))?;
+        let mut engaged = Engaged::begin(seat, place, (self.role, self.site), head.map(|()| body))?;
         let response = tokio::select! {
             biased;
             response = engaged.head(self.exchange) => response?,
             () = self.exchange.stalled(Some(wait)) => {
-                let plugin = Arc::clone(&self.slot.name);
+                let plugin = Arc::clone(&seat.slot.name);
                 let error = PluginError::Timeout { plugin, call: "handle", limit: wait };
                 return Err(Unanswered::Plugin(error));
             }
         };
         seat.function(Function::Handle).duration.observe(start.elapsed().as_secs_f64());
-        let invalid = |what: &str| PluginError::invalid(&self.slot.name, what);
+        let invalid = |what: &str| seat.invalid(what);
         let response = respond(engaged, response, is_head, wait).map_err(invalid)?;
         Ok(match self.role {
             Role::Component => via(response),
@@ -227,11 +229,11 @@ fn respond(
     }
     head.version = Version::default();
     let named = headers::strip_connection(&mut head.headers);
-    message::within(&head.headers, RESPONSE_BYTES, RESPONSE_FIELDS)
+    check::within(&head.headers, RESPONSE_BYTES, RESPONSE_FIELDS)
         .map_err(|_| "handle: the header section of its response is too large")?;
     let declared = content_length(&head.headers);
     let declared = declared.map_err(|_| "handle: its content-length is none")?;
-    if is_head || message::is_bodiless(head.status) {
+    if is_head || !status::may_have_content(head.status) {
         if head.status != StatusCode::NOT_MODIFIED && !is_head {
             head.headers.remove(header::CONTENT_LENGTH);
         }

@@ -2,12 +2,12 @@
 
 use http::Response;
 
-use super::edit::Edits;
-use crate::listen::body::Body;
+use crate::message::body::Body;
+use crate::message::edit::Edits;
+use crate::message::peer::RequestId;
 use crate::plugins::generation::Failure;
 use crate::plugins::memo::{Answer, Given, Passing};
 use crate::plugins::seat::Seat;
-use crate::telemetry::record::RequestId;
 
 /// What a filter decided, checked.
 pub(super) enum Decided {

@@ -17,21 +17,27 @@ use tokio::sync::oneshot;
 use weir_h3::message::content_length;
 use weir_runtime::service::{Ask, Errand, HttpError, Incoming, Outgoing, channel};
 
-use super::body::{Exchange, RequestBody};
+use super::Proxy;
+use super::body::RequestBody;
 use super::component::feed::feed;
 use super::error::ProxyError;
 use super::filters::{Chain, Middleware};
-use super::message::Checked;
-use super::nominated::Nominated;
-use super::subject::Subject;
-use super::{Peer, Proxy, headers, message};
 use crate::config::ListenerLimits;
-use crate::listen::body::{Body, BodyError};
+use crate::message::body::{Body, BodyError};
+use crate::message::check::Checked;
+use crate::message::exchange::Exchange;
+use crate::message::nominated::Nominated;
+use crate::message::peer::Peer;
+use crate::message::peer::RequestId;
+use crate::message::subject::Subject;
+use crate::message::{check, headers};
 use crate::plugins::slot::Slot;
 use crate::plugins::view::Pinned;
 use crate::route::Route;
 use crate::task::Tasks;
-use crate::telemetry::record::{Record, RequestId};
+use crate::telemetry::record::Record;
+use crate::upstream::error::Cause;
+use crate::upstream::pool::ConnectError;
 use crate::upstream::{Reach, send};
 
 /// What a component's request needs of its worker, for as long as its response streams.
@@ -108,12 +114,12 @@ impl Site {
     /// Goes the rest of the way: the filters after a middleware, and what the route has at its end.
     async fn next(&self, request: http::Request<Outgoing>) -> Result<Response<Body>, HttpError> {
         let Self { proxy, peer, id, route, pinned, .. } = self;
-        let middleware = self.middleware.ok_or(HttpError::HttpRequestDenied)?;
+        let middleware = self.middleware.clone().ok_or(HttpError::HttpRequestDenied)?;
         let (mut head, body) = request.into_parts();
         let authority = head.uri.authority().cloned().ok_or(HttpError::HttpRequestUriInvalid)?;
         head.headers.remove(header::HOST);
         let (declared, named) = self.admit(&mut head)?;
-        let limits = self.limits();
+        let limits = self.limits()?;
         let checked = Checked { authority, declared };
         let subject = Subject::new(peer, *id, &route.name, &proxy.state.geoip);
         let chain = Chain::new(route, pinned, &subject, &proxy.reaches, limits, &head.method);
@@ -158,8 +164,8 @@ impl Site {
         let (declared, named) = self.admit(&mut head)?;
         let authority = HeaderValue::from_str(host);
         head.headers.insert(header::HOST, authority.map_err(|_| HttpError::HttpRequestUriInvalid)?);
-        let limits = self.limits();
-        let exchange = Exchange::start(false, Rc::default());
+        let limits = self.limits()?;
+        let exchange = Exchange::start(Rc::default());
         // The component sends it, and not the client.
         exchange.unpace();
         let idle = reach.upstream().timeouts.idle;
@@ -167,12 +173,9 @@ impl Site {
         let mut body = Body::stream(Sent(body));
         named.withhold(&mut body);
         let body = RequestBody::wrap(body, Rc::clone(&exchange), declared, limits, idle);
-        let mut body = body.map_err(told)?;
-        if declared.is_none() && !http_body::Body::is_end_stream(&body) {
-            body = RequestBody::settle(body).await.map_err(told)?;
-        }
+        let body = body.map_err(told)?;
         let subject = Subject::new(&self.peer, self.id, &self.route.name, &self.proxy.state.geoip);
-        let outgoing = send::Outgoing {
+        let request = send::UpstreamRequest {
             head: &mut head,
             body,
             authority: host,
@@ -183,11 +186,11 @@ impl Site {
         };
         let Proxy { telemetry, metrics, .. } = &self.proxy;
         let mut record = Record::aside(telemetry, metrics, &self.peer, self.id);
-        let sent = reach.send(outgoing, &mut record).await;
+        let sent = reach.send(request, &mut record).await;
         let mut response = sent.map_err(|error| {
             let plugin = &*slot.name;
             tracing::debug!(plugin, request_id = %self.id, upstream = host, %error, "a request of a plugin failed");
-            self::told(&error)
+            self::told(&error.into())
         })?;
         headers::strip_connection(response.headers_mut()).withhold(response.body_mut());
         Ok(response)
@@ -200,20 +203,21 @@ impl Site {
             return Err(HttpError::HttpRequestMethodInvalid);
         }
         let named = headers::from_client(&mut head.headers, true);
-        let limits = self.limits();
-        message::within(&head.headers, limits.header_bytes, limits.header_count)
+        let limits = self.limits()?;
+        check::within(&head.headers, limits.header_bytes, limits.header_count)
             .map_err(|_| HttpError::HttpRequestHeaderSectionSize(None))?;
         let declared = content_length(&head.headers);
         Ok((declared.map_err(|_| HttpError::HttpRequestBodySize(None))?, named))
     }
 
-    fn limits(&self) -> &ListenerLimits {
-        self.proxy.state.limits(self.peer.listener)
+    fn limits(&self) -> Result<&ListenerLimits, HttpError> {
+        let listener = self.proxy.state.listener(self.peer.listener);
+        listener.map(|listener| &listener.limits).ok_or(HttpError::HttpProtocolError)
     }
 
     fn allowed(&self, slot: &Slot, host: &str) -> Option<&Reach> {
-        let mut reaches = slot.upstreams.iter().filter_map(|index| self.proxy.reaches.get(*index));
-        reaches.find(|reach| *reach.upstream().name == *host)
+        let is_allowed = slot.upstreams.iter().any(|name| **name == *host);
+        self.proxy.reaches.named(host).filter(|_| is_allowed)
     }
 }
 
@@ -238,16 +242,23 @@ async fn pass(
 
 /// What a component is told of a request that failed.
 fn told(error: &ProxyError) -> HttpError {
-    match error {
-        ProxyError::NoEndpoint(_) | ProxyError::Declined(_) => HttpError::DestinationUnavailable,
-        ProxyError::Saturated { .. } | ProxyError::Share { .. } => {
-            HttpError::ConnectionLimitReached
-        }
-        ProxyError::Connect { .. } => HttpError::ConnectionRefused,
-        ProxyError::ConnectTimeout { .. } => HttpError::ConnectionTimeout,
-        ProxyError::FirstByteTimeout | ProxyError::TotalTimeout => HttpError::HttpResponseTimeout,
-        ProxyError::RequestBody(_) => HttpError::HttpRequestBodySize(None),
-        _ => HttpError::HttpProtocolError,
+    let cause = match error {
+        ProxyError::Send(error) => &error.cause,
+        ProxyError::RequestBody(_) => return HttpError::HttpRequestBodySize(None),
+        _ => return HttpError::HttpProtocolError,
+    };
+    match cause {
+        Cause::NoEndpoint(_) | Cause::Declined(_) => HttpError::DestinationUnavailable,
+        Cause::Connect { source, .. } => match source {
+            ConnectError::Saturated(_) | ConnectError::Share(_) => {
+                HttpError::ConnectionLimitReached
+            }
+            ConnectError::Io(_) => HttpError::ConnectionRefused,
+            ConnectError::Timeout(_) => HttpError::ConnectionTimeout,
+        },
+        Cause::FirstByteTimeout | Cause::TotalTimeout => HttpError::HttpResponseTimeout,
+        Cause::RequestBody(_) => HttpError::HttpRequestBodySize(None),
+        Cause::Missing(_) | Cause::Closed(_) | Cause::Broken(_) => HttpError::HttpProtocolError,
     }
 }
 

@@ -3,7 +3,6 @@
 use std::collections::VecDeque;
 use std::pin::Pin;
 use std::rc::Rc;
-use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
@@ -11,19 +10,17 @@ use http_body::Frame;
 use weir_runtime::FilterInstance;
 use weir_runtime::filter::BodyDecision;
 
-use super::body::{Exchange, Failure};
 use crate::config::OnFailure;
-use crate::listen::body::{Body, BodyError};
+use crate::message::body::{Body, BodyError};
+use crate::message::exchange::{Exchange, Failure};
+use crate::message::peer::RequestId;
 use crate::plugins::function::Function;
 use crate::plugins::seat::Seat;
-use crate::plugins::slot::Slot;
-use crate::telemetry::record::RequestId;
 use crate::telemetry::trace::Span;
 
 /// A body on its way through one filter.
 pub(super) struct Filtered {
     inner: Body,
-    slot: Arc<Slot>,
     seat: Rc<Seat>,
     function: Function,
     /// Whose body it is.
@@ -47,7 +44,7 @@ impl Filtered {
     /// Hands a request's body to a filter.
     pub(super) fn request(
         inner: Body,
-        by: (&Arc<Slot>, &Rc<Seat>),
+        by: &Rc<Seat>,
         id: RequestId,
         context: &[u8],
         exchange: &Rc<Exchange>,
@@ -61,7 +58,7 @@ impl Filtered {
     /// Hands a response's body to a filter.
     pub(super) fn response(
         inner: Body,
-        by: (&Arc<Slot>, &Rc<Seat>),
+        by: &Rc<Seat>,
         id: RequestId,
         context: Vec<u8>,
         span: Option<Span>,
@@ -73,13 +70,12 @@ impl Filtered {
 
     fn new(
         inner: Body,
-        (slot, seat): (&Arc<Slot>, &Rc<Seat>),
+        seat: &Rc<Seat>,
         (function, id): (Function, RequestId),
         context: Vec<u8>,
     ) -> Self {
         Self {
             inner,
-            slot: Arc::clone(slot),
             seat: Rc::clone(seat),
             function,
             id,
@@ -126,7 +122,7 @@ impl Filtered {
             Function::RequestBody => filter.on_request_body(context, &data, end),
             _ => filter.on_response_body(context, &data, end),
         };
-        let decision = self.seat.call(&self.slot, function, self.id, call, Ok);
+        let decision = self.seat.call(function, self.id, call, Ok);
         if let (Err(error), Some(span)) = (&decision, &mut self.span) {
             span.error(error.kind());
         }
@@ -138,7 +134,7 @@ impl Filtered {
                 self.push(piece.data.into());
             }
             Ok(BodyDecision::Stop) => return Err(BodyError::Stopped),
-            Err(_) if self.slot.on_failure == OnFailure::Open && !self.is_changed => {
+            Err(_) if self.seat.slot.on_failure == OnFailure::Open && !self.is_changed => {
                 self.is_left_out = true;
                 self.push(data);
             }

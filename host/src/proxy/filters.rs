@@ -16,24 +16,24 @@ use http_body::Body as _;
 use weir_runtime::Kind;
 
 use super::ask::{self, Asked, Asker, Said};
-use super::body::Exchange;
 use super::decided::{Decided, compare};
-use super::edit::Edits;
 use super::error::ProxyError;
 use super::filtered::Filtered;
-use super::message;
 use super::respond;
-use super::subject::Subject;
-use crate::config::{ListenerLimits, OnFailure};
-use crate::listen::body::Body;
+use crate::config::{ListenerLimits, OnFailure, PluginId};
+use crate::message::body::Body;
+use crate::message::check;
+use crate::message::edit::Edits;
+use crate::message::exchange::Exchange;
+use crate::message::subject::Subject;
 use crate::plugins::function::Function;
 use crate::plugins::generation::Failure;
 use crate::plugins::seat::{Seat, Shape};
-use crate::plugins::slot::Slot;
 use crate::plugins::view::{Choice, Pinned};
 use crate::route::Route;
+use crate::status;
 use crate::telemetry::record::Record;
-use crate::upstream::Reach;
+use crate::upstream::Reaches;
 use passed::{Before, Passed};
 
 pub(super) use bounds::{RESPONSE_BYTES, RESPONSE_FIELDS};
@@ -47,7 +47,7 @@ pub struct Chain<'a> {
     is_head: bool,
     passed: Vec<Passed>,
     /// Where it begins among the route's filters, and the upstream that was chosen before.
-    from: (usize, Option<usize>),
+    from: (usize, Option<Arc<str>>),
 }
 
 /// A response at which a generation on trial failed.
@@ -60,7 +60,7 @@ pub struct Failed {
 /// Where the request side of a chain led.
 pub enum Way {
     /// On: to this upstream if a filter chose one.
-    On(Option<usize>),
+    On(Option<Arc<str>>),
     /// Back, with a filter's reply.
     Back(Response<Body>),
     /// Through a middleware, which goes the rest of the way itself.
@@ -68,14 +68,14 @@ pub enum Way {
 }
 
 /// A middleware among the filters.
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 pub struct Middleware {
-    /// Index of the plugin.
-    pub lane: usize,
+    /// The plugin.
+    pub plugin: PluginId,
     /// Where the filters after it begin.
     pub next: usize,
     /// The upstream that a filter before it chose.
-    pub upstream: Option<usize>,
+    pub upstream: Option<Arc<str>>,
 }
 
 impl<'a> Chain<'a> {
@@ -84,7 +84,7 @@ impl<'a> Chain<'a> {
         route: &'a Route,
         pinned: &'a Pinned,
         subject: &'a Subject<'a>,
-        reaches: &'a [Reach],
+        reaches: &'a Reaches,
         limits: &'a ListenerLimits,
         method: &Method,
     ) -> Self {
@@ -125,21 +125,22 @@ impl<'a> Chain<'a> {
         authority: &mut Authority,
         record: &mut Record,
     ) -> Result<Way, ProxyError> {
-        let (pinned, (from, mut upstream), mut has_grown) = (self.pinned(), self.from, false);
-        for (at, &index) in self.route.filters.iter().enumerate().skip(from) {
-            let Some(lane) = pinned.lane(index) else { continue };
-            let (slot, choice) = (&lane.slot, lane.choose(pinned.roll));
+        let (pinned, mut has_grown) = (self.pinned(), false);
+        let (from, mut upstream) = std::mem::take(&mut self.from);
+        for (at, &plugin) in self.route.filters.iter().enumerate().skip(from) {
+            let lane = pinned.lane(plugin).ok_or(ProxyError::Missing("filter"))?;
+            let (slot, choice) = (lane.slot(), lane.choose(pinned.roll));
             if choice.first.generation.plugin.kind() == Kind::Middleware {
                 self.check_growth(head, has_grown)?;
-                return Ok(Way::Through(Middleware { lane: index, next: at + 1, upstream }));
+                return Ok(Way::Through(Middleware { plugin, next: at + 1, upstream }));
             }
             let asked = &Asked { head, authority };
-            let answer = match self.asker.begin(slot, choice.first, asked, record) {
+            let answer = match self.asker.begin(choice.first, asked, record) {
                 Ok((shape, Said::Decided(decided))) => {
-                    Ok((self.passed(slot, choice.first, shape, choice.fallback, asked), decided))
+                    Ok((self.passed(choice.first, shape, choice.fallback, asked), decided))
                 }
                 // Boxed: few requests come here, and the others need not carry the room for it.
-                begun => Box::pin(self.ask_on(slot, &choice, begun, asked, record)).await,
+                begun => Box::pin(self.ask_on(&choice, begun, asked, record)).await,
             };
             let (mut passed, decided) = match answer {
                 Ok(answer) => answer,
@@ -147,7 +148,7 @@ impl<'a> Chain<'a> {
                 Err(error) => return Err(ProxyError::Filter(Arc::clone(&slot.name), error.kind())),
             };
             passed.shadow = choice.shadow.and_then(|seat| {
-                let context = self.shadow_request(slot, seat, &decided, asked)?;
+                let context = self.shadow_request(seat, &decided, asked)?;
                 Some((Rc::clone(seat), context))
             });
             match decided {
@@ -155,7 +156,7 @@ impl<'a> Chain<'a> {
                 Decided::Edit(edits, context) => {
                     passed.context = context;
                     passed.wants_body = edits.wants_body;
-                    upstream = edits.upstream.or(upstream);
+                    upstream = edits.upstream.clone().or(upstream);
                     has_grown |= edits.adds_fields();
                     edits.apply_to_request(head, authority);
                 }
@@ -172,7 +173,8 @@ impl<'a> Chain<'a> {
         if !has_grown {
             return Ok(());
         }
-        message::within(&head.headers, self.limits.header_bytes, self.limits.header_count)
+        check::within(&head.headers, self.limits.header_bytes, self.limits.header_count)?;
+        Ok(())
     }
 
     /// Whether a filter sees the request's body.
@@ -187,17 +189,11 @@ impl<'a> Chain<'a> {
         exchange: &Rc<Exchange>,
         record: &Record,
     ) -> Body {
-        for Passed { slot, seat, context, wants_body, .. } in &self.passed {
+        for Passed { seat, context, wants_body, .. } in &self.passed {
             if *wants_body && !body.is_end_stream() {
-                let span = ask::span(slot, seat, Function::RequestBody, record);
-                body = Filtered::request(
-                    body,
-                    (slot, seat),
-                    self.subject().id,
-                    context,
-                    exchange,
-                    span,
-                );
+                let span = ask::span(seat, Function::RequestBody, record);
+                let id = self.subject().id;
+                body = Filtered::request(body, seat, id, context, exchange, span);
             }
         }
         body
@@ -259,9 +255,9 @@ impl<'a> Chain<'a> {
                 self.edit(response, edits, passed, context, record)
             }
             Ok(Decided::Reply(reply)) => reply,
-            Err(_) if passed.slot.on_failure == OnFailure::Open => response,
+            Err(_) if passed.seat.slot.on_failure == OnFailure::Open => response,
             Err(error) => {
-                let error = ProxyError::Filter(Arc::clone(&passed.slot.name), error.kind());
+                let error = ProxyError::Filter(Arc::clone(&passed.seat.slot.name), error.kind());
                 self.refuse(&error, record)
             }
         }
@@ -289,8 +285,8 @@ impl<'a> Chain<'a> {
         if !wants_body {
             return response;
         }
-        let is_bodiless = self.is_head || message::is_bodiless(response.status());
-        if is_bodiless && !message::is_empty(response.headers()) {
+        let is_bodiless = self.is_head || !status::may_have_content(response.status());
+        if is_bodiless && !check::is_empty(response.headers()) {
             // A head says the same with its body and without (RFC 9110 §8.6, §9.3.2): how long that is only the filter
             // would tell. An empty body it would not be handed.
             response.headers_mut().remove(http::header::CONTENT_LENGTH);
@@ -300,16 +296,15 @@ impl<'a> Chain<'a> {
             return response;
         }
         response.headers_mut().remove(http::header::CONTENT_LENGTH);
-        let (slot, seat) = (&passed.slot, &passed.seat);
-        let span = ask::span(slot, seat, Function::ResponseBody, record);
+        let seat = &passed.seat;
+        let span = ask::span(seat, Function::ResponseBody, record);
         let id = self.subject().id;
-        response.map(|body| Filtered::response(body, (slot, seat), id, context, span))
+        response.map(|body| Filtered::response(body, seat, id, context, span))
     }
 
     /// Has the generation that a request meets go on to a decision, or if it fails the one before it.
     async fn ask_on(
         &self,
-        slot: &Arc<Slot>,
         choice: &Choice<'_>,
         begun: Result<(Rc<Shape>, Said), Failure>,
         asked: &Asked<'_>,
@@ -317,7 +312,7 @@ impl<'a> Chain<'a> {
     ) -> Result<(Passed, Decided), Failure> {
         let first = match begun {
             Ok((shape, said)) => {
-                let decided = self.asker.finish(slot, choice.first, asked, said, record).await;
+                let decided = self.asker.finish(choice.first, asked, said, record).await;
                 decided.map(|decided| (shape, decided))
             }
             Err(error) => Err(error),
@@ -325,17 +320,16 @@ impl<'a> Chain<'a> {
         let (seat, (shape, decided), before) = match (first, choice.fallback) {
             (Ok(answer), before) => (choice.first, answer, before),
             (Err(_), Some(before)) => {
-                (before, self.asker.request(slot, before, asked, record).await?, None)
+                (before, self.asker.request(before, asked, record).await?, None)
             }
             (Err(error), None) => return Err(error),
         };
-        Ok((self.passed(slot, seat, shape, before, asked), decided))
+        Ok((self.passed(seat, shape, before, asked), decided))
     }
 
     /// What is kept of a filter for the response.
     fn passed(
         &self,
-        slot: &Arc<Slot>,
         seat: &Rc<Seat>,
         shape: Rc<Shape>,
         before: Option<&Rc<Seat>>,
@@ -343,7 +337,6 @@ impl<'a> Chain<'a> {
     ) -> Passed {
         let Asked { head, authority } = *asked;
         Passed {
-            slot: Arc::clone(slot),
             seat: Rc::clone(seat),
             kept: shape.response_inputs.keep(head, authority.as_str(), self.subject()),
             before: before.filter(|_| shape.on_response).map(|seat| Before::new(seat, asked)),
@@ -365,12 +358,11 @@ impl<'a> Chain<'a> {
         record: &mut Record,
     ) -> Result<Decided, Failure> {
         let Before { seat, head, authority } = before;
-        let slot = &passed.slot;
-        if !seat.shape(slot, self.subject().id)?.on_response {
+        if !seat.shape(self.subject().id)?.on_response {
             return Ok(Decided::Next);
         }
         let asked = &Asked { head: &head, authority: &authority };
-        let (shape, decided) = self.asker.request(slot, &seat, asked, record).await?;
+        let (shape, decided) = self.asker.request(&seat, asked, record).await?;
         passed.context = match decided {
             Decided::Next => Vec::new(),
             Decided::Edit(_, context) => context,
@@ -382,15 +374,9 @@ impl<'a> Chain<'a> {
     }
 
     /// Asks the generation in the shadow the same, and counts whether it decides the same. Its context, if it has one.
-    fn shadow_request(
-        &self,
-        slot: &Slot,
-        seat: &Seat,
-        decided: &Decided,
-        asked: &Asked<'_>,
-    ) -> Option<Vec<u8>> {
-        let own = self.asker.shadow(slot, seat, asked)?.ok();
-        slot.metrics.shadow(compare(own.as_ref(), decided));
+    fn shadow_request(&self, seat: &Seat, decided: &Decided, asked: &Asked<'_>) -> Option<Vec<u8>> {
+        let own = self.asker.shadow(seat, asked)?.ok();
+        seat.slot.metrics.shadow(compare(own.as_ref(), decided));
         match own? {
             Decided::Edit(_, context) => Some(context),
             Decided::Next => Some(Vec::new()),

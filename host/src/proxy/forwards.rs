@@ -4,8 +4,8 @@ use http::header::{CONTENT_LENGTH, MAX_FORWARDS};
 use http::request::Parts;
 use http::{HeaderValue, Method, Response};
 
-use super::error::ProxyError;
-use crate::listen::body::Body;
+use crate::message::body::Body;
+use crate::message::check::CheckError;
 
 /// Counts a request down that is to be forwarded; `Some` is the answer to one that has come as far as it may.
 ///
@@ -13,14 +13,14 @@ use crate::listen::body::Body;
 /// Weir reflects no request, since its fields may be the secrets of those who set them on the way.
 ///
 /// # Errors
-/// [`ProxyError::NotImplemented`] for a TRACE that ends here.
-pub(super) fn count_down(head: &mut Parts) -> Result<Option<Response<Body>>, ProxyError> {
+/// [`CheckError::Unsupported`] for a TRACE that ends here.
+pub(super) fn count_down(head: &mut Parts) -> Result<Option<Response<Body>>, CheckError> {
     if !matches!(head.method, Method::OPTIONS | Method::TRACE) {
         return Ok(None);
     }
     match left(head) {
         None => Ok(None),
-        Some(0) if head.method == Method::TRACE => Err(ProxyError::NotImplemented("TRACE")),
+        Some(0) if head.method == Method::TRACE => Err(CheckError::Unsupported("TRACE")),
         Some(0) => {
             let mut response = Response::new(Body::empty());
             // RFC 9110 §9.3.7: an answer to OPTIONS without content says so.
@@ -45,6 +45,7 @@ fn left(head: &Parts) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::proxy::error::ProxyError;
 
     /// What goes on of the field, or the status of the answer.
     fn counted(method: Method, values: &[&str]) -> Result<Vec<String>, u16> {
@@ -55,7 +56,7 @@ mod tests {
         let (mut head, ()) = request.body(()).unwrap().into_parts();
         match count_down(&mut head) {
             Ok(Some(response)) => Err(response.status().as_u16()),
-            Err(error) => Err(error.status().as_u16()),
+            Err(error) => Err(ProxyError::from(error).status().as_u16()),
             Ok(None) => {
                 let left = head.headers.get_all(MAX_FORWARDS).iter();
                 Ok(left.map(|value| value.to_str().unwrap().to_owned()).collect())

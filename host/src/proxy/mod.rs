@@ -7,55 +7,50 @@ mod ask;
 pub mod body;
 mod component;
 mod decided;
-pub mod edit;
 mod errand;
 pub mod error;
 mod filtered;
 pub mod filters;
 mod forwards;
-pub mod headers;
-pub mod input;
-mod list;
-pub mod message;
-mod nominated;
 pub mod respond;
-pub mod subject;
 
 use std::cell::RefCell;
-use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 
 use http::request::Parts;
 use http::uri::Authority;
-use http::{Method, Request, Response, Version};
+use http::{Method, Request, Response, StatusCode};
 use http_body::Body as _;
 use rand::rngs::SmallRng;
 use rand::{RngExt as _, SeedableRng as _};
 
-use crate::listen::body::Body;
-use crate::listen::interim::Interim;
+use crate::message::body::Body;
+use crate::message::check::{self, Checked};
+use crate::message::exchange::{Exchange, Side};
+use crate::message::headers;
+use crate::message::interim::Interim;
+use crate::message::peer::{Peer, RequestId};
+use crate::message::subject::Subject;
 use crate::plugins::view::{Pinned, View};
 use crate::route::{Action, Route};
 use crate::state::State;
 use crate::task::Tasks;
 use crate::telemetry::Telemetry;
 use crate::telemetry::metrics::Local;
-use crate::telemetry::record::{Record, RequestId};
-use crate::upstream::Reach;
-use crate::upstream::send::Outgoing;
-use body::{Exchange, RequestBody};
+use crate::telemetry::record::Record;
+use crate::upstream::Reaches;
+use crate::upstream::send::UpstreamRequest;
+use body::RequestBody;
 use component::Target;
 use error::ProxyError;
 use filters::{Chain, Way};
-use message::Checked;
-use subject::Subject;
 
 /// What one worker needs to serve requests; lives on its thread. Cloning shares it.
 #[derive(Clone)]
 pub struct Proxy {
     state: Arc<State>,
-    reaches: Rc<[Reach]>,
+    reaches: Rc<Reaches>,
     /// The plugins as new requests see them.
     view: Rc<RefCell<Rc<View>>>,
     telemetry: Arc<Telemetry>,
@@ -65,49 +60,10 @@ pub struct Proxy {
     tasks: Tasks,
 }
 
-/// Who asks, and by which way.
-#[derive(Debug, Clone, Copy)]
-pub struct Peer {
-    /// The client's address.
-    pub client: SocketAddr,
-    /// The address that the client connected to; over UDP the listener's, which may be unspecified.
-    pub local: SocketAddr,
-    /// The protocol, for records and metrics only.
-    pub protocol: Protocol,
-    /// The version of the request's message, for Via.
-    pub version: Version,
-    /// Whether the connection is encrypted.
-    pub tls: bool,
-    /// Index of the listener in the configuration.
-    pub listener: usize,
-}
-
-/// The protocol of a request, for labels.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Protocol {
-    /// HTTP/1.0 or HTTP/1.1.
-    H1,
-    /// HTTP/2.
-    H2,
-    /// HTTP/3.
-    H3,
-}
-
-impl Protocol {
-    /// The value of the `protocol` label.
-    pub fn label(self) -> &'static str {
-        match self {
-            Self::H1 => "h1",
-            Self::H2 => "h2",
-            Self::H3 => "h3",
-        }
-    }
-}
-
 impl Proxy {
     /// Makes one worker's proxy.
     pub fn new(state: Arc<State>, telemetry: Arc<Telemetry>, tasks: Tasks) -> Self {
-        let reaches = state.upstreams.iter().map(Arc::clone).map(Reach::new).collect();
+        let reaches = Rc::new(Reaches::new(&state.upstreams));
         let view = Rc::new(RefCell::new(Rc::new(View::new(&state.plugins, None))));
         let metrics = Rc::new(Local::new(&telemetry.metrics));
         let random = Rc::new(RefCell::new(SmallRng::from_rng(&mut rand::rng())));
@@ -148,9 +104,10 @@ impl Proxy {
         id: RequestId,
         record: &mut Record,
     ) -> Result<Response<Body>, ProxyError> {
-        let limits = self.state.limits(peer.listener);
-        message::within(&head.headers, limits.header_bytes, limits.header_count)?;
-        let checked = message::check(head, || self.state.default_host(peer))?;
+        let listener = self.state.listener(peer.listener).ok_or(ProxyError::Missing("listener"))?;
+        let limits = &listener.limits;
+        check::within(&head.headers, limits.header_bytes, limits.header_count)?;
+        let checked = check::check(head, || listener.default_host(peer))?;
         // Before anything looks at fields or adds some: what a route matches and a filter sees is what the origin gets.
         let named = headers::from_client(&mut head.headers, limits.underscores_in_headers);
         let body = named.withheld(body);
@@ -182,8 +139,8 @@ impl Proxy {
             let response = match chain.on_request(head, &mut host, record).await {
                 Ok(Way::Back(reply)) => Ok(reply),
                 Ok(Way::On(upstream)) => {
-                    let going = Going { route, upstream, checked, host: &host };
-                    self.answer(head, body, going, chain, record).await
+                    let to = Destination { route, upstream, checked, host: &host };
+                    self.answer(head, body, to, chain, record).await
                 }
                 Ok(Way::Through(middleware)) => {
                     let target = Target::middleware(self, route, chain, checked, &host, middleware);
@@ -207,43 +164,41 @@ impl Proxy {
         &self,
         head: &mut Parts,
         body: Body,
-        going: Going<'_>,
+        to: Destination<'_>,
         chain: &Chain<'_>,
         record: &mut Record,
     ) -> Result<Response<Body>, ProxyError> {
-        let Going { route, upstream, checked, host } = going;
+        let Destination { route, upstream, checked, host } = to;
         let reach = match (upstream, &route.action) {
             (None, Action::Respond(respond)) => return Ok(respond::fixed(respond)),
-            (None, Action::Component(index)) => {
-                let target = Target::component(self, route, chain, checked, host, *index);
+            (None, Action::Component(id)) => {
+                let target = Target::component(self, route, chain, checked, host, *id);
                 return Box::pin(target.answer(head, body, chain, record)).await;
             }
-            (Some(index), _) => self.reaches.get(index),
-            (None, Action::Upstream(index)) => self.reaches.get(*index),
+            (Some(name), _) => self.reaches.named(&name),
+            (None, Action::Upstream(id)) => self.reaches.get(*id),
         };
-        let reach = reach.ok_or(ProxyError::NoRoute)?;
+        let reach = reach.ok_or(ProxyError::Missing("upstream"))?;
         if let Some(answer) = forwards::count_down(head)? {
             return Ok(answer);
         }
 
         let (pinned, subject) = (chain.pinned(), chain.subject());
         headers::toward_upstream(head, &checked.authority, host, subject.peer);
-        let exchange = Exchange::start(false, record.request_bytes());
+        let exchange = Exchange::start(record.request_bytes());
         if !body.is_end_stream() && headers::is_grpc(&head.headers, subject.peer.protocol) {
             exchange.unpace();
         }
         let idle = reach.upstream().timeouts.idle;
         let mut body =
             RequestBody::wrap(body, Rc::clone(&exchange), checked.declared, chain.limits(), idle)?;
-        if checked.declared.is_none() && !body.is_end_stream() && head.method.is_safe() {
-            body = RequestBody::settle(body).await?;
-        }
         if chain.wants_request_body() {
             body = chain.on_request_body(body, &exchange, record);
         }
         let authority = host.as_str();
-        let outgoing = Outgoing { head, body, authority, subject, exchange, pinned, is_own: true };
-        let mut response = reach.send(outgoing, record).await?;
+        let request =
+            UpstreamRequest { head, body, authority, subject, exchange, pinned, is_own: true };
+        let mut response = reach.send(request, record).await?;
         headers::toward_client(&mut response);
         Ok(response)
     }
@@ -260,8 +215,7 @@ impl Proxy {
     /// Closes idle connections to origins that were idle for too long, and lets go of plugins' generations that are over.
     pub fn sweep(&self) {
         let view = self.view();
-        self.reaches.iter().for_each(|reach| reach.forget(&view));
-        self.reaches.iter().flat_map(Reach::pools).for_each(|pool| pool.sweep());
+        self.reaches.iter().for_each(|reach| reach.sweep(&view));
     }
 }
 
@@ -271,11 +225,11 @@ impl std::fmt::Debug for Proxy {
     }
 }
 
-/// What the request side of a route led to.
-struct Going<'a> {
+/// The destination of a request, as its route and its filters chose it.
+struct Destination<'a> {
     route: &'a Arc<Route>,
-    /// The upstream that a filter chose.
-    upstream: Option<usize>,
+    /// The name of the upstream that a filter chose.
+    upstream: Option<Arc<str>>,
     checked: &'a Checked,
     /// The authority that the origin is to see.
     host: &'a Authority,
@@ -295,7 +249,10 @@ fn fail(error: &ProxyError, id: RequestId, record: &mut Record) -> Response<Body
 fn log(error: &ProxyError, id: RequestId) {
     let chain = error as &dyn std::error::Error;
     match error.side() {
-        error::Side::Upstream => tracing::warn!(request_id = %id, error = chain, "request failed"),
+        Side::Upstream => tracing::warn!(request_id = %id, error = chain, "request failed"),
+        _ if matches!(error.status(), StatusCode::INTERNAL_SERVER_ERROR) => {
+            tracing::error!(request_id = %id, error = chain, "request failed");
+        }
         _ => tracing::debug!(request_id = %id, error = chain, "request refused"),
     }
 }

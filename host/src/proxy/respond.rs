@@ -6,8 +6,8 @@ use http_body::Body as _;
 
 use super::error::ProxyError;
 use crate::config::Respond;
-use crate::listen::body::Body;
-use crate::telemetry::record::RequestId;
+use crate::message::body::Body;
+use crate::message::peer::RequestId;
 
 /// The answer to a request that failed: a status and the request's id, nothing of the inside.
 pub fn to(error: &ProxyError, id: RequestId) -> Response<Body> {

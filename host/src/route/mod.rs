@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use http::request::Parts;
 
-use crate::config::{self, Respond};
+use crate::config::{self, PluginId, Respond, UpstreamId};
 use pattern::{HostPattern, PathPattern};
 
 /// The routes of one configuration, in order.
@@ -20,8 +20,8 @@ pub struct Router {
 pub struct Route {
     /// The value of the `route` label.
     pub name: Arc<str>,
-    /// Indexes of the plugins that requests pass, in order.
-    pub filters: Vec<usize>,
+    /// The filters that requests pass, in order.
+    pub filters: Vec<PluginId>,
     /// What happens to a request that matches.
     pub action: Action,
     host: HostPattern,
@@ -33,12 +33,12 @@ pub struct Route {
 /// What a route does.
 #[derive(Debug)]
 pub enum Action {
-    /// Forwards to the upstream with this index.
-    Upstream(usize),
+    /// Forwards to an upstream.
+    Upstream(UpstreamId),
     /// Answers itself.
     Respond(Respond),
-    /// Has the plugin with this index answer.
-    Component(usize),
+    /// Has a component answer.
+    Component(PluginId),
 }
 
 impl Router {
@@ -63,9 +63,9 @@ impl Route {
             name: Arc::from(route.name.as_str()),
             filters: route.filters.clone(),
             action: match &route.action {
-                config::Action::Upstream(index) => Action::Upstream(*index),
+                config::Action::Upstream(id) => Action::Upstream(*id),
                 config::Action::Respond(respond) => Action::Respond(respond.clone()),
-                config::Action::Component(index) => Action::Component(*index),
+                config::Action::Component(id) => Action::Component(*id),
             },
             host: HostPattern::new(matcher.host.as_deref()),
             path: PathPattern::new(matcher.path.as_deref()),
@@ -91,7 +91,7 @@ mod tests {
     use crate::config::Match;
 
     fn route(name: &str, matcher: Match) -> config::Route {
-        let action = config::Action::Upstream(0);
+        let action = config::Action::Upstream(UpstreamId::new(0));
         config::Route { name: name.into(), matcher, filters: Vec::new(), action }
     }
 

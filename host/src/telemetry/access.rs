@@ -6,9 +6,9 @@ use std::net::SocketAddr;
 use std::time::{Duration, SystemTime};
 
 use crate::config::LogFormat;
+use crate::message::peer::RequestId;
 use crate::telemetry::clock::Timestamp;
 use crate::telemetry::line::Line;
-use crate::telemetry::record::RequestId;
 use crate::telemetry::writer::Writer;
 
 /// Where access records go.

@@ -6,7 +6,6 @@
 mod fault;
 
 use std::cell::{Cell, OnceCell};
-use std::fmt;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -15,20 +14,17 @@ use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
 use http::uri::{Authority, PathAndQuery};
-use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, header};
 use http_body::{Body as _, Frame, SizeHint};
 
-use crate::listen::body::{Body, BodyError};
-use crate::proxy::{Peer, Protocol};
+use crate::message::body::{Body, BodyError};
+use crate::message::peer::{Peer, Protocol, RequestId};
+use crate::status;
 use crate::telemetry::Telemetry;
 use crate::telemetry::access::Entry;
 use crate::telemetry::metrics::{Local, MethodLabel, Reason, Route};
 use crate::telemetry::trace::{Outcome, Span, Trace, Untraced};
 use crate::telemetry::traceparent;
-
-/// Names a request in responses, access records and logs. Displays as 16 hexadecimal digits.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct RequestId(pub u64);
 
 /// One request, from its head to the last byte of its response.
 #[derive(Debug)]
@@ -217,7 +213,9 @@ impl Record {
         if let Some(detail) = &mut self.detail {
             detail.first_byte = Some(self.started.elapsed());
         }
-        if self.method.as_str() == "HEAD" || is_bodiless(status) || response.body().is_end_stream()
+        if self.method.as_str() == "HEAD"
+            || status::ends_with_head(status)
+            || response.body().is_end_stream()
         {
             self.fate = Fate::Whole;
             return response;
@@ -369,16 +367,6 @@ impl Drop for Counted {
             self.record.fate = Fate::Whole;
         }
     }
-}
-
-impl fmt::Display for RequestId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:016x}", self.0)
-    }
-}
-
-fn is_bodiless(status: StatusCode) -> bool {
-    status.is_informational() || matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED)
 }
 
 /// The status in metrics and records of a request whose client left before a response began; never sent. nginx's number.

@@ -20,8 +20,8 @@ use tokio::sync::oneshot;
 use tonic::transport::server::TcpIncoming;
 
 use crate::config::{LogFormat, Tracing};
-use crate::listen::body::Body;
-use crate::proxy::{Peer, Protocol};
+use crate::message::body::Body;
+use crate::message::peer::{Peer, Protocol};
 use crate::telemetry::Telemetry;
 use crate::telemetry::access::AccessLog;
 use crate::telemetry::metrics::Metrics;
@@ -37,7 +37,7 @@ pub(crate) fn peer() -> Peer {
         protocol: Protocol::H3,
         version: http::Version::HTTP_3,
         tls: true,
-        listener: 0,
+        listener: crate::config::ListenerId::new(0),
     }
 }
 

@@ -14,8 +14,8 @@ use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::trace::{Sampler, SdkTracer, SdkTracerProvider};
 
 use crate::config;
-use crate::listen::body::Body;
-use crate::proxy::{Peer, Protocol};
+use crate::message::body::Body;
+use crate::message::peer::{Peer, Protocol};
 use crate::telemetry::metrics::{MethodLabel, Metrics};
 use crate::telemetry::otlp::{self, ExportGuard};
 use crate::telemetry::{TelemetryError, traceparent};

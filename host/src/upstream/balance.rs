@@ -7,22 +7,21 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use http::request::Parts;
 use weir_runtime::{BalancerInstance, Outcome, Pick, PluginError, TRIED};
 
 use super::Upstream;
-use crate::config::Reuse;
+use crate::message::input::Inputs;
+use crate::message::peer::RequestId;
+use crate::message::subject::Subject;
 use crate::plugins::function::Function;
 use crate::plugins::generation::{Failure, Generation};
-use crate::plugins::seat::{Counted, Seat};
+use crate::plugins::instance::{Guest, Instance};
+use crate::plugins::seat::Seat;
 use crate::plugins::slot::Role;
-use crate::plugins::tally::{TIMED_EVERY, TIMED_FIRST};
 use crate::plugins::view::Lane;
-use crate::proxy::input::Inputs;
-use crate::proxy::subject::Subject;
-use crate::telemetry::metrics;
 
 /// Chooses endpoints of one upstream on one worker.
 pub struct Chooser {
@@ -76,21 +75,27 @@ pub struct Question<'a> {
 /// One generation of the balancer.
 struct Balancer {
     generation: Arc<Generation>,
-    instance: Option<Instance>,
-    picks: metrics::Function,
-    updates: metrics::Function,
-    observes: metrics::Function,
-    calls: u32,
+    instance: Option<Box<Instance<Bound>>>,
     /// How requests ended, for a balancer that wants to know.
     outcomes: Vec<Outcome>,
 }
 
-struct Instance {
+/// An instance that is configured for this upstream.
+struct Bound {
     balancer: BalancerInstance,
     inputs: Inputs,
     /// The membership that it was told.
     knows: u64,
-    counted: Counted,
+}
+
+impl Guest for Bound {
+    fn memory(&self) -> usize {
+        self.balancer.memory()
+    }
+
+    fn serve(&mut self, request: RequestId) {
+        self.balancer.serve(request.0);
+    }
 }
 
 impl Chooser {
@@ -119,22 +124,22 @@ impl Chooser {
             self.sweep(lane);
         }
         let choice = lane.choose(roll);
-        let mut chosen = self.ask(choice.first, question, turn, lane);
+        let mut chosen = self.ask(choice.first, question, turn);
         if let (Ok(None) | Err(_), Some(fallback)) = (&chosen, choice.fallback) {
-            let before = self.ask(fallback, question, turn, lane);
+            let before = self.ask(fallback, question, turn);
             if let (Ok(None), Ok(Some(_))) = (&chosen, &before) {
                 choice.first.generation.tally.failures.fetch_add(1, Ordering::Relaxed);
-                lane.slot.review();
+                lane.slot().review();
             }
             chosen = before;
         }
         if let Some(shadow) = choice.shadow {
-            let decision = match (self.ask(shadow, question, turn, lane), &chosen) {
+            let decision = match (self.ask(shadow, question, turn), &chosen) {
                 (Ok(other), Ok(chosen)) if other == *chosen => "same",
                 (Ok(_), _) => "different",
                 (Err(_), _) => "failed",
             };
-            lane.slot.metrics.shadow(decision);
+            lane.slot().metrics.shadow(decision);
         }
         chosen.unwrap_or_else(|_| self.round_robin()).ok_or(NoPick::Declined)
     }
@@ -147,7 +152,8 @@ impl Chooser {
     /// Notes how a request ended, for balancers that asked for that; they are told with their next pick.
     pub fn ended(&mut self, endpoint: u32, status: u16, duration: Duration) {
         for balancer in &mut self.balancers {
-            let wanted = balancer.instance.as_ref().is_some_and(|i| i.balancer.needs().outcomes);
+            let wanted =
+                balancer.instance.as_ref().is_some_and(|i| i.guest.balancer.needs().outcomes);
             if wanted && balancer.outcomes.len() < MAX_OUTCOMES {
                 let duration_us = u64::try_from(duration.as_micros()).unwrap_or(u64::MAX);
                 balancer.outcomes.push(Outcome { endpoint, status, duration_us });
@@ -176,46 +182,16 @@ impl Chooser {
         seat: &Seat,
         question: &Question<'_>,
         turn: &mut Turn,
-        lane: &Lane,
     ) -> Result<Option<u32>, Failure> {
-        seat.generation.admit(Function::Pick)?;
         let at = self.position(&seat.generation);
         let Some(balancer) = self.balancers.get_mut(at) else { return Ok(None) };
         let (upstream, candidates, loads) = (&*self.upstream, &self.candidates, &mut self.loads);
         let members = Members { upstream, candidates, membership: self.seen };
-        let asked = balancer.pick(&members, loads, question, turn, seat.is_on_trial.get());
-        let asked = asked.and_then(|picked| match picked {
-            Some(id) if !candidates.contains(&id) => {
-                let what = format!("picked {id}, which is no healthy endpoint");
-                Err((Function::Pick, PluginError::invalid(&lane.slot.name, what)))
-            }
-            picked => Ok(picked),
-        });
-        match asked {
-            Ok(picked) => {
-                if seat.generation.bounds.reuse == Reuse::Request {
-                    balancer.instance = None;
-                }
-                if picked.is_none() {
-                    seat.generation.metrics.failure("none");
-                }
-                seat.generation.succeeded(Function::Pick);
-                Ok(picked)
-            }
-            Err((function, error)) => {
-                balancer.instance = None;
-                seat.generation.failed(
-                    function,
-                    question.subject.id,
-                    &error,
-                    "another choice took its place for this request",
-                );
-                if seat.is_on_trial.get() {
-                    lane.slot.review();
-                }
-                Err(error.into())
-            }
+        let picked = balancer.ask(seat, &members, loads, question, turn)?;
+        if picked.is_none() {
+            seat.generation.metrics.failure("none");
         }
+        Ok(picked)
     }
 
     fn position(&mut self, generation: &Arc<Generation>) -> usize {
@@ -245,38 +221,61 @@ struct Members<'a> {
 
 impl Balancer {
     fn new(generation: Arc<Generation>) -> Self {
-        Self {
-            picks: generation.metrics.function("pick"),
-            updates: generation.metrics.function("update"),
-            observes: generation.metrics.function("observe"),
-            generation,
-            instance: None,
-            calls: 0,
-            outcomes: Vec::new(),
-        }
+        Self { generation, instance: None, outcomes: Vec::new() }
     }
 
-    fn pick(
+    /// Has the instance pick, after it was told of all that has changed.
+    fn ask(
         &mut self,
+        seat: &Seat,
         members: &Members<'_>,
         loads: &mut Vec<u32>,
         question: &Question<'_>,
         turn: &mut Turn,
-        is_on_trial: bool,
-    ) -> Result<Option<u32>, (Function, PluginError)> {
-        let failed = |error| (Function::Pick, error);
-        let mut instance = match self.instance.take() {
-            Some(instance) => instance,
-            None => self.instantiate(members.upstream).map_err(failed)?,
+    ) -> Result<Option<u32>, Failure> {
+        let outcomes = &mut self.outcomes;
+        let make = || Bound::new(seat, members.upstream);
+        let work = |bound: &mut Bound| {
+            let failed = |error| (Function::Pick, error);
+            if bound.knows != members.membership {
+                bound.update(seat, members).map_err(failed)?;
+            }
+            if !outcomes.is_empty() {
+                let told = bound.observe(seat, outcomes);
+                outcomes.clear();
+                told.map_err(|error| (Function::Observe, error))?;
+            }
+            let picked = bound.pick(seat, members, loads, question, turn).map_err(failed)?;
+            match picked {
+                Some(id) if !members.candidates.contains(&id) => {
+                    let what = format!("picked {id}, which is no healthy endpoint");
+                    Err(failed(seat.invalid(what)))
+                }
+                picked => Ok(picked),
+            }
         };
-        instance.balancer.serve(question.subject.id.0);
-        if instance.knows != members.membership {
-            self.tell(&mut instance, members).map_err(failed)?;
-        }
-        if !self.outcomes.is_empty() {
-            self.observe(&mut instance).map_err(|error| (Function::Observe, error))?;
-        }
-        let needs = instance.balancer.needs();
+        seat.run(&mut self.instance, Function::Pick, question.subject.id, make, work)
+    }
+}
+
+impl Bound {
+    fn new(seat: &Seat, upstream: &Upstream) -> Result<Self, PluginError> {
+        let role = Role::Balancer(Arc::clone(&upstream.name));
+        let generation = &seat.generation;
+        let balancer = generation.plugin.balancer(generation.config(&role))?;
+        let inputs = Inputs::parse(&balancer.needs().inputs).map_err(|what| seat.invalid(what))?;
+        Ok(Self { balancer, inputs, knows: 0 })
+    }
+
+    fn pick(
+        &mut self,
+        seat: &Seat,
+        members: &Members<'_>,
+        loads: &mut Vec<u32>,
+        question: &Question<'_>,
+        turn: &mut Turn,
+    ) -> Result<Option<u32>, PluginError> {
+        let needs = self.balancer.needs();
         let sequence = if needs.sequence {
             *turn.sequence.get_or_insert_with(|| members.upstream.next_sequence())
         } else {
@@ -292,61 +291,25 @@ impl Balancer {
             };
             loads.extend(members.candidates.iter().map(load));
         }
-        // Reading the clock twice costs a fifth of the call: one in so many is timed.
-        let calls = self.calls;
-        let is_timed = is_on_trial || calls < TIMED_FIRST || calls.is_multiple_of(TIMED_EVERY);
-        let start = is_timed.then(Instant::now);
-        self.calls = calls.wrapping_add(1);
-        self.picks.calls.inc();
-        let tally = &self.generation.tally;
-        if is_on_trial {
-            tally.trial_calls.fetch_add(1, Ordering::Relaxed);
-        }
         let Question { head, authority, subject } = question;
-        let Instance { balancer, inputs, .. } = &mut instance;
-        let choice = inputs.with(head, authority, subject, |inputs| {
-            balancer.pick(Pick { sequence, attempt: turn.attempt, inputs, loads })
-        });
-        let choice = choice.map_err(failed)?;
-        if let Some(start) = start {
-            let duration = start.elapsed();
-            self.picks.duration.observe(duration.as_secs_f64());
-            // Nothing is warm in the first call, and that is not the plugin's doing.
-            if calls > 0 {
-                tally.time(Function::Pick, duration);
-            }
-        }
-        instance.counted.set(instance.balancer.memory());
-        self.instance = Some(instance);
-        Ok(choice)
-    }
-
-    fn instantiate(&self, upstream: &Upstream) -> Result<Instance, PluginError> {
-        let plugin = &self.generation.plugin;
-        let balancer = plugin.balancer(self.generation.config(Role::Balancer(upstream.index)))?;
-        let inputs = Inputs::parse(&balancer.needs().inputs)
-            .map_err(|what| PluginError::invalid(plugin.name(), what))?;
-        let counted = Counted::new(&self.generation.metrics, balancer.memory());
-        Ok(Instance { balancer, inputs, knows: 0, counted })
+        let Self { balancer, inputs, .. } = self;
+        inputs.with(head, authority, subject, |inputs| {
+            let pick = Pick { sequence, attempt: turn.attempt, inputs, loads };
+            seat.measure(Function::Pick, || balancer.pick(pick))
+        })
     }
 
     /// Tells how requests ended, unless that keeps failing.
-    fn observe(&mut self, instance: &mut Instance) -> Result<(), PluginError> {
-        if self.generation.admit(Function::Observe).is_err() {
-            self.outcomes.clear();
+    fn observe(&mut self, seat: &Seat, outcomes: &[Outcome]) -> Result<(), PluginError> {
+        if seat.generation.admit(Function::Observe).is_err() {
             return Ok(());
         }
-        self.observes.calls.inc();
-        let start = Instant::now();
-        let told = instance.balancer.observe(&self.outcomes);
-        let duration = start.elapsed();
-        self.observes.duration.observe(duration.as_secs_f64());
-        self.generation.tally.time(Function::Observe, duration);
-        self.outcomes.clear();
-        told.inspect(|()| self.generation.succeeded(Function::Observe))
+        let told = seat.measure(Function::Observe, || self.balancer.observe(outcomes));
+        told.inspect(|()| seat.generation.succeeded(Function::Observe))
     }
 
-    fn tell(&self, instance: &mut Instance, members: &Members<'_>) -> Result<(), PluginError> {
+    /// Tells which endpoints there are.
+    fn update(&mut self, seat: &Seat, members: &Members<'_>) -> Result<(), PluginError> {
         let known = |id: &u32| {
             let endpoint = members.upstream.endpoints.get(*id as usize)?;
             Some(weir_runtime::Endpoint {
@@ -358,11 +321,8 @@ impl Balancer {
             })
         };
         let endpoints: Vec<_> = members.candidates.iter().filter_map(known).collect();
-        self.updates.calls.inc();
-        let start = Instant::now();
-        let told = instance.balancer.update(&endpoints);
-        self.updates.duration.observe(start.elapsed().as_secs_f64());
-        instance.knows = members.membership;
+        let told = seat.measure(Function::Update, || self.balancer.update(&endpoints));
+        self.knows = members.membership;
         told
     }
 }

@@ -3,11 +3,15 @@
 //! [`Upstream`] holds what workers share, all of it atomics. [`Reach`] is one worker's share: its balancer instance and
 //! its connections. [`Reach::send`] is the only way to an origin.
 
+mod attempt;
 pub mod balance;
-pub mod body;
-pub mod connect;
+pub mod error;
 pub mod h1;
 pub mod health;
+mod lease;
+pub mod pool;
+mod reaches;
+mod retry;
 pub mod send;
 mod share;
 
@@ -15,9 +19,10 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
-use crate::config;
+use crate::config::{self, PluginId};
 use crate::telemetry::metrics::{Backend, Metrics};
 
+pub use reaches::Reaches;
 pub use send::Reach;
 
 /// A group of endpoints that serve the same thing, shared by all workers.
@@ -32,10 +37,8 @@ pub struct Upstream {
     pub limits: config::UpstreamLimits,
     /// How endpoints are probed, if at all.
     pub health: Option<config::Health>,
-    /// Its own index in the configuration.
-    pub(crate) index: usize,
-    /// Index of the balancer among the plugins.
-    pub(crate) balancer: usize,
+    /// Its balancer.
+    pub(crate) balancer: PluginId,
     /// Numbers requests over all workers: what makes round robin exact.
     sequence: AtomicU64,
     /// Moves whenever the set of healthy endpoints does.
@@ -62,7 +65,7 @@ pub struct Endpoint {
 
 impl Upstream {
     /// Makes the shared state of an upstream; every endpoint starts healthy.
-    pub fn new(index: usize, config: &config::Upstream, metrics: &Metrics) -> Self {
+    pub fn new(config: &config::Upstream, metrics: &Metrics) -> Self {
         let endpoint = |endpoint: &config::Endpoint| {
             let backend = metrics.backend(&config.name, &endpoint.name);
             Arc::new(Endpoint {
@@ -83,7 +86,6 @@ impl Upstream {
             limits: config.limits.clone(),
             health: config.health.clone(),
             balancer: config.balancer,
-            index,
             sequence: AtomicU64::new(0),
             membership: AtomicU64::new(1),
         }

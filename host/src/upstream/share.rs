@@ -10,11 +10,11 @@ use std::net::IpAddr;
 /// A client's network: an IPv4 /24, the smallest that is routed by itself, or an IPv6 /56, which
 /// most providers give to one customer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Network(u64);
+pub(super) struct Network(u64);
 
 impl Network {
     /// The network of an address.
-    pub fn of(address: IpAddr) -> Self {
+    pub(super) fn of(address: IpAddr) -> Self {
         Self(match address {
             IpAddr::V4(address) => V4 | u64::from(address.to_bits() >> 8),
             IpAddr::V6(address) => V6 | (address.to_bits() >> 72) as u64,

@@ -8,7 +8,7 @@ use super::Check;
 use crate::config::document::{below, item};
 use crate::config::error::did_you_mean;
 use crate::config::file;
-use crate::config::{Action, FILTERS, Match, Plugin, Respond, Route};
+use crate::config::{Action, FILTERS, Match, Plugin, Respond, Route, UpstreamId};
 
 impl Check<'_> {
     pub(super) fn routes(
@@ -59,7 +59,7 @@ impl Check<'_> {
                     let message = format!("unknown upstream \"{}\"{hint}", name.0);
                     self.problem(&below(path, "upstream"), message);
                 }
-                Action::Upstream(at.unwrap_or_default())
+                Action::Upstream(UpstreamId::new(at.unwrap_or_default()))
             }
             (None, Some(name), None) => {
                 let path = below(path, "component");
@@ -108,11 +108,7 @@ impl Check<'_> {
     fn respond(&mut self, path: &str, respond: file::Respond) -> Respond {
         // `shape` has seen that it is one.
         let status = StatusCode::from_u16(respond.status).unwrap_or_default();
-        let bodiless = matches!(
-            status,
-            StatusCode::NO_CONTENT | StatusCode::RESET_CONTENT | StatusCode::NOT_MODIFIED
-        );
-        if bodiless && !respond.body.is_empty() {
+        if !respond.body.is_empty() && !crate::status::may_have_content(status) {
             let path = below(path, "body");
             self.problem(
                 &path,

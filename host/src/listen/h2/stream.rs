@@ -14,10 +14,11 @@ use http_body::{Body as _, Frame, SizeHint};
 
 use super::Shared;
 use super::taking::Taking;
-use crate::listen::body::{Body, BodyError};
-use crate::listen::interim::{Inform, Interim, withholds_body};
-use crate::listen::{Handler, complete};
-use crate::proxy::Protocol;
+use crate::listen::Handler;
+use crate::message::body::{Body, BodyError};
+use crate::message::complete;
+use crate::message::interim::{Inform, Interim, withholds_body};
+use crate::message::peer::Protocol;
 
 /// Serves one request. Dropping the future resets the stream and cancels the handler's work, as a reset by the client does.
 pub(super) async fn serve<H: Handler>(
@@ -198,7 +199,7 @@ impl<H> http_body::Body for Incoming<H> {
         }
         let frame = ready!(next);
         self.shared.was_heard.set(true);
-        Poll::Ready(frame.map_err(BodyError::from).transpose())
+        Poll::Ready(frame.map_err(BodyError::client).transpose())
     }
 
     fn is_end_stream(&self) -> bool {

@@ -9,7 +9,7 @@ use h2::{Reason, SendStream};
 
 use super::Shared;
 use crate::listen::stall::{Pace, Patience};
-use crate::proxy::Protocol;
+use crate::message::peer::Protocol;
 use crate::telemetry::metrics::{self, Cut};
 
 /// Waits for the client to open its windows, but not for ever.

@@ -12,8 +12,8 @@ use http_body::{Frame, SizeHint};
 use tokio::sync::oneshot;
 use weir_h3::{Error, Part, Stream};
 
-use crate::listen::body::{Body, BodyError};
 use crate::listen::effort::Effort;
+use crate::message::body::{Body, BodyError};
 
 /// Reads a request after its head.
 struct Incoming {
@@ -92,7 +92,7 @@ impl Incoming {
         match error {
             Error::Reset(_) | Error::Lost(_) => BodyError::Aborted,
             Error::TooLarge => BodyError::Trailers("too large"),
-            error => BodyError::H3(Box::new(error)),
+            error => BodyError::client(error),
         }
     }
 }

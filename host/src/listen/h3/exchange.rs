@@ -14,11 +14,13 @@ use weir_h3::{Code, Error, Part, Stream};
 
 use super::taking::Taking;
 use super::{Connection, body};
-use crate::listen::body::{Body, BodyError};
-use crate::listen::interim::{self, Inform, Interim};
-use crate::listen::linger::{PATIENCE, TOLERANCE};
-use crate::listen::{Handler, canonical, complete};
-use crate::proxy::{Peer, Protocol};
+use crate::listen::Handler;
+use crate::message::body::{Body, BodyError};
+use crate::message::complete;
+use crate::message::interim::{Inform, Interim, withholds_body};
+use crate::message::peer::{Peer, Protocol};
+use crate::net::canonical;
+use crate::net::linger::{PATIENCE, TOLERANCE};
 
 /// Bytes of one DATA frame.
 const PIECE: usize = 64 << 10;
@@ -90,7 +92,7 @@ async fn serve<H: Handler>(
         protocol: Protocol::H3,
         version: Version::HTTP_3,
         tls: true,
-        listener: connection.edge.index,
+        listener: connection.edge.id,
     };
     let interim = Interim::new(Rc::clone(stream));
     let mut response = {
@@ -120,7 +122,7 @@ async fn receive(
     stream: &Rc<Stream>,
     trailers: usize,
 ) -> Result<(Request<Body>, Option<body::Reading>), Code> {
-    let withholds = interim::withholds_body(request.headers());
+    let withholds = withholds_body(request.headers());
     match body::incoming(stream, trailers, withholds).await {
         Ok((body, reading)) => Ok((request.map(|()| body), reading)),
         Err(_) => Err(stream.fault().unwrap_or(Code::H3_REQUEST_CANCELLED)),

@@ -22,9 +22,9 @@ use tokio::time::{Instant, sleep, sleep_until};
 use weir_h3::{Code, Config, Error, Handle, Stream};
 
 use self::exchange::{Outcome, exchange};
-use super::ahead::Ahead;
 use super::{Edge, Handler};
-use crate::proxy::Protocol;
+use crate::message::ahead::Ahead;
+use crate::message::peer::Protocol;
 use crate::task::Tasks;
 use crate::telemetry::metrics::Reason;
 

@@ -9,7 +9,7 @@ use weir_h3::{Code, Error, Sending, Stream};
 
 use super::Connection;
 use crate::listen::stall::{Pace, Patience};
-use crate::proxy::Protocol;
+use crate::message::peer::Protocol;
 use crate::telemetry::metrics::{Cut, Reason};
 
 /// Waits for the client to take a response, but not for ever.

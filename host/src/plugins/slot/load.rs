@@ -7,9 +7,9 @@ use serde_json::Value;
 use weir_runtime::{Engine, Environment, Kind, MemoryState, Plugin, PluginError, SystemServices};
 
 use super::{Configs, Given, Prepared, Role, Use};
+use crate::message::input::{Inputs, ResponseInputs};
 use crate::plugins::bounds::Bounds;
 use crate::plugins::{component, schema, secrets, source};
-use crate::proxy::input::{Inputs, ResponseInputs};
 
 /// Why a component does not become a generation. Nothing has changed then.
 #[derive(Debug, thiserror::Error)]
@@ -83,7 +83,7 @@ pub(super) fn scratch(like: &Environment) -> Environment {
 fn try_out(plugin: &Plugin, uses: &[Use], base: &Path) -> Result<Configs, LoadError> {
     let mut configs = Vec::with_capacity(uses.len());
     for wanted in uses {
-        let is_fit = match wanted.role {
+        let is_fit = match &wanted.role {
             Role::Balancer(_) => plugin.kind() == Kind::Balancer,
             Role::Filter => {
                 matches!(plugin.kind(), Kind::Filter | Kind::BodyFilter | Kind::Middleware)
@@ -92,7 +92,7 @@ fn try_out(plugin: &Plugin, uses: &[Use], base: &Path) -> Result<Configs, LoadEr
             Role::Idle => continue,
         };
         if !is_fit {
-            let wanted = match wanted.role {
+            let wanted = match &wanted.role {
                 Role::Filter => "filter",
                 Role::Component => "component",
                 Role::Balancer(_) | Role::Idle => "balancer",
@@ -118,7 +118,7 @@ fn try_out(plugin: &Plugin, uses: &[Use], base: &Path) -> Result<Configs, LoadEr
             Inputs::parse(&instance.needs().inputs).map_err(LoadError::Input)?;
             ResponseInputs::parse(&instance.needs().response_inputs).map_err(LoadError::Input)?;
         }
-        configs.push((wanted.role, config));
+        configs.push((wanted.role.clone(), config));
     }
     Ok(configs)
 }

@@ -19,12 +19,12 @@ use weir_runtime::service::{Ask, Call, Incoming, Kept, Outgoing, asks, channel};
 
 use super::Unanswered;
 use super::feed::feed;
-use crate::listen::body::Body;
+use crate::message::body::Body;
+use crate::message::exchange::Exchange;
 use crate::plugins::component::Place;
 use crate::plugins::function::Function;
 use crate::plugins::seat::Seat;
-use crate::plugins::slot::{Role, Slot};
-use crate::proxy::body::Exchange;
+use crate::plugins::slot::Role;
 use crate::proxy::errand::Site;
 
 /// A component at work. Dropping it ends the component's work on the request, and whatever that has asked for.
@@ -39,7 +39,6 @@ pub(super) struct Engaged {
     /// Whether a piece of the request's body was handed over.
     moved: Rc<Cell<bool>>,
     site: Rc<Site>,
-    slot: Arc<Slot>,
     seat: Rc<Seat>,
     place: Place,
 }
@@ -47,10 +46,9 @@ pub(super) struct Engaged {
 impl Engaged {
     /// Begins a request.
     pub(super) fn begin(
-        slot: &Arc<Slot>,
         seat: &Rc<Seat>,
         place: Place,
-        (role, site): (Role, &Rc<Site>),
+        (role, site): (&Role, &Rc<Site>),
         request: Request<Body>,
     ) -> Result<Self, PluginError> {
         let (head, body) = request.into_parts();
@@ -65,7 +63,7 @@ impl Engaged {
         };
         let (asks, taken) = asks();
         let request = Request::from_parts(head, incoming);
-        let call = seat.handle(slot, role, (request, site.id()), asks)?;
+        let call = seat.handle(role, (request, site.id()), asks)?;
         Ok(Self {
             call,
             has_ended: false,
@@ -74,7 +72,6 @@ impl Engaged {
             works,
             moved,
             site: Rc::clone(site),
-            slot: Arc::clone(slot),
             seat: Rc::clone(seat),
             place,
         })
@@ -126,7 +123,7 @@ impl Engaged {
         while self.works.len() < ERRANDS
             && let Poll::Ready(Some(ask)) = self.asks.poll_recv(cx)
         {
-            self.works.push(self.site.run(&self.slot, ask));
+            self.works.push(self.site.run(&self.seat.slot, ask));
             has_moved = true;
         }
         while let Poll::Ready(Some(())) = Pin::new(&mut self.works).poll_next(cx) {
@@ -147,12 +144,12 @@ impl Engaged {
 
     /// Counts and logs a failure.
     pub(super) fn fail(&self, error: &PluginError) {
-        self.seat.fail(&self.slot, Function::Handle, self.site.id(), error);
+        self.seat.fail(Function::Handle, self.site.id(), error);
     }
 
     /// The plugin's name.
     pub(super) fn name(&self) -> &Arc<str> {
-        &self.slot.name
+        &self.seat.slot.name
     }
 
     /// Lets the component finish what it does after its response, for so long and no longer, and keeps its instance for another

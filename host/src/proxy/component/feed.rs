@@ -10,7 +10,7 @@ use bytes::{Bytes, BytesMut};
 use http_body::{Body as _, Frame};
 use weir_runtime::service::{Feed, HttpError};
 
-use crate::listen::body::{Body, BodyError};
+use crate::message::body::{Body, BodyError};
 
 /// Hands a body to a component: the next piece is read when the last was taken. `moved` is set with each.
 pub(in crate::proxy) async fn feed(mut body: Body, feed: Feed, moved: Rc<Cell<bool>>) {

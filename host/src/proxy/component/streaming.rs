@@ -12,8 +12,8 @@ use weir_runtime::PluginError;
 use weir_runtime::service::Outgoing;
 
 use super::Engaged;
-use crate::listen::body::BodyError;
-use crate::proxy::message;
+use crate::message::body::BodyError;
+use crate::message::check;
 
 /// A body that a component produces. Dropped before its end, it ends the component's work.
 pub(super) struct Streaming {
@@ -136,7 +136,7 @@ fn checked(frame: Frame<Bytes>, left: &mut Option<u64>) -> Result<Frame<Bytes>, 
         }
         Err(frame) => {
             let trailers = frame.into_trailers().unwrap_or_default();
-            message::clean_trailers(trailers).map(Frame::trailers)
+            check::clean_trailers(trailers).map(Frame::trailers)
         }
     }
 }

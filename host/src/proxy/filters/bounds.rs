@@ -3,13 +3,13 @@
 use http::HeaderMap;
 
 use crate::config::defaults;
-use crate::proxy::message;
-use crate::upstream::Reach;
+use crate::message::check;
+use crate::upstream::Reaches;
 
 /// Whether a response's header section is larger than filters may make one: by what origins may send by default, or by
 /// what an upstream is configured to let through.
-pub(super) fn is_too_large(fields: &HeaderMap, reaches: &[Reach]) -> bool {
-    let is_beyond = |bytes, count| message::within(fields, bytes, count).is_err();
+pub(super) fn is_too_large(fields: &HeaderMap, reaches: &Reaches) -> bool {
+    let is_beyond = |bytes, count| check::within(fields, bytes, count).is_err();
     is_beyond(RESPONSE_BYTES, RESPONSE_FIELDS) && {
         let limits = || reaches.iter().map(|reach| &reach.upstream().limits);
         let bytes = limits().map(|limits| limits.header_bytes).max().unwrap_or_default();

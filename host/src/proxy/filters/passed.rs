@@ -1,25 +1,23 @@
 //! What a filter that a request has passed leaves for the response.
 
 use std::rc::Rc;
-use std::sync::Arc;
 
 use http::Response;
 use http::request::Parts;
 use http::uri::Authority;
 
-use crate::listen::body::Body;
+use crate::message::body::Body;
+use crate::message::check;
+use crate::message::input::Kept;
+use crate::message::peer::RequestId;
 use crate::plugins::generation::Failure;
 use crate::plugins::seat::{Seat, Shape};
-use crate::plugins::slot::Slot;
 use crate::proxy::ask::{self, Asked, Memory};
 use crate::proxy::decided::{Decided, compare};
-use crate::proxy::input::Kept;
-use crate::proxy::message;
-use crate::telemetry::record::{Record, RequestId};
+use crate::telemetry::record::Record;
 
 /// A filter that a request has passed.
 pub(super) struct Passed {
-    pub(super) slot: Arc<Slot>,
     pub(super) seat: Rc<Seat>,
     pub(super) shape: Rc<Shape>,
     pub(super) context: Vec<u8>,
@@ -40,7 +38,7 @@ pub(super) struct Before {
 
 impl Before {
     pub(super) fn new(seat: &Rc<Seat>, asked: &Asked<'_>) -> Box<Self> {
-        let (seat, head) = (Rc::clone(seat), message::copy(asked.head));
+        let (seat, head) = (Rc::clone(seat), check::copy(asked.head));
         Box::new(Self { seat, head, authority: asked.authority.clone() })
     }
 }
@@ -52,8 +50,8 @@ impl Passed {
         request: RequestId,
         record: &Record,
     ) -> Result<Decided, Failure> {
-        let Self { slot, seat, shape, kept, context, .. } = self;
-        ask::response(slot, seat, shape, Memory { kept, context, request }, response, record)
+        let Self { seat, shape, kept, context, .. } = self;
+        ask::response(seat, shape, Memory { kept, context, request }, response, record)
     }
 
     /// Asks the generation in the shadow the same, if it wants the same to decide by.
@@ -64,14 +62,14 @@ impl Passed {
         response: &Response<Body>,
         decided: &Result<Decided, Failure>,
     ) {
-        let Ok(shape) = seat.shape(&self.slot, request) else { return };
+        let Ok(shape) = seat.shape(request) else { return };
         if !shape.on_response || shape.response_inputs != self.shape.response_inputs {
             return;
         }
         let memory = Memory { kept: &self.kept, context, request };
-        let own = ask::shadow_response(&self.slot, seat, shape, memory, response).ok();
+        let own = ask::shadow_response(seat, shape, memory, response).ok();
         if let Ok(decided) = decided {
-            self.slot.metrics.shadow(compare(own.as_ref(), decided));
+            self.seat.slot.metrics.shadow(compare(own.as_ref(), decided));
         }
     }
 }

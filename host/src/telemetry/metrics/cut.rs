@@ -3,7 +3,7 @@
 use prometheus::IntCounterVec;
 
 use super::Set;
-use crate::proxy::Protocol;
+use crate::message::peer::Protocol;
 
 /// Counts clients that were cut off. Clones share the counters.
 #[derive(Debug, Clone)]

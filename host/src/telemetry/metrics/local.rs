@@ -10,7 +10,7 @@ use http::Method;
 use prometheus::{Histogram, IntCounter, IntGauge};
 
 use super::{Metrics, NO_ROUTE};
-use crate::proxy::Protocol;
+use crate::message::peer::Protocol;
 
 /// The request metrics of one worker; lives on its thread.
 #[derive(Debug)]

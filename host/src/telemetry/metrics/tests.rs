@@ -77,7 +77,7 @@ fn two_routes_of_one_name_share_their_counters_and_others_do_not() {
     let local = Local::new(&metrics);
     for name in ["a", "a", "b"] {
         let route = local.route(&std::sync::Arc::from(name));
-        let what = (MethodLabel::of(&http::Method::GET), 200, crate::proxy::Protocol::H2);
+        let what = (MethodLabel::of(&http::Method::GET), 200, crate::message::peer::Protocol::H2);
         local.ended(&route, what, std::time::Duration::from_millis(3));
     }
     let count =

@@ -4,14 +4,15 @@ use http::Response;
 
 use super::*;
 use crate::config::Tracing;
-use crate::listen::body::Body;
+use crate::message::body::Body;
 use crate::telemetry::testing::{peer, request, with_traces};
 use crate::telemetry::trace::Tracer;
 
 /// Traces `requests` requests, each with three spans, and returns how long that took.
 fn trace(telemetry: &std::sync::Arc<crate::telemetry::Telemetry>, requests: usize) -> Duration {
+    use crate::message::peer::RequestId;
     use crate::telemetry::metrics::Local;
-    use crate::telemetry::record::{Record, RequestId};
+    use crate::telemetry::record::Record;
 
     let local = std::rc::Rc::new(Local::new(&telemetry.metrics));
     let request = request(&[]);

@@ -1,6 +1,6 @@
 //! What access records say of a response's body that ended early.
 
-use crate::listen::body::BodyError;
+use crate::message::body::BodyError;
 
 /// Whose fault it is that a response's body ended early.
 pub(super) fn side(error: &BodyError) -> &'static str {
@@ -23,8 +23,6 @@ pub(super) fn failure(error: &BodyError) -> &'static str {
         BodyError::Stopped => "stopped",
         BodyError::Filter => "filter",
         BodyError::Request(failure) => failure.label(),
-        BodyError::Origin(_) | BodyError::Hyper(_) | BodyError::H2(_) | BodyError::H3(_) => {
-            "framing"
-        }
+        BodyError::Client(_) | BodyError::Origin(_) => "framing",
     }
 }

@@ -7,10 +7,11 @@ use opentelemetry_proto::tonic::trace::v1::{
 };
 
 use super::*;
+use crate::message::peer::RequestId;
 use crate::telemetry::Telemetry;
 use crate::telemetry::metrics::Local;
 use crate::telemetry::otlp::ExportGuard;
-use crate::telemetry::record::{Record, RequestId};
+use crate::telemetry::record::Record;
 use crate::telemetry::testing::{Collector, attribute, peer, request, with_traces};
 
 const PARENT: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";

@@ -7,6 +7,7 @@ use http::{Method, StatusCode, Version};
 
 use super::framing::Decoder;
 use crate::config::UpstreamLimits;
+use crate::status;
 
 /// A response's head and what it says of the body.
 #[derive(Debug)]
@@ -45,19 +46,33 @@ pub enum HeadError {
     Interim,
 }
 
-/// Writes a request's head. `has_body` is whether anything follows.
+/// Makes a request's head conform to HTTP/1.1, which has rules that other versions lack.
+pub fn prepare(request: &mut Parts) {
+    let fields = &mut request.headers;
+    // Only the chunked coding carries trailers (RFC 9112 §7.1.2). The body is still held to the
+    // length that was declared.
+    if fields.contains_key(header::TRAILER) {
+        fields.remove(header::CONTENT_LENGTH);
+    }
+    // TE is an option of the connection here (RFC 9110 §10.1.4).
+    if fields.contains_key(header::TE) {
+        fields.insert(header::CONNECTION, HeaderValue::from_static("te"));
+    }
+}
+
+/// Writes a request's head, for `authority`. `has_body` is whether anything follows.
 ///
 /// The target and every field were checked by the types that hold them: no line can end early.
-pub fn encode(request: &Parts, has_body: bool) -> Bytes {
+pub fn encode(request: &Parts, authority: &str, has_body: bool) -> Bytes {
     let mut out = BytesMut::with_capacity(ENCODED_HEAD);
     out.put_slice(request.method.as_str().as_bytes());
     out.put_u8(b' ');
     out.put_slice(request.uri.path_and_query().map_or("/", |path| path.as_str()).as_bytes());
     out.put_slice(b" HTTP/1.1\r\n");
     // RFC 9110 §7.2: Host first, wherever the client's version of HTTP had the authority.
-    if let Some(host) = request.headers.get(header::HOST) {
-        put_field(&mut out, &header::HOST, host);
-    }
+    out.put_slice(b"host: ");
+    out.put_slice(authority.as_bytes());
+    out.put_slice(b"\r\n");
     for (name, value) in request.headers.iter().filter(|(name, _)| *name != header::HOST) {
         put_field(&mut out, name, value);
     }
@@ -184,7 +199,7 @@ fn keeps_alive(fields: &HeaderMap, http10: bool) -> bool {
 
 /// RFC 9112 §6.3, refusing what it allows to be repaired.
 fn framing(head: &mut http::response::Parts, method: &Method) -> Result<Decoder, HeadError> {
-    let bodiless = matches!(head.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
+    let bodiless = status::ends_with_head(head.status);
     let mut codings = head.headers.get_all(header::TRANSFER_ENCODING).iter();
     let mut lengths = head.headers.get_all(header::CONTENT_LENGTH).iter();
     match (codings.next(), lengths.next()) {
@@ -257,15 +272,30 @@ mod tests {
 
     #[test]
     fn a_request_says_how_long_its_body_is() {
-        let text = |parts: &Parts, body| String::from_utf8(encode(parts, body).to_vec()).unwrap();
+        let text = |parts: &Parts, body| {
+            String::from_utf8(encode(parts, "shop:81", body).to_vec()).unwrap()
+        };
         assert_eq!(
-            text(&request("GET", &[("host", "x")]), false),
-            "GET /a?b=c HTTP/1.1\r\nhost: x\r\n\r\n"
+            text(&request("GET", &[("x", "y"), ("host", "other")]), false),
+            "GET /a?b=c HTTP/1.1\r\nhost: shop:81\r\nx: y\r\n\r\n"
         );
         assert!(text(&request("POST", &[]), false).contains("content-length: 0\r\n"));
         assert!(text(&request("POST", &[]), true).contains("transfer-encoding: chunked\r\n"));
         let sized = text(&request("POST", &[("content-length", "5")]), true);
         assert!(!sized.contains("chunked") && sized.contains("content-length: 5\r\n"));
+    }
+
+    #[test]
+    fn te_is_an_option_of_the_connection_and_trailers_need_chunks() {
+        let mut head = request("POST", &[("te", "trailers"), ("content-length", "5")]);
+        prepare(&mut head);
+        assert_eq!(
+            (&head.headers["connection"], is_chunked(&head)),
+            (&"te".parse().unwrap(), false)
+        );
+        let mut head = request("POST", &[("trailer", "x-sum"), ("content-length", "5")]);
+        prepare(&mut head);
+        assert!(is_chunked(&head) && !head.headers.contains_key("connection"));
     }
 
     #[test]

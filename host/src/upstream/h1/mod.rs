@@ -5,8 +5,11 @@
 //! response ends, [`upload`] sends the request's body while the response is awaited. A connection is kept only after an
 //! exchange that ended whole on both sides with nothing left over.
 
+mod body;
+mod exchange;
 pub mod framing;
 pub mod head;
+mod settle;
 pub mod upload;
 
 use std::io;
@@ -18,8 +21,10 @@ use http::request::Parts;
 use http::response;
 use tokio::net::TcpStream;
 
+pub(super) use self::exchange::exchange;
+pub(super) use self::settle::{must_settle, settle};
 use crate::config::UpstreamLimits;
-use crate::listen::body::Body;
+use crate::message::body::Body;
 use framing::{Decoder, FramingError};
 use head::{Head, HeadError, ResponseHead};
 use upload::Upload;

@@ -11,7 +11,7 @@ use http_body::{Body as _, Frame};
 use tokio::io::AsyncWrite as _;
 use tokio::net::TcpStream;
 
-use crate::listen::body::{Body, BodyError};
+use crate::message::body::{Body, BodyError};
 
 /// What is left to send of a request.
 #[derive(Debug)]

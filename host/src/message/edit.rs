@@ -1,15 +1,17 @@
 //! What a plugin returned, checked by the rules for what a client or an origin sends, and applied: all of it or nothing.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::request::Parts;
 use http::uri::{Authority, PathAndQuery};
 use http::{Method, Request, Response, StatusCode, Uri};
-use weir_h3::message as rules;
+use weir_h3::message as syntax;
 use weir_runtime::filter::{Edit, Fetch, Header, Reply, not_allowed};
 
-use super::message;
-use crate::listen::body::Body;
+use super::body::Body;
+use crate::status;
 
 /// Edits that were checked.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -19,8 +21,9 @@ pub struct Edits {
     added: usize,
     /// Whether the message's body is to be handed over.
     pub wants_body: bool,
-    /// The upstream that a request is to go to, by its index.
-    pub upstream: Option<usize>,
+    /// The name of the upstream that a request is to go to. A name, since a remembered decision may
+    /// be older than the order of upstreams.
+    pub upstream: Option<Arc<str>>,
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -40,7 +43,7 @@ impl Edits {
     /// What is wrong with one of them.
     pub fn of_request(
         edits: Vec<Edit>,
-        upstream: impl Fn(&str) -> Option<usize>,
+        upstream: impl Fn(&str) -> Option<Arc<str>>,
     ) -> Result<Self, String> {
         let mut all = Self { checked: Vec::with_capacity(edits.len()), ..Self::default() };
         for edit in edits {
@@ -149,7 +152,8 @@ impl Edits {
             }
         }
         let after = response.status();
-        if after != before && (message::is_bodiless(before) || message::is_bodiless(after)) {
+        let is_bodiless = |status| !status::may_have_content(status);
+        if after != before && (is_bodiless(before) || is_bodiless(after)) {
             *response.body_mut() = Body::empty();
             response.headers_mut().remove(header::CONTENT_LENGTH);
             response.headers_mut().remove(header::TRAILER);
@@ -185,7 +189,8 @@ pub fn reply(reply: Reply) -> Result<Response<Body>, String> {
         let (name, value) = edits.field(field)?;
         edits.checked.push(Checked::Append(name, value));
     }
-    let body = if message::is_bodiless(status) { Body::empty() } else { Body::full(reply.body) };
+    let has_content = status::may_have_content(status);
+    let body = if has_content { Body::full(reply.body) } else { Body::empty() };
     let mut response = Response::new(body);
     *response.status_mut() = status;
     edits.apply_to_response(&mut response);
@@ -240,12 +245,12 @@ fn status(status: u16) -> Result<StatusCode, String> {
 }
 
 fn path(path: &str) -> Result<PathAndQuery, String> {
-    rules::path(Bytes::copy_from_slice(path.as_bytes()), &Method::GET)
+    syntax::path(Bytes::copy_from_slice(path.as_bytes()), &Method::GET)
         .map_err(|_| format!("{path:?} is no path and query"))
 }
 
 fn authority(name: &str) -> Result<Authority, String> {
-    rules::authority(Bytes::copy_from_slice(name.as_bytes()))
+    syntax::authority(Bytes::copy_from_slice(name.as_bytes()))
         .map_err(|_| format!("{name:?} is no authority"))
 }
 
@@ -283,7 +288,7 @@ mod tests {
     }
 
     fn request(edits: Vec<Edit>) -> Result<Edits, String> {
-        Edits::of_request(edits, |name| (name == "auth").then_some(3))
+        Edits::of_request(edits, |name| (name == "auth").then(|| "auth".into()))
     }
 
     #[test]
@@ -332,7 +337,7 @@ mod tests {
             Edit::Body,
         ]);
         let edits = edits.unwrap();
-        assert_eq!(edits.upstream, Some(3));
+        assert_eq!(edits.upstream.as_deref(), Some("auth"));
         assert!(edits.wants_body);
         let request = Request::builder()
             .uri("https://a/old")

@@ -49,7 +49,7 @@ impl std::fmt::Debug for Interim {
 }
 
 /// Whether a client waits for 100 before it sends the body (RFC 9110 §10.1.1).
-pub(super) fn withholds_body(fields: &HeaderMap) -> bool {
+pub(crate) fn withholds_body(fields: &HeaderMap) -> bool {
     let expected = fields.get(EXPECT);
     expected.is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue"))
 }

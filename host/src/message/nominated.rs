@@ -10,7 +10,7 @@ use bytes::Bytes;
 use http::HeaderName;
 use http_body::{Body as _, Frame, SizeHint};
 
-use crate::listen::body::{Body, BodyError};
+use super::body::{Body, BodyError};
 
 /// The fields that a message's `Connection` names, beyond those that no message carries on.
 #[derive(Debug, Default)]
@@ -75,7 +75,7 @@ mod tests {
     use http_body_util::{BodyExt as _, Full};
 
     use super::*;
-    use crate::proxy::headers::strip_connection;
+    use crate::message::headers::strip_connection;
 
     fn fields(fields: &[(&'static str, &'static str)]) -> HeaderMap {
         fields.iter().map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap())).collect()

@@ -8,10 +8,9 @@ use bytes::Bytes;
 use http::header::{self, HeaderMap, HeaderName};
 use http::request::Parts;
 use http::uri::Authority;
-use http::{Method, StatusCode, Version};
+use http::{Method, Version};
 use weir_h3::message as rules;
 
-use super::error::ProxyError;
 use super::headers;
 
 /// What was learnt by checking a request's head.
@@ -23,18 +22,32 @@ pub struct Checked {
     pub declared: Option<u64>,
 }
 
+/// Why a request's head is refused.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+pub enum CheckError {
+    /// The request breaks a rule.
+    #[error("malformed request: {0}")]
+    Malformed(&'static str),
+    /// The header section has too many fields, or too many bytes.
+    #[error("header section exceeds the listener's limits")]
+    TooLarge,
+    /// A method that is not supported.
+    #[error("{0} is not supported")]
+    Unsupported(&'static str),
+}
+
 /// Checks a request's head. How large it may be, [`within`] checks. `own` is the authority of a request of HTTP/1.0 that
 /// names none (RFC 9112 §3.3).
 ///
 /// # Errors
-/// [`ProxyError::Malformed`] or [`ProxyError::NotImplemented`].
-pub fn check(head: &Parts, own: impl FnOnce() -> Option<Authority>) -> Result<Checked, ProxyError> {
+/// [`CheckError::Malformed`] or [`CheckError::Unsupported`].
+pub fn check(head: &Parts, own: impl FnOnce() -> Option<Authority>) -> Result<Checked, CheckError> {
     if head.method == Method::CONNECT {
-        return Err(ProxyError::NotImplemented("CONNECT"));
+        return Err(CheckError::Unsupported("CONNECT"));
     }
     check_target(head)?;
     let authority = authority(head, own)?;
-    let declared = rules::content_length(&head.headers).map_err(ProxyError::Malformed)?;
+    let declared = rules::content_length(&head.headers).map_err(CheckError::Malformed)?;
     check_framing(head, declared)?;
     Ok(Checked { authority, declared })
 }
@@ -42,19 +55,14 @@ pub fn check(head: &Parts, own: impl FnOnce() -> Option<Authority>) -> Result<Ch
 /// Checks decoded fields against the limits; each counts 32 bytes more than its text (RFC 9114 §4.2.2).
 ///
 /// # Errors
-/// [`ProxyError::HeadersTooLarge`].
-pub fn within(fields: &HeaderMap, bytes: usize, count: usize) -> Result<(), ProxyError> {
+/// [`CheckError::TooLarge`].
+pub fn within(fields: &HeaderMap, bytes: usize, count: usize) -> Result<(), CheckError> {
     if fields.len() > count {
-        return Err(ProxyError::HeadersTooLarge);
+        return Err(CheckError::TooLarge);
     }
     let size: usize =
         fields.iter().map(|(name, value)| name.as_str().len() + value.len() + 32).sum();
-    if size > bytes { Err(ProxyError::HeadersTooLarge) } else { Ok(()) }
-}
-
-/// Whether a response of this status has no content (RFC 9110 §15.3.5, §15.3.6, §15.4.5).
-pub fn is_bodiless(status: StatusCode) -> bool {
-    matches!(status, StatusCode::NO_CONTENT | StatusCode::RESET_CONTENT | StatusCode::NOT_MODIFIED)
+    if size > bytes { Err(CheckError::TooLarge) } else { Ok(()) }
 }
 
 /// Whether a head says that its message has a body of no bytes.
@@ -108,13 +116,13 @@ pub fn copy(head: &Parts) -> Parts {
     copy
 }
 
-fn check_target(head: &Parts) -> Result<(), ProxyError> {
+fn check_target(head: &Parts) -> Result<(), CheckError> {
     // Not `Uri::path`, which is "/" where there is nothing before the query: the origin gets what is looked at here.
     let path = head.uri.path_and_query().map_or("", http::uri::PathAndQuery::as_str);
     if path.starts_with('/') || (path == "*" && head.method == Method::OPTIONS) {
         return Ok(());
     }
-    Err(ProxyError::Malformed("the request target is no path"))
+    Err(CheckError::Malformed("the request target is no path"))
 }
 
 /// The one authority of a request: from the target, or from Host (RFC 9112 §3.2, RFC 9113 §8.3.1, RFC 9114 §4.3.1). Host
@@ -122,41 +130,41 @@ fn check_target(head: &Parts) -> Result<(), ProxyError> {
 fn authority(
     head: &Parts,
     own: impl FnOnce() -> Option<Authority>,
-) -> Result<Authority, ProxyError> {
+) -> Result<Authority, CheckError> {
     let mut hosts = head.headers.get_all(header::HOST).iter();
     let host = hosts.next();
     if hosts.next().is_some() {
-        return Err(ProxyError::Malformed("more than one Host"));
+        return Err(CheckError::Malformed("more than one Host"));
     }
     let is_old = head.version == Version::HTTP_10;
     let host = host.filter(|host| !(is_old && host.is_empty()));
     let host = host.map(|host| rules::authority(Bytes::copy_from_slice(host.as_bytes())));
-    let host = host.transpose().map_err(ProxyError::Malformed)?;
+    let host = host.transpose().map_err(CheckError::Malformed)?;
     let Some(target) = head.uri.authority() else {
         let own = || is_old.then(own).flatten();
-        return host.or_else(own).ok_or(ProxyError::Malformed("no authority"));
+        return host.or_else(own).ok_or(CheckError::Malformed("no authority"));
     };
-    rules::check_authority(target).map_err(ProxyError::Malformed)?;
+    rules::check_authority(target).map_err(CheckError::Malformed)?;
     // An absolute target of HTTP/1.1 takes the place of Host; the other protocols forbid that they differ.
     if let Some(host) = host.filter(|_| head.version > Version::HTTP_11)
         && !rules::is_same_authority(target, &host, head.uri.scheme())
     {
-        return Err(ProxyError::Malformed(":authority and Host differ"));
+        return Err(CheckError::Malformed(":authority and Host differ"));
     }
     Ok(target.clone())
 }
 
-fn check_framing(head: &Parts, declared: Option<u64>) -> Result<(), ProxyError> {
+fn check_framing(head: &Parts, declared: Option<u64>) -> Result<(), CheckError> {
     let fields = &head.headers;
     let mut codings = fields.get_all(header::TRANSFER_ENCODING).iter();
     let coding = codings.next();
     if declared.is_some() && coding.is_some() {
-        return Err(ProxyError::Malformed("content-length with transfer-encoding"));
+        return Err(CheckError::Malformed("content-length with transfer-encoding"));
     }
     if coding.is_some_and(|coding| !coding.as_bytes().eq_ignore_ascii_case(b"chunked"))
         || codings.next().is_some()
     {
-        return Err(ProxyError::Malformed("transfer-encoding other than chunked"));
+        return Err(CheckError::Malformed("transfer-encoding other than chunked"));
     }
     Ok(())
 }
@@ -196,7 +204,7 @@ mod tests {
         version: Version,
         uri: &str,
         fields: &[(&'static str, &'static str)],
-    ) -> Result<Checked, ProxyError> {
+    ) -> Result<Checked, CheckError> {
         check(&head(version, uri, fields), || "own.test:8080".parse().ok())
     }
 

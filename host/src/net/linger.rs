@@ -12,10 +12,10 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Sleep, sleep};
 
 /// How long the client's end is awaited; that of a request over HTTP/3 too.
-pub(super) const PATIENCE: Duration = Duration::from_secs(1);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(1);
 
 /// Bytes that are read and thrown away meanwhile.
-pub(super) const TOLERANCE: usize = 8 << 20;
+pub(crate) const TOLERANCE: usize = 8 << 20;
 
 /// A connection whose shutdown waits for the client's end.
 pub(crate) struct Lingering<T> {

@@ -11,6 +11,7 @@ use tokio::net::TcpStream;
 
 use super::Endpoint;
 use super::h1::Wire;
+use super::lease::Lease;
 use super::share::{Holders, Network, Refused};
 use crate::config::UpstreamLimits;
 
@@ -78,17 +79,16 @@ impl Pool {
         Self { endpoint, limits, connect_timeout, idle, open, holders }
     }
 
-    /// The endpoint's name.
-    pub fn endpoint(&self) -> &Arc<str> {
-        &self.endpoint.name
-    }
-
-    /// Takes the idle connection that was used last if one is still open, or opens one, for a
-    /// client of this network.
+    /// Takes the right to send one request of a client of this network: an idle connection that is
+    /// still open, the one that was used last, or a fresh one.
     ///
     /// # Errors
     /// [`ConnectError`]; nothing has been sent then.
-    pub async fn take(self: &Rc<Self>, network: Network) -> Result<Connection, ConnectError> {
+    pub(super) async fn lease(self: &Rc<Self>, network: Network) -> Result<Lease, ConnectError> {
+        self.take(network).await.map(Lease::H1)
+    }
+
+    async fn take(self: &Rc<Self>, network: Network) -> Result<Connection, ConnectError> {
         let place = self.holders.enter(network).map_err(|refused| match refused {
             Refused::Full => ConnectError::Saturated(self.limits.connections),
             Refused::Share => ConnectError::Share(self.limits.connections),
@@ -126,6 +126,11 @@ impl Connection {
     /// The connection, and the limits of what comes over it.
     pub fn bounded(&mut self) -> (&mut Wire, &UpstreamLimits) {
         (&mut self.wire, &self.open.pool.limits)
+    }
+
+    /// The endpoint's name.
+    pub fn endpoint(&self) -> &Arc<str> {
+        &self.open.pool.endpoint.name
     }
 
     /// Whether an earlier request went over it: then the origin may be closing it right now.

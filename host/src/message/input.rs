@@ -245,9 +245,10 @@ fn cookie<'a>(headers: &'a HeaderMap, name: &[u8]) -> Option<&'a [u8]> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::ListenerId;
     use crate::geoip::GeoIp;
-    use crate::proxy::{Peer, Protocol};
-    use crate::telemetry::record::RequestId;
+    use crate::message::peer::RequestId;
+    use crate::message::peer::{Peer, Protocol};
 
     fn names(names: &[&str]) -> Vec<String> {
         names.iter().map(|name| (*name).to_owned()).collect()
@@ -260,7 +261,7 @@ mod tests {
             protocol: Protocol::H3,
             version: http::Version::HTTP_3,
             tls: true,
-            listener: 0,
+            listener: ListenerId::new(0),
         }
     }
 

@@ -4,48 +4,39 @@ use std::future::Future as _;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
-use std::time::Duration;
 
 use bytes::Bytes;
 use http_body::{Frame, SizeHint};
 use tokio::time::{Instant, Sleep};
 
-use super::InFlight;
-use super::connect::Connection;
-use super::h1::framing::{Decoded, Decoder, FramingError};
-use super::h1::upload::Upload;
-use crate::listen::body::{Body, BodyError};
-use crate::proxy::body::{Exchange, Failure};
-use crate::proxy::message;
+use super::framing::{Decoded, Decoder, FramingError};
+use super::upload::Upload;
+use crate::message::body::{Body, BodyError};
+use crate::message::check;
+use crate::message::exchange::{Exchange, Failure};
+use crate::upstream::InFlight;
+use crate::upstream::lease::Bounds;
+use crate::upstream::pool::Connection;
 
 /// An exchange whose response's head has come.
-pub struct Exchanged {
+pub(super) struct Exchanged {
     /// Where the rest comes from.
-    pub connection: Connection,
+    pub(super) connection: Connection,
     /// Where the body ends.
-    pub decoder: Decoder,
+    pub(super) decoder: Decoder,
     /// Whether the origin keeps the connection.
-    pub keep_alive: bool,
+    pub(super) keep_alive: bool,
     /// What is left to send of the request.
-    pub upload: Upload,
+    pub(super) upload: Upload,
     /// The endpoint's load.
-    pub in_flight: InFlight,
+    pub(super) _in_flight: InFlight,
     /// How far the request's body has come.
-    pub exchange: Rc<Exchange>,
-}
-
-/// Bounds on the rest of an exchange.
-#[derive(Debug, Clone, Copy)]
-pub struct Bounds {
-    /// Without a byte.
-    pub idle: Option<Duration>,
-    /// The end of it.
-    pub total: Option<Instant>,
+    pub(super) exchange: Rc<Exchange>,
 }
 
 impl Exchanged {
     /// The response's body. One that is already here whole gives its connection back at once.
-    pub fn into_body(mut self, bounds: Bounds) -> Body {
+    pub(super) fn into_body(mut self, bounds: Bounds) -> Body {
         let buffer = self.connection.wire.buffer();
         let whole = self.decoder.remaining().and_then(|length| usize::try_from(length).ok());
         match whole {
@@ -82,7 +73,7 @@ impl Exchanged {
         }
         loop {
             let (wire, limits) = self.connection.bounded();
-            match self.decoder.decode(wire.buffer(), limits)? {
+            match self.decoder.decode(wire.buffer(), limits).map_err(BodyError::origin)? {
                 Decoded::NeedMore => {}
                 decoded => {
                     if !self.upload.is_done() {
@@ -93,8 +84,8 @@ impl Exchanged {
             }
             let room = read_room(&self.decoder);
             let read = ready!(self.connection.wire.poll_fill(cx, room));
-            if read.map_err(|error| FramingError::Broken(error.kind()))? == 0 {
-                self.decoder.close()?;
+            if read.map_err(|error| BodyError::origin(FramingError::Broken(error.kind())))? == 0 {
+                self.decoder.close().map_err(BodyError::origin)?;
                 self.keep_alive = false;
             }
         }
@@ -170,7 +161,7 @@ impl http_body::Body for ResponseBody {
         let frame = match decoded {
             Ok(Decoded::Data(data)) => Some(Ok(Frame::data(data))),
             Ok(Decoded::Trailers(fields)) => Some(
-                message::clean_trailers(fields).map(Frame::trailers).map_err(BodyError::Trailers),
+                check::clean_trailers(fields).map(Frame::trailers).map_err(BodyError::Trailers),
             ),
             Ok(Decoded::End | Decoded::NeedMore) => None,
             Err(error) => Some(Err(error)),

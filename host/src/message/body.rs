@@ -8,8 +8,7 @@ use bytes::Bytes;
 use http_body::{Frame, SizeHint};
 
 use super::ahead::{Ahead, Reading};
-use crate::proxy::body::Failure;
-use crate::upstream::h1::framing::FramingError;
+use super::exchange::Failure;
 
 /// A body that streams under back-pressure. Stays on the thread it was made on.
 #[derive(Default)]
@@ -20,7 +19,6 @@ enum Kind {
     #[default]
     Empty,
     Full(Option<Bytes>),
-    Incoming(hyper::body::Incoming),
     Stream(Pin<Box<dyn http_body::Body<Data = Bytes, Error = BodyError>>>),
     /// Of a request whose connection has others.
     Among(Box<(Body, Reading)>),
@@ -62,18 +60,12 @@ pub enum BodyError {
     /// Of a response: what its request's body broke with, without which the origin cannot finish.
     #[error("the request's body broke: {}", .0.label())]
     Request(Failure),
-    /// Framing of HTTP/1.1.
-    #[error("read body")]
-    Hyper(#[from] hyper::Error),
-    /// Framing of HTTP/2.
-    #[error("read HTTP/2 body")]
-    H2(#[from] h2::Error),
-    /// Framing of an origin's response.
-    #[error("read response body")]
-    Origin(#[from] FramingError),
-    /// Framing of HTTP/3 or QUIC.
-    #[error("read HTTP/3 body")]
-    H3(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// The client's message or connection broke; the cause is of the client's protocol.
+    #[error("read the request's body")]
+    Client(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// The origin's message or connection broke; the cause is of the origin's protocol.
+    #[error("read the response's body")]
+    Origin(#[source] Box<dyn std::error::Error + Send + Sync>),
 }
 
 impl Body {
@@ -94,7 +86,7 @@ impl Body {
     }
 
     /// Tells others of the same connection how far this one is read.
-    pub(super) fn among(self, others: &Rc<Ahead>) -> Self {
+    pub(crate) fn among(self, others: &Rc<Ahead>) -> Self {
         match self.0 {
             Kind::Empty => self,
             _ => Self(Kind::Among(Box::new((self, others.begin())))),
@@ -108,10 +100,15 @@ impl Body {
     }
 }
 
-impl From<hyper::body::Incoming> for Body {
-    fn from(body: hyper::body::Incoming) -> Self {
-        let is_empty = http_body::Body::is_end_stream(&body);
-        Self(if is_empty { Kind::Empty } else { Kind::Incoming(body) })
+impl BodyError {
+    /// The client's message or connection broke.
+    pub fn client(cause: impl std::error::Error + Send + Sync + 'static) -> Self {
+        Self::Client(Box::new(cause))
+    }
+
+    /// The origin's message or connection broke.
+    pub fn origin(cause: impl std::error::Error + Send + Sync + 'static) -> Self {
+        Self::Origin(Box::new(cause))
     }
 }
 
@@ -120,7 +117,6 @@ impl std::fmt::Debug for Body {
         f.write_str(match self.0 {
             Kind::Empty => "Body::Empty",
             Kind::Full(_) => "Body::Full",
-            Kind::Incoming(_) => "Body::Incoming",
             Kind::Stream(_) => "Body::Stream",
             Kind::Among(_) => "Body::Among",
         })
@@ -138,9 +134,6 @@ impl http_body::Body for Body {
         match &mut self.0 {
             Kind::Empty => Poll::Ready(None),
             Kind::Full(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
-            Kind::Incoming(body) => {
-                Pin::new(body).poll_frame(cx).map(|frame| frame.map(|f| f.map_err(BodyError::from)))
-            }
             Kind::Stream(body) => body.as_mut().poll_frame(cx),
             Kind::Among(among) => {
                 let (body, reading) = &mut **among;
@@ -155,7 +148,6 @@ impl http_body::Body for Body {
         match &self.0 {
             Kind::Empty => true,
             Kind::Full(bytes) => bytes.is_none(),
-            Kind::Incoming(body) => body.is_end_stream(),
             Kind::Stream(body) => body.is_end_stream(),
             Kind::Among(among) => among.0.is_end_stream(),
         }
@@ -165,7 +157,6 @@ impl http_body::Body for Body {
         match &self.0 {
             Kind::Empty => SizeHint::with_exact(0),
             Kind::Full(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, |b| b.len() as u64)),
-            Kind::Incoming(body) => body.size_hint(),
             Kind::Stream(body) => body.size_hint(),
             Kind::Among(among) => among.0.size_hint(),
         }

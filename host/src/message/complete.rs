@@ -12,10 +12,11 @@ use http_body::Body as _;
 use weir_h3::message::OF_CONNECTIONS;
 
 use super::body::Body;
+use crate::status::ends_with_head;
 
 /// Makes a final response conform to RFC 9110: a Date (§6.6.1), no content and no length where its status has none (§8.6,
 /// §15.3.5, §15.4.5), and the length of a body that is known whole. A status below 200 is no final one, and becomes 500.
-pub(super) fn complete(response: &mut Response<Body>) {
+pub(crate) fn complete(response: &mut Response<Body>) {
     if response.status().is_informational() {
         tracing::warn!(status = response.status().as_u16(), "a final response cannot be interim");
         *response = Response::new(Body::empty());
@@ -23,12 +24,14 @@ pub(super) fn complete(response: &mut Response<Body>) {
     }
     date(response.headers_mut());
     match response.status() {
-        StatusCode::NO_CONTENT => {
-            response.headers_mut().remove(CONTENT_LENGTH);
-            response.headers_mut().remove(TRANSFER_ENCODING);
+        status if ends_with_head(status) => {
             *response.body_mut() = Body::empty();
+            // 304 keeps the length that a GET would have had.
+            if status == StatusCode::NO_CONTENT {
+                response.headers_mut().remove(CONTENT_LENGTH);
+                response.headers_mut().remove(TRANSFER_ENCODING);
+            }
         }
-        StatusCode::NOT_MODIFIED => *response.body_mut() = Body::empty(),
         _ => {
             let length = response.body().size_hint().exact().filter(|length| *length > 0);
             if let Some(length) = length {
@@ -39,14 +42,14 @@ pub(super) fn complete(response: &mut Response<Body>) {
 }
 
 /// Removes the fields that HTTP/2 and HTTP/3 forbid in responses (RFC 9113 §8.2.2, RFC 9114 §4.2).
-pub(super) fn strip(fields: &mut HeaderMap) {
+pub(crate) fn strip(fields: &mut HeaderMap) {
     for name in OF_CONNECTIONS.iter().chain([&TE]) {
         fields.remove(name);
     }
 }
 
 /// Adds the time to a response without one.
-pub(super) fn date(fields: &mut HeaderMap) {
+pub(crate) fn date(fields: &mut HeaderMap) {
     fields.entry(DATE).or_insert_with(now);
 }
 

@@ -5,10 +5,11 @@ use std::net::IpAddr;
 
 use http::{StatusCode, response};
 
-use super::{Peer, headers};
+use super::headers;
+use super::interim::Interim;
+use super::peer::Peer;
+use super::peer::RequestId;
 use crate::geoip::GeoIp;
-use crate::listen::interim::Interim;
-use crate::telemetry::record::RequestId;
 
 /// What does not change while a request passes its filters.
 pub struct Subject<'a> {
@@ -50,7 +51,7 @@ impl<'a> Subject<'a> {
     }
 
     /// The client's IP address as text.
-    pub(super) fn client(&self) -> &str {
+    pub(crate) fn client(&self) -> &str {
         self.client.get_or_init(|| self.address().to_string())
     }
 
@@ -58,21 +59,21 @@ impl<'a> Subject<'a> {
         self.peer.client.ip().to_canonical()
     }
 
-    pub(super) fn country(&self) -> Option<&str> {
+    pub(crate) fn country(&self) -> Option<&str> {
         self.geoip.country(self.address())
     }
 
     /// As text, which is what plugins get.
-    pub(super) fn asn(&self) -> Option<&str> {
+    pub(crate) fn asn(&self) -> Option<&str> {
         let number = || self.geoip.asn(self.address()).map(|asn| asn.to_string());
         self.asn.get_or_init(number).as_deref()
     }
 
-    pub(super) fn id_text(&self) -> &str {
+    pub(crate) fn id_text(&self) -> &str {
         self.id_text.get_or_init(|| self.id.to_string())
     }
 
-    pub(super) fn scheme(&self) -> &'static str {
+    pub(crate) fn scheme(&self) -> &'static str {
         if self.peer.tls { "https" } else { "http" }
     }
 }

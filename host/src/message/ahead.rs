@@ -12,7 +12,7 @@ use crate::config::Quic;
 
 /// What one connection's requests share.
 #[derive(Debug)]
-pub(super) struct Ahead {
+pub(crate) struct Ahead {
     unread: Cell<usize>,
     /// So many requests that nobody reads can hold all that the client may send.
     most: usize,
@@ -20,19 +20,19 @@ pub(super) struct Ahead {
 
 /// One request's body, as its connection's others see it.
 #[derive(Debug)]
-pub(super) struct Reading {
+pub(crate) struct Reading {
     ahead: Rc<Ahead>,
     is_unread: bool,
 }
 
 impl Ahead {
-    pub(super) fn new(quic: &Quic) -> Rc<Self> {
+    pub(crate) fn new(quic: &Quic) -> Rc<Self> {
         let most = quic.connection_window.div_ceil(quic.stream_window.max(1));
         Rc::new(Self { unread: Cell::new(0), most: usize::try_from(most).unwrap_or(usize::MAX) })
     }
 
     /// Begins with a body that nobody has asked for.
-    pub(super) fn begin(self: &Rc<Self>) -> Reading {
+    pub(crate) fn begin(self: &Rc<Self>) -> Reading {
         let mut reading = Reading { ahead: Rc::clone(self), is_unread: false };
         reading.note(true);
         reading
@@ -41,7 +41,7 @@ impl Ahead {
 
 impl Reading {
     /// Notes whether the body may have more than it was asked for.
-    pub(super) fn note(&mut self, is_unread: bool) {
+    pub(crate) fn note(&mut self, is_unread: bool) {
         if is_unread != self.is_unread {
             let others = self.ahead.unread.get() - usize::from(self.is_unread);
             self.ahead.unread.set(others + usize::from(is_unread));
@@ -50,7 +50,7 @@ impl Reading {
     }
 
     /// Whether what the others hold may be all that the client may send.
-    pub(super) fn is_held_up(&self) -> bool {
+    pub(crate) fn is_held_up(&self) -> bool {
         self.ahead.unread.get() - usize::from(self.is_unread) >= self.ahead.most
     }
 }

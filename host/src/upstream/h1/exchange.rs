@@ -1,0 +1,88 @@
+//! One exchange over a connection of HTTP/1.1, and over a fresh one if an idle one turned out closed.
+
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::Response;
+use http::request::Parts;
+use http_body::Body as _;
+
+use super::body::Exchanged;
+use super::{H1Error, Received, head};
+use crate::message::body::Body;
+use crate::message::exchange::Exchange;
+use crate::message::subject::Subject;
+use crate::upstream::error::{Cause, SendError};
+use crate::upstream::lease::{Bounds, Sending};
+use crate::upstream::pool::Connection;
+
+/// Sends a request and returns the response, its body still streaming.
+///
+/// # Errors
+/// [`SendError`].
+pub(in crate::upstream) async fn exchange(
+    mut connection: Connection,
+    sending: Sending<'_>,
+    body: Body,
+    bounds: Bounds,
+) -> Result<Response<Body>, SendError> {
+    let Sending { head, authority, exchange, informed, is_repeatable, in_flight } = sending;
+    head::prepare(head);
+    let encoded = head::encode(head, authority, !body.is_end_stream());
+    let request = Encoded { head, encoded, exchange, informed, first_byte: bounds.first_byte };
+    let is_repeatable = is_repeatable && connection.is_reused();
+    let received = match request.send(&mut connection, body).await {
+        Err(SendError { cause: Cause::Closed(_) }) if is_repeatable => {
+            let endpoint = Arc::clone(connection.endpoint());
+            let fresh = connection.replace().await;
+            connection = fresh.map_err(|source| Cause::Connect { endpoint, source })?;
+            request.send(&mut connection, Body::empty()).await?
+        }
+        received => received?,
+    };
+    let Received { head, decoder, keep_alive, upload } = received;
+    let exchange = Rc::clone(exchange);
+    let exchanged =
+        Exchanged { connection, decoder, keep_alive, upload, _in_flight: in_flight, exchange };
+    Ok(Response::from_parts(head, exchanged.into_body(bounds)))
+}
+
+/// A request whose head is encoded.
+struct Encoded<'a> {
+    head: &'a Parts,
+    encoded: Bytes,
+    exchange: &'a Exchange,
+    informed: Option<&'a Subject<'a>>,
+    first_byte: Option<Duration>,
+}
+
+impl Encoded<'_> {
+    async fn send(&self, connection: &mut Connection, body: Body) -> Result<Received, SendError> {
+        self.exchange.restart();
+        let inform = |head| {
+            // An origin that says anything is at work: the time until its final head begins anew, a few times at most.
+            self.exchange.restart();
+            if let Some(subject) = self.informed {
+                subject.inform(head);
+            }
+        };
+        let (wire, limits) = connection.bounded();
+        let answer = wire.exchange(self.head, body, self.encoded.clone(), limits, &inform);
+        tokio::select! {
+            biased;
+            answer = answer => answer.map_err(|error| self.error(error)),
+            () = self.exchange.stalled(self.first_byte) => Err(Cause::FirstByteTimeout.into()),
+        }
+    }
+
+    /// The request's body, if that failed, or the origin.
+    fn error(&self, error: H1Error) -> SendError {
+        match (self.exchange.failure(), error) {
+            (Some(failure), _) => Cause::RequestBody(failure).into(),
+            (None, error @ H1Error::Closed) => Cause::Closed(Box::new(error)).into(),
+            (None, error) => Cause::Broken(Box::new(error)).into(),
+        }
+    }
+}

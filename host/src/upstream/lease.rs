@@ -1,0 +1,80 @@
+//! [`Lease`]: the right to send one request to one endpoint, whatever protocol the endpoint speaks.
+//!
+//! A protocol toward origins is one variant here, a folder beside `h1`, and the part of [`Pool`]
+//! that opens its connections. Nothing above `upstream` knows which it is.
+//!
+//! [`Pool`]: super::pool::Pool
+
+use std::rc::Rc;
+use std::time::Duration;
+
+use http::Response;
+use http::request::Parts;
+use tokio::time::Instant;
+
+use super::InFlight;
+use super::error::SendError;
+use super::h1;
+use super::pool::Connection;
+use crate::message::body::Body;
+use crate::message::exchange::Exchange;
+use crate::message::subject::Subject;
+
+/// A connection, or a part of one, that waits for one request.
+pub(super) enum Lease {
+    /// A connection of HTTP/1.1, which serves no other request meanwhile.
+    H1(Connection),
+}
+
+/// A request for one endpoint, without its body.
+pub(super) struct Sending<'a> {
+    /// The head, without the fields that belong to the origin's protocol.
+    pub(super) head: &'a mut Parts,
+    /// The authority that the request is for.
+    pub(super) authority: &'a str,
+    /// How far the request's body has come.
+    pub(super) exchange: &'a Rc<Exchange>,
+    /// The request whose client gets the interim responses.
+    pub(super) informed: Option<&'a Subject<'a>>,
+    /// Whether it may be sent again when the origin closed an idle connection.
+    pub(super) is_repeatable: bool,
+    /// The endpoint's load, held until the response's last byte.
+    pub(super) in_flight: InFlight,
+}
+
+/// Bounds on waiting for the origin.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Bounds {
+    /// Longest time to the head of the response.
+    pub(super) first_byte: Option<Duration>,
+    /// Longest time without a byte of the body.
+    pub(super) idle: Option<Duration>,
+    /// The end of the whole exchange.
+    pub(super) total: Option<Instant>,
+}
+
+impl Lease {
+    /// Sends a request and returns the response, its body still streaming. The response's body
+    /// sends the rest of the request's, and gives the connection back when both have ended.
+    ///
+    /// # Errors
+    /// [`SendError`]; the connection is of no further use. Dropping the future closes it as well.
+    pub(super) async fn exchange(
+        self,
+        sending: Sending<'_>,
+        body: Body,
+        bounds: Bounds,
+    ) -> Result<Response<Body>, SendError> {
+        match self {
+            Self::H1(connection) => h1::exchange(connection, sending, body, bounds).await,
+        }
+    }
+}
+
+/// Waits until the protocols of origins know of a body as much as they need before the head is sent.
+///
+/// # Errors
+/// The fault of the body's beginning.
+pub(super) async fn settle(head: &Parts, body: Body) -> Result<Body, SendError> {
+    Ok(if h1::must_settle(head, &body) { h1::settle(body).await? } else { body })
+}
