@@ -9,20 +9,24 @@ use weir_sdk::Secret;
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Config {
-    /// Keys by the names of those whose they are, at most 1000: as text, `env:NAME`, `file:PATH`, or `sha256:HEX` with the
-    /// SHA-256 of the key, so that the key itself stands nowhere. A key has 16 to 256 visible ASCII characters.
+    /// Keys by the names of their owners, at most 1000. A key is text, `env:NAME`, `file:PATH`, or
+    /// `sha256:HEX` with the SHA-256 of the key, which keeps the key itself out of every file. A
+    /// key has 16 to 256 visible ASCII characters.
     #[schemars(extend("minProperties" = 1, "maxProperties" = 1000))]
     pub(crate) keys: BTreeMap<String, Secret>,
-    /// What some of the names in `keys` may do, and where their requests go. Who is not named here may do everything.
+    /// Rules for some of the names in `keys`: allowed requests, and their upstream. A name without
+    /// a rule may do everything.
     #[serde(default)]
     #[schemars(extend("maxProperties" = 1000))]
     pub(crate) rules: BTreeMap<String, Rule>,
-    /// Where the key is looked for: `header:NAME`, `bearer` (the field `Authorization: Bearer …`), `cookie:NAME` or
-    /// `query:NAME`, at most 4. A request with more than one key is refused. Keys in a query end up in logs.
+    /// The places of the key: `header:NAME`, `bearer` (the field `Authorization: Bearer …`),
+    /// `cookie:NAME` or `query:NAME`, at most 4. A request with more than one key is refused. Keys
+    /// in a query end up in logs.
     #[serde(default = "x_api_key")]
     #[schemars(length(min = 1, max = 4))]
     pub(crate) from: Vec<String>,
-    /// The header field in which the origin sees whose key it is. What a client sends of this name is removed.
+    /// The header field in which the origin sees the name of the owner. Fields of this name from
+    /// clients are removed.
     #[serde(default = "x_consumer")]
     #[schemars(length(min = 1, max = 256))]
     pub(crate) consumer_header: String,
@@ -34,21 +38,24 @@ pub(crate) struct Config {
     pub(crate) body: Body,
 }
 
-/// What a key is good for.
+/// The requests that a key allows.
 #[derive(Debug, Default, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Rule {
-    /// The name that the origin sees, so that one who changes keys may have two for a time. Left out: that in `keys`.
+    /// The name that the origin sees. Two keys can share one name while a key changes. Left out:
+    /// the name in `keys`.
     #[schemars(length(min = 1, max = 256))]
     pub(crate) consumer: Option<String>,
-    /// Paths that may be asked for: `/a` is `/a` itself and what is below it. Left out: all. At most 64. Paths with dot segments,
-    /// encoded ones too, with `//` or with backslashes are refused: origins do not agree on what they are.
+    /// The allowed paths: `/a` allows `/a` itself and every path below it. Left out: all. At most
+    /// 64. Paths with dot segments, plain or encoded, with `//` or with backslashes are refused,
+    /// because origins read them differently.
     #[schemars(length(min = 1, max = 64))]
     pub(crate) paths: Option<Vec<String>>,
-    /// Methods that may be used, in upper case. Left out: all. At most 16.
+    /// The allowed methods, in upper case. Left out: all. At most 16.
     #[schemars(length(min = 1, max = 16))]
     pub(crate) methods: Option<Vec<String>>,
-    /// The upstream of its requests, named in `allow.upstreams`. Left out: the route's.
+    /// The upstream of requests with this key, named in `allow.upstreams`. Left out: the upstream
+    /// of the route.
     #[schemars(length(min = 1, max = 256))]
     pub(crate) upstream: Option<String>,
 }
@@ -56,7 +63,7 @@ pub(crate) struct Rule {
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Body {
-    /// A line.
+    /// One line.
     #[default]
     Text,
     /// An object with `error`.

@@ -1,6 +1,7 @@
-//! API key: lets requests with a known key pass, and tells the origin whose it is.
+//! API key: requests with a known key pass, and the origin sees the name of the owner.
 //!
-//! A key is looked up by its SHA-256, so that neither its text nor the time of the search tells anything of other keys.
+//! The filter looks up a key by its SHA-256. Neither the text of a key nor the search time reveals
+//! anything about other keys.
 
 mod config;
 mod owner;
@@ -18,7 +19,7 @@ use weir_sdk::{
 #[derive(Debug)]
 struct ApiKey {
     places: Places,
-    /// The fields that responses depend on.
+    /// The fields that can carry a key: responses depend on them.
     vary: Option<String>,
     owners: BTreeMap<Fingerprint, Owner>,
     /// Method and path, if a key has rules for them.
@@ -28,7 +29,7 @@ struct ApiKey {
     body: Body,
 }
 
-/// Why a request is refused.
+/// The reason of a refusal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Refusal {
     Missing,
@@ -93,7 +94,7 @@ impl Filter for ApiKey {
         host::count("accepted", 1);
         let mut edits =
             if self.forward { self.places.keep(request) } else { self.places.remove(request) };
-        // After the credential's edits, which might be of a field of the same name.
+        // Comes after the edits for the credential, which can concern a field of the same name.
         edits.push(Edit::Set(Header::new(&*self.consumer_header, &*owner.name)));
         edits.extend(owner.upstream.clone().map(Edit::Upstream));
         Changes { edits, context: Vec::new() }.into()
@@ -150,7 +151,7 @@ impl Refusal {
                 .body(format!("{{\"error\":\"{text}\"}}\n")),
         };
         match status {
-            // A 401 has a challenge (RFC 9110 §15.5.2), also where there is no scheme of that name.
+            // A 401 must carry a challenge (RFC 9110 §15.5.2), even if no scheme has that name.
             401 => reply.header("www-authenticate", "ApiKey"),
             _ => reply,
         }

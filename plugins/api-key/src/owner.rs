@@ -1,16 +1,17 @@
-//! Who has a key, and what it is good for.
+//! The owners of keys, and the requests that a key allows.
 
 use sha2::{Digest as _, Sha256};
 
 use crate::config::Rule;
 
-/// What keys are known by: nobody finds another key of the same, or learns from the time of a search how near one was.
+/// The SHA-256 of a key. Nobody can construct another key with the same hash, and the search time
+/// does not reveal how close a guess was.
 pub(crate) type Fingerprint = [u8; 32];
 
-/// Whose key it is, with what may be done with it.
+/// The owner of a key, with the requests that the key allows.
 #[derive(Debug)]
 pub(crate) struct Owner {
-    /// As the origin sees it.
+    /// The name that the origin sees.
     pub(crate) name: String,
     paths: Option<Vec<String>>,
     methods: Option<Vec<String>>,
@@ -22,27 +23,29 @@ impl Owner {
         let name = rule.consumer.unwrap_or_else(|| name.to_owned());
         let is_inner = |b: u8| b.is_ascii_graphic() || b == b' ';
         if name.trim() != name || name.is_empty() || !name.bytes().all(is_inner) {
-            return Err(format!("{name:?} is no name that a header field can have"));
+            return Err(format!("{name:?} cannot be the value of a header field"));
         }
         for (at, path) in rule.paths.iter().flatten().enumerate() {
             if !path.starts_with('/') || path.contains(['?', '#']) || is_ambiguous(path) {
-                return Err(format!("paths[{at}]: {path:?} is no plain path from a slash on"));
+                return Err(format!(
+                    "paths[{at}]: {path:?} is not a plain path that begins with a slash"
+                ));
             }
         }
         for (at, method) in rule.methods.iter().flatten().enumerate() {
             if method.is_empty() || !method.bytes().all(|b| b.is_ascii_uppercase() || b == b'-') {
-                return Err(format!("methods[{at}]: {method:?} is no method in upper case"));
+                return Err(format!("methods[{at}]: {method:?} is not a method in upper case"));
             }
         }
         Ok(Owner { name, paths: rule.paths, methods: rule.methods, upstream: rule.upstream })
     }
 
-    /// Whether the key is good for everything.
+    /// Whether the key allows every request.
     pub(crate) fn is_free(&self) -> bool {
         self.paths.is_none() && self.methods.is_none()
     }
 
-    /// Whether the key is good for a request.
+    /// Whether the key allows this method and path.
     pub(crate) fn may(&self, method: &str, path: &str) -> bool {
         let path = path.split(['?', '#']).next().unwrap_or_default();
         let is_below = |prefix: &String| match path.strip_prefix(prefix.as_str()) {
@@ -57,9 +60,9 @@ impl Owner {
     }
 }
 
-/// The fingerprint of a key of the configuration: its text, or its SHA-256.
+/// Returns the fingerprint of a key of the configuration, from its text or its SHA-256.
 pub(crate) fn fingerprint(key: &str) -> Result<Fingerprint, String> {
-    // A file ends with a line end as a rule; no key does.
+    // Most files end with a line end. A key never does.
     let key = key.trim_end_matches(['\r', '\n']);
     if let Some(hex) = key.strip_prefix("sha256:") {
         return parse(hex).ok_or_else(|| "sha256: must have 64 hexadecimal digits".to_owned());
@@ -85,8 +88,8 @@ fn parse(hex: &str) -> Option<Fingerprint> {
     Some(bytes)
 }
 
-/// Whether an origin may take a path for another than it looks like (RFC 3986 §5.2.4): with dot segments, empty ones, slashes
-/// of the other kind or slashes, dots and percent signs that are encoded.
+/// Whether origins can read a path differently (RFC 3986 §5.2.4). The path has dot segments, empty
+/// segments or backslashes, or encoded dots, slashes, backslashes, percent signs or null bytes.
 fn is_ambiguous(path: &str) -> bool {
     let lower = path.to_ascii_lowercase();
     let encoded = ["%2e", "%2f", "%5c", "%25", "%00"];
@@ -96,12 +99,13 @@ fn is_ambiguous(path: &str) -> bool {
         || encoded.iter().any(|code| lower.contains(code))
 }
 
-/// Whether a segment is `.` or `..`, perhaps with parameters after a semicolon, which some origins cut off.
+/// Whether a segment is `.` or `..`, perhaps with parameters after a semicolon, which some origins
+/// cut off.
 fn is_dots(segment: &str) -> bool {
     matches!(segment.split(';').next(), Some("." | ".."))
 }
 
-/// Characters of a key.
+/// The bounds of a key's length, in characters.
 const SHORTEST: usize = 16;
 pub(crate) const LONGEST: usize = 256;
 

@@ -1,4 +1,4 @@
-//! Hashes of passwords: what they cost, and whether a password is right.
+//! Hashes of passwords: their cost, and the check of a password.
 
 use std::hint::black_box;
 
@@ -7,7 +7,7 @@ use base64ct::{Base64Bcrypt, Base64Unpadded, Encoding as _};
 use sha_crypt::{PasswordVerifier as _, ShaCrypt};
 use sha2::{Sha256, Sha512};
 
-/// A hash that can be computed here.
+/// A hash of a kind that this plugin can compute.
 #[derive(Debug)]
 pub(crate) enum Hash {
     Bcrypt {
@@ -15,7 +15,7 @@ pub(crate) enum Hash {
         salt: [u8; 16],
         hash: Vec<u8>,
     },
-    /// The whole text, which the library reads.
+    /// The whole text, which the library parses.
     ShaCrypt {
         rounds: u32,
         text: String,
@@ -34,10 +34,10 @@ pub(crate) enum Hash {
 }
 
 impl Hash {
-    /// Reads a hash, or says what is wrong with it; never what it is.
+    /// Parses a hash. The error names the fault and never shows the hash.
     pub(crate) fn parse(text: &str) -> Result<Hash, String> {
         let mut parts = text.split('$');
-        // Hashes begin with a dollar.
+        // A hash begins with a dollar sign.
         let (Some(""), Some(kind)) = (parts.next(), parts.next()) else {
             return Err(WEAK.to_owned());
         };
@@ -51,10 +51,11 @@ impl Hash {
             ("2" | "2a" | "2b" | "2y" | "pbkdf2-sha256" | "pbkdf2-sha512" | "argon2id", _) => None,
             _ => return Err(WEAK.to_owned()),
         };
-        hash.ok_or_else(|| format!("it is not what a hash of the kind ${kind}$ looks like"))
+        hash.ok_or_else(|| format!("not a well-formed hash of the kind ${kind}$"))
     }
 
-    /// Nanoseconds that it takes, about: the constants were measured with `weir plugin bench`, on one core at 2.5 GHz or so.
+    /// Estimates the time of the computation in nanoseconds. The constants were measured with
+    /// `weir plugin bench`, on one core at about 2.5 GHz.
     pub(crate) fn time(&self) -> u64 {
         match self {
             Hash::Bcrypt { cost, .. } => BCRYPT << cost,
@@ -66,7 +67,7 @@ impl Hash {
         }
     }
 
-    /// Bytes that it takes.
+    /// Returns the bytes of memory that the computation takes.
     pub(crate) fn memory(&self) -> u64 {
         match self {
             Hash::Argon2id { params, .. } => u64::from(params.m_cost()) << 10,
@@ -74,14 +75,15 @@ impl Hash {
         }
     }
 
-    /// Whether it is a password's.
+    /// Whether the hash belongs to a password.
     pub(crate) fn is_of(&self, password: &[u8]) -> bool {
         match self {
             Hash::Bcrypt { cost, salt, hash } => {
-                // With the zero that ends it in C, and no more than 72 bytes, as everywhere.
+                // bcrypt in C includes the zero that ends the string, and reads no more than 72
+                // bytes. Other implementations do the same.
                 let key = [password, &[0]].concat();
                 let key = key.get(..72).unwrap_or(&key);
-                // Of 24 bytes the text has 23.
+                // The text has 23 of the 24 bytes.
                 let computed = bcrypt::bcrypt(*cost, *salt, key);
                 is_same(computed.get(..23).unwrap_or_default(), hash)
             }
@@ -116,7 +118,8 @@ fn bcrypt(cost: &str, rest: &str) -> Option<Hash> {
     Some(Hash::Bcrypt { cost, salt, hash })
 }
 
-/// Base64 of bcrypt. Its last letter may have bits that are of no byte, which some programs leave as they are.
+/// Decodes the base64 of bcrypt. The last letter can have bits that belong to no byte. Some
+/// programs do not clear these bits.
 fn bcrypt_bytes(text: &str) -> Option<Vec<u8>> {
     const LETTERS: &[u8; 64] = b"./ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
     let (rest, last) = text.split_at_checked(text.len().checked_sub(1)?)?;
@@ -144,7 +147,7 @@ fn sha_crypt(kind: &str, parts: &[&str], text: &str) -> Option<Hash> {
     is_good.then(|| Hash::ShaCrypt { rounds, text: text.to_owned() })
 }
 
-/// In the form of PHC (`i=ROUNDS`) or that of passlib (`ROUNDS`, and `.` for `+`).
+/// Parses the form of PHC (`i=ROUNDS`) or of passlib (`ROUNDS`, and `.` for `+`).
 fn pbkdf2(is_sha512: bool, rounds: &str, salt: &str, hash: &str) -> Option<Hash> {
     let parameter = |part: &str| part.strip_prefix("i=").unwrap_or(part).parse().ok();
     let rounds: u32 = rounds.split(',').find_map(parameter).filter(|rounds| *rounds >= 1000)?;
@@ -166,20 +169,20 @@ fn argon2id(version: &str, params: &str, salt: &str, hash: &str) -> Option<Hash>
     (is_good && values.next().is_none()).then_some(Hash::Argon2id { params, salt, hash })
 }
 
-/// Whether two hashes are the same, in a time that does not tell where they differ.
+/// Whether two hashes are equal. The time does not depend on the place of a difference.
 fn is_same(a: &[u8], b: &[u8]) -> bool {
     let differences = a.iter().zip(b).fold(0, |all, (a, b)| black_box(all | (a ^ b)));
     a.len() == b.len() && differences == 0
 }
 
-const WEAK: &str = "it is no hash, or one of a kind that is too weak (plain text, crypt, $1$, $apr1$, {SHA}) or not known; `htpasswd -nbB NAME PASSWORD` \
-    makes a good one";
+const WEAK: &str = "no hash, or a hash of a kind that is unknown or too weak (plain text, crypt, $1$, $apr1$, {SHA}): \
+    `htpasswd -nbB NAME PASSWORD` makes a good one";
 
-/// Nanoseconds of bcrypt at a cost of 0: each step doubles it.
+/// Nanoseconds of bcrypt at cost 0. Each step of the cost doubles the time.
 const BCRYPT: u64 = 70_000;
-/// Nanoseconds of a round of SHA-crypt with the longest password; with a short one it is a quarter.
+/// Nanoseconds of a round of SHA-crypt with the longest password. A short password takes a quarter.
 const SHA_CRYPT: u64 = 2500;
 /// Nanoseconds of a round of PBKDF2.
 const PBKDF2: u64 = 700;
-/// Nanoseconds of Argon2id for a KiB and a pass.
+/// Nanoseconds of Argon2id per KiB and pass.
 const ARGON2_KIB: u64 = 800;

@@ -1,8 +1,9 @@
-//! Basic authentication (RFC 7617): lets users with a name and a password pass.
+//! Basic authentication (RFC 7617): users with a name and a password pass.
 //!
-//! Passwords are known by slow hashes, and a slow hash holds up the worker that computes it. So what was right is remembered for
-//! a time, and who tries too many wrong ones is refused before anything is computed. An unknown name costs what a known one
-//! does.
+//! The configuration has slow hashes of passwords, and a slow hash blocks the worker that computes
+//! it. For this reason the filter remembers a right password for a time. It refuses a client with
+//! too many wrong passwords before it computes anything. An unknown name costs the same as a known
+//! one.
 
 mod config;
 mod hash;
@@ -28,13 +29,13 @@ struct BasicAuth {
     challenge: String,
     user_header: String,
     forward: bool,
-    /// Milliseconds; 0 for not at all.
+    /// Milliseconds. 0 turns it off.
     remember: u64,
     failures: i64,
     ipv6_prefix: u8,
 }
 
-/// Why a request is refused.
+/// The reason of a refusal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Refusal {
     Missing,
@@ -82,7 +83,7 @@ impl Filter for BasicAuth {
                 return self.refuse(refusal).into();
             }
         };
-        // All fields of the name go, not only the one that was looked at.
+        // Removes or replaces all fields of the name, not only the one that was checked.
         let changes = match request.bytes(self.authorization) {
             Some(value) if self.forward => Changes::new().set(AUTHORIZATION, value),
             _ => Changes::new().remove(AUTHORIZATION),
@@ -100,7 +101,7 @@ impl BasicAuth {
         let given = request.bytes(self.authorization).and_then(scheme).ok_or(Refusal::Missing)?;
         let network = network(request.text(self.address).unwrap_or_default(), self.ipv6_prefix);
         let counter = format!("failed:{network}");
-        // Also for a password that is remembered, which could be guessed otherwise.
+        // Applies to a remembered password too. Otherwise a client could guess it without limit.
         let failed = state::get("", &counter).as_deref().and_then(number).unwrap_or(0);
         if failed >= self.failures {
             return Err(Refusal::TooMany);
@@ -111,7 +112,7 @@ impl BasicAuth {
         if is_known && self.remember > 0 && state::get("", &mark).is_some() {
             return Ok(user);
         }
-        // Counted first, so that workers do not let more pass together than one would.
+        // Counts before the check: several workers together must not allow more attempts than one.
         if state::add("", &counter, 1, MINUTE) > self.failures {
             return Err(Refusal::TooMany);
         }
@@ -125,7 +126,8 @@ impl BasicAuth {
         Ok(user)
     }
 
-    /// What a name and a password are remembered by, as long as the user's hash is this one.
+    /// Returns the key under which a right name and password are remembered. It changes with the
+    /// hash of the user.
     fn mark(&self, name: &str, password: &str, user: &User) -> String {
         let Ok(mac) = Hmac::<Sha256>::new_from_slice(&key()) else { return String::new() };
         let text = [name, password, &user.text].join("\0");
@@ -161,24 +163,26 @@ impl Refusal {
     }
 }
 
-/// Says, once for all workers, which limit of time the slowest hash needs; it cannot be asked for.
+/// Logs the time limit that the slowest hash needs, once for all workers. A plugin cannot ask for
+/// its limit.
 fn advise(time: u64) {
     if 2 * time > DEFAULT_LIMIT && state::replace("", &format!("advised:{time}"), None, b"1", DAY) {
         let limit = 2 * time;
         let advice = format!(
-            "the slowest hash takes {time} ms or so: limits.time of this plugin must be {limit}ms"
+            "the slowest hash takes about {time} ms: limits.time of this plugin must be {limit}ms"
         );
         host::log(host::Level::Warn, &advice);
     }
 }
 
-/// What stands after the scheme `Basic`.
+/// Returns the credentials after the scheme `Basic`.
 fn scheme(value: &[u8]) -> Option<&str> {
     let (scheme, rest) = std::str::from_utf8(value).ok()?.split_once(' ')?;
     scheme.eq_ignore_ascii_case("basic").then(|| rest.trim_matches(' '))
 }
 
-/// The name and the password (RFC 7617 §2): the name has no colon, neither has control characters.
+/// Decodes the name and the password (RFC 7617 §2). The name has no colon, and neither has control
+/// characters.
 fn credentials(text: &str) -> Option<(String, String)> {
     let bytes = Base64::decode_vec(text).ok()?;
     let text = String::from_utf8(bytes).ok()?;
@@ -187,7 +191,7 @@ fn credentials(text: &str) -> Option<(String, String)> {
     (is_short && !text.contains(char::is_control)).then(|| (name.to_owned(), password.to_owned()))
 }
 
-/// The key of the marks: random, made by the first who needs it, and gone with the process.
+/// Returns the random key of the marks. The first call makes it, and it ends with the process.
 fn key() -> Vec<u8> {
     if let Some(key) = state::get("", KEY) {
         return key;
@@ -208,12 +212,12 @@ const KEY: &str = "key";
 const MINUTE: u64 = 60 * SECOND;
 const DAY: u64 = 24 * 3600 * SECOND;
 
-/// Milliseconds that a call may take if the configuration does not say, and 2 ms that are granted beyond.
+/// Milliseconds that a call may take by default, with the 2 ms that are granted beyond.
 const DEFAULT_LIMIT: u64 = 7;
 
-/// Bytes of a name.
+/// The longest name, in bytes.
 const LONGEST_NAME: usize = 255;
-/// Bytes of a password: SHA-crypt takes longer for longer ones.
+/// The longest password, in bytes. SHA-crypt takes more time for a longer one.
 const LONGEST_PASSWORD: usize = 128;
 
 #[cfg(test)]

@@ -1,5 +1,5 @@
-//! Tests of decisions, with hashes that other implementations have made (bcrypt, passlib, argon2-cffi and hashlib of Python), all
-//! of the password `open sesame`.
+//! Tests of decisions, with hashes from other implementations: bcrypt, passlib, argon2-cffi and
+//! hashlib of Python. All are of the password `open sesame`.
 
 use serde_json::{Value, json};
 use weir_sdk::{Config as _, Edit};
@@ -148,7 +148,7 @@ fn who_tries_too_many_is_refused_before_anything_is_computed() {
     let mut auth = auth(&json!({ "failures": 3, "remember": "0s" }));
     for name in ["ann", "nobody", "bob"] {
         assert_eq!(ask(&mut auth, &format!("{name}:wrong")), Err(401));
-        // What is right does not count.
+        // A right password does not count.
         if name == "ann" {
             assert!(ask(&mut auth, "ann:open sesame").is_ok());
         }
@@ -195,11 +195,11 @@ fn what_was_right_is_remembered_for_this_hash_only() {
     assert!(!marks(&auth, "ann", "open sesamf") && !marks(&auth, "bob", "open sesame"));
     ask(&mut auth, "ann:wrong").unwrap_err();
     assert!(!marks(&auth, "ann", "wrong"));
-    // Another worker has it, another hash of the user does not.
+    // Another worker sees the mark. Another hash of the user has no mark.
     assert!(marks(&self::auth(&json!({})), "ann", "open sesame"));
     let changed = self::auth(&json!({ "users": { "ann": hash("2a") } }));
     assert!(!marks(&changed, "ann", "open sesame"));
-    // Without the key it is worth nothing.
+    // Without the key the mark has no value.
     state::remove("", KEY);
     assert!(!marks(&auth, "ann", "open sesame"));
 }

@@ -13,14 +13,15 @@ pub(crate) struct User {
     /// The name as the origin sees it.
     pub(crate) shown: String,
     pub(crate) hash: Hash,
-    /// The hash as it is written.
+    /// The hash as it stands in the configuration.
     pub(crate) text: String,
 }
 
 #[derive(Debug)]
 pub(crate) struct Users {
     all: BTreeMap<String, User>,
-    /// What the choice of a stand-in is mixed with: the users' hashes, which nobody else knows.
+    /// The salt for the choice of a stand-in, from the hashes of the users, which nobody else
+    /// knows.
     secret: [u8; 32],
 }
 
@@ -50,7 +51,7 @@ impl Users {
             }
             let place = format!("htpasswd: line {}", at + 1);
             let (name, text) =
-                line.split_once(':').ok_or_else(|| format!("{place}: it is no NAME:HASH"))?;
+                line.split_once(':').ok_or_else(|| format!("{place}: not NAME:HASH"))?;
             add(name, text).map_err(|reason| format!("{place}: {reason}"))?;
         }
         if all.is_empty() {
@@ -61,16 +62,16 @@ impl Users {
         Ok(Users { all, secret: secret.into() })
     }
 
-    /// Milliseconds that the slowest hash takes, about.
+    /// Returns the milliseconds that the slowest hash takes, by estimate.
     pub(crate) fn time(&self) -> u64 {
         self.all.values().map(|user| user.hash.time()).max().unwrap_or(0).div_ceil(1_000_000)
     }
 
-    /// The user of a name, and whether there is one: if not, another stands in, always the same, so that the time of the hash
-    /// does not tell.
+    /// Returns the user of a name, and whether there is one. An unknown name gets a stand-in,
+    /// always the same, so that the time of the hash does not reveal that the name is unknown.
     #[expect(clippy::expect_used, reason = "there is at least one user")]
     pub(crate) fn find(&self, name: &str) -> (&User, bool) {
-        // Done for known names too.
+        // Runs for known names too, so that both cases take the same time.
         let choice = Sha256::new().chain_update(self.secret).chain_update(name).finalize();
         let [a, b, ..]: [u8; 32] = choice.into();
         let index = usize::from(u16::from_le_bytes([a, b])) % self.all.len();
@@ -93,12 +94,12 @@ impl User {
         Ok(User { shown: encoded(name), hash: Hash::parse(text)?, text: text.to_owned() })
     }
 
-    /// Whether a worker can afford its hash: `time` in milliseconds, `memory` in MiB.
+    /// Returns an error if the hash takes more than `time`, in milliseconds, or `memory`, in MiB.
     fn afford(&self, time: u64, memory: u32) -> Result<(), String> {
         let takes = self.hash.time() / 1_000_000;
         if takes > time {
             return Err(format!(
-                "the hash takes {takes} ms or so, for which a worker serves nobody else: take a lower cost (`htpasswd -nbB -C 10`), or \
+                "the hash takes about {takes} ms, during which the worker serves no other request: take a lower cost (`htpasswd -nbB -C 10`), or \
                  set hash_time to {takes}ms and limits.time of the plugin to {}ms",
                 2 * takes
             ));
@@ -114,7 +115,7 @@ impl User {
     }
 }
 
-/// A name as a field can hold it: percent-encoded where it is not visible ASCII, and where it has `%`.
+/// Percent-encodes a name for a field: all bytes outside visible ASCII, and `%`.
 fn encoded(name: &str) -> String {
     name.bytes().fold(String::new(), |mut shown, byte| {
         match char::from(byte) {

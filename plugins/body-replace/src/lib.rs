@@ -1,7 +1,8 @@
 //! Body replace: replaces text in bodies as they stream.
 //!
-//! Only bodies of the listed types are touched, and none with a content coding. A match over the border of two pieces is
-//! found: what may begin one is held back until the next. Where several texts begin at one place, the longest wins.
+//! The filter changes only bodies of the listed types without a content coding. It finds a match
+//! across the border of two pieces: it holds back bytes that can begin a match until the next
+//! piece. If several texts match at one place, the longest wins.
 
 mod replace;
 
@@ -16,19 +17,21 @@ use weir_sdk::{
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct Config {
-    /// What is replaced.
+    /// The texts to replace.
     #[schemars(length(min = 1, max = 64))]
     replace: Vec<Pair>,
-    /// Media types whose bodies are looked at; `text/*` takes every one that begins so.
+    /// The media types of the bodies to search. `text/*` covers every type that begins with
+    /// `text/`.
     #[serde(default = "types")]
     types: Vec<String>,
-    /// Whether bodies of responses are looked at.
+    /// Whether bodies of responses are searched.
     #[serde(default = "yes")]
     responses: bool,
-    /// Whether bodies of requests are looked at.
+    /// Whether bodies of requests are searched.
     #[serde(default)]
     requests: bool,
-    /// Whether `accept-encoding` is removed from requests, so that origins answer without a content coding.
+    /// Whether `accept-encoding` is removed from requests, so that origins answer without a content
+    /// coding.
     #[serde(default = "yes")]
     identity: bool,
 }
@@ -39,7 +42,7 @@ struct Pair {
     /// The text to look for.
     #[schemars(length(min = 1, max = 1024))]
     from: String,
-    /// What stands in its place.
+    /// The replacement.
     #[serde(default)]
     to: String,
 }
@@ -49,18 +52,18 @@ struct BodyReplace {
     replacer: Replacer,
     types: Vec<String>,
     identity: bool,
-    /// Content type and coding, of requests and of responses, where they are looked at.
+    /// Content type and coding of requests, if their bodies are searched.
     request: Option<(Input, Input)>,
     response: Option<OfResponse>,
 }
 
-/// What is looked at of a response.
+/// The inputs of a response.
 #[derive(Debug, Clone, Copy)]
 struct OfResponse {
     content_type: Input,
     coding: Input,
     etag: Input,
-    /// What the client has, of its request.
+    /// The client's `If-None-Match`, from the request.
     known: Input,
 }
 
@@ -116,9 +119,10 @@ impl Filter for BodyReplace {
             return ResponseDecision::Next;
         };
         let (content_type, etag) = (response.text(content_type), response.text(etag));
-        // Bytes of a part have no place in the whole that was replaced in (RFC 9110 §15.3.7).
+        // The offsets of a partial response do not fit the changed whole (RFC 9110 §15.3.7).
         let is_part = response.status == 206;
-        // A 304 mostly has no type. That the client knows this ETag as weak tells what became of the whole response.
+        // A 304 usually has no type. If the client knows this ETag as weak, this filter changed the
+        // whole response.
         let is_known = response.status == 304
             && content_type.is_none()
             && is_known_as_weak(response.text(known), etag);
@@ -129,7 +133,7 @@ impl Filter for BodyReplace {
         for name in OF_THE_BYTES {
             changes = changes.remove(name);
         }
-        // The bytes are others, the meaning is not (RFC 9110 §8.8.1).
+        // The bytes change and the meaning does not (RFC 9110 §8.8.1).
         if let Some(etag) = etag.filter(|etag| !etag.starts_with("W/")) {
             changes = changes.set("etag", format!("W/{etag}"));
         }
@@ -158,8 +162,8 @@ impl BodyReplace {
     }
 }
 
-/// Whether `known`, of `If-None-Match`, has the strong `etag` as a weak one. A quoted string has no quote within (RFC 9110
-/// §8.8.3), so that a whole one is found wherever it stands.
+/// Whether `known`, the value of `If-None-Match`, has the strong `etag` as a weak one. A quoted
+/// string has no inner quote (RFC 9110 §8.8.3), so a substring search finds only whole tags.
 fn is_known_as_weak(known: Option<&str>, etag: Option<&str>) -> bool {
     let (Some(known), Some(etag)) = (known, etag) else { return false };
     etag.starts_with('"') && known.contains(&format!("W/{etag}"))
@@ -175,7 +179,7 @@ fn yes() -> bool {
     true
 }
 
-/// Fields that speak of the bytes as they were.
+/// Fields that describe the original bytes.
 const OF_THE_BYTES: [&str; 4] = ["accept-ranges", "content-md5", "content-digest", "digest"];
 
 #[cfg(test)]
@@ -234,7 +238,7 @@ mod tests {
             };
             assert!(changes.edits.iter().any(|edit| matches!(edit, Edit::Body)), "{known}");
         }
-        // It was not replaced in: an image, say.
+        // The filter did not change this response, for example an image.
         for known in [None, Some("\"x\""), Some("W/\"xx\", \"x\""), Some("*")] {
             assert!(matches!(respond_to(known, 304, fields), ResponseDecision::Next), "{known:?}");
         }

@@ -1,9 +1,9 @@
-//! Replacing in a stream: what comes out does not depend on how the stream is cut.
+//! Replacement in a stream: the output does not depend on the borders of the pieces.
 
-/// Texts and what stands in their places.
+/// Texts and their replacements.
 #[derive(Debug)]
 pub(crate) struct Replacer {
-    /// The longest first.
+    /// Sorted, the longest text first.
     pairs: Vec<(Vec<u8>, Vec<u8>)>,
     /// Whether a byte begins a text.
     begins: [bool; 256],
@@ -27,8 +27,8 @@ impl Replacer {
         Ok(Replacer { pairs, begins })
     }
 
-    /// Replaces in what was held back and the next piece. Returns what is certain, and what must be seen again with the
-    /// piece after: it may begin a text, or a longer one.
+    /// Replaces in the held bytes and the next piece. Returns the final output, and the bytes to
+    /// hold: they can begin a text, or a longer text, and are seen again with the next piece.
     pub(crate) fn pass(&self, held: &[u8], piece: &[u8], end: bool) -> (Vec<u8>, Vec<u8>) {
         let joined;
         let input = if held.is_empty() {
@@ -65,7 +65,7 @@ impl Replacer {
         self.begins.get(usize::from(byte)).copied().unwrap_or(false)
     }
 
-    /// Whether all of `rest` is the beginning of a text that is longer.
+    /// Whether `rest` is the beginning of a longer text.
     fn may_grow(&self, rest: &[u8]) -> bool {
         self.pairs.iter().any(|(from, _)| from.len() > rest.len() && from.starts_with(rest))
     }
