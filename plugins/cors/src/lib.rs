@@ -1,8 +1,9 @@
-//! CORS: lets pages of other origins read responses (Fetch standard, §3.3 "CORS protocol").
+//! CORS: pages of other origins may read responses (Fetch standard, §3.3 "CORS protocol").
 //!
-//! A browser tells the page's origin in `Origin`, and hands the response over only if its `Access-Control-Allow-Origin` has
-//! it. Before requests that a form could not make it asks with a preflight, which is answered here. What the origin server
-//! says of these fields itself is replaced, so that there is one place that decides.
+//! A browser sends the origin of the page in `Origin`. It hands the response over only if
+//! `Access-Control-Allow-Origin` has this origin. Before a request that a form cannot send, the
+//! browser sends a preflight, which this filter answers. The filter replaces the origin server's
+//! own fields of the protocol, so that only one place decides.
 
 mod config;
 mod origin;
@@ -21,21 +22,21 @@ use weir_sdk::{
 struct Cors {
     policy: Policy,
     asked: Asked,
-    /// What the origin server says itself, in the order of [`OWN`].
+    /// The fields of the origin server's response, in the order of [`OWN`].
     said: [Input; OWN.len()],
     vary: Input,
 }
 
-/// What is asked of a request.
+/// The inputs of a request.
 #[derive(Debug)]
 struct Asked {
     origin: Input,
     method: Input,
-    /// Access-Control-Request-Method: makes an OPTIONS request a preflight.
+    /// Access-Control-Request-Method. It makes an OPTIONS request a preflight.
     of_method: Input,
     of_headers: Option<Input>,
     of_private_network: Option<Input>,
-    /// Scheme and authority, to know the server's own origin.
+    /// Scheme and authority, which give the server's own origin.
     own: Option<(Input, Input)>,
 }
 
@@ -102,7 +103,8 @@ impl Filter for Cors {
 }
 
 impl Cors {
-    /// Whether a page of the server itself asks: browsers send Origin with its POSTs too.
+    /// Whether the request comes from a page of the server itself. Browsers send Origin with its
+    /// POSTs too.
     fn is_own(&self, origin: &[u8], request: &Request<'_>) -> bool {
         let own = self.asked.own.and_then(|(scheme, authority)| {
             Some(origin::serialized(request.text(scheme)?, request.text(authority)?))
@@ -110,7 +112,8 @@ impl Cors {
         own.is_some_and(|own| own.as_bytes() == origin)
     }
 
-    /// Answers a preflight, or has its fields set on the response if it goes on.
+    /// Answers a preflight. If it goes on to the origin server, the filter sets the fields on the
+    /// response.
     fn preflight(&self, origin: &[u8], request: &Request<'_>) -> RequestDecision {
         let policy = &self.policy;
         let mut fields: Vec<(&str, &[u8])> = vec![(ALLOW_ORIGIN, policy.allow_origin(origin))];
@@ -134,7 +137,7 @@ impl Cors {
         fields.into_iter().fold(reply, |reply, (name, value)| reply.header(name, value)).into()
     }
 
-    /// The fields that a response is to have, by what was found of its request.
+    /// Returns the fields for a response, from the context that the request left.
     fn fields<'a>(&'a self, context: &'a [u8]) -> Vec<(&'a str, &'a [u8])> {
         if let Some(lines) = context.strip_prefix(PREFLIGHT) {
             return lines.split(|b| *b == b'\n').filter_map(field).collect();
@@ -150,7 +153,7 @@ impl Cors {
     }
 }
 
-/// A line of a context, `name:value`.
+/// Splits a line of a context, `name:value`.
 fn field(line: &[u8]) -> Option<(&str, &[u8])> {
     let colon = line.iter().position(|b| *b == b':')?;
     let (name, value) = line.split_at_checked(colon)?;
@@ -166,13 +169,14 @@ fn refusal() -> Reply {
         .body("this origin is not allowed\n")
 }
 
-/// Whether a response's first Vary says already that it depends on the origin. Another field beside it does no harm.
+/// Whether the first Vary of a response already has the origin. A second field does no harm.
 fn varies(vary: Option<&[u8]>) -> bool {
     let is_it = |name: &[u8]| name == b"*" || name.eq_ignore_ascii_case(b"origin");
     vary.is_some_and(|vary| vary.split(|b| *b == b',').any(|name| is_it(name.trim_ascii())))
 }
 
-/// Whether this can be sent back as Access-Control-Allow-Headers: names, commas and blanks within a bound.
+/// Whether the list can be sent back as Access-Control-Allow-Headers: names, commas and blanks
+/// within a bound.
 fn is_list_of_names(list: &[u8]) -> bool {
     list.len() <= MAX_MIRRORED
         && list
@@ -180,7 +184,7 @@ fn is_list_of_names(list: &[u8]) -> bool {
             .all(|name| std::str::from_utf8(name.trim_ascii()).is_ok_and(is_token))
 }
 
-/// The fields of the protocol: what the origin server says of them does not pass.
+/// The fields of the protocol. Values from the origin server do not pass.
 const OWN: [&str; 7] = [
     ALLOW_ORIGIN,
     "access-control-allow-credentials",
@@ -193,11 +197,12 @@ const OWN: [&str; 7] = [
 
 const ALLOW_ORIGIN: &str = "access-control-allow-origin";
 
-/// Begins the context of a request whose origin, which follows, is allowed.
+/// The first byte of the context of a request with an allowed origin. The origin follows.
 const ALLOWED: &[u8] = b"o";
 
-/// Begins the context of a preflight that goes on; the fields of its response follow.
+/// The first byte of the context of a preflight that goes on. The fields of its response follow.
 const PREFLIGHT: &[u8] = b"p";
 
-/// Bytes of Access-Control-Request-Headers that are mirrored: browsers ask for a handful of names.
+/// The longest Access-Control-Request-Headers that is mirrored, in bytes. Browsers send a handful
+/// of names.
 const MAX_MIRRORED: usize = 4096;

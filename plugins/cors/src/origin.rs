@@ -1,9 +1,9 @@
-//! The origins that are allowed, and whether one is among them.
+//! The allowed origins, and the check of an origin.
 
-/// Who may read responses.
+/// The origins that may read responses.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Origins {
-    /// `*`: everybody, and what is sent does not depend on who asks.
+    /// `*`: every origin, with the same fields for all requests.
     Any,
     Listed {
         /// Serialized origins (HTML §7.5) and `null`, sorted.
@@ -12,7 +12,7 @@ pub(crate) enum Origins {
     },
 }
 
-/// Origins of one scheme, with a part left open.
+/// A set of origins of one scheme, with an open host or port.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Pattern {
     scheme: String,
@@ -30,20 +30,19 @@ enum Host {
 #[derive(Debug, PartialEq, Eq)]
 enum Port {
     Any,
-    /// The text; empty for the scheme's default, which a serialized origin leaves out.
+    /// The text. Empty for the default of the scheme, which a serialized origin omits.
     Exact(String),
 }
 
 impl Origins {
-    /// Reads the list; its errors name the place.
+    /// Parses the list. An error names the item.
     pub(crate) fn new(list: &[String]) -> Result<Origins, String> {
         if list.is_empty() || list.len() > MAX_ORIGINS {
             return Err(format!("origins: must be 1 to {MAX_ORIGINS}"));
         }
         if let Some(at) = list.iter().position(|origin| origin == "*") {
             let is_alone = list.len() == 1;
-            let error =
-                || format!("origins[{at}]: * allows everybody, so nothing stands beside it");
+            let error = || format!("origins[{at}]: * allows every origin and must stand alone");
             return is_alone.then_some(Origins::Any).ok_or_else(error);
         }
         let (mut exact, mut patterns) = (Vec::new(), Vec::new());
@@ -57,8 +56,8 @@ impl Origins {
         Ok(Origins::Listed { exact, patterns })
     }
 
-    /// Whether an Origin field's value is allowed. It is compared as bytes, as browsers compare it: they send it in its
-    /// serialized form, in lower case and without the default port.
+    /// Whether the value of an Origin field is allowed. The comparison is by bytes: browsers send
+    /// the serialized form, in lower case and without the default port.
     pub(crate) fn allows(&self, origin: &[u8]) -> bool {
         match self {
             Origins::Any => true,
@@ -69,7 +68,8 @@ impl Origins {
         }
     }
 
-    /// Whether `null` is in the list: the origin of sandboxed frames and of files, which any page can take on.
+    /// Whether the list has `null`, the origin of sandboxed frames and of files. Any page can take
+    /// this origin.
     pub(crate) fn has_null(&self) -> bool {
         matches!(self, Origins::Listed { exact, .. } if exact.iter().any(|one| one == "null"))
     }
@@ -89,7 +89,7 @@ impl Pattern {
     }
 }
 
-/// The origin in its serialized form: what a browser would send for it.
+/// Returns the origin in the serialized form that a browser sends.
 pub(crate) fn serialized(scheme: &str, authority: &str) -> String {
     let scheme = scheme.to_ascii_lowercase();
     let authority = authority.to_ascii_lowercase();
@@ -108,7 +108,7 @@ fn is_matched(patterns: &[Pattern], origin: &[u8]) -> bool {
         return false;
     };
     let (host, port) = split_port(authority);
-    // `host:` with nothing behind the colon is no serialized origin.
+    // `host:` without a port is not a serialized origin.
     let has_bare_colon = port.is_empty() && host.len() != authority.len();
     host.len() <= MAX_HOST
         && !has_bare_colon
@@ -125,19 +125,19 @@ fn parse(text: &str) -> Result<Parsed, String> {
         return Ok(Parsed::Exact(text.to_owned()));
     }
     let Some((scheme, authority)) = text.split_once("://") else {
-        return Err(format!("{text:?} is no origin such as https://app.example.com"));
+        return Err(format!("{text:?} is not an origin such as https://app.example.com"));
     };
     let (scheme, authority) = (scheme.to_ascii_lowercase(), authority.to_ascii_lowercase());
     let is_scheme = scheme.starts_with(|c: char| c.is_ascii_lowercase())
         && scheme.bytes().all(|b| b.is_ascii_alphanumeric() || b"+-.".contains(&b));
     if !is_scheme {
-        return Err(format!("{scheme:?} is no scheme"));
+        return Err(format!("{scheme:?} is not a scheme"));
     }
     let (host, port) = split_port(&authority);
     let port = match port {
         "*" => Port::Any,
         "" if host.len() == authority.len() => Port::Exact(String::new()),
-        port if !is_port_number(port) => return Err(format!("{port:?} is no port")),
+        port if !is_port_number(port) => return Err(format!("{port:?} is not a port")),
         port if is_default(&scheme, port) => Port::Exact(String::new()),
         port => Port::Exact(port.to_owned()),
     };
@@ -146,8 +146,8 @@ fn parse(text: &str) -> Result<Parsed, String> {
         None if is_name(host) || is_ipv6(host) => Host::Exact(host.to_owned()),
         _ => {
             return Err(format!(
-                "{host:?} is no host; a wildcard stands for whole labels, as in *.example.com, and names that are not \
-                 ASCII are written as xn--…, without a path"
+                "{host:?} is not a host: a wildcard stands for whole labels, as in *.example.com, names outside \
+                 ASCII are written as xn--…, and an origin has no path"
             ));
         }
     };
@@ -162,7 +162,7 @@ fn parse(text: &str) -> Result<Parsed, String> {
     })
 }
 
-/// Host and port of an authority; an IPv6 address keeps its brackets.
+/// Splits an authority into host and port. An IPv6 address keeps its brackets.
 fn split_port(authority: &str) -> (&str, &str) {
     let end_of_host = authority.rfind(']').unwrap_or(0);
     match authority.rfind(':') {
@@ -184,7 +184,8 @@ fn is_ipv6(host: &str) -> bool {
     inner.is_some_and(|address| address.parse::<std::net::Ipv6Addr>().is_ok())
 }
 
-/// What a wildcard stands for: one label or several, so that no slash, port or user hides in it.
+/// Whether the text is one label or several, as a wildcard requires. It can hide no slash, port or
+/// user.
 fn are_labels(text: &str) -> bool {
     text.split('.').all(|label| !label.is_empty()) && text.bytes().all(is_of_label_or_dot)
 }
@@ -202,10 +203,10 @@ fn is_default(scheme: &str, port: &str) -> bool {
     matches!((scheme, port), ("https" | "wss", "443") | ("http" | "ws", "80"))
 }
 
-/// Enough for every customer's domain; each is looked at only for requests that have an Origin.
+/// Enough for the domains of all customers. The list is searched only for requests with an Origin.
 pub(crate) const MAX_ORIGINS: usize = 256;
 
-/// Bytes of a host's name (RFC 1035 §2.3.4).
+/// The longest host name, in bytes (RFC 1035 §2.3.4).
 const MAX_HOST: usize = 253;
 
 #[cfg(test)]

@@ -56,7 +56,8 @@ impl Tested {
         self.request(&[&preflight[..], more].concat())
     }
 
-    /// The fields that are set, and with `None` removed, on a response with these fields.
+    /// Returns the fields that are set on a response with these fields. `None` stands for a removed
+    /// field.
     fn response(
         &mut self,
         decision: RequestDecision,

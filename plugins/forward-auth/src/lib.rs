@@ -1,7 +1,8 @@
-//! Forward auth: asks another service whether a request may pass.
+//! Forward auth: another service decides whether a request may pass.
 //!
-//! The service gets a GET with the client's credentials and `X-Forwarded-Method`, `-Host`, `-Uri`, `-Proto` and `-For`. With a
-//! 2xx the request goes on, with fields of the answer if they are wanted; anything else is the client's answer.
+//! The service gets a GET with the client's credentials and `X-Forwarded-Method`, `-Host`, `-Uri`,
+//! `-Proto` and `-For`. With a 2xx the request goes on, with the fields in `copy` from the answer.
+//! Any other answer goes to the client.
 
 use std::time::Duration;
 
@@ -15,7 +16,7 @@ use weir_sdk::{Changes, Fetch, Filter, FilterNeeds, Input, Reply, Request, Reque
 struct Config {
     /// The upstream of the service, named in `allow.upstreams`.
     upstream: String,
-    /// The path and query to ask for.
+    /// The path and query of the request to the service.
     #[serde(default = "root")]
     #[schemars(regex(pattern = "^/"))]
     path: String,
@@ -23,15 +24,16 @@ struct Config {
     #[serde(default = "credentials")]
     #[schemars(length(max = 32))]
     send: Vec<String>,
-    /// Header fields of its answer that the request goes on with. What a client sends of these names is removed.
+    /// Header fields of the answer that the request carries on. Fields of these names from clients
+    /// are removed.
     #[serde(default)]
     #[schemars(length(max = 32))]
     copy: Vec<String>,
-    /// Milliseconds to wait for its answer.
+    /// Milliseconds to wait for the answer.
     #[serde(default = "two_seconds")]
     #[schemars(range(min = 1, max = 60_000))]
     timeout_ms: u32,
-    /// What becomes of requests while it does not answer: `deny` (503) or `allow`.
+    /// The treatment of requests while the service does not answer: `deny` (503) or `allow`.
     #[serde(default)]
     on_error: OnError,
 }
@@ -39,7 +41,7 @@ struct Config {
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 enum OnError {
-    /// They are answered with 503.
+    /// They get 503.
     #[default]
     Deny,
     /// They pass.
@@ -50,7 +52,7 @@ enum OnError {
 struct ForwardAuth {
     config: Config,
     send: Vec<(String, Input)>,
-    /// Fields that tell the service what is asked.
+    /// Fields that describe the request to the service.
     about: [(&'static str, Input); 5],
 }
 
@@ -127,7 +129,8 @@ impl Filter for ForwardAuth {
 }
 
 impl ForwardAuth {
-    /// Lets the request go on with the fields of the answer that are wanted, and none of these from the client.
+    /// Lets the request go on with the fields in `copy` from the answer, and without these
+    /// fields from the client.
     fn pass(&self, headers: &[weir_sdk::Header]) -> Changes {
         let mut changes = Changes::new();
         for name in &self.config.copy {
@@ -181,7 +184,7 @@ mod tests {
     #[test]
     fn the_service_is_told_what_is_asked() {
         let mut auth = auth(OnError::Deny);
-        // Authorization and Cookie, then what is asked.
+        // Authorization and Cookie, then the fields that describe the request.
         let values = ["Bearer x", "", "POST", "shop.example", "/a?b", "https", "192.0.2.7"];
         let inputs: Vec<_> = values
             .iter()

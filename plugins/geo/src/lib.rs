@@ -1,6 +1,7 @@
-//! Geo: lets requests pass, denies or routes them by the country and the autonomous system of the client.
+//! Geo: lets requests pass, denies or routes them by the country and autonomous system of the
+//! client.
 //!
-//! The host knows both from its own databases, or does not; nothing that a client sends counts.
+//! The host looks both up in its own databases. Values from the client do not count.
 
 mod places;
 
@@ -13,31 +14,34 @@ use weir_sdk::{Changes, Filter, FilterNeeds, Input, Reply, Request, RequestDecis
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 struct Config {
-    /// The field that tells upstreams the client's country (ISO 3166-1 alpha-2, such as `DE`). What a client sends
-    /// of this name is removed, also where the country is not known.
+    /// The header field that carries the client's country to upstreams (ISO 3166-1 alpha-2, such as
+    /// `DE`). Fields of this name from clients are removed, also if the country is unknown.
     #[schemars(length(min = 1, max = 128))]
     country_header: Option<String>,
-    /// The field that tells upstreams the number of the client's autonomous system, such as `64512`; as above.
+    /// The header field that carries the number of the client's autonomous system to upstreams,
+    /// such as `64512`. Fields of this name from clients are removed.
     #[schemars(length(min = 1, max = 128))]
     asn_header: Option<String>,
-    /// Who may pass. Left out: everybody who is not denied.
+    /// The clients that may pass. Left out: all that are not denied.
     allow: Option<List>,
-    /// Who is denied, though allowed.
+    /// The clients that are denied, even if `allow` has them.
     deny: Option<List>,
-    /// What becomes of a client of which the lists ask what is not known, such as one with a private address.
+    /// The treatment of a client if a list needs a fact that is unknown, for example for a private
+    /// address.
     unknown: Unknown,
-    /// The status of what is denied: 403, or 451 for legal reasons (RFC 7725).
+    /// The status for denied requests: 403, or 451 for legal reasons (RFC 7725).
     #[schemars(extend("enum" = STATUSES, "default" = 403))]
     status: Option<u16>,
-    /// The body of what is denied, as plain text; at most 16 KiB. Left out: a short sentence.
+    /// The body for denied requests, as plain text, at most 16 KiB. Left out: a short sentence.
     #[schemars(length(max = 16_384))]
     body: Option<String>,
-    /// Upstreams for clients of some places; the first that fits takes the request. At most 256.
+    /// Upstreams for clients of some places. The first route that fits takes the request. At most
+    /// 256.
     #[schemars(length(max = 256))]
     routes: Vec<Route>,
 }
 
-/// Places.
+/// Countries and autonomous systems.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 struct List {
@@ -49,7 +53,7 @@ struct List {
     asns: Vec<u32>,
 }
 
-/// Where clients of some places are sent.
+/// The upstream for clients of some places.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct Route {
@@ -69,9 +73,9 @@ struct Route {
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 enum Unknown {
-    /// It passes.
+    /// The client passes.
     Allow,
-    /// It is denied.
+    /// The client is denied.
     #[default]
     Deny,
 }
@@ -97,7 +101,7 @@ impl Filter for Geo {
         let allow = config.allow.map(|list| Places::new("allow", &list.countries, list.asns));
         let allow = allow.transpose()?;
         if allow.as_ref().is_some_and(Places::is_empty) {
-            return Err("allow: names no country and no AS: nobody would pass".to_owned());
+            return Err("allow: names no country and no AS, so no client would pass".to_owned());
         }
         let deny = config.deny.unwrap_or_default();
         let deny = Places::new("deny", &deny.countries, deny.asns)?;
@@ -105,7 +109,7 @@ impl Filter for Geo {
         let country_header = header("country_header", config.country_header)?;
         let asn_header = header("asn_header", config.asn_header)?;
         if country_header.is_some() && country_header == asn_header {
-            return Err("asn_header: is the country_header as well".to_owned());
+            return Err("asn_header: is also the country_header".to_owned());
         }
         let places = || allow.iter().chain([&deny]).chain(routes.iter().map(|(places, _)| places));
         let asks_country = country_header.is_some() || places().any(Places::has_countries);
@@ -147,7 +151,7 @@ impl Filter for Geo {
 }
 
 impl Geo {
-    /// Whether a client is denied: the name of the metric that counts it.
+    /// Returns the name of the metric that counts the refusal, if the client is denied.
     fn refuses(&self, origin: &Origin) -> Option<&'static str> {
         let mut is_unknown = false;
         match self.deny.judge(origin) {
@@ -164,7 +168,7 @@ impl Geo {
     }
 }
 
-/// Tells upstreams a value, or takes away what a client says of it.
+/// Sets the field for upstreams, or removes the client's field if the value is unknown.
 fn tell(changes: Changes, name: &str, value: Option<&str>) -> Changes {
     match value {
         Some(value) => changes.set(name, value),
@@ -204,7 +208,7 @@ fn reply(status: Option<u16>, body: Option<String>) -> Result<Reply, String> {
         .body(body))
 }
 
-/// A field's name in lower case, if a filter may set it.
+/// Returns the name of a field in lower case, if a filter may set it.
 fn header(key: &str, name: Option<String>) -> Result<Option<String>, String> {
     let Some(name) = name else { return Ok(None) };
     if name.len() > NAME {
@@ -215,13 +219,13 @@ fn header(key: &str, name: Option<String>) -> Result<Option<String>, String> {
 
 const STATUSES: [u16; 2] = [403, 451];
 
-/// Routes of a configuration: they are tried in turn.
+/// The most routes. They are tried in order.
 const ROUTES: usize = 256;
 
-/// Bytes of the body.
+/// The longest body, in bytes.
 const BODY: usize = 16_384;
 
-/// Bytes of a field's name.
+/// The longest name of a field, in bytes.
 const NAME: usize = 128;
 
 #[cfg(test)]

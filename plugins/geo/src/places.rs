@@ -1,6 +1,6 @@
 //! Countries and autonomous systems.
 
-/// What is known of a client.
+/// The facts that are known about a client.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Origin {
     pub(crate) country: Option<Country>,
@@ -8,7 +8,7 @@ pub(crate) struct Origin {
 }
 
 impl Origin {
-    /// Reads both; what is no country or number is not known.
+    /// Parses both. A value that is not a country or not a number counts as unknown.
     pub(crate) fn new(country: Option<&str>, asn: Option<&str>) -> Self {
         Self {
             country: country.and_then(Country::new),
@@ -17,7 +17,7 @@ impl Origin {
     }
 }
 
-/// A country: its two letters as a number below 676.
+/// A country, with its two letters as a number below 676.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Country(u16);
 
@@ -37,22 +37,22 @@ impl Country {
 pub(crate) enum Verdict {
     Has,
     HasNot,
-    /// It could have it: what it asks for is not known.
+    /// The list needs a fact that is unknown, and may have the client.
     Unknown,
 }
 
-/// Countries and autonomous systems of a list: it has a client that is of one of them.
+/// The countries and autonomous systems of a list. The list has every client of one of them.
 #[derive(Debug)]
 pub(crate) struct Places {
-    /// A bit for each country.
+    /// One bit per country.
     countries: [u64; 11],
     has_countries: bool,
-    /// In order.
+    /// Sorted.
     asns: Vec<u32>,
 }
 
 impl Places {
-    /// Checks the names; `at` is where they stand.
+    /// Checks the names. Errors begin with `at`, the place of the list.
     pub(crate) fn new(at: &str, names: &[String], mut asns: Vec<u32>) -> Result<Self, String> {
         let mut countries = [0_u64; 11];
         for (index, name) in names.iter().enumerate() {
@@ -67,7 +67,7 @@ impl Places {
             return Err(format!("{at}.asns: more than {ASNS}"));
         }
         if let Some(index) = asns.iter().position(|asn| *asn == 0) {
-            return Err(format!("{at}.asns[{index}]: 0 is no autonomous system (RFC 7607)"));
+            return Err(format!("{at}.asns[{index}]: 0 is not an autonomous system (RFC 7607)"));
         }
         asns.sort_unstable();
         asns.dedup();
@@ -105,7 +105,7 @@ impl Places {
     }
 }
 
-/// Autonomous systems of a list.
+/// The most autonomous systems in a list.
 const ASNS: usize = 10_000;
 
 #[cfg(test)]

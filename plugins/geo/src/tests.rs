@@ -18,7 +18,7 @@ fn geo(config: Config) -> Geo {
     Geo::new(config, &mut FilterNeeds::default()).unwrap()
 }
 
-/// Decides for a filter that asks for both, or for the one that is given.
+/// Decides for a filter that needs both inputs, or one of them.
 fn decide(geo: &mut Geo, country: Option<&str>, asn: Option<&str>) -> RequestDecision {
     let bytes = |text: Option<&str>| text.map(|text| text.as_bytes().to_vec());
     let inputs: Vec<_> = [(geo.country, country), (geo.asn, asn)]
