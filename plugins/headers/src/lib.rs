@@ -1,8 +1,9 @@
 //! Headers: sets, appends and removes fields of requests and responses.
 //!
-//! Values are templates: `${client.address}`, `${request.id}`, `${path}`, `${method}`, `${authority}`, `${route}`,
-//! `${header:NAME}` (of the request) and `${cookie:NAME}`; on responses `${response.header:NAME}` as well. `$$` is a dollar.
-//! What a request does not have is empty, and a field whose template has a variable and comes out empty is not set.
+//! Values are templates: `${client.address}`, `${request.id}`, `${path}`, `${method}`,
+//! `${authority}`, `${route}`, `${header:NAME}` (of the request) and `${cookie:NAME}`. Responses
+//! also have `${response.header:NAME}`. `$$` is a dollar sign. A variable without a value is empty.
+//! A field is not set if its template has a variable and the result is empty.
 
 mod rules;
 mod template;
@@ -15,10 +16,10 @@ use weir_sdk::{Filter, FilterNeeds, Request, RequestDecision, Response, Response
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct Config {
-    /// What happens to requests.
+    /// The changes to requests.
     #[serde(default)]
     request: Section,
-    /// What happens to responses.
+    /// The changes to responses.
     #[serde(default)]
     response: Section,
 }

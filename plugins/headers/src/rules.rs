@@ -9,15 +9,15 @@ use weir_sdk::{Changes, Input};
 
 use crate::template::Template;
 
-/// What happens to the fields of one direction: first `remove`, then `set`, then `append`.
+/// The changes to the fields of one direction: first `remove`, then `set`, then `append`.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct Section {
-    /// Fields that replace every field of their name.
+    /// Fields that replace all fields of the same name.
     pub(crate) set: BTreeMap<String, String>,
-    /// Fields that are added to those of their name.
+    /// Fields that are added to the fields of the same name.
     pub(crate) append: BTreeMap<String, Values>,
-    /// Fields that are removed.
+    /// Names of fields that are removed.
     pub(crate) remove: Vec<String>,
 }
 
@@ -27,7 +27,7 @@ pub(crate) struct Section {
 pub(crate) enum Values {
     /// One field.
     One(String),
-    /// A field for each.
+    /// One field per value.
     Several(Vec<String>),
 }
 
@@ -37,7 +37,7 @@ impl From<Vec<String>> for Values {
     }
 }
 
-/// A section, checked.
+/// A checked section.
 #[derive(Debug, Default)]
 pub(crate) struct Rules {
     remove: Vec<String>,
@@ -46,7 +46,7 @@ pub(crate) struct Rules {
 }
 
 impl Rules {
-    /// Checks a section; `input` asks for what a variable stands for.
+    /// Checks a section. `input` requests the input of a variable.
     pub(crate) fn new(
         direction: &str,
         section: Section,
@@ -80,7 +80,7 @@ impl Rules {
         self.remove.is_empty() && self.set.is_empty() && self.append.is_empty()
     }
 
-    /// The changes, if there are any.
+    /// Returns the changes, or `None` if there are none.
     pub(crate) fn apply<'a>(&self, value: impl Fn(Input) -> Option<&'a [u8]>) -> Option<Changes> {
         let rules = self.remove.len() + self.set.len() + self.append.len();
         let mut changes = Changes { edits: Vec::with_capacity(rules), context: Vec::new() };

@@ -1,8 +1,8 @@
-//! Values with variables in them.
+//! Values that contain variables.
 
 use weir_sdk::Input;
 
-/// A value that is filled from inputs.
+/// A value with parts from inputs.
 #[derive(Debug)]
 pub(crate) struct Template {
     parts: Vec<Part>,
@@ -16,13 +16,14 @@ enum Part {
 }
 
 impl Template {
-    /// Reads a template; `input` asks for what a variable stands for, if it knows it.
+    /// Parses a template. `input` requests the input of a variable, or returns `None` for an
+    /// unknown one.
     pub(crate) fn parse(
         text: &str,
         input: &mut impl FnMut(&str) -> Option<Input>,
     ) -> Result<Template, String> {
         if text.bytes().any(|b| matches!(b, b'\r' | b'\n' | 0)) {
-            return Err("a value has no line end in it".to_owned());
+            return Err("a value must not contain a line end or a null byte".to_owned());
         }
         let mut parts = Vec::new();
         let mut rest = text;
@@ -36,13 +37,15 @@ impl Template {
             }
             parts.push(Part::Text(literal));
             let Some(after) = after.strip_prefix('{') else {
-                return Err("a dollar that begins no ${variable} is written $$".to_owned());
+                return Err(
+                    "a dollar sign that does not begin a ${variable} is written $$".to_owned()
+                );
             };
             let Some((variable, after)) = after.split_once('}') else {
                 return Err("a ${ has no end".to_owned());
             };
             let found =
-                input(variable).ok_or_else(|| format!("there is no ${{{variable}}} here"))?;
+                input(variable).ok_or_else(|| format!("unknown variable ${{{variable}}}"))?;
             parts.push(Part::Variable(found));
             rest = after;
         }
@@ -52,7 +55,7 @@ impl Template {
         Ok(Template { parts, has_variables })
     }
 
-    /// The value; `None` when it has variables and comes out empty.
+    /// Returns the value, or `None` if the template has variables and the result is empty.
     pub(crate) fn fill<'a>(&self, value: &impl Fn(Input) -> Option<&'a [u8]>) -> Option<Vec<u8>> {
         let mut filled = Vec::with_capacity(ROOM);
         for part in &self.parts {
@@ -65,10 +68,10 @@ impl Template {
     }
 }
 
-/// Bytes that most values fit in.
+/// Bytes that hold most values.
 const ROOM: usize = 64;
 
-/// The input of a request that a variable stands for.
+/// Returns the input of a request for a variable.
 pub(crate) fn of_request(variable: &str) -> Option<String> {
     let name = match variable {
         "client.address" | "request.id" => variable.to_owned(),
@@ -83,7 +86,7 @@ pub(crate) fn of_request(variable: &str) -> Option<String> {
     Some(name)
 }
 
-/// The input of a response that a variable stands for: those of its request, and its own fields.
+/// Returns the input of a response for a variable: the inputs of its request, and its own fields.
 pub(crate) fn of_response(variable: &str) -> Option<String> {
     if let Some(name) = variable.strip_prefix("response.header:") {
         return (!name.is_empty()).then(|| format!("header:{}", name.to_ascii_lowercase()));

@@ -1,7 +1,7 @@
 //! IP allow: lets requests pass or denies them by the address of the client.
 //!
-//! The most specific network that has the address decides; where the same one stands in both lists, `deny` does. An address
-//! that cannot be read is denied.
+//! The most specific network with the address decides. If both lists have the same network, `deny`
+//! wins. An unreadable address is denied.
 
 mod networks;
 mod origin;
@@ -16,28 +16,29 @@ use weir_sdk::{Filter, FilterNeeds, Reply, Request, RequestDecision, host};
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct Config {
-    /// Networks whose requests pass: IPv4 or IPv6 in CIDR notation, or single addresses; at most 10,000.
+    /// Networks that may pass: IPv4 or IPv6 in CIDR notation, or single addresses, at most 10,000.
     #[serde(default)]
     #[schemars(length(max = 10_000))]
     allow: Vec<String>,
-    /// Networks whose requests are denied; at most 10,000.
+    /// Networks that are denied, at most 10,000.
     #[serde(default)]
     #[schemars(length(max = 10_000))]
     deny: Vec<String>,
-    /// What becomes of addresses in no list. Left out: `deny` if there is an allow list, else `allow`.
+    /// The treatment of addresses in no list. Left out: `deny` if there is an allow list, otherwise
+    /// `allow`.
     default: Option<Verdict>,
-    /// The status of what is denied: 403, 404 or 429.
+    /// The status for denied requests: 403, 404 or 429.
     #[serde(default = "forbidden")]
     #[schemars(extend("enum" = STATUSES))]
     status: u16,
-    /// The body of what is denied, as plain text; at most 16 KiB.
+    /// The body for denied requests, as plain text, at most 16 KiB.
     #[serde(default = "denied")]
     #[schemars(length(max = 16_384))]
     body: String,
-    /// A header field with the addresses of the hops, such as `x-forwarded-for`: the last one that is not in `trusted`
-    /// is the client's. Left out: the client is who made the connection.
+    /// A header field with the addresses of the hops, such as `x-forwarded-for`. The last address
+    /// that is not in `trusted` is the client. Left out: the client is the peer of the connection.
     from_header: Option<String>,
-    /// Networks of the proxies that append to `from_header`, required with it; at most 10,000.
+    /// Networks of the proxies that append to `from_header`, required with it, at most 10,000.
     #[serde(default)]
     #[schemars(length(max = 10_000))]
     trusted: Vec<String>,
@@ -48,7 +49,7 @@ struct Config {
 enum Verdict {
     /// The request passes.
     Allow,
-    /// It is denied.
+    /// The request is denied.
     Deny,
 }
 
@@ -88,7 +89,7 @@ impl Filter for IpAllow {
         };
         needs.pure();
         let by_list = if allow.is_empty() { Verdict::Allow } else { Verdict::Deny };
-        // Of the same network the later one counts: deny.
+        // For the same network the later entry counts, so `deny` comes last.
         let allow = allow.into_iter().map(|net| (net, Verdict::Allow));
         let deny = deny.into_iter().map(|net| (net, Verdict::Deny));
         Ok(IpAllow {
@@ -137,10 +138,10 @@ fn denied() -> String {
 
 const STATUSES: [u16; 3] = [403, 404, 429];
 
-/// Networks of one list. Both lists of IPv6 networks take 1.3 MiB of an instance.
+/// The most networks in a list. Two full lists of IPv6 networks take 1.3 MiB of an instance.
 const NETWORKS: usize = 10_000;
 
-/// Bytes of the body.
+/// The longest body, in bytes.
 const BODY: usize = 16_384;
 
 #[cfg(test)]

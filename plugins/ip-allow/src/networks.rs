@@ -1,15 +1,16 @@
-//! Networks, and which of them is the most specific one of an address.
+//! Networks, and the search for the most specific network of an address.
 
 use std::net::IpAddr;
 
 use ipnet::{IpNet, Ipv4Net};
 
-/// Reads a network in CIDR notation (RFC 4632 §3.1, RFC 4291 §2.3), or a single address. An IPv4-mapped one is an IPv4 one.
+/// Parses a network in CIDR notation (RFC 4632 §3.1, RFC 4291 §2.3), or a single address.
+/// IPv4-mapped forms become IPv4.
 pub(crate) fn parse(text: &str) -> Result<IpNet, String> {
     let net = match text.parse::<IpAddr>() {
         Ok(address) => IpNet::from(address),
         Err(_) => text.parse::<IpNet>().map_err(|_| {
-            format!("{text:?} is no address or network such as 192.0.2.0/24 or 2001:db8::/32")
+            format!("{text:?} is not an address or network such as 192.0.2.0/24 or 2001:db8::/32")
         })?,
     };
     if net != net.trunc() {
@@ -18,7 +19,7 @@ pub(crate) fn parse(text: &str) -> Result<IpNet, String> {
     Ok(canonical(net))
 }
 
-/// `::ffff:192.0.2.0/120` is 192.0.2.0/24 (RFC 4291 §2.5.5.2).
+/// Turns `::ffff:192.0.2.0/120` into 192.0.2.0/24 (RFC 4291 §2.5.5.2).
 fn canonical(net: IpNet) -> IpNet {
     let IpNet::V6(v6) = net else { return net };
     let mapped = v6.addr().to_ipv4_mapped().zip(v6.prefix_len().checked_sub(96));
@@ -28,8 +29,8 @@ fn canonical(net: IpNet) -> IpNet {
     }
 }
 
-/// Values of networks. Networks lie within each other or apart, so that their borders cut the addresses into stretches
-/// that each have one most specific network: what is looked up is the stretch, by bisection.
+/// Values of networks. Two networks are nested or disjoint. Their borders cut the addresses into
+/// ranges, and each range has one most specific network. A lookup finds the range by bisection.
 #[derive(Debug)]
 pub(crate) struct Networks<T> {
     v4: Vec<(u32, Option<T>)>,
@@ -37,7 +38,7 @@ pub(crate) struct Networks<T> {
 }
 
 impl<T: Copy> Networks<T> {
-    /// Of the same network twice the later one counts.
+    /// Builds the ranges. If a network comes twice, the later value counts.
     pub(crate) fn new(nets: impl IntoIterator<Item = (IpNet, T)>) -> Self {
         let (mut v4, mut v6) = (Vec::new(), Vec::new());
         for (net, value) in nets {
@@ -60,7 +61,7 @@ impl<T: Copy> Networks<T> {
         }
     }
 
-    /// The value of the most specific network that has the address.
+    /// Returns the value of the most specific network with the address.
     pub(crate) fn find(&self, address: IpAddr) -> Option<T> {
         match address.to_canonical() {
             IpAddr::V4(address) => of(&self.v4, address.to_bits()),
@@ -77,13 +78,14 @@ struct Span<A, T> {
     value: T,
 }
 
-/// Cuts the addresses into stretches: where each begins, and its value.
+/// Cuts the addresses into ranges: the first address of each, and its value.
 fn stretches<A: Ord + Copy, T: Copy>(
     mut spans: Vec<Span<A, T>>,
     zero: A,
     after: impl Fn(A) -> Option<A>,
 ) -> Vec<(A, Option<T>)> {
-    // The wider one first; the sort is stable, so that of the same network the later one stays the later.
+    // The wider network comes first. The sort is stable, so the later one of two equal networks
+    // stays later.
     spans.sort_by(|a, b| a.first.cmp(&b.first).then(b.last.cmp(&a.last)));
     let mut cuts = vec![(zero, None)];
     let mut open: Vec<Span<A, T>> = Vec::new();
@@ -96,7 +98,8 @@ fn stretches<A: Ord + Copy, T: Copy>(
     cuts
 }
 
-/// Ends the open networks whose last address `is_past`: after each goes on the one around it.
+/// Closes the open networks whose last address `is_past`. After each, the network around it goes
+/// on.
 fn close<A: Ord + Copy, T: Copy>(
     open: &mut Vec<Span<A, T>>,
     cuts: &mut Vec<(A, Option<T>)>,
@@ -110,7 +113,7 @@ fn close<A: Ord + Copy, T: Copy>(
     }
 }
 
-/// Adds a cut; one at the same address takes the place of the one before.
+/// Adds a cut. It replaces the previous cut at the same address.
 fn push<A: Ord + Copy, T>(cuts: &mut Vec<(A, Option<T>)>, first: A, value: Option<T>) {
     match cuts.last_mut() {
         Some(last) if last.0 == first => last.1 = value,
@@ -177,7 +180,7 @@ mod tests {
         assert_eq!(find(&all, "255.255.255.254"), Some(1));
         assert_eq!(find(&all, "0.0.0.0"), Some(3));
         assert_eq!(find(&all, "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff"), Some(4));
-        // IPv4 is no part of IPv6, mapped or not.
+        // IPv4 is not part of IPv6, mapped or not.
         let v6 = networks(&[("::/0", 4)]);
         assert_eq!(find(&v6, "192.0.2.1"), None);
         assert_eq!(find(&v6, "::ffff:192.0.2.1"), None);
@@ -193,7 +196,7 @@ mod tests {
 
     #[test]
     fn it_finds_what_a_search_of_all_finds() {
-        // Pseudo-random networks of a small part of the addresses, so that they lie within each other.
+        // Pseudo-random networks of a small part of the addresses, so that many are nested.
         let mut seed = 7_u32;
         let mut next = || {
             seed = seed.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);

@@ -1,4 +1,4 @@
-//! Whose address a request has.
+//! The address that a request comes from.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -7,13 +7,13 @@ use weir_sdk::{FilterNeeds, Input, Request};
 
 use crate::networks::Networks;
 
-/// Where the address is taken from.
+/// The source of the address.
 #[derive(Debug)]
 pub(crate) enum Origin {
     /// The connection.
     Peer(Input),
-    /// A header field that trusted proxies append to. `header:NAME` has the first field only, and what a client
-    /// sent would stand there before what a proxy added in a second one, so that all fields are asked for.
+    /// A header field that trusted proxies append to. The input is all fields: `header:NAME` has
+    /// only the first field. A client can send the first field, and the proxy can add a second one.
     Forwarded { peer: Input, headers: Input, name: Vec<u8>, trusted: Networks<()> },
 }
 
@@ -22,7 +22,7 @@ impl Origin {
         Origin::Peer(needs.client_address())
     }
 
-    /// Takes it from the fields `name`, of which the proxies in `trusted` know what they write.
+    /// Takes the address from the fields `name`, to which the proxies in `trusted` append.
     pub(crate) fn forwarded(
         name: &str,
         trusted: Networks<()>,
@@ -32,7 +32,7 @@ impl Origin {
             return Err(format!("from_header: {name:?} is not the name of a header field"));
         }
         if name.eq_ignore_ascii_case("forwarded") {
-            return Err("from_header: forwarded (RFC 7239) is no list of addresses".to_owned());
+            return Err("from_header: forwarded (RFC 7239) is not a list of addresses".to_owned());
         }
         let name = name.to_ascii_lowercase().into_bytes();
         Ok(Origin::Forwarded {
@@ -43,7 +43,7 @@ impl Origin {
         })
     }
 
-    /// The address; none if there is none that can be read.
+    /// Returns the address, or `None` if there is no readable address.
     pub(crate) fn of(&self, request: &Request<'_>) -> Option<IpAddr> {
         match self {
             Origin::Peer(peer) => request.text(*peer)?.parse().ok(),
@@ -55,8 +55,9 @@ impl Origin {
     }
 }
 
-/// Follows the hops from the last to the first: the first one that is not trusted, or the last of all. None if one on the
-/// way is no address. What stands before an untrusted hop may be invented and is not looked at.
+/// Follows the hops from the last to the first. Returns the first untrusted hop, or the first of
+/// the list if all are trusted. Returns `None` if a hop on the way is not an address. Entries
+/// before an untrusted hop may be invented and are ignored.
 fn hops(peer: IpAddr, headers: &[u8], name: &[u8], trusted: &Networks<()>) -> Option<IpAddr> {
     let mut address = peer;
     let fields = headers.rsplit(|b| *b == b'\n').filter_map(|line| value(line, name));
@@ -71,13 +72,13 @@ fn hops(peer: IpAddr, headers: &[u8], name: &[u8], trusted: &Networks<()>) -> Op
     Some(address)
 }
 
-/// The value of a line of header fields, if it has this name.
+/// Returns the value of a line of header fields, if it has this name.
 fn value<'a>(line: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
     let (found, value) = line.split_at_checked(name.len())?;
     found.eq_ignore_ascii_case(name).then(|| value.strip_prefix(b":")).flatten()
 }
 
-/// An address, as some proxies write it with a port or in brackets.
+/// Parses an address, also with a port or in brackets, as some proxies write it.
 fn hop_address(hop: &[u8]) -> Option<IpAddr> {
     let hop = std::str::from_utf8(hop).ok()?;
     let bracketed = || hop.strip_prefix('[')?.strip_suffix(']')?.parse().ok().map(IpAddr::V6);
@@ -100,14 +101,14 @@ mod tests {
     #[test]
     fn the_last_untrusted_hop_is_the_client() {
         for (peer, headers, client) in [
-            // Who is not trusted is the client, whatever it sends.
+            // An untrusted peer is the client, for any field that it sends.
             ("192.0.2.1", "x-forwarded-for: 10.0.0.1\n", "192.0.2.1"),
             ("10.0.0.1", "x-forwarded-for: 192.0.2.9\n", "192.0.2.9"),
             ("10.0.0.1", "x-forwarded-for: 198.51.100.1, 192.0.2.9, 10.0.0.2\n", "192.0.2.9"),
             // The client's own field stands before the proxy's.
             ("10.0.0.1", "x-forwarded-for: 10.9.9.9\nx-forwarded-for: 192.0.2.9\n", "192.0.2.9"),
             ("10.0.0.1", "accept: */*\nX-Forwarded-For:192.0.2.9 , ,\nvia: a\n", "192.0.2.9"),
-            // Garbage before it is not looked at.
+            // Garbage before the client is ignored.
             ("10.0.0.1", "x-forwarded-for: unknown, 192.0.2.9\n", "192.0.2.9"),
             ("10.0.0.1", "x-forwarded-for: 192.0.2.9:1234\n", "192.0.2.9"),
             ("10.0.0.1", "x-forwarded-for: [2001:db9::1]:1234\n", "2001:db9::1"),
