@@ -1,4 +1,4 @@
-//! What a token's claims must say, and what they become.
+//! The demands on the claims of a token, and the fields that claims become.
 
 use serde_json::Value;
 use weir_sdk::{Edit, Header};
@@ -12,7 +12,7 @@ use crate::token::{Claims, Token};
 pub(crate) struct Demands {
     issuers: Texts,
     audiences: Texts,
-    /// Seconds.
+    /// In seconds.
     leeway: f64,
     expiry: Expiry,
     typ: Option<String>,
@@ -28,7 +28,7 @@ pub(crate) struct Times {
 }
 
 impl Times {
-    /// Whether a token is valid now; the times have the leeway in them.
+    /// Returns an error if a token is not valid now. The times include the leeway.
     pub(crate) fn check(self, now: f64) -> Result<(), Refusal> {
         if now >= self.end {
             return Err(Refusal::Invalid("the token has expired"));
@@ -44,7 +44,7 @@ impl Demands {
     pub(crate) fn new(config: &Config) -> Result<Demands, String> {
         for (at, scope) in config.scopes.iter().enumerate() {
             if scope.is_empty() || !scope.bytes().all(is_scope) {
-                return Err(format!("scopes[{at}]: {scope:?} is no scope (RFC 6749 §3.3)"));
+                return Err(format!("scopes[{at}]: {scope:?} is not a scope (RFC 6749 §3.3)"));
             }
         }
         for (name, values) in &config.claims {
@@ -64,7 +64,7 @@ impl Demands {
         })
     }
 
-    /// What does not need a signature to be refused.
+    /// Makes the checks that need no signature.
     pub(crate) fn check(&self, token: &Token<'_>, now: f64) -> Result<Times, Refusal> {
         if self.typ.is_some() && token.typ.as_deref().map(short_type) != self.typ {
             return Err(Refusal::Invalid("the token is of another type"));
@@ -81,7 +81,7 @@ impl Demands {
         Ok(times)
     }
 
-    /// What a token that is valid must say to be enough.
+    /// Returns an error if the claims or scopes of a valid token are not enough.
     pub(crate) fn allow(&self, claims: &Claims) -> Result<(), Refusal> {
         let has = |(name, wanted): &(String, Texts)| {
             claim(claims, name).is_some_and(|value| texts(value).any(|text| wanted.has(&text)))
@@ -95,11 +95,11 @@ impl Demands {
     fn times(&self, claims: &Claims) -> Result<Times, Refusal> {
         let time = |name: &str| match claims.get(name) {
             None => Ok(None),
-            // NumericDate (RFC 7519 §2) is a number, perhaps with a fraction.
+            // A NumericDate (RFC 7519 §2) is a number, perhaps with a fraction.
             Some(value) => value
                 .as_f64()
                 .map(Some)
-                .ok_or(Refusal::Invalid("the token has a time that is no number")),
+                .ok_or(Refusal::Invalid("the token has a time that is not a number")),
         };
         let (end, start, made) = (time("exp")?, time("nbf")?, time("iat")?);
         if end.is_none() && self.expiry == Expiry::Required {
@@ -124,7 +124,7 @@ impl Demands {
     }
 }
 
-/// A claim by its name, or by names separated by dots of claims within claims.
+/// Returns a claim by its name, or by the path to a nested claim, with dots between the names.
 pub(crate) fn claim<'a>(claims: &'a Claims, path: &str) -> Option<&'a Value> {
     if let Some(value) = claims.get(path) {
         return Some(value);
@@ -134,7 +134,7 @@ pub(crate) fn claim<'a>(claims: &'a Claims, path: &str) -> Option<&'a Value> {
     names.try_fold(first, |value, name| value.get(name))
 }
 
-/// The texts of a value: of a list those of its elements.
+/// Returns the texts of a value. A list gives the texts of its elements.
 pub(crate) fn texts(value: &Value) -> impl Iterator<Item = String> {
     let values = match value {
         Value::Array(values) => values.as_slice(),
@@ -143,7 +143,8 @@ pub(crate) fn texts(value: &Value) -> impl Iterator<Item = String> {
     values.iter().filter_map(text)
 }
 
-/// The edits that have the origin see a claim as a field, and nothing that a client sent of its name.
+/// Returns the edit that shows a claim to the origin as a field, and removes fields of this name
+/// from the client.
 pub(crate) fn field(claims: &Claims, path: &str, name: &str) -> Edit {
     let value = claim(claims, path).map(value_of_field).unwrap_or_default();
     if value.is_empty() {
@@ -170,8 +171,8 @@ fn text(value: &Value) -> Option<String> {
     }
 }
 
-/// A text as a field can hold it: percent-encoded (RFC 3986 §2.1) where it is not visible ASCII or a space within, and where
-/// it has `%` or a separator.
+/// Encodes a text for a field. It percent-encodes (RFC 3986 §2.1) `%`, the separator, and all bytes
+/// outside visible ASCII, but not a space inside the text.
 fn encoded(text: &str, separator: char) -> String {
     let last = text.len().saturating_sub(1);
     let mut result = String::with_capacity(text.len());
@@ -188,13 +189,14 @@ fn encoded(text: &str, separator: char) -> String {
     result
 }
 
-/// Whether a token has a scope: in `scope`, separated by spaces (RFC 8693 §4.2), or in `scp`, also as a list.
+/// Whether a token has a scope in `scope`, separated by spaces (RFC 8693 §4.2), or in `scp`, also
+/// as a list.
 fn granted(claims: &Claims, scope: &str) -> bool {
     let values = ["scope", "scp"].into_iter().filter_map(|name| claims.get(name));
     values.flat_map(texts).any(|text| text.split(' ').any(|own| own == scope))
 }
 
-/// A type without what may be left out (RFC 7515 §4.1.9), in lower case.
+/// Returns a type in lower case without the optional prefix (RFC 7515 §4.1.9).
 fn short_type(typ: &str) -> String {
     let typ = typ.to_ascii_lowercase();
     typ.strip_prefix("application/").map(str::to_owned).unwrap_or(typ)

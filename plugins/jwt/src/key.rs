@@ -1,4 +1,4 @@
-//! Keys, each of which is of one algorithm: a token never says which algorithm a key is used with (RFC 8725 §3.1).
+//! Keys. Each key has one algorithm: a token never chooses the algorithm for a key (RFC 8725 §3.1).
 
 use std::fmt;
 
@@ -20,7 +20,7 @@ pub(crate) struct Key {
     check: Check,
 }
 
-/// The algorithms of RFC 7518 and RFC 8037 that are spoken here.
+/// The supported algorithms of RFC 7518 and RFC 8037.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Algorithm {
     Hs256,
@@ -60,13 +60,13 @@ struct Jwk {
 }
 
 impl Algorithm {
-    /// The algorithm of a token's header; `none` and all others are nothing that a key could be of.
+    /// Returns the algorithm of a token's header. `none` and all others have no keys.
     pub(crate) fn named(name: &str) -> Option<Algorithm> {
         match name {
             "HS256" => Some(Algorithm::Hs256),
             "RS256" => Some(Algorithm::Rs256),
             "ES256" => Some(Algorithm::Es256),
-            // The latter by RFC 9864.
+            // `Ed25519` is the name of RFC 9864.
             "EdDSA" | "Ed25519" => Some(Algorithm::EdDsa),
             _ => None,
         }
@@ -74,18 +74,18 @@ impl Algorithm {
 }
 
 impl Key {
-    /// The secret of HS256.
+    /// Makes a key of HS256 from a secret.
     pub(crate) fn secret(id: Option<String>, secret: &[u8]) -> Result<Key, String> {
         if secret.len() < SHORTEST_SECRET {
             return Err(format!(
-                "a secret of HS256 has at least {SHORTEST_SECRET} bytes, such as `openssl rand -hex 32` makes"
+                "a secret of HS256 must have at least {SHORTEST_SECRET} bytes: `openssl rand -hex 32` makes one"
             ));
         }
-        let mac = Hmac::new_from_slice(secret).map_err(|_| "no secret of HS256".to_owned())?;
+        let mac = Hmac::new_from_slice(secret).map_err(|_| "not a secret of HS256".to_owned())?;
         Ok(Key { id, algorithm: Algorithm::Hs256, check: Check::Hmac(mac) })
     }
 
-    /// A public key in PEM.
+    /// Parses a public key in PEM.
     pub(crate) fn pem(id: Option<String>, pem: &str) -> Result<Key, String> {
         let pem = pem.trim();
         if pem.matches("-----BEGIN").count() != 1 {
@@ -93,12 +93,12 @@ impl Key {
         }
         if pem.contains("PRIVATE KEY-----") {
             return Err(
-                "it is a private key; `openssl pkey -pubout` gives the public one".to_owned()
+                "this is a private key: `openssl pkey -pubout` gives the public key".to_owned()
             );
         }
         if pem.contains("CERTIFICATE-----") {
             return Err(
-                "it is a certificate; `openssl x509 -pubkey -noout` gives its key".to_owned()
+                "this is a certificate: `openssl x509 -pubkey -noout` gives its key".to_owned()
             );
         }
         let rsa = rsa::PublicKey::from_public_key_pem(pem)
@@ -111,20 +111,20 @@ impl Key {
         }
         match ed25519_dalek::VerifyingKey::from_public_key_pem(pem) {
             Ok(key) => Key::ed25519(id, key),
-            Err(_) => Err("it is no public key of RSA, P-256 or Ed25519".to_owned()),
+            Err(_) => Err("not a public key of RSA, P-256 or Ed25519".to_owned()),
         }
     }
 
     fn jwk(value: &Value) -> Result<Key, String> {
         let jwk = Jwk::deserialize(value).map_err(|error| error.to_string())?;
         if jwk.usage.as_ref().is_some_and(|usage| usage != "sig") {
-            return Err("it is not for signatures".to_owned());
+            return Err("the key is not for signatures".to_owned());
         }
         if jwk.key_ops.as_ref().is_some_and(|all| !all.iter().any(|one| one == "verify")) {
-            return Err("it is not to verify with".to_owned());
+            return Err("the key is not for verification".to_owned());
         }
         if value.get("d").is_some() {
-            return Err("it is a private key".to_owned());
+            return Err("this is a private key".to_owned());
         }
         let id = jwk.kid.filter(|id| !id.is_empty());
         let key = match (jwk.kty.as_str(), jwk.crv.as_str()) {
@@ -141,17 +141,17 @@ impl Key {
                 point.extend(coordinate("x", &jwk.x)?);
                 point.extend(coordinate("y", &jwk.y)?);
                 let key = p256::ecdsa::VerifyingKey::from_sec1_bytes(&point);
-                key.map(|key| Key::p256(id, key)).map_err(|_| "it is no point of P-256".to_owned())
+                key.map(|key| Key::p256(id, key)).map_err(|_| "not a point of P-256".to_owned())
             }
             ("OKP", "Ed25519") => {
                 let key = ed25519_dalek::VerifyingKey::from_bytes(&coordinate("x", &jwk.x)?);
-                Key::ed25519(id, key.map_err(|_| "it is no point of Ed25519")?)
+                Key::ed25519(id, key.map_err(|_| "not a point of Ed25519")?)
             }
-            (kty, crv) => Err(format!("kty {kty:?} crv {crv:?} is none that is known")),
+            (kty, crv) => Err(format!("unknown kty {kty:?} with crv {crv:?}")),
         }?;
         match jwk.alg {
             Some(alg) if Algorithm::named(&alg) != Some(key.algorithm) => {
-                Err(format!("alg {alg:?} is none that is known for it"))
+                Err(format!("alg {alg:?} does not fit the key"))
             }
             _ => Ok(key),
         }
@@ -160,7 +160,7 @@ impl Key {
     fn rsa(id: Option<String>, key: rsa::PublicKey) -> Result<Key, String> {
         let bits = key.n().bit_width();
         if !(2048..=4096).contains(&bits) {
-            return Err(format!("an RSA key has 2048 to 4096 bits, this has {bits}"));
+            return Err(format!("an RSA key must have 2048 to 4096 bits, this one has {bits}"));
         }
         let check = Check::Rsa(Box::new(rsa::pkcs1v15::VerifyingKey::new(key)));
         Ok(Key { id, algorithm: Algorithm::Rs256, check })
@@ -172,21 +172,22 @@ impl Key {
 
     fn ed25519(id: Option<String>, key: ed25519_dalek::VerifyingKey) -> Result<Key, String> {
         if key.is_weak() {
-            return Err("it is a point of low order, for which everybody can sign".to_owned());
+            return Err("the key is a point of low order, for which anybody can sign".to_owned());
         }
         Ok(Key { id, algorithm: Algorithm::EdDsa, check: Check::Ed25519(Box::new(key)) })
     }
 
-    /// Whether it may be the key of a token of this algorithm and name: a key or a token without a name goes with any.
+    /// Whether a token of this algorithm and name can be signed with the key. A key or a token
+    /// without a name fits any.
     pub(crate) fn fits(&self, algorithm: Algorithm, id: Option<&str>) -> bool {
         let is_other = self.id.as_deref().zip(id).is_some_and(|(own, wanted)| own != wanted);
         self.algorithm == algorithm && !is_other
     }
 
-    /// Whether the signature of a message was made with it.
+    /// Whether the signature of a message was made with this key.
     pub(crate) fn verifies(&self, message: &[u8], signature: &[u8]) -> bool {
         match &self.check {
-            // In constant time.
+            // Compares in constant time.
             Check::Hmac(mac) => {
                 let mut mac = mac.clone();
                 mac.update(message);
@@ -208,29 +209,29 @@ impl fmt::Debug for Key {
     }
 }
 
-/// Whose keys a document has.
+/// The source of a document.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Origin {
-    /// The configuration's, which may have secrets.
+    /// The configuration, which may have secrets.
     Own,
-    /// Fetched: what everybody can read is no secret.
+    /// An upstream. A secret that anybody can read is no secret.
     Fetched,
 }
 
-/// The keys of a JWK or a JWKS, at most [`MOST_KEYS`]. Those that are of no use here are left out (RFC 7517 §5); an error if
-/// there are no others.
+/// Parses the keys of a JWK or a JWKS, at most [`MOST_KEYS`]. Unusable keys are skipped (RFC 7517
+/// §5). Without a usable key it returns an error.
 pub(crate) fn document(text: &str, origin: Origin) -> Result<Vec<Key>, String> {
-    let document: Value = serde_json::from_str(text).map_err(|_| "it is no JSON".to_owned())?;
+    let document: Value = serde_json::from_str(text).map_err(|_| "not JSON".to_owned())?;
     let values = match document.get("keys") {
         Some(Value::Array(keys)) => keys.as_slice(),
-        Some(_) => return Err("keys is no list".to_owned()),
+        Some(_) => return Err("keys is not a list".to_owned()),
         None => std::slice::from_ref(&document),
     };
-    let (mut keys, mut why) = (Vec::new(), "it has no keys".to_owned());
+    let (mut keys, mut why) = (Vec::new(), "no keys".to_owned());
     for value in values {
         match Key::jwk(value) {
             Ok(key) if origin == Origin::Fetched && key.algorithm == Algorithm::Hs256 => {
-                why = "it has only secrets".to_owned();
+                why = "only secrets".to_owned();
             }
             Ok(key) => keys.push(key),
             Err(reason) => why = reason,
@@ -244,15 +245,15 @@ pub(crate) fn document(text: &str, origin: Origin) -> Result<Vec<Key>, String> {
 
 fn decoded(name: &str, text: &str) -> Result<Vec<u8>, String> {
     let bytes = Base64UrlUnpadded::decode_vec(text).unwrap_or_default();
-    if bytes.is_empty() { Err(format!("{name} is missing or no base64url")) } else { Ok(bytes) }
+    if bytes.is_empty() { Err(format!("{name} is missing or is not base64url")) } else { Ok(bytes) }
 }
 
 fn coordinate(name: &str, text: &str) -> Result<[u8; 32], String> {
-    decoded(name, text)?.try_into().map_err(|_| format!("{name} has not 32 bytes"))
+    decoded(name, text)?.try_into().map_err(|_| format!("{name} does not have 32 bytes"))
 }
 
-/// Keys of one document. More than issuers have, and little to look through.
+/// The most keys of one document. Issuers have fewer, and a search through this many is quick.
 pub(crate) const MOST_KEYS: usize = 32;
 
-/// Bytes of a secret (RFC 7518 §3.2).
+/// The shortest secret, in bytes (RFC 7518 §3.2).
 const SHORTEST_SECRET: usize = 32;

@@ -1,8 +1,9 @@
-//! JWT: lets requests with a valid JSON Web Token pass, and tells the origin what it says.
+//! JWT: requests with a valid JSON Web Token pass, and the origin sees the chosen claims.
 //!
-//! Signed tokens in the compact form (RFC 7515, RFC 7519) of HS256, RS256, ES256 and EdDSA, by the advice of RFC 8725: a key
-//! has one algorithm, whatever a token says; there is no `none`; nothing that a token's header names is fetched or used as a
-//! key; critical extensions are refused. Refusals are those of RFC 6750.
+//! The filter accepts signed tokens in the compact form (RFC 7515, RFC 7519) of HS256, RS256, ES256
+//! and EdDSA. It follows the advice of RFC 8725: a key has one algorithm, which a token cannot
+//! change. `none` does not exist. A key or URL in a token's header is never used. Critical
+//! extensions are refused. Refusals follow RFC 6750.
 
 mod claims;
 mod config;
@@ -33,12 +34,12 @@ use weir_sdk::{
 #[derive(Debug)]
 struct Jwt {
     places: Places,
-    /// The fields that responses depend on.
+    /// The fields that can carry a token: responses depend on them.
     vary: Option<String>,
     keys: Vec<Key>,
     remote: Option<Remote>,
     demands: Demands,
-    /// Claims, and the fields that the origin sees them as.
+    /// Claims, and the fields that show them to the origin.
     fields: Vec<(String, String)>,
     route: Option<Route>,
     optional: bool,
@@ -78,11 +79,11 @@ impl Filter for Jwt {
             return Err("claims_to_headers: two claims have the same field".to_owned());
         }
         if config.route.as_ref().is_some_and(|route| route.claim.is_empty()) {
-            return Err("route.claim: it has no name".to_owned());
+            return Err("route.claim: must not be empty".to_owned());
         }
         let is_quotable = |b: u8| (b.is_ascii_graphic() || b == b' ') && b != b'"' && b != b'\\';
         if config.realm.as_ref().is_some_and(|realm| !realm.bytes().all(is_quotable)) {
-            return Err("realm: it must be visible ASCII without quotes and backslashes".to_owned());
+            return Err("realm: must be visible ASCII without quotes and backslashes".to_owned());
         }
         let lower = |(claim, name): (String, String)| (claim, name.to_ascii_lowercase());
         Ok(Jwt {
@@ -149,7 +150,7 @@ impl Filter for Jwt {
 }
 
 impl Jwt {
-    /// What a token says to do, or why it is refused; `now` in nanoseconds.
+    /// Returns the edits of a token, or the reason of its refusal. `now` is in nanoseconds.
     fn check(&mut self, text: &str, now: u64) -> Result<Vec<Edit>, Refusal> {
         let is_changed = self.remote.as_mut().is_some_and(|remote| remote.look(now / MILLISECOND));
         if is_changed {
@@ -169,7 +170,7 @@ impl Jwt {
         let times = self.demands.check(&token, seconds)?;
         let all = self.keys.iter().chain(fetched);
         let keys = all.filter(|key| key.fits(token.algorithm, token.id.as_deref()));
-        // Those of the token's name first.
+        // The keys with the name of the token come first.
         let (named, others): (Vec<&Key>, Vec<&Key>) =
             keys.partition(|key| key.id.is_some() && key.id == token.id);
         let mut tried = named.iter().chain(&others).take(MOST_TRIED);
@@ -186,7 +187,7 @@ impl Jwt {
         Ok(edits)
     }
 
-    /// The edits that the claims of a token are worth.
+    /// Returns the edits that follow from the claims of a token.
     fn meaning(&self, claims: &Claims) -> Result<Vec<Edit>, Refusal> {
         let fields = self.fields.iter().map(|(claim, name)| claims::field(claims, claim, name));
         let mut edits: Vec<Edit> = fields.collect();
@@ -231,11 +232,11 @@ fn decided(edits: Vec<Edit>) -> RequestDecision {
     }
 }
 
-/// The keys of an entry of the configuration.
+/// Reads the keys of an entry of the configuration.
 fn read(config: KeyConfig) -> Result<Vec<Key>, String> {
     let id = config.id;
     if id.as_ref().is_some_and(String::is_empty) {
-        return Err("id: it is empty".to_owned());
+        return Err("id: must not be empty".to_owned());
     }
     match (config.pem, config.jwks, config.secret) {
         (Some(pem), None, None) => {
@@ -244,15 +245,15 @@ fn read(config: KeyConfig) -> Result<Vec<Key>, String> {
         }
         (None, Some(jwks), None) => {
             if id.is_some() {
-                return Err("id: a document names its keys itself (kid)".to_owned());
+                return Err("id: the keys of a document have their own names (kid)".to_owned());
             }
             document(jwks.expose(), Origin::Own).map_err(|reason| format!("jwks: {reason}"))
         }
         (None, None, Some(secret)) => {
             let text = secret.expose();
-            // What everybody knows is no secret (RFC 8725 §2.1).
+            // A text that everybody knows is no secret (RFC 8725 §2.1).
             if text.contains("-----BEGIN") || text.trim_start().starts_with('{') {
-                return Err("secret: it is a key of another kind; see pem and jwks".to_owned());
+                return Err("secret: this is another kind of key: use pem or jwks".to_owned());
             }
             let key = Key::secret(id, text.as_bytes());
             Ok(vec![key.map_err(|reason| format!("secret: {reason}"))?])
@@ -261,7 +262,8 @@ fn read(config: KeyConfig) -> Result<Vec<Key>, String> {
     }
 }
 
-/// A token and edits as the context of a fetch: lines, since neither has line ends. None if it is too long for one.
+/// Packs a token and edits for the context of a fetch, one per line: none of them contains a line
+/// end. Returns `None` if the context is too long.
 fn pack(token: &str, edits: &[Edit]) -> Option<Vec<u8>> {
     let mut bytes = token.as_bytes().to_vec();
     for edit in edits {
@@ -295,11 +297,11 @@ fn unpack(context: &[u8]) -> Option<(&str, Vec<Edit>)> {
 
 const MILLISECOND: u64 = 1_000_000;
 
-/// Keys that a token without the name of one is tried with: each costs a check of a signature.
+/// The most keys that are tried for a token without a key name. Each try costs a signature check.
 const MOST_TRIED: usize = 4;
 
-/// Bytes of all values of fields; a decision may have 64 KiB.
+/// The most bytes of all values of fields. A decision may have 64 KiB.
 const MOST_OF_FIELDS: usize = 32 << 10;
 
-/// Bytes of a context, of which the host takes 16 KiB.
+/// The longest context, in bytes: the host accepts 16 KiB.
 const LONGEST_CONTEXT: usize = 16 << 10;

@@ -1,4 +1,4 @@
-//! Tokens whose signature was checked lately, so that one that comes again costs a hash instead.
+//! Tokens with a recent signature check: the next request with the same token costs only a hash.
 
 use std::collections::BTreeMap;
 
@@ -7,7 +7,7 @@ use weir_sdk::Edit;
 
 use crate::claims::Times;
 
-/// What a token is remembered by: nobody can make another of the same.
+/// The SHA-256 of a token. Nobody can construct another token with the same hash.
 pub(crate) type Fingerprint = [u8; 32];
 
 /// The tokens that were used last.
@@ -15,9 +15,9 @@ pub(crate) type Fingerprint = [u8; 32];
 pub(crate) struct Recent {
     tokens: BTreeMap<Fingerprint, Entry>,
     most: usize,
-    /// Bytes of all edits.
+    /// The bytes of all edits.
     size: usize,
-    /// Counts uses.
+    /// A counter of uses.
     clock: u64,
 }
 
@@ -38,7 +38,7 @@ impl Recent {
         Sha256::digest(token).into()
     }
 
-    /// The times of a token, and what it means.
+    /// Returns the times and the edits of a token.
     pub(crate) fn find(&mut self, token: &Fingerprint) -> Option<(Times, &[Edit])> {
         self.clock += 1;
         let entry = self.tokens.get_mut(token)?;
@@ -46,7 +46,7 @@ impl Recent {
         Some((entry.times, &entry.edits))
     }
 
-    /// Remembers a token in place of those that were not used for longest.
+    /// Remembers a token. It replaces the least recently used tokens.
     pub(crate) fn put(&mut self, token: Fingerprint, times: Times, edits: &[Edit]) {
         let size = edits.iter().map(size).sum();
         if self.most == 0 || size > MOST_BYTES {
@@ -64,7 +64,7 @@ impl Recent {
         self.tokens.insert(token, entry);
     }
 
-    /// Forgets all, for keys have changed.
+    /// Forgets all tokens, because the keys have changed.
     pub(crate) fn clear(&mut self) {
         self.tokens.clear();
         self.size = 0;
@@ -75,7 +75,7 @@ impl Recent {
     }
 }
 
-/// Bytes that an edit takes, about.
+/// Estimates the bytes that an edit takes.
 fn size(edit: &Edit) -> usize {
     let text = match edit {
         Edit::Set(header) | Edit::Append(header) => header.name.len() + header.value.len(),
@@ -87,7 +87,7 @@ fn size(edit: &Edit) -> usize {
     text + size_of::<Edit>()
 }
 
-/// Bytes that an instance remembers, of the 16 MiB that it has by default.
+/// The most bytes of remembered tokens. An instance has 16 MiB by default.
 const MOST_BYTES: usize = 1 << 20;
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! Keys that an upstream has: fetched by one request, shared by all workers through the state.
+//! Keys of an upstream: one request fetches them, and all workers share them through the state.
 
 use sha2::{Digest as _, Sha256};
 use weir_sdk::{Fetch, Reply, host, state};
@@ -7,20 +7,20 @@ use crate::config::{Remote as Config, SECOND, milliseconds};
 use crate::key::{Key, Origin, document};
 use crate::reply::PAUSE_SECONDS;
 
-/// The keys of a document, as of when it was fetched.
+/// The keys of a document, with the time of the fetch.
 #[derive(Debug)]
 pub(crate) struct Remote {
     fetch: Fetch,
     refresh: u64,
-    /// `refresh` and the time beyond it that keys are used for, in milliseconds.
+    /// `refresh` plus `stale`, in milliseconds: after this time the keys are dropped.
     end: u64,
     timeout: u64,
-    /// The key of the document in the state; those of marks begin with it.
+    /// The state key of the document. The keys of the marks begin with it.
     name: String,
     pub(crate) keys: Vec<Key>,
-    /// What the keys were read from.
+    /// The document that the keys come from.
     text: Vec<u8>,
-    /// Milliseconds since the epoch; 0 if there is none.
+    /// In milliseconds since the epoch, or 0 before the first fetch.
     fetched: u64,
     looked: u64,
 }
@@ -33,15 +33,15 @@ impl Remote {
         let timeout = milliseconds("jwks.timeout", &config.timeout, 1, 10 * SECOND)?;
         if !config.path.starts_with('/') || config.path.bytes().any(|b| !b.is_ascii_graphic()) {
             return Err(format!(
-                "jwks.path: {:?} is no path that begins with a slash",
+                "jwks.path: {:?} is not a path that begins with a slash",
                 config.path
             ));
         }
         let authority = config.authority.unwrap_or_else(|| config.upstream.clone());
         if authority.bytes().any(|b| !b.is_ascii_graphic() || b == b'/') {
-            return Err(format!("jwks.authority: {authority:?} is no host and port"));
+            return Err(format!("jwks.authority: {authority:?} is not a host and port"));
         }
-        // Another document is another entry, whatever generation asks for it.
+        // Another document gets another entry, in every generation of the configuration.
         let what = [&*config.upstream, &*authority, &*config.path].join("\n");
         let digest = Sha256::digest(what);
         let name: String = digest.iter().take(8).map(|byte| format!("{byte:02x}")).collect();
@@ -62,8 +62,8 @@ impl Remote {
         })
     }
 
-    /// Takes what other workers have fetched, at most once a second unless there are no keys, and drops keys that are too
-    /// old. Whether the keys are others now.
+    /// Takes the keys that other workers fetched, and drops keys that are too old. Without keys it
+    /// looks on every call, otherwise at most once a second. Returns whether the keys have changed.
     pub(crate) fn look(&mut self, now: u64) -> bool {
         let is_new = now >= self.looked.saturating_add(SECOND) || now < self.looked;
         if !is_new && !self.keys.is_empty() {
@@ -90,12 +90,13 @@ impl Remote {
         now >= self.fetched.saturating_add(self.refresh)
     }
 
-    /// Whether this request is the one to fetch: one in [`BETWEEN`] is, over all workers.
+    /// Whether this request must fetch. Over all workers only one request in [`BETWEEN`] does.
     pub(crate) fn claim(&self) -> bool {
         state::replace("", &self.asked(), None, b"1", BETWEEN)
     }
 
-    /// Whether this request may fetch the first keys: several may, so that the first requests do not fail.
+    /// Whether this request may fetch the first keys. Several may, so that the first requests do
+    /// not fail.
     pub(crate) fn may_begin(&self) -> bool {
         state::get("", &self.failed()).is_none()
             && state::add("", &format!("{}:first", self.name), 1, self.timeout) <= AT_FIRST
@@ -105,11 +106,11 @@ impl Remote {
         self.fetch.clone().context(context)
     }
 
-    /// Takes the answer to a fetch. Whether the keys are others now.
+    /// Takes the answer to a fetch. Returns whether the keys have changed.
     pub(crate) fn answered(&mut self, answer: Result<Reply, String>, now: u64) -> bool {
         let text = answer.and_then(|answer| match answer.status {
             200 if answer.body.len() <= LARGEST => Ok(answer.body),
-            200 => Err(format!("it has more than {} KiB", LARGEST >> 10)),
+            200 => Err(format!("more than {} KiB", LARGEST >> 10)),
             status => Err(format!("status {status}")),
         });
         let taken = text.and_then(|text| {
@@ -130,7 +131,7 @@ impl Remote {
     fn take(&mut self, text: &[u8], fetched: u64) -> Result<bool, String> {
         let is_new = text != self.text || self.keys.is_empty();
         if is_new {
-            let read = std::str::from_utf8(text).map_err(|_| "it is no text".to_owned())?;
+            let read = std::str::from_utf8(text).map_err(|_| "not UTF-8".to_owned())?;
             self.keys = document(read, Origin::Fetched)?;
             self.text = text.to_vec();
         }
@@ -147,12 +148,12 @@ impl Remote {
     }
 }
 
-/// Milliseconds between two fetches once there are keys, so that tokens with made-up names of keys cannot have the upstream
-/// asked for each.
+/// Milliseconds between two fetches once there are keys. Tokens with invented key names cannot
+/// cause a fetch each.
 const BETWEEN: u64 = 30 * SECOND;
 
-/// Requests that may fetch the first keys in the time of one timeout.
+/// The most requests that may fetch the first keys within one timeout.
 const AT_FIRST: i64 = 32;
 
-/// Bytes of a document: what a value of the state can hold, with its time.
+/// The largest document, in bytes: a value of the state holds it with its time.
 const LARGEST: usize = 60 << 10;

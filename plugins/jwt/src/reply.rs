@@ -1,26 +1,26 @@
-//! Refusals, as RFC 6750 §3 has them.
+//! Refusals of RFC 6750 §3.
 
 use weir_sdk::Reply;
 
-/// Why a request is refused.
+/// The reason of a refusal.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Refusal {
-    /// It has no token.
+    /// The request has no token.
     Missing,
-    /// It has several tokens, or something that is no text.
+    /// The request has several tokens, or a value that is not text.
     Unclear,
-    /// The token does not count.
+    /// The token is not valid.
     Invalid(&'static str),
-    /// The token is of a key that is not known, yet perhaps.
+    /// The key of the token is unknown. It can become known.
     UnknownKey,
-    /// The token counts and is not enough; the scopes that it must have.
+    /// The token is valid and not sufficient. The value lists the required scopes.
     Insufficient(String),
-    /// There are no keys to check it with.
+    /// There are no keys for the check.
     NoKeys,
 }
 
 impl Refusal {
-    /// The name that it is counted by.
+    /// Returns the name of the metric.
     pub(crate) fn metric(&self) -> &'static str {
         match self {
             Refusal::Missing => "missing",
@@ -32,7 +32,7 @@ impl Refusal {
         }
     }
 
-    /// The answer; `realm` may stand in a quoted string.
+    /// Returns the answer. `realm` must fit in a quoted string.
     pub(crate) fn reply(&self, realm: Option<&str>) -> Reply {
         let (status, error, text) = match self {
             Refusal::Missing => (401, None, "a token is required"),
@@ -70,7 +70,7 @@ impl Refusal {
     }
 }
 
-/// Seconds that are between two attempts to get the first keys.
+/// Seconds between two attempts to fetch the first keys.
 pub(crate) const PAUSE_SECONDS: u64 = 2;
 
 #[cfg(test)]
@@ -83,7 +83,7 @@ mod tests {
 
     #[test]
     fn challenges_say_no_more_than_they_should() {
-        // Without credentials there is no error to tell (RFC 6750 §3).
+        // Without credentials the challenge has no error (RFC 6750 §3).
         assert_eq!(challenge(&Refusal::Missing, None), "Bearer");
         assert_eq!(challenge(&Refusal::Missing, Some("shop")), "Bearer realm=\"shop\"");
         assert_eq!(

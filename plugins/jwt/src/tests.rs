@@ -1,4 +1,4 @@
-//! Tests of decisions, with tokens that other implementations have made.
+//! Tests of decisions, with tokens of other implementations.
 
 mod attacks;
 mod decisions;
@@ -23,7 +23,7 @@ fn token(name: &str) -> String {
     vectors()["tokens"][name].as_str().unwrap_or_else(|| panic!("{name}")).to_owned()
 }
 
-/// All keys of the tokens, and what they say.
+/// All keys of the tokens, with matching demands.
 fn config() -> Value {
     let vectors = vectors();
     json!({
@@ -39,7 +39,7 @@ fn config() -> Value {
     })
 }
 
-/// The configuration with other values of some keys.
+/// The configuration with some values changed.
 fn with(changes: &Value) -> Value {
     let mut config = config();
     for (key, value) in changes.as_object().unwrap() {
@@ -64,7 +64,7 @@ fn invalid(why: &'static str) -> Result<Vec<String>, Refusal> {
     Err(Refusal::Invalid(why))
 }
 
-/// Edits, for people.
+/// Returns edits in readable form.
 fn shown(edits: &[Edit]) -> Vec<String> {
     let show = |edit: &Edit| match edit {
         Edit::Set(header) => format!("{}={}", header.name, String::from_utf8_lossy(&header.value)),

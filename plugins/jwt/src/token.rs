@@ -1,4 +1,4 @@
-//! A token as it is written: the compact form of RFC 7515 §3.1, with claims (RFC 7519).
+//! A token in the compact form of RFC 7515 §3.1, with claims (RFC 7519).
 
 use base64ct::{Base64UrlUnpadded, Encoding as _};
 use serde_json::{Map, Value};
@@ -7,25 +7,26 @@ use crate::key::Algorithm;
 
 pub(crate) type Claims = Map<String, Value>;
 
-/// A token whose signature nobody has checked yet.
+/// A token with an unchecked signature.
 #[derive(Debug)]
 pub(crate) struct Token<'a> {
     pub(crate) algorithm: Algorithm,
     pub(crate) id: Option<String>,
     pub(crate) typ: Option<String>,
     pub(crate) claims: Claims,
-    /// What is signed.
+    /// The signed bytes.
     pub(crate) message: &'a [u8],
     pub(crate) signature: Vec<u8>,
 }
 
 impl<'a> Token<'a> {
-    /// Reads a token, or says what it is not.
+    /// Parses a token. The error names the fault.
     pub(crate) fn parse(text: &'a str) -> Result<Token<'a>, &'static str> {
         let (message, signature) = text.rsplit_once('.').ok_or(MALFORMED)?;
         let (header, payload) = message.split_once('.').ok_or(MALFORMED)?;
         let header = object(header)?;
-        // Extensions that must be understood; none is (RFC 7515 §4.1.11).
+        // `crit` lists extensions that must be understood. This filter supports none (RFC 7515
+        // §4.1.11).
         if header.contains_key("crit") {
             return Err("the token has critical extensions");
         }
@@ -47,7 +48,7 @@ impl<'a> Token<'a> {
     }
 }
 
-/// Whether a text can be a token: of a length, and of letters, that one may have.
+/// Whether the length and the letters of a text fit a token.
 pub(crate) fn is_plausible(text: &str) -> bool {
     let is_letter = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
     !text.is_empty() && text.len() <= LONGEST && text.bytes().all(is_letter)
@@ -60,8 +61,8 @@ fn object(part: &str) -> Result<Claims, &'static str> {
 
 pub(crate) const MALFORMED: &str = "the token is malformed";
 
-/// Bytes of a token: more would not pass many servers as a header field.
+/// The longest token, in bytes. Many servers refuse a longer header field.
 const LONGEST: usize = 8 << 10;
 
-/// Bytes of names in the header.
+/// The longest name in the header, in bytes.
 const LONGEST_NAME: usize = 256;

@@ -6,7 +6,7 @@ use super::*;
 
 const MALFORMED: &str = token::MALFORMED;
 
-/// A header and claims with a signature of nobody.
+/// A header and claims with a false signature.
 fn unsigned(header: &str, claims: &str) -> String {
     let parts = [header, claims, "signature"];
     parts.map(|part| Base64UrlUnpadded::encode_string(part.as_bytes())).join(".")
@@ -130,7 +130,7 @@ fn tokens_of_others_and_for_others_are_refused() {
     let other = invalid("the token is for another audience");
     assert_eq!(check(&config, &token("other_aud")), other);
     assert_eq!(check(&config, &token("no_aud")), other);
-    // Without a name of its own, a service is none that a token is for.
+    // Without a configured audience, the service accepts no token with `aud`.
     let nobody = with(&json!({ "audience": [] }));
     assert_eq!(check(&nobody, &token("hs256")), other);
     assert_eq!(check(&nobody, &token("no_aud")), Ok(vec![]));

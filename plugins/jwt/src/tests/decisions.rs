@@ -1,4 +1,4 @@
-//! Times, claims, fields and what becomes of requests.
+//! Times, claims, fields and decisions.
 
 use super::*;
 
@@ -30,9 +30,9 @@ fn times_are_checked_with_leeway() {
     assert_eq!(check(&with(&json!({ "leeway": "2m" })), &token("expired")), Ok(vec![]));
     assert_eq!(check(&config(), &token("no_exp")), invalid("the token has no end"));
     assert_eq!(check(&with(&json!({ "expiry": "optional" })), &token("no_exp")), Ok(vec![]));
-    let number = invalid("the token has a time that is no number");
+    let number = invalid("the token has a time that is not a number");
     assert_eq!(check(&config(), &token("exp_text")), number);
-    // exp is NOW + 60.5 s: on it and after, a token is no longer valid.
+    // exp is NOW + 60.5 s. From that time on, the token is not valid.
     let mut jwt = new(&strict).unwrap();
     let token = token("exp_float");
     assert!(told(&mut jwt, &token, NOW + 60_499_000_000).is_ok());
@@ -136,7 +136,7 @@ fn requests_without_a_token_are_challenged_or_anonymous() {
     let changes = json!({ "optional": true, "claims_to_headers": { "sub": "x-user" } });
     let mut optional = new(&with(&changes)).unwrap();
     assert_eq!(edits(&ask(&mut optional, None)), ["-x-user"]);
-    // Of two fields of the name, the origin sees the one that was looked at.
+    // Of two fields of the name, the origin sees the one that was checked.
     assert_eq!(edits(&ask(&mut optional, Some("Basic a"))), ["authorization=Basic a", "-x-user"]);
     assert_eq!(reply(ask(&mut optional, Some("Bearer a"))).status, 401);
     let mut plain = new(&with(&json!({ "optional": true }))).unwrap();

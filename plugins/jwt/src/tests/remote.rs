@@ -1,4 +1,4 @@
-//! Keys of an upstream. Each thread has a state of its own, so each test begins with an empty one.
+//! Keys of an upstream. Each thread has its own state, so each test begins with an empty one.
 
 use super::*;
 
@@ -13,7 +13,7 @@ fn answer(document: &str) -> Result<Reply, String> {
     Ok(Reply::new(200).body(vectors()[document].to_string()))
 }
 
-/// A request at a time, with the fetch answered, if there is one: what was decided, and whether it fetched.
+/// Sends one request and answers its fetch. Returns the decision, and whether there was a fetch.
 fn ask(
     jwt: &mut Jwt,
     now: u64,
@@ -78,7 +78,7 @@ fn an_unknown_key_is_fetched_once_in_a_time_over_all_workers() {
     state::remove("", &asked(&one));
     let later = now + 31 * SECONDS;
     assert_eq!(ask(&mut one, later, "rs256_rotated", answer("rotated")), (Ok(vec![]), true));
-    // The other worker sees the new keys without a fetch, and the old key is gone for both.
+    // The other worker sees the new keys without a fetch. Neither has the old key.
     let later = now + 33 * SECONDS;
     assert_eq!(ask(&mut two, later, "rs256_rotated", down()), (Ok(vec![]), false));
     for jwt in [&mut one, &mut two] {
@@ -105,7 +105,7 @@ fn old_keys_are_used_for_a_time_while_there_is_no_answer() {
     assert_eq!(ask(&mut jwt, due + SECONDS, "rs256", down()), (Ok(vec![]), false));
     let last = now + 4199 * SECONDS;
     assert_eq!(ask(&mut jwt, last, "rs256", down()).0, Ok(vec![]));
-    // Past the bound nothing passes, remembered or not, in the state or not.
+    // After the bound nothing passes, remembered or not, in the state or not.
     state::remove("", &failed(&jwt));
     assert_eq!(ask(&mut jwt, last + 2 * SECONDS, "rs256", down()), (Err(Refusal::NoKeys), true));
     assert_eq!(ask(&mut jwt, last + 3 * SECONDS, "rs256", down()), (Err(Refusal::NoKeys), false));
