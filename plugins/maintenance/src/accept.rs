@@ -1,6 +1,6 @@
-//! What kind of answer a client would rather have (RFC 9110 §12.5.1).
+//! The format that a client prefers (RFC 9110 §12.5.1).
 
-/// Whether JSON is rather wanted than HTML; a tie, and a client that says nothing, gets HTML.
+/// Whether the client prefers JSON to HTML. A tie, or no preference, gives HTML.
 pub(crate) fn prefers_json(accept: Option<&str>) -> bool {
     let Some(accept) = accept else { return false };
     let (mut html, mut json) = (Wish::default(), Wish::default());
@@ -14,7 +14,7 @@ pub(crate) fn prefers_json(accept: Option<&str>) -> bool {
     json.quality() > html.quality()
 }
 
-/// The qualities that were given for one kind, by how closely they name it: the closest holds.
+/// The qualities for one format, by how closely the range names it. The closest range counts.
 #[derive(Default)]
 struct Wish {
     exact: Option<u16>,
@@ -48,7 +48,8 @@ fn is_json(media: &str) -> bool {
     kind.eq_ignore_ascii_case("application") && suffix.eq_ignore_ascii_case("json")
 }
 
-/// The quality among a range's parameters, in thousandths; 1000 without one, none if it is nonsense.
+/// Parses the quality from the parameters of a range, in thousandths. Returns 1000 without a
+/// quality, and `None` for a malformed one.
 fn quality<'a>(mut parameters: impl Iterator<Item = &'a str>) -> Option<u16> {
     let weight = parameters.find_map(|parameter| {
         let (name, value) = parameter.split_once('=')?;

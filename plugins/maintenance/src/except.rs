@@ -1,4 +1,4 @@
-//! Who and what is served all the same.
+//! The exceptions: requests that are served during maintenance.
 
 use std::net::IpAddr;
 
@@ -8,18 +8,19 @@ use serde::Deserialize;
 use weir_sdk::parse::field_name;
 use weir_sdk::{FilterNeeds, Input, Request};
 
-/// What is served during maintenance: a request passes if one of these holds.
+/// The requests that are served during maintenance. A request passes if one of these matches.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct Except {
-    /// Paths, at most 64: each with everything below, so `/health` is `/health` and `/health/db`, not `/healthz`. A path
-    /// with dot segments, doubled slashes or such in percent-encoding is never an exception.
+    /// Paths, at most 64, each with every path below it: `/health` covers `/health` and
+    /// `/health/db`, not `/healthz`. A path with dot segments, doubled slashes or their
+    /// percent-encoded forms is never an exception.
     #[schemars(length(max = 64))]
     pub(crate) paths: Vec<String>,
     /// Networks of clients, such as `192.0.2.0/24` or `2001:db8::/32`, and addresses, at most 256.
     #[schemars(length(max = 256))]
     pub(crate) clients: Vec<String>,
-    /// A header field with a secret, for those who test. The field is removed before the request goes on.
+    /// A header field with a secret, for testers. The field is removed before the request goes on.
     pub(crate) header: Option<Secret>,
 }
 
@@ -27,15 +28,15 @@ pub(crate) struct Except {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Secret {
-    /// The field's name, at most 128 bytes.
+    /// The name of the field, at most 128 bytes.
     #[schemars(length(min = 1, max = 128))]
     pub(crate) name: String,
-    /// Its value, 16 to 256 visible ASCII characters: long enough not to be guessed.
+    /// The value, 16 to 256 visible ASCII characters: too long to guess.
     #[schemars(length(min = 16, max = 256))]
     pub(crate) value: String,
 }
 
-/// The exceptions, checked.
+/// The checked exceptions.
 #[derive(Debug)]
 pub(crate) struct Exceptions {
     paths: Vec<String>,
@@ -77,13 +78,14 @@ impl Exceptions {
         })
     }
 
-    /// The secret's field if the request has it, right or wrong: the origin server is not to see it.
+    /// Returns the name of the secret's field if the request has it, with the right or a wrong
+    /// value. The origin server must not see it.
     pub(crate) fn field(&self, request: &Request<'_>) -> Option<&str> {
         let (secret, input) = self.secret.as_ref()?;
         request.bytes(*input).map(|_| secret.name.as_str())
     }
 
-    /// Whether the request is served all the same.
+    /// Whether the request is served during maintenance.
     pub(crate) fn has(&self, request: &Request<'_>) -> bool {
         self.has_path(request) || self.has_client(request) || self.has_secret(request)
     }
@@ -112,8 +114,9 @@ fn is_below(path: &str, prefix: &str) -> bool {
     rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
-/// Whether no server reads this path as another one: without dot segments (RFC 3986 §5.2.4), also behind parameters as in
-/// `..;x`, doubled slashes, backslashes, and the percent-encoding of a dot, a slash, a backslash or a percent sign.
+/// Whether every server reads the path the same way. The path has no dot segments (RFC 3986
+/// §5.2.4), also with parameters as in `..;x`, no doubled slashes, no backslashes, and no
+/// percent-encoded dot, slash, backslash or percent sign.
 fn is_plain(path: &str) -> bool {
     let is_dots = |segment: &str| matches!(segment.split(';').next(), Some("." | ".."));
     let hides = |at: usize| {
@@ -128,14 +131,15 @@ fn is_plain(path: &str) -> bool {
         && !path.match_indices('%').any(|(at, _)| hides(at))
 }
 
-/// Compares in a time that does not depend on where they differ; that the length shows is no secret.
+/// Compares in a time that does not depend on the place of a difference. The length is not a
+/// secret.
 fn is_same(given: &[u8], secret: &[u8]) -> bool {
     let differences =
         given.iter().zip(secret).fold(0, |all, (a, b)| std::hint::black_box(all | (a ^ b)));
     given.len() == secret.len() && differences == 0
 }
 
-/// A path without its final slash.
+/// Returns a path without its final slash.
 fn prefix(path: &str) -> Result<String, String> {
     let prefix = path.strip_suffix('/').unwrap_or(path);
     let is_path = prefix.starts_with('/')
@@ -143,7 +147,9 @@ fn prefix(path: &str) -> Result<String, String> {
         && path.bytes().all(|b| b.is_ascii_graphic() && !b"?#".contains(&b))
         && is_plain(path);
     if !is_path {
-        return Err(format!("{path:?} is no path below / without dot segments, query or fragment"));
+        return Err(format!(
+            "{path:?} is not a path below / without dot segments, query and fragment"
+        ));
     }
     Ok(prefix.to_owned())
 }
@@ -153,7 +159,7 @@ fn network(text: &str) -> Result<IpNet, String> {
         return Ok(IpNet::from(address.to_canonical()));
     }
     let network: IpNet =
-        text.parse().map_err(|_| format!("{text:?} is no network such as 192.0.2.0/24"))?;
+        text.parse().map_err(|_| format!("{text:?} is not a network such as 192.0.2.0/24"))?;
     if network != network.trunc() {
         let meant = network.trunc();
         return Err(format!("{text} has bits behind its prefix; the network is {meant}"));

@@ -1,7 +1,8 @@
 //! Maintenance: answers with a page while a site is down.
 //!
-//! It is down while the configuration says so, in windows of time, or while a value in the shared state says so, which
-//! another plugin can set. Some paths, clients, and requests with a secret are served all the same.
+//! The site is down by configuration, in time windows, or by a value in the shared state, which
+//! another plugin can set. Some paths, some clients, and requests with a secret are
+//! still served.
 
 mod accept;
 mod except;
@@ -21,26 +22,29 @@ use weir_sdk::{Changes, Filter, FilterNeeds, Input, Request, RequestDecision, ho
 struct Config {
     /// Whether the site is down now.
     enabled: bool,
-    /// Times at which it is down, at most 64.
+    /// Times at which the site is down, at most 64.
     #[schemars(length(max = 64))]
     windows: Vec<Window>,
-    /// A value in the state that says whether it is down.
+    /// A value in the state that takes the site down.
     switch: Option<Switch>,
-    /// When clients shall come again, such as `30s`, `5m`, `2h` or `1d`, up to 366 days. In a window it is the window's end.
+    /// The time after which clients may try again, such as `30s`, `5m`, `2h` or `1d`, up to 366
+    /// days. In a window it is the time to the end of the window.
     #[schemars(regex(pattern = "^[0-9]{1,8}[smhd]$"))]
     retry_after: String,
-    /// What is sent: `auto` for what the client prefers by its Accept field, `html`, or `json`.
+    /// The format of the answer: `auto` for the format that the Accept field prefers, `html`, or
+    /// `json`.
     format: Format,
-    /// The page's title, at most 256 bytes.
+    /// The title of the page, at most 256 bytes.
     #[schemars(length(max = 256))]
     title: String,
-    /// What the page says, at most 4 KiB.
+    /// The text of the page, at most 4 KiB.
     #[schemars(length(max = 4096))]
     text: String,
-    /// A whole page of HTML in place of the one with title and text, at most 64 KiB. JSON is made of these all the same.
+    /// A whole HTML page in place of the one with title and text, at most 64 KiB. JSON still has
+    /// title and text.
     #[schemars(length(max = 65_536))]
     html: Option<String>,
-    /// What is served all the same.
+    /// The requests that are served during maintenance.
     except: Except,
 }
 
@@ -64,19 +68,20 @@ impl Default for Config {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct Window {
-    /// Its beginning, in UTC as RFC 3339 has it: `2027-03-01T02:00:00Z`.
+    /// The beginning, in UTC in the format of RFC 3339: `2027-03-01T02:00:00Z`.
     #[schemars(regex(pattern = "^[0-9-]{10}T[0-9:]{8}Z$"))]
     from: String,
-    /// Its end, likewise. The site is up again at this second.
+    /// The end, in the same format. The site is up again from this second on.
     #[schemars(regex(pattern = "^[0-9-]{10}T[0-9:]{8}Z$"))]
     until: String,
 }
 
-/// A value in the state. The site is down while there is one other than `0`, `off`, `false` and nothing.
+/// A value in the state. The site is down while the value is other than `0`, `off`, `false` and
+/// empty.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct Switch {
-    /// The space, which `allow.state` must name.
+    /// The space, named in `allow.state`.
     #[schemars(length(min = 1, max = 256))]
     space: String,
     /// The key, at most 1 KiB.
@@ -87,7 +92,7 @@ struct Switch {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 enum Format {
-    /// What the client prefers.
+    /// The format that the client prefers.
     Auto,
     /// HTML.
     Html,
@@ -101,12 +106,12 @@ struct Maintenance {
     /// Beginnings and ends in seconds since the Unix epoch.
     windows: Vec<(u64, u64)>,
     switch: Option<Switch>,
-    /// Seconds.
+    /// In seconds.
     retry_after: u64,
     format: Format,
     page: Page,
     exceptions: Exceptions,
-    /// Asked for if the client's preference counts.
+    /// The Accept field, if the client's preference counts.
     accept: Option<Input>,
 }
 
@@ -116,12 +121,12 @@ impl Filter for Maintenance {
 
     fn new(config: Config, needs: &mut FilterNeeds) -> Result<Self, String> {
         let retry_after = time::span(&config.retry_after).ok_or_else(|| {
-            format!("retry_after: {:?} is no time such as 30s, 5m, 2h or 1d", config.retry_after)
+            format!("retry_after: {:?} is not a time such as 30s, 5m, 2h or 1d", config.retry_after)
         })?;
         let windows = windows(&config.windows)?;
         if let Some(switch) = &config.switch {
             check(switch)?;
-            // A space that is not allowed is noticed now rather than with the first request.
+            // Finds a space that is not allowed now, not with the first request.
             state::get(&switch.space, &switch.key);
         }
         let texts = [
@@ -158,7 +163,7 @@ impl Filter for Maintenance {
 }
 
 impl Maintenance {
-    /// Seconds after which clients shall come again, if the site is down.
+    /// Returns the seconds after which clients may try again, if the site is down.
     fn down_for(&self) -> Option<u64> {
         if self.enabled || self.switch.as_ref().is_some_and(is_on) {
             return Some(self.retry_after);
@@ -188,7 +193,7 @@ impl Maintenance {
     }
 }
 
-/// Seconds until the last of the windows that are open now ends.
+/// Returns the seconds until the last of the open windows ends.
 fn left(windows: &[(u64, u64)], now: u64) -> Option<u64> {
     let open = windows.iter().filter(|(from, until)| (*from..*until).contains(&now));
     open.map(|(_, until)| until - now).max()
@@ -206,7 +211,7 @@ fn windows(windows: &[Window]) -> Result<Vec<(u64, u64)>, String> {
     let window = |(at, window): (usize, &Window)| {
         let read = |key: &str, text: &str| {
             time::seconds(text).ok_or_else(|| {
-                format!("windows[{at}].{key}: {text:?} is no time such as 2027-03-01T02:00:00Z")
+                format!("windows[{at}].{key}: {text:?} is not a time such as 2027-03-01T02:00:00Z")
             })
         };
         let (from, until) = (read("from", &window.from)?, read("until", &window.until)?);
@@ -230,5 +235,5 @@ fn check(switch: &Switch) -> Result<(), String> {
 
 const NANOSECONDS_A_SECOND: u64 = 1_000_000_000;
 
-/// Values of the switch that mean the site is up.
+/// Values of the switch for a site that is up.
 const OFF: [&[u8]; 4] = [b"", b"0", b"off", b"false"];

@@ -1,4 +1,5 @@
-//! The answer: as HTML for people, as problem details (RFC 9457) for programs. Made when the configuration is read.
+//! The answer: HTML for people, problem details (RFC 9457) for programs. Made when the
+//! configuration is read.
 
 use weir_sdk::Reply;
 
@@ -10,7 +11,7 @@ pub(crate) struct Page {
 }
 
 impl Page {
-    /// A page of its own is `html`; otherwise one is made of title and text.
+    /// Makes both forms. `html`, if given, replaces the page with title and text.
     pub(crate) fn new(title: &str, text: &str, html: Option<String>) -> Page {
         let html = html.unwrap_or_else(|| {
             let (title, text) = (escaped_html(title), escaped_html(text));

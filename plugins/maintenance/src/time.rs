@@ -1,9 +1,9 @@
-//! Points in time as RFC 3339 writes them, read strictly.
+//! Times in the format of RFC 3339, parsed strictly.
 
 use weir_sdk::parse::duration;
 
-/// Seconds from the Unix epoch to a time such as `2027-03-01T02:00:00Z`. Only UTC is taken, and no fraction: who plans a
-/// window writes neither by accident.
+/// Parses a time such as `2027-03-01T02:00:00Z` to seconds since the Unix epoch. Only UTC without a
+/// fraction is accepted: other forms in a window are mistakes.
 pub(crate) fn seconds(text: &str) -> Option<u64> {
     let text = text.as_bytes();
     let is_separated = text.len() == 20
@@ -21,7 +21,7 @@ pub(crate) fn seconds(text: &str) -> Option<u64> {
     let (year, month, day) = (number(0, 4)?, number(5, 7)?, number(8, 10)?);
     let (hour, minute, second) = (number(11, 13)?, number(14, 16)?, number(17, 19)?);
     let is_date = year >= 1970 && (1..=12).contains(&month) && day >= 1 && day <= days(year, month);
-    // A leap second is no time that a window begins at.
+    // A leap second is refused: no window begins at one.
     if !is_date || hour > 23 || minute > 59 || second > 59 {
         return None;
     }
@@ -50,7 +50,7 @@ fn leaps_before(year: u64) -> u64 {
     past / 4 - past / 100 + past / 400
 }
 
-/// Seconds of a time such as `30s`, `10m`, `2h` or `1d`, up to 366 days.
+/// Parses a time such as `30s`, `10m`, `2h` or `1d`, up to 366 days, to seconds.
 pub(crate) fn span(text: &str) -> Option<u64> {
     let seconds = duration(text)?.as_secs();
     (1..=366 * 24 * 3600).contains(&seconds).then_some(seconds)

@@ -1,4 +1,4 @@
-//! What a request is chosen by, as a number that is spread evenly.
+//! The key that decides whether a request is marked, as an evenly spread number.
 
 use std::net::IpAddr;
 
@@ -6,7 +6,7 @@ use weir_filter_common::hash::{BASIS, fnv, mix};
 use weir_sdk::parse::is_token;
 use weir_sdk::{FilterNeeds, Input, Request, host};
 
-/// Where the number comes from.
+/// The source of the number.
 #[derive(Debug)]
 pub(crate) enum Key {
     Client { address: Input, basis: u64 },
@@ -31,13 +31,13 @@ impl Key {
         }
     }
 
-    /// The number of a request; none if it lacks what it is chosen by.
+    /// Returns the number of a request, or `None` if the request lacks the key.
     pub(crate) fn hash(&mut self, request: &Request<'_>) -> Option<u64> {
         match self {
             Key::Client { address, basis } => {
                 let hash = match request.text(*address)?.parse() {
                     Ok(IpAddr::V4(address)) => fnv(*basis, &address.octets()),
-                    // A client has a whole /64 as a rule, and changes its address in there.
+                    // A client usually has a whole /64 and changes its address within it.
                     Ok(IpAddr::V6(address)) => {
                         fnv(*basis, &(address.to_bits() >> 64).to_be_bytes())
                     }
@@ -51,7 +51,8 @@ impl Key {
     }
 }
 
-/// SplitMix64: quick, and even enough for a share. Seeded once, since a call of the host for each request costs more.
+/// SplitMix64: fast, and even enough for a share. The seed is drawn once, because a call of the
+/// host per request costs more.
 #[derive(Debug)]
 pub(crate) struct Generator(u64);
 

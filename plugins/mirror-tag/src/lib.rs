@@ -1,7 +1,7 @@
-//! Mirror tag: marks a share of requests with a header field, for a mirror further on.
+//! Mirror tag: marks a share of requests with a header field, for a mirror behind Weir.
 //!
-//! Who is marked is decided by a hash of a key, so that one client is always marked or never, on every worker and over
-//! restarts; or by chance. The field goes to nobody else: what clients send of its name is removed.
+//! A hash of a key decides, so that a client is always marked or never, on every worker and across
+//! restarts. Alternatively chance decides. Fields of this name from clients are removed.
 
 mod key;
 #[cfg(test)]
@@ -16,32 +16,32 @@ use weir_sdk::{Changes, Filter, FilterNeeds, Input, Request, RequestDecision, ho
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct Config {
-    /// How many of the requests are marked, such as `5%` or `0.25%`; `0%` for none.
+    /// The share of requests to mark, such as `5%` or `0.25%`. `0%` marks none.
     #[schemars(regex(pattern = "^[0-9]{1,3}([.][0-9]{1,4})?%$"))]
     share: String,
-    /// By what requests are chosen: `client` (its address; the /64 of an IPv6 one), `header:NAME`, `cookie:NAME`, or
-    /// `random`. Requests without the header or the cookie are not marked.
+    /// The key of the choice: `client` (its address, or the /64 of an IPv6 address), `header:NAME`,
+    /// `cookie:NAME`, or `random`. Requests without the header or the cookie are not marked.
     #[serde(default = "by_client")]
     by: String,
-    /// A text that is hashed with the key, at most 64 bytes: another one chooses other clients.
+    /// A text that is hashed with the key, at most 64 bytes. Another text chooses other clients.
     #[serde(default)]
     #[schemars(length(max = 64))]
     salt: String,
-    /// The header field's name, at most 128 bytes.
+    /// The name of the header field, at most 128 bytes.
     #[serde(default = "header")]
     #[schemars(length(min = 1, max = 128))]
     header: String,
-    /// Its value on requests that are marked: at most 256 visible ASCII characters and blanks.
+    /// The value of the field on marked requests: at most 256 visible ASCII characters and blanks.
     #[serde(default = "value")]
     #[schemars(length(min = 1, max = 256))]
     value: String,
-    /// Methods of requests that may be marked, in upper case, at most 16. By default GET and HEAD, which change nothing when
-    /// they are made twice.
+    /// Methods of requests to mark, in upper case, at most 16. The default is GET and HEAD, which
+    /// change nothing when repeated.
     #[serde(default = "methods")]
     #[schemars(length(min = 1, max = 16))]
     methods: Vec<String>,
-    /// Paths of requests that may be marked, at most 64: each with everything below, so `/shop` is `/shop` and
-    /// `/shop/cart`, not `/shops`. Without any, all paths.
+    /// Paths of requests to mark, at most 64, each with every path below it: `/shop` covers `/shop`
+    /// and `/shop/cart`, not `/shops`. Left out: all paths.
     #[serde(default)]
     #[schemars(length(max = 64))]
     paths: Vec<String>,
@@ -50,7 +50,8 @@ struct Config {
 #[derive(Debug)]
 struct MirrorTag {
     key: Key,
-    /// Those whose hash is below it are marked: the share of 2⁶⁴, so that a larger share keeps who was in a smaller one.
+    /// Requests with a hash below this number are marked. It is the share of 2⁶⁴, so a larger share
+    /// keeps all clients of a smaller one.
     below: u128,
     header: String,
     value: String,
@@ -67,7 +68,7 @@ impl Filter for MirrorTag {
 
     fn new(config: Config, needs: &mut FilterNeeds) -> Result<Self, String> {
         let below = share(&config.share)
-            .ok_or_else(|| format!("share: {:?} is no share from 0% to 100%", config.share))?;
+            .ok_or_else(|| format!("share: {:?} is not a share from 0% to 100%", config.share))?;
         if config.salt.len() > 64 {
             return Err("salt: must be at most 64 bytes".to_owned());
         }
@@ -124,7 +125,7 @@ impl MirrorTag {
     }
 }
 
-/// A share in percent as that of 2⁶⁴.
+/// Converts a share in percent to a share of 2⁶⁴.
 fn share(text: &str) -> Option<u128> {
     let number = text.strip_suffix('%')?;
     let (whole, fraction) = number.split_once('.').unwrap_or((number, "0"));
@@ -134,7 +135,7 @@ fn share(text: &str) -> Option<u128> {
     if !are_digits(whole, 3) || !are_digits(fraction, 4) {
         return None;
     }
-    // Millionths, as four digits behind the point of a percentage are.
+    // In millionths: a percentage has four digits after the point.
     let fraction: u128 = format!("{fraction:0<4}").parse().ok()?;
     let millionths = whole.parse::<u128>().ok()? * 10_000 + fraction;
     (millionths <= 1_000_000).then_some((millionths << 64) / 1_000_000)
@@ -145,11 +146,11 @@ fn is_below(path: &str, prefix: &str) -> bool {
     rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
-/// A path without its final slash.
+/// Returns a path without its final slash.
 fn prefix(path: &str) -> Result<String, String> {
     let is_of_path = |b: u8| b.is_ascii_graphic() && !b"?#".contains(&b);
     if !path.starts_with('/') || path.len() > 1024 || !path.bytes().all(is_of_path) {
-        return Err(format!("{path:?} is no path without query or fragment"));
+        return Err(format!("{path:?} is not a path without query and fragment"));
     }
     Ok(path.strip_suffix('/').unwrap_or(path).to_owned())
 }
@@ -173,12 +174,12 @@ fn check_methods(methods: &[String]) -> Result<(), String> {
         is_token(method) && method.len() <= 32 && !has_lower_case
     };
     match methods.iter().position(|method| !is_method(method)) {
-        Some(at) => Err(format!("methods[{at}]: methods are in upper case")),
+        Some(at) => Err(format!("methods[{at}]: methods must be in upper case")),
         None => Ok(()),
     }
 }
 
-/// A field's name in lower case, if the proxy lets it be set.
+/// Returns the name of a field in lower case, if a filter may set it.
 fn field(name: &str) -> Result<String, String> {
     if name.len() > 128 {
         return Err("more than 128 bytes".to_owned());

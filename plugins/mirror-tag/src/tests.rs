@@ -21,7 +21,7 @@ struct Tested {
     inputs: Vec<String>,
 }
 
-/// What became of a request.
+/// The outcome of a request.
 #[derive(Debug, PartialEq, Eq)]
 enum Became {
     Marked,
