@@ -1,20 +1,20 @@
-//! A token bucket kept as one number: the time at which it is full.
+//! A token bucket, stored as one number: the time at which it is full.
 
 /// The arithmetic of all buckets. Times are in nanoseconds.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Bucket {
-    /// Time for one token.
+    /// The time for one token.
     token: u64,
-    /// Time for all of them.
+    /// The time for all tokens.
     whole: u64,
 }
 
-/// What becomes of a request.
+/// The decision on a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Verdict {
-    /// It passes; tokens that are left, and the time until all are there again.
+    /// The request passes: the tokens left, and the time until the bucket is full.
     Pass { left: u64, full_in: u64 },
-    /// It must wait; the time until there is a token, and until all are there.
+    /// The request must wait: the time until there is a token, and until the bucket is full.
     Wait { retry_in: u64, full_in: u64 },
 }
 
@@ -27,9 +27,11 @@ impl Bucket {
         Ok(Bucket { token, whole })
     }
 
-    /// Takes a token from a bucket that is full at `full_at`, and returns when it is full then; `None` if nothing changed.
+    /// Takes a token from a bucket that is full at `full_at`. Returns the new time at which it is
+    /// full, or `None` if nothing changed.
     pub(crate) fn take(&self, full_at: Option<u64>, now: u64) -> (Verdict, Option<u64>) {
-        // A date beyond a whole bucket is from another configuration, or from a clock that was put back.
+        // A time beyond a whole bucket comes from another configuration, or from a clock that was
+        // set back.
         let full_at = full_at.unwrap_or(now).clamp(now, now.saturating_add(self.whole));
         let then = full_at.saturating_add(self.token);
         let missing = then - now;
@@ -60,7 +62,8 @@ mod tests {
                 passed.push(tick);
             }
         }
-        // Five at once, then one each 100 ms: 2 s are worth 20 more, the first of which has begun to fill at 0.
+        // Five at once, then one per 100 ms. 2 s give 20 more, and the first of them began to fill
+        // at 0.
         assert_eq!(passed[..5], [0, 1, 2, 3, 4]);
         assert_eq!(passed.len(), 5 + 19);
         assert!(passed[5..].windows(2).all(|pair| pair[1] - pair[0] == 10), "{passed:?}");

@@ -1,4 +1,4 @@
-//! What requests are counted by.
+//! The key that requests are counted by.
 
 use weir_filter_common::client::network;
 use weir_filter_common::hash::{BASIS, fnv};
@@ -7,7 +7,7 @@ use weir_sdk::{FilterNeeds, Input, Request};
 
 use crate::Missing;
 
-/// Where the key of a request's bucket comes from.
+/// The source of the key of a request's bucket.
 #[derive(Debug)]
 pub(crate) enum Key {
     Client { address: Input, ipv6_prefix: u8 },
@@ -28,8 +28,9 @@ impl Key {
         }
     }
 
-    /// The key; none for a request that is not limited. What a client sends is hashed, so that it cannot choose the
-    /// length of a key, or meet the one of those that lack it.
+    /// Returns the key, or `None` for a request that is not limited. Header values get a prefix and
+    /// are hex-encoded or hashed. A client can then neither choose the length of a key nor reach
+    /// the key of requests without the header.
     pub(crate) fn of(&self, request: &Request<'_>, missing: Missing) -> Option<String> {
         match self {
             Key::Global => Some("all".to_owned()),
@@ -53,5 +54,5 @@ fn hexadecimal(value: &[u8]) -> String {
     value.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// Bytes of a value that is a key as it is.
+/// The longest value that becomes a key without a hash, in bytes.
 const LONGEST: usize = 256;

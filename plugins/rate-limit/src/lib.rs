@@ -1,9 +1,10 @@
 //! Rate limit: a token bucket for each client, header value or route, over all workers.
 //!
-//! A bucket holds `burst` tokens and gains `requests` of them in `per`; a request takes one, and without one the answer is
-//! 429 with `Retry-After`. Responses carry `RateLimit` and `RateLimit-Policy` (draft-ietf-httpapi-ratelimit-headers).
-//! The bucket is kept as one number, the time at which it will be full again (GCRA, ITU-T I.371), and changed in one step,
-//! so that workers never let more pass together than one would.
+//! A bucket holds `burst` tokens and gains `requests` tokens per `per`. A request takes one token.
+//! Without a token it gets 429 with `Retry-After`. Responses carry `RateLimit` and
+//! `RateLimit-Policy` (draft-ietf-httpapi-ratelimit-headers). A bucket is stored as one number, the
+//! time at which it is full again (GCRA, ITU-T I.371). It changes in one atomic step, so several
+//! workers never allow more requests than one worker would.
 
 mod bucket;
 mod key;
@@ -21,27 +22,31 @@ use weir_sdk::{
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct Config {
-    /// What requests are counted by: `client` (its address), `route`, `header:NAME` or `global`.
+    /// The key that requests are counted by: `client` (its address), `route`, `header:NAME` or
+    /// `global`.
     #[serde(default = "by_client")]
     by: String,
-    /// How many requests may be made in the time of `per`.
+    /// How many requests may be made per `per`.
     #[schemars(range(min = 1, max = 1_000_000_000))]
     requests: u64,
-    /// The time in which they may be made, such as `1s`, `1m` or `1h`.
+    /// The period of `requests`, such as `1s`, `1m` or `1h`.
     #[serde(default = "a_second")]
     #[schemars(regex(pattern = "^[0-9]+(ms|s|m|h)$"))]
     per: String,
-    /// How many may be made at once after a pause. Left out: as many as `requests`.
+    /// How many requests may be made at once after a pause. Left out: as many as `requests`.
     #[schemars(range(min = 1, max = 1_000_000_000))]
     burst: Option<u64>,
-    /// What becomes of requests that lack the header: `limit` counts them all together, `allow` lets them pass.
+    /// The treatment of requests without the header: `limit` counts them all together, `allow` lets
+    /// them pass.
     #[serde(default)]
     missing: Missing,
-    /// Bits of an IPv6 address that make a client: one client has a whole /64 as a rule.
+    /// How many leading bits of an IPv6 address identify a client. One client usually has a whole
+    /// /64.
     #[serde(default = "ipv6_prefix")]
     #[schemars(range(min = 1, max = 128))]
     ipv6_prefix: u8,
-    /// A space of the state, named in `allow.state`, that other plugins count in too. Left out: its own.
+    /// A space of the state, named in `allow.state`, in which other plugins count too. Left out:
+    /// the plugin's own space.
     #[serde(default)]
     shared: String,
 }
@@ -72,7 +77,7 @@ impl Filter for RateLimit {
 
     fn new(config: Config, needs: &mut FilterNeeds) -> Result<Self, String> {
         let per = nanoseconds(&config.per).ok_or_else(|| {
-            format!("per: {:?} is no time above zero such as 1s, 1m or 1h", config.per)
+            format!("per: {:?} is not a time above zero, such as 1s, 1m or 1h", config.per)
         })?;
         let burst = config.burst.unwrap_or(config.requests);
         let bucket = Bucket::new(config.requests, per, burst)?;
@@ -116,7 +121,8 @@ impl Filter for RateLimit {
 }
 
 impl RateLimit {
-    /// Takes a token from the bucket of this key. Another worker may be faster; after some tries the request passes.
+    /// Takes a token from the bucket of this key. Another worker can change the bucket first. After
+    /// [`TRIES`] tries the request passes.
     fn take(&self, key: &str) -> Verdict {
         let now = host::now();
         for _ in 0..TRIES {
@@ -135,7 +141,7 @@ impl RateLimit {
     }
 }
 
-/// The value of `RateLimit`: tokens left, and seconds until the bucket is full.
+/// Returns the value of `RateLimit`: tokens left, and seconds until the bucket is full.
 fn limit(left: u64, full_in: u64) -> String {
     format!("\"default\";r={left};t={}", full_in.div_ceil(SECOND))
 }
@@ -164,7 +170,7 @@ fn ipv6_prefix() -> u8 {
 const MILLISECOND: u64 = 1_000_000;
 const SECOND: u64 = 1000 * MILLISECOND;
 
-/// More than the workers that may be at the same bucket in the same microsecond.
+/// More than the workers that can use one bucket in the same microsecond.
 const TRIES: u32 = 16;
 
 #[cfg(test)]

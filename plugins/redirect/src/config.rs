@@ -8,50 +8,56 @@ use serde::Deserialize;
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Config {
-    /// Rules in order: the first that matches is taken.
+    /// Rules in order. The first rule that matches counts.
     #[schemars(length(min = 1, max = 64))]
     pub(crate) rules: Vec<Rule>,
-    /// The status of rules that have none of their own: 301, 302, 303, 307 or 308. With 307 and 308 clients repeat method and
-    /// body, with 303 they make a GET, with 301 and 302 a POST becomes a GET. 301 and 308 are permanent.
+    /// The status of rules without their own: 301, 302, 303, 307 or 308. With 307 and 308 clients
+    /// repeat method and body. With 303 they send a GET. With 301 and 302 a POST becomes a GET. 301
+    /// and 308 are permanent.
     #[serde(default)]
     pub(crate) status: Status,
-    /// Seconds that caches may keep a redirect, as `cache-control: max-age`. Left out: no such field, with which caches may keep
-    /// a 301 or 308 as long as they like.
+    /// Seconds that caches may keep a redirect, as `cache-control: max-age`. Left out: no such
+    /// field, and caches may keep a 301 or 308 for any time.
     #[schemars(range(max = 31_536_000))]
     pub(crate) max_age: Option<u32>,
 }
 
-/// Which requests, and where they are sent. All that a rule says of a request must be so; what it does not say may be anything.
+/// The requests of a rule, and their target. A request must match every key that the rule has.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Rule {
-    /// Requests that came with `http` or with `https`, by the client's connection to Weir.
+    /// The scheme of the client's connection to Weir, `http` or `https`.
     pub(crate) scheme: Option<Scheme>,
-    /// Requests for this host, as `example.com`, or `*.example.com` for all below it; without regard to case or port.
+    /// The host of the request, such as `example.com`, or `*.example.com` for every host below it.
+    /// Case and port are ignored.
     #[schemars(length(min = 1, max = 255))]
     pub(crate) host: Option<String>,
-    /// The path and all below it, as in `/blog`, which is `/blog` and `/blog/x` but not `/blogs`. Percent-encoding and case are
-    /// compared as the client sent them.
+    /// A path and every path below it: `/blog` covers `/blog` and `/blog/x`, not `/blogs`.
+    /// Percent-encoding and case are compared as sent.
     #[schemars(regex(pattern = "^/"), length(max = 1024))]
     pub(crate) prefix: Option<String>,
     /// Exactly this path.
     #[schemars(regex(pattern = "^/"), length(max = 1024))]
     pub(crate) path: Option<String>,
-    /// Paths in which this regular expression is found, as in `^/blog/(\d+)$` (syntax of the crate `regex`, of ASCII, without
-    /// look-around and back references; time is in proportion to the path). It compiles to 32 KiB at the most.
+    /// A regular expression that is found in the path, such as `^/blog/(\d+)$` (syntax of the crate
+    /// `regex`, ASCII only, without look-around and back references). It takes time in proportion
+    /// to the path and compiles to at most 32 KiB.
     #[schemars(length(max = 1024))]
     pub(crate) regex: Option<String>,
-    /// Where to: a path from a slash on, or a whole URI. May have `${scheme}`, `${host}` (without port), `${path}`, `${query}`,
-    /// and the groups `$1`, `${1}` and `${name}` of `regex`; `$$` is a dollar. Before the path only `${scheme}` and `${host}` may
-    /// stand. Either this or `trailing_slash`.
+    /// The target: a path that begins with a slash, or a whole URI. It may have `${scheme}`,
+    /// `${host}` (without port), `${path}`, `${query}`, and the groups `$1`, `${1}` and `${name}`
+    /// of `regex`. `$$` is a dollar sign. Before the path only `${scheme}` and `${host}` are
+    /// allowed. A rule has either this or `trailing_slash`.
     #[schemars(length(min = 1, max = 1024))]
     pub(crate) to: Option<String>,
-    /// To the same path with a slash at its end (`add`: if its last segment has no dot, as files have) or without (`remove`).
+    /// Redirects to the same path with a slash at its end (`add`: only if the last segment has no
+    /// dot, as files have) or without (`remove`).
     pub(crate) trailing_slash: Option<TrailingSlash>,
-    /// Whether the query goes with it. A `to` that has a query of its own has that alone; `${query}` in it is the request's.
+    /// Whether the target gets the query of the request. If `to` has its own query, only that query
+    /// counts. `${query}` in it is the query of the request.
     #[serde(default = "yes")]
     pub(crate) keep_query: bool,
-    /// The status of this rule. Left out: that of all.
+    /// The status of this rule. Left out: the general status.
     pub(crate) status: Option<Status>,
 }
 
@@ -76,9 +82,9 @@ impl Scheme {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum TrailingSlash {
-    /// `/a` to `/a/`; `/a.css` stays.
+    /// `/a` to `/a/`. `/a.css` stays.
     Add,
-    /// `/a/` to `/a`; `/` stays.
+    /// `/a/` to `/a`. `/` stays.
     Remove,
 }
 
@@ -106,7 +112,7 @@ impl TryFrom<u16> for Status {
         if STATUSES.contains(&code) {
             return Ok(Status(code));
         }
-        Err(format!("status: {code} is none of 301, 302, 303, 307 and 308"))
+        Err(format!("status: {code} is not one of 301, 302, 303, 307 and 308"))
     }
 }
 
@@ -124,7 +130,7 @@ impl JsonSchema for Status {
     }
 }
 
-/// Those that say where to, without asking (RFC 9110 §15.4).
+/// The statuses that name a target to follow automatically (RFC 9110 §15.4).
 const STATUSES: [u16; 5] = [301, 302, 303, 307, 308];
 
 fn yes() -> bool {

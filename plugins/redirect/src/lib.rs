@@ -1,6 +1,7 @@
-//! Redirect: sends clients elsewhere, to https, to another host, to another path.
+//! Redirect: redirects clients to https, to another host or to another path.
 //!
-//! A target that is what the client asked for is not sent, since it would come back for ever: the request goes on.
+//! A target that equals the request is not sent, because the client would loop forever. The request
+//! goes on.
 
 mod config;
 mod target;
@@ -16,14 +17,14 @@ use weir_sdk::{Filter, FilterNeeds, Input, Reply, Request, RequestDecision, host
 struct Redirect {
     rules: Vec<Rule>,
     cache_control: Option<String>,
-    /// Bytes of a path that is looked at.
+    /// The longest path that is examined, in bytes.
     longest_path: usize,
     target: Input,
     authority: Input,
     scheme: Input,
 }
 
-/// A rule, checked.
+/// A checked rule.
 #[derive(Debug)]
 struct Rule {
     scheme: Option<Scheme>,
@@ -34,7 +35,7 @@ struct Rule {
     status: u16,
 }
 
-/// Which hosts a rule is for.
+/// The hosts of a rule.
 #[derive(Debug)]
 enum Host {
     Any,
@@ -49,7 +50,7 @@ impl Filter for Redirect {
 
     fn new(config: Config, needs: &mut FilterNeeds) -> Result<Self, String> {
         if !(1..=MOST_RULES).contains(&config.rules.len()) {
-            return Err(format!("rules: there are 1 to {MOST_RULES}"));
+            return Err(format!("rules: must be 1 to {MOST_RULES}"));
         }
         let has_regex = config.rules.iter().any(|rule| rule.regex.is_some());
         let rules = config.rules.into_iter().enumerate();
@@ -121,7 +122,7 @@ impl Rule {
         })
     }
 
-    /// Where the rule sends this request; none if it is not for it.
+    /// Returns the target for this request, or `None` if the rule does not match.
     fn apply<'a>(&'a self, asked: &Asked<'a>) -> Option<Made<'a>> {
         if self.scheme.is_some_and(|scheme| scheme.name() != asked.scheme)
             || !self.host.matches(asked.authority)
@@ -147,7 +148,7 @@ impl Host {
         }
     }
 
-    /// Compares without regard to case, port or a final dot (RFC 3986 §3.2.2).
+    /// Compares hosts. Case, port and a final dot are ignored (RFC 3986 §3.2.2).
     fn matches(&self, authority: &str) -> bool {
         let host = split_port(authority).0;
         let host = host.strip_suffix('.').unwrap_or(host);
@@ -174,10 +175,11 @@ fn too_long() -> RequestDecision {
 
 const MOST_RULES: usize = 64;
 
-/// Bytes of a path that is looked at, and of a Location: half of what a reply's fields may have.
+/// The longest examined path and the longest Location, in bytes: half of the bound for the fields
+/// of a reply.
 const LONGEST: usize = 30 << 10;
 
-/// Bytes of a path that is held against regular expressions: their time grows with it.
+/// The longest path for regular expressions, in bytes: their time grows with the path.
 const LONGEST_FOR_REGEX: usize = 2 << 10;
 
 #[cfg(test)]

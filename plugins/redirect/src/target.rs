@@ -1,7 +1,8 @@
-//! [`Target`]: where a rule sends clients.
+//! [`Target`]: the place to which a rule redirects clients.
 //!
-//! What a client sends never becomes the authority of a target, but for its own host where a rule says `${host}`. What comes
-//! out is ASCII without controls, spaces, quotes and backslashes, which browsers take for slashes.
+//! Client data never becomes the authority of a target, except the client's own host if a rule has
+//! `${host}`. The result is ASCII without controls, spaces, quotes and backslashes, which browsers
+//! read as slashes.
 
 use weir_filter_common::authority::{is_authority, split_port};
 use weir_filter_common::encode::{Place, encoded, is_whole};
@@ -11,18 +12,18 @@ use weir_filter_common::template::{Part, Template, Variable};
 
 use crate::config::TrailingSlash;
 
-/// What is asked for.
+/// The parts of the request.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Asked<'a> {
     pub(crate) scheme: &'a str,
-    /// As it came, with its port.
+    /// As sent, with its port.
     pub(crate) authority: &'a str,
     pub(crate) path: &'a str,
     /// Without its question mark.
     pub(crate) query: Option<&'a str>,
 }
 
-/// Where a rule sends clients.
+/// The place to which a rule redirects clients.
 #[derive(Debug)]
 pub(crate) enum Target {
     Reference(Box<Reference>),
@@ -32,7 +33,7 @@ pub(crate) enum Target {
 /// A template in the parts of a URI reference (RFC 3986 §4.1).
 #[derive(Debug)]
 pub(crate) struct Reference {
-    /// None for a path on the same server.
+    /// `None` for a path on the same server.
     origin: Option<Origin>,
     path: Template,
     query: Option<Template>,
@@ -42,7 +43,7 @@ pub(crate) struct Reference {
 
 #[derive(Debug)]
 struct Origin {
-    /// None for that of the request.
+    /// `None` for the scheme of the request.
     scheme: Option<&'static str>,
     authority: Template,
 }
@@ -73,7 +74,8 @@ impl Asked<'_> {
 }
 
 impl Target {
-    /// The target for a request; none if there is nothing to change, or its host would make no authority.
+    /// Returns the target for a request, or `None` if there is nothing to change or if its host is
+    /// not a valid authority.
     pub(crate) fn make<'a>(
         &'a self,
         asked: &Asked<'a>,
@@ -97,7 +99,7 @@ impl Target {
 }
 
 impl TrailingSlash {
-    /// The path with it or without; none if it is so already.
+    /// Returns the path with or without the slash, or `None` if there is nothing to change.
     fn change(self, path: &str) -> Option<String> {
         match self {
             TrailingSlash::Add => {
@@ -112,13 +114,13 @@ impl TrailingSlash {
 }
 
 impl Reference {
-    /// Reads a template; groups are those of `matcher`.
+    /// Parses a template. Its groups are the groups of `matcher`.
     pub(crate) fn parse(text: &str, matcher: &Matcher) -> Result<Reference, String> {
         let (text, fragment) = text.split_at_checked(text.find('#').unwrap_or(text.len())).unzip();
         let (text, fragment) = (text.unwrap_or_default(), fragment.unwrap_or_default());
         is_plain(fragment.trim_start_matches('#'))?;
         if fragment.contains('$') {
-            return Err("a fragment has no groups and no variables".to_owned());
+            return Err("a fragment cannot have groups or variables".to_owned());
         }
         let (text, query) = match text.split_once('?') {
             Some((text, query)) => (text, Some(query)),
@@ -130,7 +132,8 @@ impl Reference {
             Origin::parse(text).map(|(origin, path)| (Some(origin), path))?
         };
         if origin.is_none() && path.starts_with("//") {
-            return Err("what begins with two slashes names a host: give its scheme too".to_owned());
+            return Err("a target that begins with two slashes names a host: write its scheme too"
+                .to_owned());
         }
         let in_path = [Variable::Scheme, Variable::Host, Variable::Path];
         let path = Template::parse(path, matcher, &in_path)?;
@@ -148,7 +151,8 @@ impl Reference {
         };
         let mut path = String::with_capacity(ROOM);
         self.path.fill(&mut path, found, Place::Path, |variable| asked.value(variable));
-        // After an authority any path is one; without, two slashes would begin an authority.
+        // After an authority every path is valid. Without one, two slashes would begin an
+        // authority.
         let path = if origin.is_some() && path.starts_with('/') { path } else { absolute(path) };
         let query = self.query.as_ref().map(|template| {
             let mut query = String::with_capacity(ROOM);
@@ -162,7 +166,7 @@ impl Reference {
 }
 
 impl Origin {
-    /// Reads scheme and authority; what follows is the path.
+    /// Parses scheme and authority. The rest is the path.
     fn parse(text: &str) -> Result<(Origin, &str), String> {
         let schemes = [("https://", Some("https")), ("http://", Some("http")), (SCHEME, None)];
         let found = schemes
@@ -170,24 +174,24 @@ impl Origin {
             .find_map(|(head, scheme)| text.strip_prefix(head).map(|rest| (scheme, rest)));
         let Some((scheme, rest)) = found else {
             return Err(format!(
-                "{text:?} begins with neither a slash, ${{path}}, http://, https:// nor ${{scheme}}://"
+                "{text:?} must begin with a slash, ${{path}}, http://, https:// or ${{scheme}}://"
             ));
         };
         let ends = [rest.find('/'), rest.find(PATH), Some(rest.len())];
         let end = ends.into_iter().flatten().min().unwrap_or_default();
         let (authority, path) = rest.split_at_checked(end).unwrap_or_default();
-        // Without groups: nothing of a path may become a host.
+        // Allows no groups: a part of a path must never become a host.
         let template = Template::parse(authority, &Matcher::Any, &[Variable::Host])
             .map_err(|error| format!("before the path: {error}"))?;
         let origin = Origin { scheme, authority: template };
         let sample = Asked { scheme: "http", authority: "host", path: "/", query: None };
         match Matcher::Any.find("/").and_then(|found| origin.make(&sample, &found)) {
             Some(_) => Ok((origin, path)),
-            None => Err(format!("{authority:?} is no host with a port or without")),
+            None => Err(format!("{authority:?} is not a host with or without a port")),
         }
     }
 
-    /// Scheme and authority, if the request's host makes a right one.
+    /// Returns scheme and authority, if the request's host gives a valid authority.
     fn make<'a>(&self, asked: &Asked<'a>, found: &Found<'_>) -> Option<(&'a str, String)> {
         let mut authority = String::with_capacity(ROOM);
         for part in self.authority.parts() {
@@ -202,7 +206,7 @@ impl Origin {
 }
 
 impl Made<'_> {
-    /// Whether it is what was asked for, so that a client sent there would come back for ever.
+    /// Whether the target equals the request. A client would then loop forever.
     pub(crate) fn is(&self, asked: &Asked<'_>) -> bool {
         let (mut path, mut query) = (String::new(), String::new());
         encoded(&mut path, asked.path.as_bytes(), Place::Path);
@@ -213,7 +217,7 @@ impl Made<'_> {
         is_same_origin && self.path == path && self.query.as_deref().unwrap_or_default() == query
     }
 
-    /// The value of Location.
+    /// Returns the value of Location.
     pub(crate) fn location(&self) -> String {
         let mut location = String::with_capacity(4 * ROOM);
         if let Some((scheme, authority)) = &self.origin {
@@ -247,7 +251,7 @@ fn texts(template: &Template) -> impl Iterator<Item = &str> {
     })
 }
 
-/// Whether a piece of a query or a fragment in a configuration is encoded as it is to be sent.
+/// Returns an error if a query or a fragment of the configuration is not percent-encoded.
 fn is_plain(text: &str) -> Result<(), String> {
     if !is_whole(text) {
         return Err("a percent sign without two hexadecimal digits is written %25".to_owned());
@@ -260,5 +264,5 @@ fn is_plain(text: &str) -> Result<(), String> {
 const PATH: &str = "${path}";
 const SCHEME: &str = "${scheme}://";
 
-/// Bytes that most parts fit in.
+/// Bytes that hold most parts.
 const ROOM: usize = 64;

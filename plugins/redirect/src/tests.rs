@@ -1,6 +1,6 @@
 use super::*;
 
-/// A filter with a configuration in JSON, as the host hands it over.
+/// Makes a filter from a JSON configuration, as the host does.
 fn redirect(config: &str) -> Result<Redirect, String> {
     let config = <Config as weir_sdk::Config>::parse(config)?;
     Redirect::new(config, &mut FilterNeeds::default())
@@ -17,7 +17,7 @@ fn ask(filter: &mut Redirect, uri: &str) -> RequestDecision {
     filter.on_request(&Request { inputs: &inputs })
 }
 
-/// Where a request is sent; a dash if it goes on.
+/// Returns the target of a request, or a dash if it goes on.
 fn location(filter: &mut Redirect, uri: &str) -> String {
     match ask(filter, uri) {
         RequestDecision::Next => "-".to_owned(),
