@@ -1,7 +1,8 @@
-//! Request id: every request gets an id, in a header field that the origin server and the client see.
+//! Request id: every request gets an id, in a header field that the origin server and client see.
 //!
-//! One that the client sends is taken only from clients that are trusted, and only if it is short and plain: it ends up in
-//! logs. Otherwise the id is Weir's own, the one in its access records, or a UUID (RFC 9562).
+//! An id from the client counts only if the client is trusted and the id is short and plain,
+//! because the id ends up in logs. Otherwise the id is Weir's own, the one in its access records,
+//! or a UUID (RFC 9562).
 
 mod uuid;
 
@@ -15,16 +16,17 @@ use weir_sdk::{
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 struct Config {
-    /// The header field's name, at most 128 bytes.
+    /// The name of the header field, at most 128 bytes.
     #[schemars(length(min = 1, max = 128))]
     header: String,
-    /// Whether an id that the client sends is taken, if it has only letters, digits and `-._~+=:@`. For routes whose clients
-    /// are proxies of one's own: others could make their requests look like somebody else's.
+    /// Whether an id from the client is accepted, if it has only letters, digits and `-._~+=:@`.
+    /// Only for routes with your own proxies as clients: other clients could copy the ids of other
+    /// requests.
     trust: bool,
-    /// Bytes of an id that the client sends, at most; a longer one is replaced.
+    /// The longest id from a client, in bytes. A longer id is replaced.
     #[schemars(range(min = 1, max = 256))]
     max_length: usize,
-    /// What an id is made of.
+    /// The source of new ids.
     make: Make,
     /// Whether the response has the field too.
     response: bool,
@@ -42,7 +44,7 @@ impl Default for Config {
     }
 }
 
-/// What an id is made of.
+/// The source of new ids.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
 enum Make {
     /// Weir's own id of the request, as in its access records and error pages.
@@ -59,10 +61,10 @@ enum Make {
 #[derive(Debug)]
 struct RequestId {
     header: String,
-    /// What the client sends, if it is trusted.
+    /// The id from the client, if clients are trusted.
     given: Option<Input>,
     max_length: usize,
-    /// Weir's own id, if that is used.
+    /// Weir's own id, if it is used.
     own: Option<Input>,
     is_timed: bool,
     response: bool,
@@ -97,7 +99,7 @@ impl Filter for RequestId {
             Some(given) => given.to_vec(),
             None => self.make(request),
         };
-        // Set even if it is what came: a second field of the name must not stand beside it.
+        // Sets the field even if the id stays the same: no second field of the name may remain.
         let changes = Changes::new().set(self.header.as_str(), id.as_slice());
         if self.response { changes.context(id).into() } else { changes.into() }
     }
@@ -115,7 +117,8 @@ impl RequestId {
         if let Some(own) = self.own.and_then(|own| request.bytes(own)) {
             return own.to_vec();
         }
-        // From the host each time, so that nobody who sees some ids can tell the next (RFC 9562 §6.9).
+        // Comes from the host each time, so that nobody can predict the next id from earlier ones
+        // (RFC 9562 §6.9).
         let random = [host::random(), host::random()];
         let uuid = match self.is_timed {
             true => uuid::v7(host::now() / NANOSECONDS_A_MILLISECOND, random),
@@ -125,13 +128,13 @@ impl RequestId {
     }
 }
 
-/// Whether an id from outside can stand in logs and in other systems' fields.
+/// Whether an id from outside is safe in logs and in fields of other systems.
 fn is_id(id: &[u8], max_length: usize) -> bool {
     let is_plain = |b: &u8| b.is_ascii_alphanumeric() || b"-._~+=:@".contains(b);
     (1..=max_length).contains(&id.len()) && id.iter().all(is_plain)
 }
 
-/// A field's name in lower case, if the proxy lets it be set.
+/// Returns the name of a field in lower case, if a filter may set it.
 fn field(name: &str) -> Result<String, String> {
     if name.len() > 128 {
         return Err("more than 128 bytes".to_owned());
@@ -151,7 +154,7 @@ mod tests {
         RequestId::new(config, &mut FilterNeeds::default()).unwrap()
     }
 
-    /// The id that is set on the request, and the context.
+    /// Returns the id that is set on the request, and the context.
     fn set(filter: &mut RequestId, inputs: &[Option<&str>]) -> (String, String) {
         let inputs: Vec<_> =
             inputs.iter().map(|input| input.map(|value| value.as_bytes().to_vec())).collect();

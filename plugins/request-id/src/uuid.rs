@@ -1,4 +1,5 @@
-//! UUIDs as text (RFC 9562). They are made of what they are given, so that they can be tested.
+//! UUIDs as text (RFC 9562). Time and random bits are arguments, which makes the functions
+//! testable.
 
 /// Version 4 (§5.4): 122 random bits.
 pub(crate) fn v4(random: [u64; 2]) -> String {
@@ -10,7 +11,7 @@ pub(crate) fn v7(milliseconds: u64, [high, low]: [u64; 2]) -> String {
     text([milliseconds << 16 | high & 0xffff, low], 7)
 }
 
-/// The text of 128 bits, with version and variant put into their places.
+/// Formats 128 bits, with version and variant in their places.
 fn text([high, low]: [u64; 2], version: u64) -> String {
     let high = high & !(0xf << 12) | version << 12;
     let low = low & !(0b11 << 62) | 0b10 << 62;
@@ -25,7 +26,8 @@ fn text([high, low]: [u64; 2], version: u64) -> String {
     text
 }
 
-/// By hand, since a UUID is made for each request and the formatting machinery takes as long as all the rest.
+/// Written by hand: a UUID is made for each request, and the formatting machinery takes as long as
+/// the rest.
 fn digit(four_bits: u8) -> char {
     char::from(if four_bits < 10 { b'0' + four_bits } else { b'a' - 10 + four_bits })
 }

@@ -1,7 +1,8 @@
-//! Rewrite: changes the path, the query and the authority that the origin is asked for.
+//! Rewrite: changes the path, the query and the authority of requests to the origin.
 //!
-//! Paths are matched and copied as the client sent them: nothing is decoded, so nothing is decoded twice, and what no rule
-//! touches keeps its percent-encoding. A path that a rule made is absolute and begins with one slash.
+//! Paths are matched and copied as the client sent them. Nothing is decoded, so nothing is decoded
+//! twice. A path that no rule changes keeps its percent-encoding. A path that a rule made is
+//! absolute and begins with one slash.
 
 mod config;
 mod query;
@@ -20,7 +21,7 @@ struct Rewrite {
     rules: Vec<Rule>,
     original: Option<String>,
     dot_segments: DotSegments,
-    /// Bytes of a path that is looked at.
+    /// The longest path that is examined, in bytes.
     longest_path: usize,
     asked: Input,
 }
@@ -31,7 +32,7 @@ impl Filter for Rewrite {
 
     fn new(config: Config, needs: &mut FilterNeeds) -> Result<Self, String> {
         if !(1..=MOST_RULES).contains(&config.rules.len()) {
-            return Err(format!("rules: there are 1 to {MOST_RULES}"));
+            return Err(format!("rules: must be 1 to {MOST_RULES}"));
         }
         let has_regex = config.rules.iter().any(|rule| rule.regex.is_some());
         let rules = config.rules.into_iter().enumerate();
@@ -65,7 +66,7 @@ impl Filter for Rewrite {
 }
 
 impl Rewrite {
-    /// Applies the rules; false if what comes out is to be refused.
+    /// Applies the rules. Returns false if the result must be refused.
     fn rewrite<'a>(&'a self, target: &mut Target<'a>) -> bool {
         for rule in &self.rules {
             if rule.apply(target) && !rule.goes_on {
@@ -115,13 +116,14 @@ fn refuse(metric: &str, status: u16, body: &str) -> RequestDecision {
 
 const MOST_RULES: usize = 64;
 
-/// Bytes of a target that is looked at. Twice as much, which is what rules may make of it, is still less than the proxy takes.
+/// The longest examined target, in bytes. Rules may make twice as much of it, which is still less
+/// than the proxy accepts.
 const LONGEST: usize = 30 << 10;
 
-/// Bytes of a target that rules made.
+/// The longest target that rules may make, in bytes.
 const LONGEST_MADE: usize = 60 << 10;
 
-/// Bytes of a path that is held against regular expressions: their time grows with it.
+/// The longest path for regular expressions, in bytes: their time grows with the path.
 const LONGEST_FOR_REGEX: usize = 2 << 10;
 
 #[cfg(test)]

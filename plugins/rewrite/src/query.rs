@@ -1,4 +1,4 @@
-//! What a rule does to the parameters of a query.
+//! The changes of a rule to the parameters of a query.
 
 use weir_filter_common::encode::{Place, plain};
 use weir_filter_common::matcher::{Found, Matcher};
@@ -7,23 +7,24 @@ use weir_filter_common::template::Template;
 
 use crate::config;
 
-/// What becomes of parameters, checked.
+/// The checked changes to parameters.
 #[derive(Debug)]
 pub(crate) struct Query {
     clear: bool,
-    /// Names of those that are removed or set.
+    /// Names of the parameters that are removed or set.
     remove: Vec<String>,
-    /// Encoded names, and values: those that are set, then those that are appended.
+    /// Encoded names, and values: first the parameters that are set, then the ones that are
+    /// appended.
     add: Vec<(String, Template)>,
 }
 
 impl Query {
-    /// Checks a rule's `query`; groups are those of `matcher`.
+    /// Checks the `query` of a rule. Groups are the groups of `matcher`.
     pub(crate) fn new(query: config::Query, matcher: &Matcher) -> Result<Query, String> {
         let mut add = Vec::new();
         for (key, parameters) in [("set", &query.set), ("append", &query.append)] {
             if parameters.len() > MOST {
-                return Err(format!("query.{key}: there are more than {MOST} parameters"));
+                return Err(format!("query.{key}: more than {MOST} parameters"));
             }
             for (name, value) in parameters {
                 let at = |error| format!("query.{key}.{name}: {error}");
@@ -35,25 +36,27 @@ impl Query {
             }
         }
         if query.remove.len() > MOST {
-            return Err(format!("query.remove: there are more than {MOST} parameters"));
+            return Err(format!("query.remove: more than {MOST} parameters"));
         }
         for (index, name) in query.remove.iter().enumerate() {
             is_name(name).map_err(|error| format!("query.remove[{index}]: {error}"))?;
         }
         if let Some(name) = query.set.keys().find(|name| name.ends_with('*')) {
-            return Err(format!("query.set.{name}: the name of one parameter has no * at its end"));
+            return Err(format!(
+                "query.set.{name}: the name of a single parameter must not end with *"
+            ));
         }
         let mut remove = query.remove;
         remove.extend(query.set.into_keys());
         Ok(Query { clear: query.clear, remove, add })
     }
 
-    /// Whether it changes nothing.
+    /// Whether the rule changes nothing.
     pub(crate) fn is_empty(&self) -> bool {
         !self.clear && self.remove.is_empty() && self.add.is_empty()
     }
 
-    /// A query with the changes; none if nothing is left of it.
+    /// Returns the changed query, or `None` if nothing is left of it.
     pub(crate) fn apply(&self, query: Option<&str>, found: &Found<'_>) -> Option<String> {
         let mut made = query.filter(|_| !self.clear).map(|query| self.kept(query));
         for (name, value) in &self.add {
@@ -68,7 +71,7 @@ impl Query {
         made.filter(|made| !made.is_empty() || query == Some(""))
     }
 
-    /// The pieces whose names are not to go, parted as they were.
+    /// Returns the pieces that stay, with the original separators.
     fn kept(&self, query: &str) -> String {
         let is_kept = |piece: &&str| !self.remove.iter().any(|name| is_named(piece, name));
         let mut kept = String::with_capacity(query.len());
@@ -84,14 +87,14 @@ impl Query {
 
 fn is_name(name: &str) -> Result<(), String> {
     match name.len() {
-        0 => Err("a parameter has a name".to_owned()),
+        0 => Err("a name must not be empty".to_owned()),
         1..=LONGEST_NAME => Ok(()),
-        _ => Err(format!("a name has {LONGEST_NAME} bytes at the most")),
+        _ => Err(format!("a name must have at most {LONGEST_NAME} bytes")),
     }
 }
 
-/// Parameters of one list.
+/// The most parameters of one list.
 const MOST: usize = 64;
 
-/// Bytes of a parameter's name.
+/// The longest name of a parameter, in bytes.
 const LONGEST_NAME: usize = 256;

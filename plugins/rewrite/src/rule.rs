@@ -1,4 +1,4 @@
-//! [`Rule`]: one rule, checked, and [`Target`], what it changes.
+//! [`Rule`]: one checked rule, and [`Target`], the target that it changes.
 
 use std::borrow::Cow;
 
@@ -11,28 +11,28 @@ use weir_filter_common::template::{Part, Template};
 use crate::config;
 use crate::query::Query;
 
-/// What the origin is to be asked for.
+/// The target of the request to the origin.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Target<'a> {
     pub(crate) path: Cow<'a, str>,
     /// Without its question mark.
     pub(crate) query: Option<Cow<'a, str>>,
-    /// As a rule has set it.
+    /// The authority that a rule has set.
     pub(crate) authority: Option<&'a str>,
 }
 
-/// A rule, checked.
+/// A checked rule.
 #[derive(Debug)]
 pub(crate) struct Rule {
     matcher: Matcher,
     path: Path,
     query: Query,
     authority: Option<String>,
-    /// Whether those after it are looked at too.
+    /// Whether the rules after it are tried too.
     pub(crate) goes_on: bool,
 }
 
-/// What becomes of a path.
+/// The change to a path.
 #[derive(Debug)]
 enum Path {
     Keep,
@@ -58,18 +58,18 @@ impl Rule {
                 add: prefix("add_prefix", add)?,
             },
             _ => {
-                let what = "it makes the whole path, with nothing to strip from it or to add";
+                let what = "makes the whole path, without strip_prefix and add_prefix";
                 return Err(format!("replace: {what}"));
             }
         };
         let query = Query::new(rule.query, &matcher)?;
         if let Some(name) = rule.authority.as_deref().filter(|name| !is_authority(name)) {
-            return Err(format!("authority: {name:?} is no host with a port or without"));
+            return Err(format!("authority: {name:?} is not a host with or without a port"));
         }
         Ok(Rule { matcher, path, query, authority: rule.authority, goes_on: rule.go_on })
     }
 
-    /// Changes a target, if the rule is for its path: whether it is.
+    /// Changes a target if the rule covers its path. Returns whether it does.
     pub(crate) fn apply<'a>(&'a self, target: &mut Target<'a>) -> bool {
         let Some(found) = self.matcher.find(&target.path) else { return false };
         let path = self.path.apply(&target.path, &found);
@@ -85,7 +85,7 @@ impl Rule {
 }
 
 impl Path {
-    /// The path in place of this one; none if it stays.
+    /// Returns the new path, or `None` if the path stays.
     fn apply(&self, path: &str, found: &Found<'_>) -> Option<String> {
         match self {
             Path::Keep => None,
@@ -103,7 +103,7 @@ impl Path {
     }
 }
 
-/// The template of a whole path: absolute, and encoded as it is to be sent.
+/// Parses the template of a whole path. It must be absolute and percent-encoded.
 fn replacement(text: &str, matcher: &Matcher) -> Result<Template, String> {
     let template = Template::parse(text, matcher, &[])?;
     let is_absolute = match template.parts().first() {
@@ -112,7 +112,7 @@ fn replacement(text: &str, matcher: &Matcher) -> Result<Template, String> {
         None => false,
     };
     if !is_absolute {
-        return Err(format!("{text:?} begins with neither a slash nor a group"));
+        return Err(format!("{text:?} must begin with a slash or a group"));
     }
     for part in template.parts() {
         if let Part::Text(text) = part {
@@ -122,7 +122,7 @@ fn replacement(text: &str, matcher: &Matcher) -> Result<Template, String> {
     Ok(template)
 }
 
-/// A prefix without its final slash.
+/// Returns a prefix without its final slash.
 fn prefix(key: &str, prefix: Option<String>) -> Result<String, String> {
     let Some(prefix) = prefix else { return Ok(String::new()) };
     is_path(&prefix).map_err(|error| format!("{key}: {error}"))?;

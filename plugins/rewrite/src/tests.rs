@@ -2,7 +2,7 @@ use weir_sdk::Edit;
 
 use super::*;
 
-/// A filter with a configuration in JSON, as the host hands it over.
+/// Makes a filter from a JSON configuration, as the host does.
 fn rewrite(config: &str) -> Result<Rewrite, String> {
     let config = <Config as weir_sdk::Config>::parse(config)?;
     Rewrite::new(config, &mut FilterNeeds::default())
@@ -17,7 +17,7 @@ fn decide(filter: &mut Rewrite, target: &str) -> RequestDecision {
     filter.on_request(&Request { inputs: &inputs })
 }
 
-/// The target that the origin is asked for.
+/// Returns the target that the origin sees.
 fn become_of(filter: &mut Rewrite, target: &str) -> String {
     match decide(filter, target) {
         RequestDecision::Next => target.to_owned(),
