@@ -1,4 +1,4 @@
-//! The configuration, and the fields it comes to.
+//! The configuration, and the fields made from it.
 
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -7,37 +7,41 @@ use weir_sdk::parse::duration;
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct Config {
-    /// Strict-Transport-Security (RFC 6797), on responses over https only: an object with `max_age`, `subdomains` and
-    /// `preload`, or `false`. By default a year, for this host alone.
+    /// Strict-Transport-Security (RFC 6797), on responses over https only: an object with
+    /// `max_age`, `subdomains` and `preload`, or `false`. By default one year, for this host only.
     pub(crate) strict_transport_security: Option<Setting<Transport>>,
-    /// Content-Security-Policy, at most 8 KiB, such as `default-src 'self'; frame-ancestors 'none'`. Not sent by default,
-    /// since a policy must be written for its site.
+    /// Content-Security-Policy, at most 8 KiB, such as
+    /// `default-src 'self'; frame-ancestors 'none'`. Not sent by default, because a policy must be
+    /// written for its site.
     pub(crate) content_security_policy: Option<Setting<String>>,
-    /// Content-Security-Policy-Report-Only, at most 8 KiB: a policy on trial, that only reports. Not sent by default.
+    /// Content-Security-Policy-Report-Only, at most 8 KiB: a policy that only reports. Not sent by
+    /// default.
     pub(crate) content_security_policy_report_only: Option<Setting<String>>,
     /// X-Content-Type-Options: `true` for `nosniff`, its only value and the default, or `false`.
     pub(crate) x_content_type_options: Option<Setting<NoSniff>>,
-    /// X-Frame-Options: `DENY`, `SAMEORIGIN` or `false`. By default `SAMEORIGIN`: other sites cannot show pages in frames.
+    /// X-Frame-Options: `DENY`, `SAMEORIGIN` or `false`. By default `SAMEORIGIN`: other sites
+    /// cannot show pages in frames.
     pub(crate) x_frame_options: Option<Setting<Framing>>,
-    /// Referrer-Policy: its values in order of preference, parted by commas, or `false`. By default
+    /// Referrer-Policy: values in order of preference, separated by commas, or `false`. By default
     /// `strict-origin-when-cross-origin`.
     pub(crate) referrer_policy: Option<Setting<String>>,
     /// Permissions-Policy, at most 8 KiB, such as `camera=(), microphone=()`. Not sent by default.
     pub(crate) permissions_policy: Option<Setting<String>>,
-    /// Cross-Origin-Opener-Policy: `same-origin`, `same-origin-allow-popups`, `noopener-allow-popups`, `unsafe-none` or
-    /// `false`. By default `same-origin-allow-popups`: windows of other sites that were not opened from here are parted
-    /// from these pages.
+    /// Cross-Origin-Opener-Policy: `same-origin`, `same-origin-allow-popups`,
+    /// `noopener-allow-popups`, `unsafe-none` or `false`. By default `same-origin-allow-popups`:
+    /// pages are isolated from windows of other sites, except popups that they open.
     pub(crate) cross_origin_opener_policy: Option<Setting<Opener>>,
-    /// Cross-Origin-Embedder-Policy: `require-corp`, `credentialless`, `unsafe-none` or `false`. Not sent by default, since
-    /// everything a page embeds must agree to it.
+    /// Cross-Origin-Embedder-Policy: `require-corp`, `credentialless`, `unsafe-none` or `false`.
+    /// Not sent by default, because every embedded resource must agree to it.
     pub(crate) cross_origin_embedder_policy: Option<Setting<Embedder>>,
-    /// Cross-Origin-Resource-Policy: `same-origin`, `same-site`, `cross-origin` or `false`. By default `same-site`: pages of
-    /// other sites cannot embed what is served here, unless it is asked for by CORS.
+    /// Cross-Origin-Resource-Policy: `same-origin`, `same-site`, `cross-origin` or `false`. By
+    /// default `same-site`: pages of other sites cannot embed responses, unless they use CORS.
     pub(crate) cross_origin_resource_policy: Option<Setting<Resource>>,
-    /// Whether what the origin server has set of these fields is replaced. `false` keeps it, field by field.
+    /// Whether these fields replace the origin server's own. `false` keeps the origin server's,
+    /// field by field.
     #[serde(rename = "override")]
     pub(crate) replaces: Replaces,
-    /// Fields that are removed, such as `server` and `x-powered-by`, at most 32.
+    /// Names of fields to remove, such as `server` and `x-powered-by`, at most 32.
     #[schemars(length(max = 32))]
     pub(crate) remove: Vec<String>,
 }
@@ -67,13 +71,14 @@ impl Default for Replaces {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct Transport {
-    /// How long browsers use https alone, such as `365d`, `12h`; `0s` takes an earlier policy back. A year by default.
+    /// How long browsers use only https, such as `365d`, `12h`. `0s` revokes an earlier policy. One
+    /// year by default.
     #[schemars(regex(pattern = "^[0-9]{1,9}[smhd]$"))]
     pub(crate) max_age: String,
-    /// Whether all hosts below this one are meant as well.
+    /// Whether the policy covers all hosts below this one.
     pub(crate) subdomains: bool,
-    /// Whether the host may be put on the list that browsers ship with, which is hard to take back. Needs `subdomains` and
-    /// at least a year.
+    /// Whether the host may be put on the preload list of browsers, which is hard to undo. Needs
+    /// `subdomains` and at least a year.
     pub(crate) preload: bool,
 }
 
@@ -83,7 +88,7 @@ impl Default for Transport {
     }
 }
 
-/// A value of few, with its text.
+/// Defines an enumeration with the text of each value.
 macro_rules! values {
     ($(#[$doc:meta])* $name:ident { $($variant:ident = $text:literal),+ $(,)? }) => {
         $(#[$doc])*
@@ -141,7 +146,7 @@ pub(crate) struct Field {
     pub(crate) is_of_tls: bool,
 }
 
-/// The fields of a configuration.
+/// Builds the fields of a configuration.
 pub(crate) fn fields(config: &mut Config) -> Result<Vec<Field>, String> {
     let strict_transport = match config.strict_transport_security.take() {
         Some(Setting::Switch(false)) => None,
@@ -195,7 +200,8 @@ pub(crate) fn fields(config: &mut Config) -> Result<Vec<Field>, String> {
     Ok(all.into_iter().filter_map(field).collect())
 }
 
-/// The value of a setting: its own, the default, or none. One that has no default cannot just be turned on.
+/// Returns the value of a setting: its own, the default, or none. A setting without a default
+/// cannot be turned on by `true`.
 fn or<T: Into<String>>(
     key: &str,
     setting: Option<Setting<T>>,
@@ -204,7 +210,7 @@ fn or<T: Into<String>>(
     match setting {
         Some(Setting::Switch(false)) => Ok(None),
         Some(Setting::Switch(true)) if by_default.is_none() => {
-            Err(format!("{key}: has no default, so it needs a value"))
+            Err(format!("{key}: has no default and needs a value"))
         }
         Some(Setting::Value(value)) => Ok(Some(value.into())),
         None | Some(Setting::Switch(true)) => Ok(by_default.map(str::to_owned)),
@@ -214,7 +220,7 @@ fn or<T: Into<String>>(
 fn transport(transport: &Transport) -> Result<String, String> {
     let seconds = seconds(&transport.max_age).ok_or_else(|| {
         format!(
-            "strict_transport_security.max_age: {:?} is no time such as 365d, 12h or 0s",
+            "strict_transport_security.max_age: {:?} is not a time such as 365d, 12h or 0s",
             transport.max_age
         )
     })?;
@@ -240,10 +246,10 @@ fn text(key: &str, value: String) -> Result<String, String> {
     Ok(value)
 }
 
-/// Browsers take the last value that they know, so each must be one.
+/// Checks all values of the list: browsers use the last value that they know.
 fn check_referrer(list: &str) -> Result<(), String> {
     match list.split(',').map(str::trim).find(|one| !REFERRER_POLICIES.contains(one)) {
-        Some(unknown) => Err(format!("referrer_policy: there is no policy {unknown:?}")),
+        Some(unknown) => Err(format!("referrer_policy: unknown policy {unknown:?}")),
         None => Ok(()),
     }
 }
@@ -254,13 +260,13 @@ fn seconds(text: &str) -> Option<u64> {
 
 const STRICT_TRANSPORT_SECURITY: &str = "strict-transport-security";
 
-/// Seconds.
+/// In seconds.
 const YEAR: u64 = 365 * 24 * 3600;
 
-/// Bytes of a policy; three of them stay within what a decision may set.
+/// The longest policy, in bytes. Three of them stay within the limit for the edits of a decision.
 const MAX_POLICY: usize = 8 * 1024;
 
-/// Referrer Policy §3; the first is the default.
+/// The values of Referrer Policy §3. The first is the default.
 const REFERRER_POLICIES: [&str; 8] = [
     "strict-origin-when-cross-origin",
     "no-referrer",

@@ -1,8 +1,8 @@
-//! Security headers: sets the fields of responses that browsers protect visitors by.
+//! Security headers: sets the response header fields with which browsers protect visitors.
 //!
-//! Without a configuration they are Strict-Transport-Security (over https), X-Content-Type-Options, X-Frame-Options,
-//! Referrer-Policy, Cross-Origin-Opener-Policy and Cross-Origin-Resource-Policy, with values that few sites must change.
-//! Everything is put together when the configuration is read.
+//! The default fields are Strict-Transport-Security (over https), X-Content-Type-Options,
+//! X-Frame-Options, Referrer-Policy, Cross-Origin-Opener-Policy and Cross-Origin-Resource-Policy.
+//! Their default values fit most sites. The fields are built when the configuration is read.
 
 mod config;
 #[cfg(test)]
@@ -16,7 +16,7 @@ use weir_sdk::{Changes, Edit, Filter, FilterNeeds, Header, Input, Response, Resp
 struct SecurityHeaders {
     fields: Vec<(Field, Option<Input>)>,
     remove: Vec<String>,
-    /// Asked for if a field is sent over https only.
+    /// The scheme, if a field is sent over https only.
     scheme: Option<Input>,
 }
 
@@ -58,7 +58,7 @@ impl Filter for SecurityHeaders {
     }
 }
 
-/// The names that are removed, in lower case. One that is set as well is a mistake.
+/// Returns the names to remove, in lower case. A name that is also set is a mistake.
 fn removed(names: &[String], fields: &[Field]) -> Result<Vec<String>, String> {
     if names.len() > MAX_REMOVED {
         return Err(format!("remove: at most {MAX_REMOVED}"));
@@ -70,7 +70,7 @@ fn removed(names: &[String], fields: &[Field]) -> Result<Vec<String>, String> {
         }
         let name = field_name(name).map_err(|what| format!("remove[{at}]: {what}"))?;
         if fields.iter().any(|field| field.name == name) {
-            return Err(format!("remove[{at}]: {name} is set too"));
+            return Err(format!("remove[{at}]: {name} is also set"));
         }
         removed.push(name);
     }

@@ -3,14 +3,14 @@ use weir_sdk::bindings::filtering;
 use super::*;
 use crate::config::{Framing, Opener, Replaces, Setting, Transport};
 
-/// The filter with the names of its inputs.
+/// Makes the filter, with the names of its inputs.
 fn tested(config: Config) -> (SecurityHeaders, Vec<String>) {
     let mut needs = FilterNeeds::default();
     let filter = SecurityHeaders::new(config, &mut needs).unwrap();
     (filter, filtering::FilterNeeds::from(needs).response_inputs)
 }
 
-/// Lines of the fields that are set, and of names that are removed, on a response with these fields.
+/// Returns the fields that are set and the names that are removed, on a response with these fields.
 fn edits(config: Config, scheme: &str, said: &[(&str, &str)]) -> Vec<String> {
     let (mut filter, names) = tested(config);
     let input = |name: &String| match name.as_str() {
@@ -36,7 +36,7 @@ fn edits(config: Config, scheme: &str, said: &[(&str, &str)]) -> Vec<String> {
     edits.into_iter().map(line).collect()
 }
 
-/// Everything off.
+/// A configuration with everything off.
 fn none() -> Config {
     Config {
         strict_transport_security: off(),

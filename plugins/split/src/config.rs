@@ -9,26 +9,30 @@ pub(crate) struct Config {
     /// The groups that requests are split into.
     #[schemars(length(min = 1, max = 32))]
     pub(crate) groups: Vec<Group>,
-    /// A header field by whose value a client chooses a group itself, one of weight 0 too, for that request alone. Whoever can
-    /// send it can choose. Left out: none.
+    /// A header field with which a client chooses its group, also one of weight 0, for this request
+    /// only. Every client that can send the field can choose. Left out: none.
     #[schemars(length(min = 1, max = 255))]
     pub(crate) by_header: Option<String>,
     /// A cookie that keeps a client in its group. Left out: none.
     pub(crate) cookie: Option<Cookie>,
-    /// What a request without a choice of its own is put into a group by, always into the same: `client` (its address; of IPv6 the first
-    /// 64 bits), `header:NAME`, `cookie:NAME`, or `random`, each request anew. A request that lacks the field goes by its client.
+    /// The key of requests without a choice of their own. The same key always gives the same group:
+    /// `client` (its address, or the first 64 bits of an IPv6 address), `header:NAME`,
+    /// `cookie:NAME`, or `random`, which decides for each request anew. A request without the field
+    /// uses its client.
     #[serde(default = "by_client")]
     #[schemars(regex(pattern = r"^(client|random|(header|cookie):[!#$%&'*+.^_`|~0-9A-Za-z-]+)$"))]
     pub(crate) by: String,
-    /// Text that goes into the choice, so that two experiments with the same keys put clients together differently.
+    /// A text that goes into the choice. Two experiments with the same keys and different texts
+    /// group clients differently.
     #[serde(default)]
     #[schemars(length(max = 256))]
     pub(crate) salt: String,
-    /// The header field that tells the origin the group's name. What a client sends of that name is replaced. Empty: none.
+    /// The header field that carries the name of the group to the origin. Fields of this name from
+    /// clients are replaced. Empty: none.
     #[serde(default = "x_variant")]
     #[schemars(length(max = 255))]
     pub(crate) header: String,
-    /// A header field that tells the client the group's name. Left out: none.
+    /// A header field that carries the name of the group to the client. Left out: none.
     #[schemars(length(min = 1, max = 255))]
     pub(crate) response_header: Option<String>,
 }
@@ -37,35 +41,37 @@ pub(crate) struct Config {
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Group {
-    /// Its name, in the cookie and in header fields.
+    /// The name of the group, in the cookie and in header fields.
     #[schemars(regex(pattern = "^[0-9A-Za-z_-]{1,32}$"))]
     pub(crate) name: String,
-    /// The upstream that serves it, named in `allow.upstreams`. Left out: the route's.
+    /// The upstream of the group, named in `allow.upstreams`. Left out: the upstream of the route.
     #[schemars(length(min = 1))]
     pub(crate) upstream: Option<String>,
-    /// Its share relative to the others. 0: only who names it in `by_header` gets there.
+    /// The share of the group, relative to the others. 0: only requests that name it in
+    /// `by_header`.
     #[schemars(range(max = 1_000_000))]
     pub(crate) weight: u32,
 }
 
-/// A cookie whose value is the group's name. One that names no group, or one of weight 0, is as if it were not there.
+/// A cookie with the name of the group. A cookie with an unknown group, or a group of weight 0, is
+/// ignored.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Cookie {
-    /// Its name.
+    /// The name of the cookie.
     #[serde(default = "variant")]
     #[schemars(regex(pattern = r"^[!#$%&'*+.^_`|~0-9A-Za-z-]{1,64}$"))]
     pub(crate) name: String,
-    /// Seconds that a client keeps it. Left out: until the browser is closed.
+    /// How many seconds a client keeps the cookie. Left out: until the browser is closed.
     #[schemars(range(min = 1, max = 34_560_000))]
     pub(crate) max_age: Option<u32>,
-    /// Whether it is sent over https only.
+    /// Whether the cookie is sent over https only.
     #[serde(default = "yes")]
     pub(crate) secure: bool,
-    /// Whether scripts cannot read it.
+    /// Whether the cookie is hidden from scripts.
     #[serde(default = "yes")]
     pub(crate) http_only: bool,
-    /// Whether it goes along with requests that other sites cause; `none` needs `secure`.
+    /// The requests from other sites that carry the cookie. `none` needs `secure`.
     #[serde(default)]
     pub(crate) same_site: SameSite,
 }
@@ -73,12 +79,12 @@ pub(crate) struct Cookie {
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum SameSite {
-    /// With none.
+    /// No requests from other sites.
     Strict,
-    /// With links that a user follows.
+    /// Only links that a user follows.
     #[default]
     Lax,
-    /// With all.
+    /// All requests.
     None,
 }
 

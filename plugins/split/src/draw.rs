@@ -1,9 +1,10 @@
-//! [`Draw`]: which group a key falls into.
+//! [`Draw`]: the group of a key.
 //!
-//! Weighted rendezvous hashing (C. Schindelhauer and G. Schomaker, "Weighted Distributed Hash Tables", 2005): for a key each
-//! group draws a number that is fixed by the key and the group's name, divides it by its weight, and the least wins. So the
-//! order of the groups does not matter, and when a weight changes, keys move from or to that group only, no more of them
-//! than its share changes by.
+//! The method is weighted rendezvous hashing (C. Schindelhauer and G. Schomaker, "Weighted
+//! Distributed Hash Tables", 2005). For a key each group draws a number, fixed by the key and the
+//! group's name, and divides it by its weight. The least result wins. The order of the groups does
+//! not matter. When a weight changes, keys move only from or to that group, and only as many as its
+//! share changes by.
 
 use weir_filter_common::hash::{hash, mix};
 
@@ -11,12 +12,12 @@ use weir_filter_common::hash::{hash, mix};
 #[derive(Debug)]
 pub(crate) struct Draw {
     salt: u64,
-    /// Index, hash of the name, weight.
+    /// The index, the hash of the name, and the weight.
     groups: Vec<(usize, u64, f64)>,
 }
 
 impl Draw {
-    /// Groups with these names and weights; those of weight 0 take no part.
+    /// Makes a draw for groups with these names and weights. Groups of weight 0 take no part.
     pub(crate) fn new<'a>(salt: &str, groups: impl Iterator<Item = (&'a str, u32)>) -> Draw {
         let groups = groups.enumerate().filter(|(_, (_, weight))| *weight > 0);
         let groups =
@@ -24,7 +25,7 @@ impl Draw {
         Draw { salt: hash(salt.as_bytes()), groups: groups.collect() }
     }
 
-    /// The index of a key's group.
+    /// Returns the index of the group of a key.
     pub(crate) fn of(&self, key: u64) -> usize {
         if let [(index, _, _)] = self.groups[..] {
             return index;
@@ -39,7 +40,7 @@ impl Draw {
     }
 }
 
-/// A number above 0 and not above 1, from the upper 53 bits.
+/// Returns a number above 0 and at most 1, from the upper 53 bits.
 fn unit(hash: u64) -> f64 {
     ((hash >> 11) + 1) as f64 / (1_u64 << 53) as f64
 }
@@ -89,7 +90,7 @@ mod tests {
             assert_eq!(*to, 2, "a key moved between groups whose weights stayed");
             count += 1;
         }
-        // From 1 % to 10 %.
+        // The share grows from 1 % to 10 %.
         assert!((8_500..9_500).contains(&count), "{count} moved");
     }
 

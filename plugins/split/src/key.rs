@@ -1,4 +1,4 @@
-//! [`Key`]: what a request is put into a group by.
+//! [`Key`]: the key that decides the group of a request.
 
 use std::net::Ipv6Addr;
 
@@ -6,7 +6,7 @@ use weir_filter_common::hash::{hash, mix};
 use weir_sdk::parse::is_token;
 use weir_sdk::{FilterNeeds, Input, Request};
 
-/// What a request is put into a group by.
+/// The key that decides the group of a request.
 #[derive(Debug)]
 pub(crate) struct Key {
     by: By,
@@ -17,12 +17,13 @@ pub(crate) struct Key {
 enum By {
     Client,
     Value(Input),
-    /// The state of a generator; a request of its own to the host for each would cost more than the choice.
+    /// The state of a generator. A call of the host for each request would cost more than the
+    /// choice.
     Random(u64),
 }
 
 impl Key {
-    /// Reads `by`; `seed` is for what is random.
+    /// Parses `by`. `seed` starts the generator of `random`.
     pub(crate) fn new(
         by: &str,
         needs: &mut FilterNeeds,
@@ -41,7 +42,7 @@ impl Key {
         Ok(Key { by, client: Some(needs.client_address()) })
     }
 
-    /// The key of a request, hashed.
+    /// Returns the hashed key of a request.
     pub(crate) fn of(&mut self, request: &Request<'_>) -> u64 {
         match &mut self.by {
             By::Random(state) => {
@@ -56,7 +57,7 @@ impl Key {
             By::Client => {}
         }
         let client = self.client.and_then(|client| request.text(client)).unwrap_or_default();
-        // One client has a whole /64 as a rule, and changes its address within it.
+        // A client usually has a whole /64 and changes its address within it.
         match client.contains(':').then(|| client.parse::<Ipv6Addr>()) {
             Some(Ok(address)) => mix((address.to_bits() >> 64) as u64),
             _ => hash(client.as_bytes()),
@@ -64,7 +65,7 @@ impl Key {
     }
 }
 
-/// SplitMix64's step.
+/// The step of SplitMix64.
 const GOLDEN: u64 = 0x9e37_79b9_7f4a_7c15;
 
 #[cfg(test)]

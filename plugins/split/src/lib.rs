@@ -1,7 +1,8 @@
-//! Split: puts each request into a group, which has an upstream: experiments (A/B) and canaries.
+//! Split: puts each request into a group with an upstream, for experiments (A/B) and canaries.
 //!
-//! A client chooses by header, if that is on; else its cookie does; else a key of the request, always alike. The choice
-//! travels to the response as context, since another instance may see that.
+//! A client chooses by header, if `by_header` is on. Otherwise its cookie decides, and otherwise a
+//! key of the request, always the same way. The choice goes to the response as context, because
+//! another instance may see the response.
 
 mod config;
 mod draw;
@@ -24,25 +25,25 @@ struct Split {
     draw: Draw,
     header: String,
     response_header: Option<String>,
-    /// The value of Vary; empty for none.
+    /// The value of Vary, or empty.
     vary: String,
 }
 
-/// A group, checked.
+/// A checked group.
 #[derive(Debug)]
 struct Group {
     name: String,
     upstream: Option<String>,
     takes_part: bool,
-    /// The value of Set-Cookie that keeps a client in it.
+    /// The value of Set-Cookie that keeps a client in the group.
     set_cookie: String,
 }
 
-/// What was chosen for a request.
+/// The choice for a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Choice {
     group: usize,
-    /// Whether the client is to be told by cookie.
+    /// Whether the response must set the cookie.
     is_new: bool,
 }
 
@@ -112,7 +113,7 @@ impl Filter for Split {
             changes = changes.append("vary", self.vary.as_str());
         }
         if choice.is_new && self.cookie.is_some() {
-            // A cache that others use would put them all into this group.
+            // A shared cache would put all its users into this group.
             changes = changes
                 .append("set-cookie", group.set_cookie.as_str())
                 .append("cache-control", "private");
@@ -138,7 +139,7 @@ impl Split {
 
 impl Choice {
     fn to_bytes(self) -> [u8; 2] {
-        // There are 32 groups at the most.
+        // There are at most 32 groups.
         [u8::try_from(self.group).unwrap_or(u8::MAX), u8::from(self.is_new)]
     }
 
@@ -150,32 +151,33 @@ impl Choice {
 
 fn check_groups(groups: &[Written]) -> Result<(), String> {
     if !(1..=MOST_GROUPS).contains(&groups.len()) {
-        return Err(format!("groups: there are 1 to {MOST_GROUPS}"));
+        return Err(format!("groups: must be 1 to {MOST_GROUPS}"));
     }
     for (at, group) in groups.iter().enumerate() {
         let Written { name, upstream, weight } = group;
         let stands = |b: u8| b.is_ascii_alphanumeric() || b == b'_' || b == b'-';
         if !(1..=LONGEST_NAME).contains(&name.len()) || !name.bytes().all(stands) {
             let hint = "1 to 32 letters, digits, hyphens and underscores";
-            return Err(format!("groups[{at}].name: {name:?} is no name: {hint}"));
+            return Err(format!("groups[{at}].name: {name:?} is not a name: {hint}"));
         }
         if groups.iter().take(at).any(|other| other.name == *name) {
-            return Err(format!("groups[{at}].name: there is another {name:?}"));
+            return Err(format!("groups[{at}].name: another group has the name {name:?}"));
         }
         if upstream.as_deref() == Some("") {
-            return Err(format!("groups[{at}].upstream: it is empty"));
+            return Err(format!("groups[{at}].upstream: must not be empty"));
         }
         if *weight > MOST_WEIGHT {
-            return Err(format!("groups[{at}].weight: it is {MOST_WEIGHT} at the most"));
+            return Err(format!("groups[{at}].weight: must be at most {MOST_WEIGHT}"));
         }
     }
     if groups.iter().all(|group| group.weight == 0) {
-        return Err("groups: none has a weight above 0".to_owned());
+        return Err("groups: no group has a weight above 0".to_owned());
     }
     Ok(())
 }
 
-/// Names that browsers hold to more (RFC 6265bis §4.1.3), and SameSite=None, need Secure.
+/// Checks the rules of browsers: special name prefixes (RFC 6265bis §4.1.3) and SameSite=None need
+/// Secure.
 fn check_cookie(cookie: &Cookie) -> Result<(), String> {
     let name = cookie.name.as_str();
     if !is_token(name) || name.len() > 64 {
@@ -184,10 +186,10 @@ fn check_cookie(cookie: &Cookie) -> Result<(), String> {
     let lower = name.to_ascii_lowercase();
     let is_held = lower.starts_with("__host-") || lower.starts_with("__secure-");
     if !cookie.secure && (is_held || cookie.same_site == SameSite::None) {
-        return Err("cookie.secure: clients refuse this cookie without it".to_owned());
+        return Err("cookie.secure: clients refuse this cookie without secure".to_owned());
     }
     if cookie.max_age.is_some_and(|seconds| !(1..=LONGEST_AGE).contains(&seconds)) {
-        return Err(format!("cookie.max_age: it is 1 to {LONGEST_AGE} seconds"));
+        return Err(format!("cookie.max_age: must be 1 to {LONGEST_AGE} seconds"));
     }
     Ok(())
 }
@@ -207,7 +209,7 @@ fn set_cookie(cookie: &Cookie, group: &str) -> String {
     text
 }
 
-/// The field that tells the origin; empty for none.
+/// Returns the name of the field for the origin, or an empty text.
 fn header(config: &Config) -> Result<String, String> {
     if config.header.is_empty() {
         return Ok(String::new());
@@ -215,7 +217,7 @@ fn header(config: &Config) -> Result<String, String> {
     field_name(&config.header).map_err(|error| format!("header: {error}"))
 }
 
-/// The fields of a request that its group depends on.
+/// Returns the request fields that the group depends on.
 fn vary(config: &Config) -> String {
     let mut names = Vec::new();
     names.extend(config.by_header.as_deref().map(str::to_ascii_lowercase));
@@ -238,7 +240,7 @@ const LONGEST_NAME: usize = 32;
 
 const MOST_WEIGHT: u32 = 1_000_000;
 
-/// Seconds: 400 days, which browsers shorten more to (RFC 6265bis §5.5).
+/// 400 days, in seconds. Browsers shorten longer ages to it (RFC 6265bis §5.5).
 const LONGEST_AGE: u32 = 34_560_000;
 
 #[cfg(test)]

@@ -2,7 +2,7 @@ use weir_sdk::Edit;
 
 use super::*;
 
-/// A filter with a configuration in JSON, as the host hands it over, and what it asked for.
+/// Makes a filter from a JSON configuration, as the host does.
 fn split(config: &str) -> Result<Split, String> {
     let config = <Config as weir_sdk::Config>::parse(config)?;
     Split::new(config, &mut FilterNeeds::default())
@@ -32,7 +32,7 @@ fn upstream(changes: &Changes) -> &str {
     found.unwrap_or("-")
 }
 
-/// The fields of a response to a request with this context, as `name: value`.
+/// Returns the fields of a response to a request with this context, as `name: value`.
 fn fields(filter: &mut Split, context: &[u8]) -> Vec<String> {
     match filter.on_response(&Response { status: 200, inputs: &[], context }) {
         ResponseDecision::Edit(changes) => {
