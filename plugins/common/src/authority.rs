@@ -1,6 +1,6 @@
 //! Authorities in configurations.
 
-/// Whether a text is a host, by name or address, and a port or none.
+/// Whether a text is a host name or address, with or without a port.
 pub fn is_authority(text: &str) -> bool {
     let (host, port) = split_port(text);
     let is_host = match host.strip_prefix('[').and_then(|host| host.strip_suffix(']')) {
@@ -16,16 +16,16 @@ pub fn is_authority(text: &str) -> bool {
     is_host && port.is_none_or(is_port)
 }
 
-/// The host of an authority, and its port if it has one.
+/// Splits an authority into the host and the port, if it has one.
 pub fn split_port(authority: &str) -> (&str, Option<&str>) {
     match authority.rsplit_once(':') {
-        // The last colon of an IPv6 address is inside of its brackets.
+        // The last colon of an IPv6 address is inside the brackets.
         Some((host, port)) if !port.contains(']') => (host, Some(port)),
         _ => (authority, None),
     }
 }
 
-/// Bytes of a host's name (RFC 1035 §2.3.4).
+/// The longest host name, in bytes (RFC 1035 §2.3.4).
 const LONGEST_NAME: usize = 255;
 
 #[cfg(test)]

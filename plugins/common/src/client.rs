@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-/// The network of a client: an IPv4 address as it is, or the first bits of an IPv6 one.
+/// Returns the network of a client: the whole IPv4 address, or the first bits of an IPv6 address.
 pub fn network(address: &str, ipv6_prefix: u8) -> String {
     match address.parse() {
         Ok(IpAddr::V6(address)) => {

@@ -2,18 +2,20 @@
 
 use std::fmt::Write as _;
 
-/// Where in a URI a byte is to stand.
+/// The place of a byte in a URI.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Place {
-    /// In a path; slashes stay.
+    /// In a path. Slashes stay.
     Path,
-    /// In a query; what parts parameters stays.
+    /// In a query. Separators of parameters stay.
     Query,
-    /// In a parameter's name or value: what parts parameters is encoded, and so is `+`, which some read as a space.
+    /// In the name or value of a parameter. Separators are encoded, and also `+`, which some
+    /// servers read as a space.
     Parameter,
 }
 
-/// Appends `text`, which is encoded already: what must not stand at this place is encoded, `%` stays.
+/// Appends `text`, which is already encoded. Bytes that are not allowed at this place are encoded,
+/// and `%` stays.
 pub fn encoded(to: &mut String, text: &[u8], place: Place) {
     for byte in text {
         if *byte == b'%' || stands(*byte, place) {
@@ -24,7 +26,7 @@ pub fn encoded(to: &mut String, text: &[u8], place: Place) {
     }
 }
 
-/// Appends plain `text`: `%` is encoded too.
+/// Appends plain `text`. `%` is encoded too.
 pub fn plain(to: &mut String, text: &str, place: Place) {
     for byte in text.bytes() {
         if stands(byte, place) {
@@ -35,8 +37,8 @@ pub fn plain(to: &mut String, text: &str, place: Place) {
     }
 }
 
-/// Bytes as text: those that are not UTF-8, which a capture can make by cutting a character, have all that is not ASCII
-/// encoded.
+/// Turns bytes into text. A capture can cut a character in half. If the bytes are not UTF-8, all
+/// non-ASCII bytes are encoded.
 pub fn text(bytes: Vec<u8>) -> String {
     match String::from_utf8(bytes) {
         Ok(text) => text,
@@ -54,7 +56,8 @@ pub fn text(bytes: Vec<u8>) -> String {
     }
 }
 
-/// Whether every percent sign begins an encoded byte, so that nothing that is put behind the text can make one.
+/// Whether every percent sign begins an encoded byte. Text appended after it then cannot complete
+/// one.
 pub fn is_whole(text: &str) -> bool {
     text.split('%').skip(1).all(|rest| {
         let digits = rest.as_bytes().get(..2);
@@ -67,8 +70,9 @@ fn escape(to: &mut String, byte: u8) {
     let _ = write!(to, "%{byte:02X}");
 }
 
-/// Whether a byte may be at this place as it is (RFC 3986 §§3.3, 3.4), or is left alone there by browsers as well: brackets and
-/// the like are not what they should be, and mean the same wherever they go.
+/// Whether a byte may stand at this place unencoded (RFC 3986 §§3.3, 3.4). Also true for brackets
+/// and similar characters, which browsers do not encode there: they break the grammar and keep
+/// their meaning everywhere.
 fn stands(byte: u8, place: Place) -> bool {
     match byte {
         b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' => true,

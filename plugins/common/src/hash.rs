@@ -1,17 +1,18 @@
-//! Hashes that spread keys: short ones of texts that differ little too. None is secret: a client who knows one can choose
-//! what it gets, as it can by trying keys.
+//! Hashes that spread keys, also short texts that differ little. None is secret: a client that
+//! knows the hash can choose its result, as it can by trying keys.
 
-/// FNV-1a, mixed.
+/// Returns FNV-1a, mixed.
 pub fn hash(bytes: &[u8]) -> u64 {
     mix(fnv(BASIS, bytes))
 }
 
-/// FNV-1a, from a basis. Its upper bits hardly change with the last byte: [`mix`] it where they count.
+/// Returns FNV-1a, from a basis. Its upper bits hardly change with the last byte: [`mix`] it if
+/// they count.
 pub fn fnv(basis: u64, bytes: &[u8]) -> u64 {
     bytes.iter().fold(basis, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x100_0000_01b3))
 }
 
-/// SplitMix64's finaliser: every bit of the result depends on every bit given.
+/// Applies the finaliser of SplitMix64: every bit of the result depends on every bit of the input.
 pub fn mix(mut z: u64) -> u64 {
     z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);

@@ -1,7 +1,7 @@
-//! What several of the built-in filters do alike.
+//! Code that several of the built-in filters share.
 //!
-//! Paths are compared and copied as they came, percent-encoded; nothing here decodes one but [`query::is_named`], which
-//! compares. All that can be wrong is found when a configuration is read.
+//! Paths are compared and copied as sent, percent-encoded. Only [`query::is_named`] decodes, for a
+//! comparison. All configuration errors are found when the configuration is read.
 
 pub mod authority;
 pub mod client;

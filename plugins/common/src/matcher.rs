@@ -1,31 +1,31 @@
-//! [`Matcher`]: which paths a rule is for.
+//! [`Matcher`]: the paths of a rule.
 
 use regex::bytes::{Captures, Regex, RegexBuilder};
 
 use crate::path::is_path;
 
-/// Which paths a rule is for. Paths are compared as the client sent them, case and percent-encoding included.
+/// The paths of a rule. Paths are compared as the client sent them, with case and percent-encoding.
 #[derive(Debug)]
 pub enum Matcher {
     /// Every path.
     Any,
-    /// This one.
+    /// Exactly this path.
     Exact(String),
-    /// This one and all below it.
+    /// This path and every path below it.
     Below(String),
-    /// Those in which the expression is found.
+    /// Paths that contain a match of the expression.
     Regex(Box<Regex>),
 }
 
-/// A path that was matched, with what the groups of an expression have of it.
+/// A matched path, with the groups of an expression.
 #[derive(Debug)]
 pub struct Found<'a>(Option<Captures<'a>>);
 
 impl Matcher {
-    /// The matcher of a rule that has at most one of these.
+    /// Makes the matcher of a rule that has at most one of these.
     ///
     /// # Errors
-    /// What is wrong, beginning with the key.
+    /// The text begins with the key.
     pub fn new(
         prefix: Option<String>,
         path: Option<String>,
@@ -42,7 +42,7 @@ impl Matcher {
                 Ok(Matcher::Exact(path))
             }
             (None, None, Some(pattern)) => compile(pattern).map(Box::new).map(Matcher::Regex),
-            _ => Err("prefix: a rule has one of prefix, path and regex".to_owned()),
+            _ => Err("prefix: a rule may have only one of prefix, path and regex".to_owned()),
         }
     }
 
@@ -59,7 +59,7 @@ impl Matcher {
         found.then_some(Found(None))
     }
 
-    /// The number of a group: by its name, or by its number as text.
+    /// Returns the number of a group, from its name or from its number as text.
     pub fn group(&self, name: &str) -> Option<usize> {
         let Matcher::Regex(regex) = self else { return None };
         if !name.is_empty() && name.bytes().all(|b| b.is_ascii_digit()) {
@@ -70,24 +70,24 @@ impl Matcher {
 }
 
 impl<'a> Found<'a> {
-    /// What a group has; nothing if it took no part.
+    /// Returns the text of a group, or nothing if it took no part.
     pub fn group(&self, number: usize) -> &'a [u8] {
         let found = self.0.as_ref().and_then(|captures| captures.get(number));
         found.map_or(b"", |found| found.as_bytes())
     }
 }
 
-/// What follows a prefix that ends with a segment: nothing, or it begins with a slash. After a prefix that has a final slash
-/// anything may follow.
+/// Returns the rest after a prefix. The prefix must end with a whole segment: the rest is empty or
+/// begins with a slash. After a prefix with a final slash any rest is allowed.
 pub fn strip<'a>(path: &'a str, prefix: &str) -> Option<&'a str> {
     let rest = path.strip_prefix(prefix)?;
     (rest.is_empty() || rest.starts_with('/') || prefix.ends_with('/')).then_some(rest)
 }
 
-/// Compiles an expression over bytes: `.`, `\d` and `(?i)` mean ASCII, which is what URIs are made of.
+/// Compiles an expression over bytes: `.`, `\d` and `(?i)` mean ASCII, because URIs are ASCII.
 fn compile(pattern: &str) -> Result<Regex, String> {
     if pattern.len() > LONGEST_PATTERN {
-        return Err(format!("regex: it has more than {LONGEST_PATTERN} bytes"));
+        return Err(format!("regex: more than {LONGEST_PATTERN} bytes"));
     }
     RegexBuilder::new(pattern)
         .unicode(false)
@@ -98,17 +98,17 @@ fn compile(pattern: &str) -> Result<Regex, String> {
         .map_err(|error| format!("regex: {error}"))
 }
 
-/// Bytes of an expression.
+/// The longest expression, in bytes.
 const LONGEST_PATTERN: usize = 1024;
 
-/// Bytes of a compiled expression: some hundred states. The time of a search grows with them, and an instance is configured in
-/// milliseconds.
+/// The largest compiled expression, in bytes: some hundred states. The search time grows with the
+/// states, and an instance must be configured within milliseconds.
 const COMPILED: usize = 32 << 10;
 
-/// Bytes of states that a search may remember, of an expression in one direction.
+/// The bytes of states that a search may remember, per expression and direction.
 const LAZY: usize = 64 << 10;
 
-/// Groups in groups.
+/// The deepest nesting of groups.
 const NESTED: u32 = 16;
 
 #[cfg(test)]

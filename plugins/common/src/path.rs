@@ -1,8 +1,8 @@
-//! Paths of requests: parted, made absolute, looked through.
+//! Paths of requests: splitting, making absolute, checking.
 
 use crate::encode::is_whole;
 
-/// Path and query of a request's target, the latter without its question mark.
+/// Splits the target of a request into path and query, without the question mark.
 pub fn split(target: &str) -> (&str, Option<&str>) {
     match target.split_once('?') {
         Some((path, query)) => (path, Some(query)),
@@ -10,7 +10,7 @@ pub fn split(target: &str) -> (&str, Option<&str>) {
     }
 }
 
-/// A path from exactly one slash on: what begins with two would be read as a host by whoever takes it for a reference
+/// Makes a path begin with exactly one slash. Some software reads a path with two slashes as a host
 /// (RFC 3986 §4.2).
 pub fn absolute(mut path: String) -> String {
     let slashes = path.bytes().take_while(|b| *b == b'/').count();
@@ -22,10 +22,10 @@ pub fn absolute(mut path: String) -> String {
     path
 }
 
-/// Whether a path in a configuration is one, encoded as it is to be sent.
+/// Checks that a path in a configuration is absolute and percent-encoded.
 ///
 /// # Errors
-/// What is wrong with it.
+/// Describes the fault.
 pub fn is_path(path: &str) -> Result<(), String> {
     if !path.starts_with('/') {
         return Err(format!("{path:?} does not begin with a slash"));
@@ -33,13 +33,13 @@ pub fn is_path(path: &str) -> Result<(), String> {
     is_encoded(path)
 }
 
-/// Whether a piece of a path in a configuration is encoded as it is to be sent.
+/// Checks that a piece of a path in a configuration is percent-encoded.
 ///
 /// # Errors
-/// What is wrong with it.
+/// Describes the fault.
 pub fn is_encoded(path: &str) -> Result<(), String> {
     if path.len() > LONGEST {
-        return Err(format!("it has more than {LONGEST} bytes"));
+        return Err(format!("more than {LONGEST} bytes"));
     }
     if !is_whole(path) {
         return Err("a percent sign without two hexadecimal digits is written %25".to_owned());
@@ -51,15 +51,16 @@ pub fn is_encoded(path: &str) -> Result<(), String> {
     }
 }
 
-/// Whether a path leads above a segment of its own for some reader: a segment `..`, with any of it percent-encoded, parted
-/// by slashes or backslashes in either form, with or without parameters behind a semicolon.
+/// Whether some server could read the path as leading upwards. It has a segment `..`, with dots in
+/// plain or percent-encoded form, between slashes or backslashes in either form, with or without
+/// parameters after a semicolon.
 pub fn climbs(path: &str) -> bool {
-    // Nearly no path has this.
+    // Few paths pass this test.
     if !path.contains("..") && !path.contains("%2") {
         return false;
     }
     let mut rest = path.as_bytes();
-    // The dots of the segment so far; none if it has something else.
+    // The number of dots of the segment so far, or `None` if the segment has other bytes.
     let mut dots = Some(0_u8);
     while let Some((byte, after)) = unit(rest) {
         rest = after;
@@ -77,7 +78,7 @@ pub fn climbs(path: &str) -> bool {
     dots == Some(2)
 }
 
-/// The first byte, decoded if it is one of those that dots and separators are, and what follows it.
+/// Returns the first byte and the rest. A percent-encoded dot or separator is decoded.
 fn unit(path: &[u8]) -> Option<(u8, &[u8])> {
     if let [b'%', a, b, after @ ..] = path {
         match (a, b.to_ascii_lowercase()) {
@@ -91,7 +92,7 @@ fn unit(path: &[u8]) -> Option<(u8, &[u8])> {
     path.split_first().map(|(first, after)| (*first, after))
 }
 
-/// Bytes of a path in a configuration.
+/// The longest path in a configuration, in bytes.
 const LONGEST: usize = 1024;
 
 #[cfg(test)]

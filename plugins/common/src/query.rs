@@ -1,7 +1,7 @@
 //! Parameters of a query: the pieces between ampersands.
 
-/// Whether a piece of a query, `name` or `name=value`, has this name: compared decoded once, with `+` as a space, so that no
-/// spelling of the name is missed. A `wanted` that ends with `*` is a prefix.
+/// Whether a piece of a query, `name` or `name=value`, has this name. The name is decoded once,
+/// with `+` as a space, so that no spelling escapes. A `wanted` that ends with `*` is a prefix.
 pub fn is_named(piece: &str, wanted: &str) -> bool {
     let name = piece.split('=').next().unwrap_or_default();
     let mut name = Decoded(name.as_bytes());
@@ -12,7 +12,7 @@ pub fn is_named(piece: &str, wanted: &str) -> bool {
     wanted.bytes().all(|byte| name.next() == Some(byte)) && (is_prefix || name.next().is_none())
 }
 
-/// The bytes of a name, decoded.
+/// The decoded bytes of a name.
 struct Decoded<'a>(&'a [u8]);
 
 impl Iterator for Decoded<'_> {

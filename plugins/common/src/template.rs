@@ -1,29 +1,29 @@
-//! Texts with captures and variables in them.
+//! Texts with captures and variables.
 
 use crate::encode::{Place, encoded, plain};
 use crate::matcher::{Found, Matcher};
 
-/// What a template may have besides captures.
+/// The variables of a template.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Variable {
     /// `http` or `https`.
     Scheme,
-    /// The host that was asked for, without its port.
+    /// The host of the request, without its port.
     Host,
-    /// The path that was asked for.
+    /// The path of the request.
     Path,
-    /// The query that was asked for, without its question mark.
+    /// The query of the request, without its question mark.
     Query,
 }
 
-/// A text with captures and variables: `$1`, `${1}`, `${name}`; `$$` is a dollar.
+/// A text with captures and variables: `$1`, `${1}`, `${name}`. `$$` is a dollar sign.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Template(Vec<Part>);
 
 /// A piece of a template.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Part {
-    /// Text as it is.
+    /// Literal text.
     Text(String),
     /// A group of the rule's expression.
     Group(usize),
@@ -32,13 +32,13 @@ pub enum Part {
 }
 
 impl Template {
-    /// Reads a template whose groups are those of `matcher`.
+    /// Parses a template. Its groups are the groups of `matcher`.
     ///
     /// # Errors
-    /// What is wrong with it.
+    /// Describes the fault.
     pub fn parse(text: &str, matcher: &Matcher, variables: &[Variable]) -> Result<Self, String> {
         if text.len() > LONGEST {
-            return Err(format!("it has more than {LONGEST} bytes"));
+            return Err(format!("more than {LONGEST} bytes"));
         }
         let (mut parts, mut literal, mut rest) = (Vec::new(), String::new(), text);
         while let Some((before, after)) = rest.split_once('$') {
@@ -59,7 +59,7 @@ impl Template {
         Ok(Template(parts))
     }
 
-    /// The same with its texts, which are plain, encoded for a place.
+    /// Returns the template with its plain texts encoded for a place.
     #[must_use]
     pub fn encoded(mut self, place: Place) -> Self {
         for part in &mut self.0 {
@@ -72,17 +72,17 @@ impl Template {
         self
     }
 
-    /// Its pieces.
+    /// Returns the pieces of the template.
     pub fn parts(&self) -> &[Part] {
         &self.0
     }
 
-    /// Whether it has nothing but text.
+    /// Whether the template has only text.
     pub fn is_text(&self) -> bool {
         self.0.iter().all(|part| matches!(part, Part::Text(_)))
     }
 
-    /// Fills captures in as they are. Variables come out empty.
+    /// Fills in captures unchanged. Variables are empty.
     pub fn fill_raw(&self, found: &Found<'_>) -> Vec<u8> {
         let mut filled = Vec::with_capacity(ROOM);
         for part in &self.0 {
@@ -95,8 +95,8 @@ impl Template {
         filled
     }
 
-    /// Fills captures and variables in, with what must not stand at this place encoded. A query in a query is taken as it is
-    /// parted.
+    /// Fills in captures and variables, and encodes the bytes that are not allowed at this place. A
+    /// query inside a query keeps its separators.
     pub fn fill<'a>(
         &self,
         to: &mut String,
@@ -118,7 +118,7 @@ impl Template {
     }
 }
 
-/// The name after a dollar, and what follows it.
+/// Splits the text after a dollar sign into the name and the rest.
 fn name(text: &str) -> Result<(&str, &str), String> {
     if let Some(text) = text.strip_prefix('{') {
         return text.split_once('}').ok_or_else(|| "a ${ has no end".to_owned());
@@ -126,7 +126,7 @@ fn name(text: &str) -> Result<(&str, &str), String> {
     let end = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
     match text.split_at_checked(end) {
         Some((number, after)) if !number.is_empty() => Ok((number, after)),
-        _ => Err("a dollar that begins no $1 or ${name} is written $$".to_owned()),
+        _ => Err("a dollar sign that does not begin $1 or ${name} is written $$".to_owned()),
     }
 }
 
@@ -139,17 +139,19 @@ fn part(name: &str, matcher: &Matcher, variables: &[Variable]) -> Result<Part, S
         _ => None,
     };
     match (variable.filter(|variable| variables.contains(variable)), matcher.group(name)) {
-        (Some(_), Some(_)) => Err(format!("${{{name}}} is a variable and a group: name it apart")),
+        (Some(_), Some(_)) => {
+            Err(format!("${{{name}}} is a variable and a group: rename the group"))
+        }
         (Some(variable), None) => Ok(Part::Variable(variable)),
         (None, Some(group)) => Ok(Part::Group(group)),
-        (None, None) => Err(format!("there is no ${{{name}}} here")),
+        (None, None) => Err(format!("${{{name}}} is not available here")),
     }
 }
 
-/// Bytes of a template.
+/// The longest template, in bytes.
 const LONGEST: usize = 1024;
 
-/// Bytes that most results fit in.
+/// Bytes that hold most results.
 const ROOM: usize = 64;
 
 #[cfg(test)]

@@ -45,7 +45,7 @@ impl Template {
                 return Err("a ${ has no end".to_owned());
             };
             let found =
-                input(variable).ok_or_else(|| format!("unknown variable ${{{variable}}}"))?;
+                input(variable).ok_or_else(|| format!("${{{variable}}} is not available here"))?;
             parts.push(Part::Variable(found));
             rest = after;
         }

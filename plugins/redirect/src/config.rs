@@ -16,8 +16,8 @@ pub(crate) struct Config {
     /// and 308 are permanent.
     #[serde(default)]
     pub(crate) status: Status,
-    /// Seconds that caches may keep a redirect, as `cache-control: max-age`. Left out: no such
-    /// field, and caches may keep a 301 or 308 for any time.
+    /// Seconds that caches may keep a redirect, as `cache-control: max-age`. Left out: no
+    /// `max-age`, and caches may keep a 301 or 308 for any time.
     #[schemars(range(max = 31_536_000))]
     pub(crate) max_age: Option<u32>,
 }
