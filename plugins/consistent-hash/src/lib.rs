@@ -1,10 +1,11 @@
-//! Consistent hash: requests that are alike in a header, a cookie, the path or the client go to the same endpoint.
+//! Consistent hash: requests with the same header, cookie, path or client go to the same endpoint.
 //!
-//! A Maglev table (D. Eisenbud and others, "Maglev: A Fast and Reliable Software Network Load Balancer", 2016) maps
-//! hashes to endpoints in proportion to their weights. It depends on nothing but the endpoints' addresses and weights, so
-//! all workers and nodes agree; and when an endpoint comes or goes, few requests move but its own.
-//! A request without the input (a first visit without the cookie) has no endpoint of its own and goes to the next in
-//! turn. A retry goes to the endpoint that would have come next in the table. An endpoint of weight 0 gets nothing.
+//! A Maglev table (D. Eisenbud and others, "Maglev: A Fast and Reliable Software Network Load
+//! Balancer", 2016) maps hashes to endpoints in proportion to their weights. It depends only on the
+//! addresses and weights of the endpoints, so all workers and nodes agree. When an endpoint comes
+//! or goes, few requests move besides its own. A request without the input (a first visit without
+//! the cookie) has no endpoint of its own and goes to the next endpoint in turn. A retry goes to
+//! the endpoint that comes next in the table. An endpoint of weight 0 gets no requests.
 
 mod table;
 
@@ -18,7 +19,8 @@ use weir_sdk::{Balancer, Endpoint, Input, Needs, Pick};
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct Config {
-    /// What makes requests alike: client (the address), path (without query), header:NAME or cookie:NAME.
+    /// The key of a request: client (the address), path (without query), header:NAME or
+    /// cookie:NAME.
     #[schemars(regex(pattern = r"^(client|path|(header|cookie):[!#$%&'*+.^_`|~0-9A-Za-z-]+)$"))]
     #[serde(default = "client")]
     key: String,
@@ -46,7 +48,8 @@ impl Balancer for ConsistentHash {
     fn update(&mut self, endpoints: Vec<Endpoint>) {
         let mut taking: Vec<&Endpoint> =
             endpoints.iter().filter(|endpoint| endpoint.weight > 0).collect();
-        // Whoever comes first in the table has the first say on a place, so the order must be everybody's.
+        // The first endpoint in the table has the first choice of a place, so all nodes must use
+        // the same order.
         taking.sort_by(|a, b| a.address.cmp(&b.address).then(a.id.cmp(&b.id)));
         self.ids = taking.iter().map(|endpoint| endpoint.id).collect();
         let members: Vec<_> =
@@ -65,7 +68,7 @@ impl Balancer for ConsistentHash {
     }
 }
 
-/// The host's name for what the user calls it.
+/// Translates the name from the configuration to the name of the input.
 fn input(key: &str) -> Result<String, String> {
     match key.split_once(':') {
         None if key == "client" => Ok("client.address".to_owned()),

@@ -1,5 +1,5 @@
-//! [`Table`]: a Maglev lookup table. Each member lists all places in an order of its own, drawn from its name;
-//! members take turns, by weight, in claiming the next free place of their lists.
+//! [`Table`]: a Maglev lookup table. Each member lists all places in its own order, derived from
+//! its name. The members take turns, by weight, and each claims the next free place of its list.
 
 use weir_filter_common::hash::{hash, mix};
 
@@ -11,12 +11,13 @@ pub(crate) struct Table {
 }
 
 impl Table {
-    /// A table for members with these names and positive weights. Members past the 16,381st get no place.
+    /// Makes a table for members with these names and positive weights. Members after the 16,381st
+    /// get no place.
     pub(crate) fn new(members: &[(&str, u32)]) -> Table {
         let members = members.get(..SIZE).unwrap_or(members);
         let total: f64 = members.iter().map(|(_, weight)| f64::from(*weight)).sum();
-        // In each turn all together claim as many places as there are members, so that the number of turns does not
-        // depend on how the weights differ.
+        // In each turn all members together claim as many places as there are members. The number
+        // of turns then does not depend on the differences of the weights.
         let weight = |weight: u32| f64::from(weight) * members.len() as f64 / total;
         let mut lists: Vec<List> =
             members.iter().map(|(name, share)| List::new(name, weight(*share))).collect();
@@ -38,7 +39,8 @@ impl Table {
         Table { places, members: lists.len() }
     }
 
-    /// The member of a hash, or the n-th other one that comes after it in the table; none if there are no members.
+    /// Returns the member of a hash, or the n-th other member after it in the table. Returns `None`
+    /// if there are no members.
     pub(crate) fn at(&self, hash: u64, other: u32) -> Option<usize> {
         let start = hash.checked_rem(self.places.len() as u64)? as usize;
         let (before, after) = self.places.split_at_checked(start)?;
@@ -61,7 +63,8 @@ impl Table {
     }
 }
 
-/// A member's order of all places: start somewhere, go on by a step. Any step visits all, as their number is prime.
+/// The order in which a member visits all places: a start and a step. Any step visits all places,
+/// because their number is prime.
 #[derive(Debug)]
 struct List {
     next: usize,
@@ -78,7 +81,7 @@ impl List {
         List { next, step, weight, credit: 0.0 }
     }
 
-    /// Takes the next free place; there must be one.
+    /// Takes the next free place. The caller ensures that there is one.
     fn claim(&mut self, places: &mut [u16], member: u16) {
         while let Some(place) = places.get_mut(self.next) {
             self.next = (self.next + self.step) % SIZE;
@@ -90,8 +93,9 @@ impl List {
     }
 }
 
-/// Places; a prime. Shares are even within 1 % for 160 members and within a tenth or so for 1,000; making the table takes
-/// well under a millisecond, which four times the places would not.
+/// The number of places, a prime. Shares are even within 1 % for 160 members and within about 10 %
+/// for 1,000. The table is built in well under a millisecond. Four times as many places would take
+/// longer.
 const SIZE: usize = 16_381;
 
 const FREE: u16 = u16::MAX;
@@ -149,7 +153,7 @@ mod tests {
             let now = if **new >= 7 { **new + 1 } else { **new };
             **old != 7 && **old != now
         });
-        // The share that had to move is a twentieth; the paper finds a few percent more at this size.
+        // A twentieth of the places must move. The paper finds a few percent more at this size.
         let moved = moved.count() * 100 / SIZE;
         assert!(moved <= 5, "{moved} %");
     }

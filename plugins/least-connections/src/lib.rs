@@ -1,8 +1,8 @@
 //! Least connections: the endpoint with the fewest requests in flight for its weight.
 //!
-//! The loads are the host's, over all workers. Endpoints that are equally loaded take turns by the host's
-//! sequence number, so an idle upstream is used evenly. An endpoint of weight 0 gets nothing, and one that this
-//! request already tried only if there is no other.
+//! The host counts the loads over all workers. Endpoints with equal loads take turns by the
+//! sequence number of the host, so an idle upstream is used evenly. An endpoint of weight 0 gets no
+//! requests. An endpoint that this request already tried is used only if there is no other.
 
 use weir_sdk::{Balancer, Endpoint, Needs, NoConfig, Pick, TRIED};
 
@@ -13,7 +13,7 @@ struct LeastConnections {
 
 #[derive(Debug, Clone, Copy)]
 struct Candidate {
-    /// Its place in the last update, where its load is.
+    /// The index in the last update, which is also the index of the load.
     index: usize,
     id: u32,
     weight: u32,
@@ -51,7 +51,7 @@ impl Balancer for LeastConnections {
     }
 }
 
-/// Whether the first has the lower load for its weight: `a / b < c / d`, without dividing.
+/// Whether the first has the lower load for its weight: `a / b < c / d`, without a division.
 fn is_less((a, load_a): (Candidate, u32), (b, load_b): (Candidate, u32)) -> bool {
     match (load_a == TRIED, load_b == TRIED) {
         (false, true) => true,

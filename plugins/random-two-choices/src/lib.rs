@@ -1,8 +1,10 @@
-//! Random two choices: two endpoints at random, then the one with fewer requests in flight for its weight.
+//! Random two choices: of two random endpoints, the one with fewer requests in flight for its
+//! weight.
 //!
-//! Nearly as even as least connections, looks at two endpoints however many there are, and workers or nodes
-//! that act on stale loads don't all rush to the same endpoint. An endpoint of weight 0 gets nothing, and one
-//! that this request already tried only if there is no other.
+//! The balance is nearly as even as with least connections. It reads two loads, for any number of
+//! endpoints. Workers or nodes with stale loads do not all choose the same endpoint. An endpoint of
+//! weight 0 gets no requests. An endpoint that this request already tried is used only if there is
+//! no other.
 
 use weir_sdk::{Balancer, Endpoint, Needs, NoConfig, Pick, TRIED, host};
 
@@ -14,7 +16,7 @@ struct RandomTwoChoices {
 
 #[derive(Debug, Clone, Copy)]
 struct Candidate {
-    /// Its place in the last update, where its load is.
+    /// The index in the last update, which is also the index of the load.
     index: usize,
     id: u32,
     weight: u32,
@@ -39,7 +41,7 @@ impl Balancer for RandomTwoChoices {
     fn pick(&mut self, pick: &Pick<'_>) -> Option<u32> {
         let count = self.endpoints.len();
         let first = self.random.below(count)?;
-        // The second is any but the first: a distance from it, around.
+        // The second is any endpoint except the first: a random distance from it, modulo the count.
         let second = match self.random.below(count - 1) {
             Some(distance) => (first + 1 + distance) % count,
             None => first,
@@ -54,7 +56,7 @@ impl Balancer for RandomTwoChoices {
 }
 
 impl RandomTwoChoices {
-    /// The next endpoint after `start` that the request has not tried.
+    /// Returns the next endpoint after `start` that the request has not tried.
     fn untried(&self, start: usize, pick: &Pick<'_>) -> Option<u32> {
         let (before, after) = self.endpoints.split_at_checked(start)?;
         let mut around = after.iter().chain(before);
@@ -62,7 +64,7 @@ impl RandomTwoChoices {
     }
 }
 
-/// Whether the first has the lower load for its weight: `a / b < c / d`, without dividing.
+/// Whether the first has the lower load for its weight: `a / b < c / d`, without a division.
 fn is_less((a, load_a): (Candidate, u32), (b, load_b): (Candidate, u32)) -> bool {
     match (load_a == TRIED, load_b == TRIED) {
         (false, true) => true,
@@ -71,12 +73,13 @@ fn is_less((a, load_a): (Candidate, u32), (b, load_b): (Candidate, u32)) -> bool
     }
 }
 
-/// SplitMix64: eight bytes of state and even enough; an attacker who could predict it would gain nothing.
+/// SplitMix64: eight bytes of state, and even enough. An attacker gains nothing by predicting it.
 #[derive(Debug)]
 struct Random(u64);
 
 impl Random {
-    /// A number below `count`, or none if that is 0. The bias is below 2⁻³² for any count that fits in memory.
+    /// Returns a number below `count`, or `None` if that is 0. The bias is below 2⁻³² for any count
+    /// that fits in memory.
     fn below(&mut self, count: usize) -> Option<usize> {
         if count == 0 {
             return None;
@@ -97,7 +100,7 @@ impl Random {
 mod tests {
     use super::*;
 
-    /// Seeded, so that a test either always passes or never.
+    /// Uses a fixed seed, so that a test either always passes or never.
     fn balancer(weights: &[u32]) -> RandomTwoChoices {
         let mut balancer = RandomTwoChoices { endpoints: Vec::new(), random: Random(7) };
         let endpoint = |(id, weight): (usize, &u32)| Endpoint {

@@ -1,7 +1,7 @@
 //! Round robin: each endpoint gets the next request in turn.
 //!
-//! The turn is the host's sequence number, which all workers share, so the distribution is exact over all of them. An
-//! endpoint of weight 0 gets nothing; other weights are not looked at.
+//! The turn is the sequence number of the host, which all workers share, so the distribution is
+//! exact over all workers. An endpoint of weight 0 gets no requests. Other weights do not matter.
 
 use weir_sdk::{Balancer, Endpoint, Needs, NoConfig, Pick};
 
@@ -64,7 +64,7 @@ mod tests {
         let mut workers = [balancer(&[1; 7]), balancer(&[1; 7]), balancer(&[1; 7])];
         let mut counts = [0; 7];
         for turn in 0..700 {
-            // Which worker takes a request does not matter.
+            // Any worker can take a request.
             let worker = &mut workers[(turn * turn % 3) as usize];
             counts[pick(worker, turn, 0).unwrap() as usize - 10] += 1;
         }

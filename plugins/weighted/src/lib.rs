@@ -1,8 +1,9 @@
 //! Weighted: endpoints get requests in turn and in proportion to their weights.
 //!
-//! The turns of one round are laid out when the endpoints change, and a request's turn is the host's sequence
-//! number, which all workers share. So over all workers together every round is exact: an endpoint of weight
-//! 3 gets three requests of it, spread as evenly as can be. An endpoint of weight 0 gets nothing.
+//! The turns of a round are laid out when the endpoints change. The turn of a request is the
+//! sequence number of the host, which all workers share. Every round is therefore exact over all
+//! workers together: an endpoint of weight 3 gets three requests of it, spread as evenly as
+//! possible. An endpoint of weight 0 gets no requests.
 
 mod schedule;
 
@@ -33,8 +34,8 @@ impl Balancer for Weighted {
 
     fn pick(&mut self, pick: &Pick<'_>) -> Option<u32> {
         let mut seen = vec![self.schedule.at(pick.sequence)?];
-        // A retry goes to whoever's turn is next among those that were not tried: the turns after those of an endpoint
-        // that refuses are the others' in proportion to their weights.
+        // A retry goes to the next turn of an endpoint that was not tried. The turns after those of
+        // a refusing endpoint belong to the others in proportion to their weights.
         let mut turn = pick.sequence;
         while seen.len() <= pick.attempt as usize && seen.len() < self.ids.len() {
             seen.push(self.other(&mut turn, &seen)?);
@@ -44,8 +45,8 @@ impl Balancer for Weighted {
 }
 
 impl Weighted {
-    /// The next turn that is none of `seen`'s. Where one weight is so large that the others' turns are rare, the first
-    /// neighbour.
+    /// Returns the next turn of an endpoint outside `seen`. If one weight is very large, the turns
+    /// of the others are rare, and it returns the first other endpoint.
     fn other(&self, turn: &mut u64, seen: &[usize]) -> Option<usize> {
         for _ in 0..LOOKED_AT {
             *turn = turn.wrapping_add(1);
@@ -58,7 +59,8 @@ impl Weighted {
     }
 }
 
-/// Turns that a retry looks at: some microseconds, which a connection that failed has cost many times over.
+/// The most turns that a retry examines. They take some microseconds, far less than a failed
+/// connection.
 const LOOKED_AT: usize = 256;
 
 #[cfg(test)]

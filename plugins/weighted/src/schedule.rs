@@ -1,10 +1,12 @@
-//! [`Schedule`]: whose turn it is, in a round in which each weight has as many turns as it says.
+//! [`Schedule`]: the order of turns in a round, in which each weight has as many turns as its
+//! value.
 //!
-//! A short round is laid out turn by turn so that no endpoint is ever a whole turn ahead of its share or behind it
-//! (R. Tijdeman, "The chairman assignment problem", 1980): the k-th turn of weight w of total t may come from turn
-//! ⌊kt/w⌋ on and is due before ⌈(k+1)t/w⌉; whatever is due first goes first. A long round, from weights like
-//! 10,000 and 9,999, would take time and memory to lay out. Its turns are found by stepping through it with a
-//! stride near the golden ratio that hits every turn once: just as exact over a round, and within it a few turns off at most.
+//! A short round is laid out turn by turn, so that no endpoint is ever a whole turn ahead of its
+//! share or behind it (R. Tijdeman, "The chairman assignment problem", 1980). The k-th turn of
+//! weight w of total t may come from turn ⌊kt/w⌋ on and is due before ⌈(k+1)t/w⌉. The turn that is
+//! due first goes first. A long round, from weights like 10,000 and 9,999, would take too much time
+//! and memory to lay out. Its turns come from a stride near the golden ratio that hits every turn
+//! once. This is just as exact over a round, and within the round a few turns off at most.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -14,12 +16,12 @@ use std::collections::BinaryHeap;
 pub(crate) enum Schedule {
     /// The round, turn by turn.
     LaidOut(Vec<u32>),
-    /// The sums of the weights up to each, and the stride.
+    /// The sums of the weights up to each one, and the stride.
     Strided { ends: Vec<u64>, stride: u64 },
 }
 
 impl Schedule {
-    /// A round for these weights, all of them positive.
+    /// Makes a round for these weights, all of them positive.
     pub(crate) fn new(weights: &[u32]) -> Schedule {
         let divisor = weights.iter().fold(0, |a, b| divisor(a, u64::from(*b))).max(1);
         let weights: Vec<u64> = weights.iter().map(|weight| u64::from(*weight) / divisor).collect();
@@ -35,7 +37,7 @@ impl Schedule {
         Schedule::Strided { ends: ends.collect(), stride: stride(total) }
     }
 
-    /// Whose turn it is; none if there are no weights.
+    /// Returns the index of the weight that has this turn, or `None` if there are no weights.
     pub(crate) fn at(&self, sequence: u64) -> Option<usize> {
         match self {
             Schedule::LaidOut(round) => {
@@ -56,7 +58,8 @@ fn lay_out(weights: &[u64], total: u64) -> Vec<u32> {
         let (from, due) = (k * total / weight, ((k + 1) * total).div_ceil(*weight));
         (from, due, index, k)
     };
-    // By the first turn that each may have; then, of those that may have this one, by the turn it is due.
+    // The queue is ordered by the earliest turn of each weight. Weights that may have the current
+    // turn are then ordered by their due turn.
     let mut waiting: BinaryHeap<_> =
         weights.iter().enumerate().map(|weight| Reverse(turn(weight, 0))).collect();
     let mut ready = BinaryHeap::new();
@@ -78,7 +81,8 @@ fn lay_out(weights: &[u64], total: u64) -> Vec<u32> {
     round
 }
 
-/// The number nearest above `total` times the golden ratio's fraction that shares no divisor with it.
+/// Returns the first number from `total` times the golden ratio's fraction on that shares no
+/// divisor with `total`.
 fn stride(total: u64) -> u64 {
     let golden = ((u128::from(total) * 0x9e37_79b9_7f4a_7c15) >> 64) as u64;
     (golden..total).find(|stride| divisor(*stride, total) == 1).unwrap_or(1)
@@ -91,7 +95,7 @@ fn divisor(mut a: u64, mut b: u64) -> u64 {
     a
 }
 
-/// Turns that are laid out at most: 16 KiB, and a tenth of a call's usual time to make.
+/// The most turns that are laid out: 16 KiB, and a tenth of the usual time of a call.
 const LAID_OUT: u64 = 4096;
 
 #[cfg(test)]
@@ -106,7 +110,7 @@ mod tests {
         counts
     }
 
-    /// The most that any weight is ever ahead of its share or behind it, in turns.
+    /// Returns the largest distance of any weight from its share, in turns.
     fn deviation(weights: &[u32]) -> f64 {
         let schedule = Schedule::new(weights);
         let total: u32 = weights.iter().sum();
