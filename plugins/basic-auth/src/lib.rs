@@ -52,7 +52,7 @@ impl Filter for BasicAuth {
         let remember = milliseconds("remember", &config.remember, 0, 24 * 3600 * SECOND)?;
         let is_quotable = |b: u8| (b.is_ascii_graphic() || b == b' ') && b != b'"' && b != b'\\';
         if config.realm.is_empty() || !config.realm.bytes().all(is_quotable) {
-            return Err("realm: it must be visible ASCII without quotes and backslashes".to_owned());
+            return Err("realm: must be visible ASCII without quotes and backslashes".to_owned());
         }
         if !is_identity_field(&config.user_header) {
             let name = &config.user_header;

@@ -47,7 +47,7 @@ impl Users {
                 continue;
             }
             if at >= MOST_LINES {
-                return Err(format!("htpasswd: there are more than {MOST_LINES} lines"));
+                return Err(format!("htpasswd: more than {MOST_LINES} lines"));
             }
             let place = format!("htpasswd: line {}", at + 1);
             let (name, text) =

@@ -188,7 +188,7 @@ fn mistakes_are_named() {
         (Config { referrer_policy: value("origin,"), ..none() }, "referrer_policy:"),
         (remove("x a"), "remove[0]:"),
         (remove("Content-Length"), "remove[0]: content-length is the proxy's own"),
-        (remove("X-Frame-Options"), "remove[0]: x-frame-options is set too"),
+        (remove("X-Frame-Options"), "remove[0]: x-frame-options is also set"),
     ];
     for (config, place) in wrong {
         let error = SecurityHeaders::new(config, &mut FilterNeeds::default()).unwrap_err();

@@ -176,7 +176,7 @@ fn mistakes_are_named() {
     let wrong = [
         (r#"{"groups": []}"#.to_owned(), "groups: "),
         (format!(r#"{{"groups": [{many}]}}"#), "groups: "),
-        (r#"{"groups": [{"name": "a", "weight": 0}]}"#.to_owned(), "groups: none"),
+        (r#"{"groups": [{"name": "a", "weight": 0}]}"#.to_owned(), "groups: no group"),
         (format!(r#"{{"groups": [{group}, {group}]}}"#), "groups[1].name: "),
         (r#"{"groups": [{"name": "a b", "weight": 1}]}"#.to_owned(), "groups[0].name: "),
         (r#"{"groups": [{"name": "", "weight": 1}]}"#.to_owned(), "groups[0].name: "),

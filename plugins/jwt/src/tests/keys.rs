@@ -109,7 +109,7 @@ fn a_document_s_useless_keys_are_left_out() {
     let names: Vec<_> = keys.iter().filter_map(|key| key.id.as_deref()).collect();
     assert_eq!(names, ["r1", "e1", "d1"], "no P-384, encryption, 1024 bits, PS256");
     let error = document(&vectors["oct"].to_string(), Origin::Fetched).unwrap_err();
-    assert_eq!(error, "it has only secrets");
+    assert_eq!(error, "only secrets");
 }
 
 #[test]
@@ -134,13 +134,13 @@ fn keys_that_are_none_are_refused_with_the_reason() {
         (json!({ "pem": "-----BEGIN CERTIFICATE-----\nAA==\n-----END CERTIFICATE-----" }), "x509"),
         (
             json!({ "pem": "-----BEGIN PUBLIC KEY-----\nAA==\n-----END PUBLIC KEY-----" }),
-            "no public",
+            "not a public",
         ),
         (pem("rs256_weak"), "2048 to 4096"),
-        (pem("es384"), "no public key"),
-        (json!({ "jwks": "no" }), "no JSON"),
+        (pem("es384"), "not a public key"),
+        (json!({ "jwks": "no" }), "not JSON"),
         (json!({ "jwks": "{\"keys\":[]}" }), "no keys"),
-        (json!({ "jwks": "{\"keys\":3}" }), "no list"),
+        (json!({ "jwks": "{\"keys\":3}" }), "not a list"),
         (json!({ "jwks": "{}" }), "kty"),
         (json!({ "jwks": private.to_string() }), "private"),
         (json!({ "jwks": r#"{"kty":"OKP","crv":"Ed25519","x":"AA"}"# }), "32 bytes"),
