@@ -1,4 +1,4 @@
-//! Exceptions: rules that do not count for some paths.
+//! Exceptions: rules that are off for some paths.
 
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -7,12 +7,12 @@ use crate::rules::Rule;
 use crate::sets::RuleSet;
 use crate::transform;
 
-/// Rules that do not count for some paths.
+/// Rules that are off for some paths.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Exclude {
-    /// The path, or the beginning of it with a `*` at the end. The path as it was sent must fit, and decoded and without dot
-    /// segments too.
+    /// The path, or its beginning with a `*` at the end. The path must fit as sent, and also when
+    /// decoded and without dot segments.
     #[schemars(length(min = 1, max = 1024), regex(pattern = "^/"))]
     pub(crate) path: String,
     /// Ids of rules, names of sets, and `oversize`.
@@ -20,12 +20,12 @@ pub(crate) struct Exclude {
     pub(crate) rules: Vec<String>,
 }
 
-/// An exception, ready.
+/// A checked exception.
 #[derive(Debug)]
 pub(crate) struct Exception {
     path: String,
     is_prefix: bool,
-    /// For each rule, whether it is meant; then for `oversize`.
+    /// Whether the exception covers each rule, and at the end whether it covers `oversize`.
     rules: Vec<bool>,
 }
 
@@ -36,7 +36,9 @@ impl Exception {
             None => (exclude.path.as_str(), false),
         };
         if !path.starts_with('/') || path.contains('*') {
-            return Err("path: begins with a slash, and has a `*` at the end at most".to_owned());
+            return Err(
+                "path: must begin with a slash, and may have a `*` only at the end".to_owned()
+            );
         }
         let mut meant = vec![false; rules.len() + 1];
         for (at, name) in exclude.rules.iter().enumerate() {
@@ -50,13 +52,14 @@ impl Exception {
                 (*last, found) = (true, true);
             }
             if !found {
-                return Err(format!("rules[{at}]: {name:?} is no rule or set that is in use"));
+                return Err(format!("rules[{at}]: {name:?} is not a rule or set in use"));
             }
         }
         Ok(Exception { path: path.to_owned(), is_prefix, rules: meant })
     }
 
-    /// Whether it is for a request, of which the path is given as sent and as a server may come to see it.
+    /// Whether the exception covers a request, from the path as sent and the path as a server may
+    /// read it.
     fn is_for(&self, sent: &[u8], seen: &[u8]) -> bool {
         let path = self.path.as_bytes();
         let fits = |given: &[u8]| match self.is_prefix {
@@ -67,7 +70,7 @@ impl Exception {
     }
 }
 
-/// Which rules do not count for a path: none, or for each whether it does not.
+/// Returns, for each rule, whether it is off for a path. Returns `None` if all rules are on.
 pub(crate) fn of(exceptions: &[Exception], path: &[u8]) -> Option<Vec<bool>> {
     if exceptions.is_empty() {
         return None;
@@ -81,5 +84,5 @@ pub(crate) fn of(exceptions: &[Exception], path: &[u8]) -> Option<Vec<bool>> {
     all
 }
 
-/// The name of the rule for what is too large to be looked at.
+/// The name of the rule against oversized requests.
 pub(crate) const OVERSIZE: &str = "oversize";

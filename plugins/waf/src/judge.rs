@@ -1,4 +1,4 @@
-//! What becomes of a request.
+//! The decision on a request.
 
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -12,25 +12,25 @@ use crate::rules::{Action, Rule};
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Mode {
-    /// They do.
+    /// They block.
     #[default]
     Enforce,
-    /// The log says what they would do.
+    /// They only write in the log that they would block.
     Observe,
 }
 
-/// What becomes of a request that is larger than what is looked at.
+/// The treatment of a request that exceeds the inspected size.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Oversize {
-    /// It is answered with 413.
+    /// The request gets 413.
     #[default]
     Block,
-    /// The rest of it is not looked at.
+    /// The rest of the request is not inspected.
     Ignore,
 }
 
-/// The rules, and how they are applied.
+/// The rules, and their settings.
 #[derive(Debug)]
 pub(crate) struct Judge {
     pub(crate) rules: Vec<Rule>,
@@ -40,18 +40,18 @@ pub(crate) struct Judge {
     pub(crate) oversize: Oversize,
 }
 
-/// What was found, and what becomes of the request.
+/// The matches, and the decision on the request.
 #[derive(Debug, Default)]
 pub(crate) struct Judgement<'a> {
-    /// The status with which it is answered.
+    /// The status of the answer, if the request is blocked.
     pub(crate) blocked: Option<u16>,
-    /// It would be, if rules blocked.
+    /// Whether the request would be blocked in mode `enforce`.
     pub(crate) would_block: bool,
     pub(crate) is_allowed: bool,
     pub(crate) is_oversize: bool,
-    /// Ids of rules that tag it.
+    /// Ids of the rules that tag the request.
     pub(crate) tags: Vec<&'a str>,
-    /// What is to be logged: id, field and message.
+    /// The matches for the log: id, field and message.
     found: Vec<Found<'a>>,
     score: u32,
 }
@@ -77,7 +77,7 @@ impl Judge {
         self.rules.iter().any(|rule| looks(&rule.node))
     }
 
-    /// Tries the rules in order, up to one that settles it. Where they only observe, all are tried.
+    /// Tries the rules in order, until one decides. In mode `observe` all rules are tried.
     pub(crate) fn judge<'a>(&'a self, program: &Program, message: &Message<'_>) -> Judgement<'a> {
         let excluded = exclude::of(&self.exceptions, message.path());
         let counts = |index: usize| {
@@ -110,7 +110,7 @@ impl Judge {
         judgement
     }
 
-    /// Whether a request is to be blocked after a rule was true of it.
+    /// Whether a matching rule blocks the request.
     fn blocks(&self, rule: &Rule, score: u32) -> bool {
         match self.threshold {
             Some(threshold) if rule.score > 0 => score >= threshold,
@@ -137,7 +137,7 @@ impl<'a> Judgement<'a> {
         self.found.push(Found { id: &rule.id, place, message: &rule.message });
     }
 
-    /// The metrics that count it.
+    /// Returns the metrics that count the request.
     pub(crate) fn metrics(&self) -> impl Iterator<Item = &'static str> {
         let logged = !self.found.is_empty() && self.blocked.is_none() && !self.would_block;
         let metrics = [
@@ -151,7 +151,8 @@ impl<'a> Judgement<'a> {
         metrics.into_iter().filter_map(|(is_so, metric)| is_so.then_some(metric))
     }
 
-    /// The line of the log: nothing in it is a client's, so that none can forge one.
+    /// Returns the line of the log. It has no text from the client, so that a client cannot forge a
+    /// line.
     pub(crate) fn line(&self, id: &str) -> Option<String> {
         if self.found.is_empty() {
             return None;
@@ -171,8 +172,8 @@ impl<'a> Judgement<'a> {
     }
 }
 
-/// What a request that is larger than what is looked at is answered with.
+/// The status of a request that exceeds the inspected size.
 const TOO_LARGE: u16 = 413;
 
-/// Rules that a line of the log names at most.
+/// The most rules in a line of the log.
 const FOUND: usize = 8;

@@ -1,23 +1,24 @@
-//! Regular expressions that are tried together, a lane of them in one reading of a text.
+//! Regular expressions that are tried together: all expressions of a lane in one pass over a text.
 //!
-//! A lane is a deterministic automaton whose states are built when a text first needs them. One that outgrows its memory gives
-//! way to a search that is a hundred times slower, and building a state takes a thousand times as long as using it. So that
-//! no text is slow, lanes have few expressions (states may multiply with each), whole automata fit the memory of a lane,
-//! and the states of the built-in ones are built when an instance is made.
+//! A lane is a deterministic automaton. Its states are built when a text first needs them. A lane
+//! that outgrows its memory falls back to a search that is a hundred times slower, and building a
+//! state takes a thousand times as long as using it. Three measures keep every text fast. Lanes
+//! have few expressions, because each can multiply the states. Whole automata fit the memory of a
+//! lane. The states of the built-in lanes are built with the instance.
 
 use regex::bytes::{RegexBuilder, RegexSet, RegexSetBuilder};
 
-/// Which regular expressions are tried together: those of the same lane.
+/// The group of regular expressions that are tried together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Lane {
     /// A lane of the built-in rules.
     BuiltIn(&'static str),
-    /// A few neighbours among the rules of the user.
+    /// A few neighbours among the user's rules.
     User(usize),
 }
 
 impl Lane {
-    /// The lane of a user's rule, by its place.
+    /// Returns the lane of a user's rule, from its index.
     pub(crate) fn of_user(rule: usize) -> Lane {
         Lane::User(rule / NEIGHBOURS)
     }
@@ -26,7 +27,7 @@ impl Lane {
         matches!(self, Lane::User(_))
     }
 
-    /// Bytes of its states, of so many lanes of users.
+    /// Returns the bytes for the states of a lane, if users have `of_users` lanes.
     pub(crate) fn cache(self, of_users: usize) -> usize {
         match self {
             Lane::BuiltIn(_) => CACHE,
@@ -39,7 +40,7 @@ impl Lane {
 #[derive(Debug)]
 pub(crate) struct Set {
     pub(crate) regexes: RegexSet,
-    /// Which patterns of the subject they are.
+    /// The indices of the expressions among the patterns of the subject.
     pub(crate) members: Vec<usize>,
 }
 
@@ -63,13 +64,13 @@ impl Set {
     }
 }
 
-/// Whether a regular expression of a user is small enough to be used.
+/// Checks that a user's regular expression is small enough.
 pub(crate) fn check(pattern: &str) -> Result<(), String> {
     if pattern.len() > PATTERN {
-        return Err(format!("a regular expression has at most {PATTERN} bytes"));
+        return Err(format!("a regular expression may have at most {PATTERN} bytes"));
     }
     let built = RegexBuilder::new(pattern).unicode(false).size_limit(PATTERN_SIZE).build();
-    // The last line says what is wrong, those before show where.
+    // The last line names the fault. The lines before it show the place.
     let reason = |error: regex::Error| {
         let text = error.to_string();
         let last = text.lines().last().unwrap_or_default().trim();
@@ -78,8 +79,8 @@ pub(crate) fn check(pattern: &str) -> Result<(), String> {
     built.map(drop).map_err(|error| format!("the regular expression: {}", reason(error)))
 }
 
-/// Builds the states that texts lead to which are made to lead to many: words of the patterns, whole and cut, with signs
-/// between them.
+/// Builds states with texts that lead to many states: words of the patterns, whole and cut, with
+/// signs between them.
 fn warm(regexes: &RegexSet, patterns: &[&String]) {
     let words: Vec<&[u8]> = patterns.iter().flat_map(|pattern| words(pattern)).collect();
     let mut dice = Dice(0x9e37_79b9_7f4a_7c15);
@@ -94,12 +95,12 @@ fn warm(regexes: &RegexSet, patterns: &[&String]) {
                 _ => text.extend(SIGNS.get(dice.below(SIGNS.len()))),
             }
         }
-        // All that match are wanted: otherwise the search would end with the first.
+        // Collects all matches: a plain test would end with the first match.
         let _ = regexes.matches(&text);
     }
 }
 
-/// The words in a pattern. An escape such as `\\b` is no part of them.
+/// Returns the words of a pattern. An escape such as `\\b` is not part of a word.
 fn words(pattern: &str) -> impl Iterator<Item = &[u8]> {
     let parts = pattern.split(|c: char| !c.is_ascii_alphanumeric() && c != '_' && c != '\\');
     let unescaped = parts.flat_map(|part| {
@@ -111,11 +112,11 @@ fn words(pattern: &str) -> impl Iterator<Item = &[u8]> {
     unescaped.filter(|word| !word.is_empty()).map(str::as_bytes)
 }
 
-/// Numbers that repeat (xorshift), so that every instance is the same.
+/// A fixed sequence of numbers (xorshift), so that every instance is the same.
 struct Dice(u64);
 
 impl Dice {
-    /// A number below a bound, which is at least 1.
+    /// Returns a number below a bound, which is at least 1.
     fn below(&mut self, bound: usize) -> usize {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
@@ -125,29 +126,29 @@ impl Dice {
     }
 }
 
-/// Texts that states are built with, and the bytes of each: more of them find few more states.
+/// The number of texts that build states, and the bytes of each. More texts find few more states.
 const TEXTS: usize = 64;
 const TEXT: usize = 1024;
 
-/// Signs that patterns look at, and some that they do not.
+/// Signs that patterns use, and some that they do not use.
 const SIGNS: &[u8] = b" '\"`()<>[]{}|&;,=/\\.-#*@:!$%~_?^01a";
 
-/// Bytes of a regular expression.
+/// The longest regular expression, in bytes.
 const PATTERN: usize = 1024;
 
-/// Bytes that a user's regular expression may take when compiled.
+/// The bytes of a compiled regular expression of a user.
 const PATTERN_SIZE: usize = 256 << 10;
 
-/// Bytes that those of a lane may take.
+/// The bytes of the compiled expressions of a lane.
 const SET_SIZE: usize = 2 << 20;
 
-/// Rules of a user that share a lane.
+/// The number of a user's rules that share a lane.
 const NEIGHBOURS: usize = 4;
 
-/// Bytes of the states that a lane keeps from one request to the next. Whole automata of the built-in lanes take up to
-/// 800 KiB, so that none is ever thrown away, whatever clients send.
+/// The bytes of the states that a lane keeps between requests. Whole automata of the built-in lanes
+/// take up to 800 KiB, so no client can make a lane drop its states.
 const CACHE: usize = 2 << 20;
 
-/// The same for all lanes of users together, and the least for each.
+/// The bytes for all lanes of users together, and the minimum for each.
 const USERS_CACHE: usize = 6 << 20;
 const LEAST_CACHE: usize = 128 << 10;

@@ -1,7 +1,8 @@
-//! WAF: blocks, logs or tags requests of which rules are true.
+//! WAF: blocks, logs or tags requests that match rules.
 //!
-//! Rules are expressions in a small typed language over the parts of a request, the user's own and those of built-in sets.
-//! Regular expressions run in time that grows with what they look at and no faster, and what is looked at is bounded.
+//! Rules are expressions in a small typed language over the parts of a request. They come from the
+//! user and from built-in sets. The time of regular expressions is proportional to the inspected
+//! text, which is bounded.
 
 mod exclude;
 mod judge;
@@ -28,29 +29,30 @@ use weir_sdk::{Changes, Filter, FilterNeeds, Input, Reply, Request, RequestDecis
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 struct Config {
-    /// Whether rules block (`enforce`), or only write in the log that they would (`observe`).
+    /// Whether rules block (`enforce`), or only write in the log that they would block (`observe`).
     mode: Mode,
     /// The sets of built-in rules. Left out: all. They come after `rules`.
     #[schemars(length(max = 6))]
     rule_sets: Vec<RuleSet>,
-    /// Rules of your own, tried in order; at most 256.
+    /// Your own rules, tried in order, at most 256.
     #[schemars(length(max = 256))]
     rules: Vec<UserRule>,
-    /// The sum of scores that blocks a request. Left out: scores do not count, and each rule that blocks does so alone.
+    /// The sum of scores that blocks a request. Left out: scores do not count, and each blocking
+    /// rule blocks alone.
     #[schemars(range(min = 1, max = 100_000))]
     threshold: Option<u32>,
-    /// Rules that do not count for some paths; at most 64.
+    /// Rules that are off for some paths, at most 64.
     #[schemars(length(max = 64))]
     exclude: Vec<Exclude>,
-    /// Bytes of each value that are looked at, such as `8KiB` or `512B`: 256B to 64KiB. Of all values that one test looks at,
-    /// twice as many are.
+    /// The inspected bytes of each value, such as `8KiB` or `512B`: 256B to 64KiB. All values of
+    /// one test together may have twice as many.
     #[schemars(regex(pattern = "^[0-9]+(B|KiB)$"))]
     inspect_bytes: String,
-    /// What becomes of a request with more than that, or with more than 1,000 parameters or header fields: `block` (413), or
-    /// `ignore` the rest of it, which then is not looked at.
+    /// The treatment of a request that exceeds `inspect_bytes`, or 1,000 parameters or header
+    /// fields: `block` (413), or `ignore`, which leaves the rest uninspected.
     oversize: Oversize,
-    /// The header field that tells the upstream the ids of rules that tagged a request. What a client sends of this
-    /// name is removed, if there is a rule that tags.
+    /// The header field that carries the ids of tagging rules to the upstream. If there is a rule
+    /// that tags, fields of this name from clients are removed.
     #[schemars(length(min = 1, max = 128))]
     tag_header: String,
 }
@@ -76,11 +78,11 @@ struct Waf {
     judge: Judge,
     asked: Asked,
     inspect: usize,
-    /// Where tags are told, if there is a rule that tags.
+    /// The header field for tags, if there is a rule that tags.
     tag_header: Option<String>,
 }
 
-/// The inputs that rules need, and the request's id.
+/// The inputs that rules need, and the id of the request.
 #[derive(Debug)]
 struct Asked {
     id: Input,
@@ -101,7 +103,7 @@ impl Filter for Waf {
         let rules = rules::compile(config.rules, &config.rule_sets, &mut program)?;
         program.finish()?;
         if rules.is_empty() {
-            return Err("rules: there are none, nor any rule_sets".to_owned());
+            return Err("rules: must not be empty if rule_sets is empty".to_owned());
         }
         if config.exclude.len() > EXCEPTIONS {
             return Err(format!("exclude: more than {EXCEPTIONS}"));
@@ -147,7 +149,7 @@ impl Filter for Waf {
 }
 
 impl Waf {
-    /// Counts what was found, and writes one line of it.
+    /// Counts the matches, and writes one line to the log.
     fn tell(&self, judgement: &Judgement<'_>, id: &str) {
         for metric in judgement.metrics() {
             host::count(metric, 1);
@@ -163,7 +165,7 @@ impl Waf {
 }
 
 impl Asked {
-    /// Asks for what rules and exceptions look at.
+    /// Requests the inputs that rules and exceptions read.
     fn new(program: &Program, judge: &Judge, needs: &mut FilterNeeds) -> Self {
         let fields = program.fields();
         let any = |is_in: fn(&Field) -> bool| fields.iter().any(|field| is_in(field));
@@ -194,7 +196,7 @@ impl Asked {
     }
 }
 
-/// The answer: nothing of what was found, but the name of the request in the log.
+/// Returns the answer. It reveals no match, only the id of the request in the log.
 fn blocked(status: u16, id: &str) -> RequestDecision {
     Reply::new(status)
         .header("content-type", "text/plain; charset=utf-8")
@@ -220,7 +222,7 @@ fn tag_header(name: &str) -> Result<String, String> {
     field_name(name).map_err(|what| format!("tag_header: {what}"))
 }
 
-/// Exceptions of a configuration: they are tried in turn.
+/// The most exceptions of a configuration. They are tried in order.
 const EXCEPTIONS: usize = 64;
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! The parts of a request, taken apart when the first rule asks for them.
+//! The parts of a request. Each part is parsed when the first rule reads it.
 
 use std::borrow::Cow;
 use std::cell::{Cell, OnceCell};
@@ -7,25 +7,26 @@ use std::net::IpAddr;
 use crate::language::Field;
 use crate::transform;
 
-/// A text of a request, and the field that it is of.
+/// A text of a request, and its field.
 #[derive(Debug, Clone)]
 pub(crate) struct Value<'a> {
     pub(crate) field: &'a Field,
     pub(crate) bytes: Cow<'a, [u8]>,
 }
 
-/// What rules may see of a request. What was not asked of the host is empty.
+/// The parts of a request that rules may read. A part that was not requested from the host is
+/// empty.
 #[derive(Debug, Default, Clone, Copy)]
 pub(crate) struct Parts<'r> {
-    /// Path and query, as they were sent.
+    /// Path and query, as sent.
     pub(crate) target: &'r [u8],
     pub(crate) method: &'r [u8],
     pub(crate) authority: &'r [u8],
     pub(crate) client: Option<&'r str>,
     pub(crate) country: Option<&'r [u8]>,
-    /// All header fields, one `name: value` a line.
+    /// All header fields, one `name: value` per line.
     pub(crate) headers: &'r [u8],
-    /// Bytes that are looked at of each value.
+    /// The inspected bytes of each value.
     pub(crate) inspect: usize,
 }
 
@@ -38,7 +39,7 @@ pub(crate) struct Message<'r> {
     oversize: Cell<Option<&'static str>>,
 }
 
-/// A name and a value, both decoded.
+/// A decoded name and a decoded value.
 type Parameter<'r> = (Cow<'r, [u8]>, Cow<'r, [u8]>);
 
 impl<'r> Message<'r> {
@@ -47,12 +48,12 @@ impl<'r> Message<'r> {
         Self { parts, parameters, lines, oversize: Cell::new(None) }
     }
 
-    /// What of it is larger than what is looked at, of the fields that were asked for.
+    /// Returns the part that exceeds the inspected size, among the fields that rules have read.
     pub(crate) fn oversize(&self) -> Option<&'static str> {
         self.oversize.get()
     }
 
-    /// The client's address.
+    /// Returns the address of the client.
     pub(crate) fn address(&self) -> Option<IpAddr> {
         self.parts.client?.parse().ok().map(|address: IpAddr| address.to_canonical())
     }
@@ -100,7 +101,7 @@ impl<'r> Message<'r> {
         }
     }
 
-    /// Leaves of the values of an operand so much as is looked at of all together.
+    /// Cuts the values of an operand to the inspected size of all values together.
     pub(crate) fn bound(&self, values: &mut [Value<'_>]) {
         let mut left = self.parts.inspect * TOGETHER;
         for value in values {
@@ -117,7 +118,7 @@ impl<'r> Message<'r> {
         self.parts.target.get(mark + 1..)
     }
 
-    /// The host in lower case, without port and without the dot at its end.
+    /// Returns the host in lower case, without the port and the final dot.
     fn host(&self) -> Option<Cow<'r, [u8]>> {
         let colon = self.parts.authority.iter().rposition(|b| *b == b':');
         let port = colon.filter(|colon| {
@@ -146,8 +147,8 @@ impl<'r> Message<'r> {
         })
     }
 
-    /// The values of each parameter that is there more than once, with commas between them, as some frameworks hand
-    /// them on.
+    /// Returns the values of each repeated parameter, with commas between them. Some frameworks
+    /// pass them on in this form.
     fn joined(&self) -> Vec<Vec<u8>> {
         let mut parameters: Vec<_> = self.parameters().iter().collect();
         if parameters.len() < 2 {
@@ -180,18 +181,18 @@ impl<'r> Message<'r> {
         lines.filter(move |(name, _)| name.eq_ignore_ascii_case(wanted)).map(|(_, value)| *value)
     }
 
-    /// The cookies of all Cookie fields (RFC 6265 §4.2.1).
+    /// Returns the cookies of all Cookie fields (RFC 6265 §4.2.1).
     fn cookies(&self) -> impl Iterator<Item = (&'r [u8], &'r [u8])> + '_ {
         let pairs = self.fields(b"cookie").flat_map(|field| field.split(|b| *b == b';'));
         pairs.map(<[u8]>::trim_ascii).filter(|pair| !pair.is_empty()).map(|pair| {
             let equals = pair.iter().position(|b| *b == b'=');
-            // One without a name is a value.
+            // A cookie without a name has only a value.
             let (name, value) = pair.split_at(equals.map_or(0, |equals| equals));
             (name, value.strip_prefix(b"=").unwrap_or(value))
         })
     }
 
-    /// At most so many parts as are looked at.
+    /// Returns the parts, up to the inspected number.
     fn bounded<T>(&self, parts: impl Iterator<Item = T>, what: &'static str) -> Vec<T> {
         let mut parts: Vec<T> = parts.take(PARTS + 1).collect();
         if parts.len() > PARTS {
@@ -201,7 +202,7 @@ impl<'r> Message<'r> {
         parts
     }
 
-    /// So much of a value as is looked at.
+    /// Returns a value, up to the inspected size.
     fn cut<'a>(&self, value: Cow<'a, [u8]>, what: &'static str) -> Cow<'a, [u8]> {
         if value.len() <= self.parts.inspect {
             return value;
@@ -211,7 +212,7 @@ impl<'r> Message<'r> {
     }
 }
 
-/// The first bytes of a text.
+/// Returns the first bytes of a text.
 fn first(text: Cow<'_, [u8]>, length: usize) -> Cow<'_, [u8]> {
     match text {
         Cow::Borrowed(bytes) => bytes.get(..length).unwrap_or(bytes).into(),
@@ -222,11 +223,11 @@ fn first(text: Cow<'_, [u8]>, length: usize) -> Cow<'_, [u8]> {
     }
 }
 
-/// How many of the longest values are looked at of an operand: with 8 KiB each, text made to be slow takes a third of the
-/// 5 ms that a call may take.
+/// The inspected size of an operand, in values of the largest size. With 8 KiB per value, hostile
+/// text takes a third of the 5 ms that a call may take.
 const TOGETHER: usize = 2;
 
-/// Parameters or header fields that are looked at.
+/// The most inspected parameters or header fields.
 const PARTS: usize = 1000;
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
-//! Expressions made ready: what they have in common is done once for a request.
+//! Compiled expressions: work that several of them need is done once per request.
 //!
-//! Tests of the same operand share its values, and regular expressions of an operand are tried together, a lane of them in
-//! one reading (see `lanes`).
+//! Tests of the same operand share its values. The regular expressions of an operand are tried
+//! together, all expressions of a lane in one pass (see `lanes`).
 
 use std::borrow::Cow;
 
@@ -13,13 +13,13 @@ use crate::message::{Message, Value};
 use crate::transform;
 use ipnet::IpNet;
 
-/// What all rules look at.
+/// The operands of all rules.
 #[derive(Debug, Default)]
 pub(crate) struct Program {
     subjects: Vec<Subject>,
 }
 
-/// An operand, and the regular expressions that are tried on it.
+/// An operand, and the regular expressions for it.
 #[derive(Debug)]
 struct Subject {
     operand: Operand,
@@ -44,7 +44,7 @@ impl Program {
     /// Adds an expression.
     ///
     /// # Errors
-    /// Names the regular expression that cannot be used.
+    /// Names the unusable regular expression.
     pub(crate) fn add(&mut self, expression: Expression, lane: Lane) -> Result<Node, SyntaxError> {
         Ok(match expression {
             Expression::And(all) => Node::And(self.add_all(all, lane)?),
@@ -65,10 +65,10 @@ impl Program {
         })
     }
 
-    /// Builds the sets, when everything has been added.
+    /// Builds the sets, after all expressions are added.
     ///
     /// # Errors
-    /// If the regular expressions of a lane are too large together.
+    /// Fails if the regular expressions of a lane together are too large.
     pub(crate) fn finish(&mut self) -> Result<(), String> {
         let lanes: Vec<Vec<Lane>> = self.subjects.iter().map(Subject::lanes).collect();
         let of_users = lanes.iter().flatten().filter(|lane| lane.is_user()).count();
@@ -80,12 +80,12 @@ impl Program {
         Ok(())
     }
 
-    /// All fields that are read.
+    /// Returns all fields that the program reads.
     pub(crate) fn fields(&self) -> Vec<&Field> {
         self.subjects.iter().flat_map(|subject| subject.operand.fields()).collect()
     }
 
-    /// The patterns of each lane of each operand.
+    /// Returns the patterns of each lane of each operand.
     #[cfg(test)]
     pub(crate) fn lanes(&self) -> Vec<Vec<&str>> {
         let mut all = Vec::new();
@@ -137,12 +137,13 @@ impl Subject {
         Ok(())
     }
 
-    /// For each pattern the field of the first value that it matches; empty if none matches anything.
+    /// Returns, for each pattern, the field of the first matching value. Returns an empty list if
+    /// nothing matches.
     fn hits<'a>(&self, values: &[Value<'a>]) -> Vec<Option<&'a Field>> {
         let mut hits = Vec::new();
         for value in values {
             for Set { regexes, members } in &self.sets {
-                // Nearly every value matches nothing, which is told without an allocation.
+                // Most values match nothing. This test needs no allocation.
                 if !regexes.is_match(&value.bytes) {
                     continue;
                 }
@@ -159,21 +160,21 @@ impl Subject {
     }
 }
 
-/// That an expression is true, and of which field, if it is of one.
+/// A true expression, with the field that it is true of, if there is one.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Hit<'a>(pub(crate) Option<&'a Field>);
 
-/// The facts of one request, each found when first asked for.
+/// The facts of one request. Each is computed on first use.
 pub(crate) struct Facts<'a, 'r> {
     program: &'a Program,
     message: &'a Message<'r>,
     known: Vec<Option<Known<'a>>>,
 }
 
-/// What is known of a subject.
+/// The facts of a subject.
 struct Known<'a> {
     values: Vec<Value<'a>>,
-    /// The field of the first value that each pattern matches; empty if none matches anything.
+    /// For each pattern, the field of the first matching value. Empty if nothing matches.
     hits: Vec<Option<&'a Field>>,
 }
 
@@ -183,7 +184,7 @@ impl<'a, 'r> Facts<'a, 'r> {
         Self { program, message, known }
     }
 
-    /// Whether an expression is true.
+    /// Tests an expression.
     pub(crate) fn test(&mut self, node: &Node) -> Option<Hit<'a>> {
         match node {
             Node::And(all) => {
@@ -280,7 +281,7 @@ fn holds_text(test: &TextTest, text: &[u8]) -> bool {
         }
         TextTest::StartsWith(part) => text.starts_with(part),
         TextTest::EndsWith(part) => text.ends_with(part),
-        // These are in the sets.
+        // Regular expressions are tested by the sets.
         TextTest::Matches(..) => false,
     }
 }

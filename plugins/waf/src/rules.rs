@@ -1,4 +1,4 @@
-//! Rules: what is done with a request of which an expression is true.
+//! Rules: an expression, and the action for requests that match it.
 
 use std::collections::HashSet;
 
@@ -10,48 +10,50 @@ use crate::language;
 use crate::program::{Node, Program};
 use crate::sets::{self, RuleSet};
 
-/// A rule of the user's.
+/// A rule of the user.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct UserRule {
-    /// The rule's name in logs and exceptions: lower-case letters, digits, `.`, `_` and `-`, at most 64.
+    /// The name of the rule in logs and exceptions: lower-case letters, digits, `.`, `_` and `-`,
+    /// at most 64.
     #[schemars(length(min = 1, max = 64), regex(pattern = "^[a-z0-9._-]+$"))]
     pub(crate) id: String,
-    /// The expression, in the language that the README describes; at most 4 KiB.
+    /// The expression, in the language of this README, at most 4 KiB.
     #[schemars(length(min = 1, max = 4096))]
     pub(crate) when: String,
-    /// What is done: `block` answers, `log` writes a line, `tag` tells the upstream, `allow` lets the request pass all later
-    /// rules.
+    /// The action: `block` answers, `log` writes a line, `tag` adds the id for the upstream,
+    /// `allow` lets the request pass all later rules.
     pub(crate) action: Action,
-    /// What it adds to the request's score. With a `threshold`, a rule with a score blocks by the sum only.
+    /// The score that the rule adds. With a `threshold`, a rule with a score blocks only by the
+    /// sum.
     #[serde(default)]
     #[schemars(range(max = 1000))]
     pub(crate) score: u32,
-    /// The status with which it blocks, 400 to 599.
+    /// The status of a blocked request, 400 to 599.
     #[serde(default = "forbidden")]
     #[schemars(range(min = 400, max = 599))]
     pub(crate) status: u16,
-    /// What the log says of it; the client never sees it. At most 256 bytes.
+    /// The message in the log, at most 256 bytes. The client never sees it.
     #[serde(default)]
     #[schemars(length(max = 256))]
     pub(crate) message: String,
 }
 
-/// What is done with a request.
+/// The action for a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Action {
-    /// It is answered.
+    /// The request is answered.
     Block,
     /// A line is written.
     Log,
-    /// The upstream is told.
+    /// The upstream gets the id.
     Tag,
-    /// No later rule looks at it.
+    /// No later rule is tried.
     Allow,
 }
 
-/// A rule, ready.
+/// A compiled rule.
 #[derive(Debug)]
 pub(crate) struct Rule {
     pub(crate) id: String,
@@ -63,7 +65,7 @@ pub(crate) struct Rule {
     pub(crate) message: String,
 }
 
-/// Makes the rules ready: the user's first, then those of the sets, each in order.
+/// Compiles the rules: first the user's, then the rules of the sets, each in order.
 pub(crate) fn compile(
     own: Vec<UserRule>,
     chosen: &[RuleSet],
@@ -106,7 +108,7 @@ fn user_rule(
 ) -> Result<Rule, String> {
     let is_letter = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b"._-".contains(&b);
     if rule.id.is_empty() || rule.id.len() > 64 || !rule.id.bytes().all(is_letter) {
-        return Err(format!("id: {:?} is not made of a-z, 0-9, `.`, `_` and `-`", rule.id));
+        return Err(format!("id: {:?} must consist of a-z, 0-9, `.`, `_` and `-`", rule.id));
     }
     if !is_free {
         return Err(format!("id: {} is taken", rule.id));
@@ -115,7 +117,7 @@ fn user_rule(
         return Err(format!("status: {} is not from 400 to 599", rule.status));
     }
     if rule.message.len() > MESSAGE || rule.message.bytes().any(|b| b.is_ascii_control()) {
-        return Err(format!("message: is longer than {MESSAGE} bytes, or has a control character"));
+        return Err(format!("message: must have at most {MESSAGE} bytes and no control character"));
     }
     if rule.score > SCORE {
         return Err(format!("score: more than {SCORE}"));
@@ -131,14 +133,14 @@ pub(crate) fn forbidden() -> u16 {
     403
 }
 
-/// The score from which a built-in rule blocks on its own.
+/// The lowest score with which a built-in rule blocks on its own.
 pub(crate) const SERIOUS: u32 = 5;
 
-/// Rules of a user.
+/// The most rules of a user.
 const RULES: usize = 256;
 
-/// Bytes of a message.
+/// The longest message, in bytes.
 const MESSAGE: usize = 256;
 
-/// The score of one rule.
+/// The highest score of one rule.
 const SCORE: u32 = 1000;

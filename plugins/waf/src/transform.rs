@@ -1,10 +1,10 @@
-//! What is made of a text before it is looked at. Every transform borrows what it has nothing to do on.
+//! Changes to a text before the tests. Every transform borrows a text that it does not change.
 
 use std::borrow::Cow;
 
 type Text<'a> = Cow<'a, [u8]>;
 
-/// ASCII letters in lower case.
+/// Turns ASCII letters into lower case.
 pub(crate) fn lower(text: Text<'_>) -> Text<'_> {
     if text.iter().any(u8::is_ascii_uppercase) {
         return Cow::Owned(text.to_ascii_lowercase());
@@ -12,12 +12,12 @@ pub(crate) fn lower(text: Text<'_>) -> Text<'_> {
     text
 }
 
-/// Percent-encoding (RFC 3986 §2.1) and `%uHHHH` taken off once. What is no encoding stays.
+/// Decodes percent-encoding (RFC 3986 §2.1) and `%uHHHH` once. Invalid encodings stay.
 pub(crate) fn url_decode(text: Text<'_>) -> Text<'_> {
     decode(text, false)
 }
 
-/// The same until nothing changes, three times at most.
+/// Decodes until nothing changes, at most three times.
 pub(crate) fn url_decode_all(mut text: Text<'_>) -> Text<'_> {
     for _ in 0..DECODINGS {
         if !text.contains(&b'%') {
@@ -25,7 +25,7 @@ pub(crate) fn url_decode_all(mut text: Text<'_>) -> Text<'_> {
         }
         let length = text.len();
         text = decode(text, false);
-        // Every encoding is longer than what it stands for.
+        // Every encoding is longer than its decoded form.
         if text.len() == length {
             break;
         }
@@ -33,7 +33,8 @@ pub(crate) fn url_decode_all(mut text: Text<'_>) -> Text<'_> {
     text
 }
 
-/// A part of a form (application/x-www-form-urlencoded): a plus is a space, then once percent-encoding.
+/// Decodes a part of a form (application/x-www-form-urlencoded): a plus is a space, then
+/// percent-encoding is decoded once.
 pub(crate) fn form_decode(text: &[u8]) -> Text<'_> {
     decode(Cow::Borrowed(text), true)
 }
@@ -71,7 +72,7 @@ enum Decoded {
     Char(char),
 }
 
-/// What an encoding stands for after its percent sign, and what comes after it.
+/// Decodes the text after a percent sign. Returns the rest too.
 fn encoded(text: &[u8]) -> Option<(Decoded, &[u8])> {
     let digit = |byte: u8| char::from(byte).to_digit(16);
     match text {
@@ -88,7 +89,8 @@ fn encoded(text: &[u8]) -> Option<(Decoded, &[u8])> {
     }
 }
 
-/// A path without empty and dot segments (RFC 3986 §5.2.4) and parameters of segments; a backslash is a slash.
+/// Removes empty and dot segments (RFC 3986 §5.2.4) and parameters of segments. A backslash becomes
+/// a slash.
 pub(crate) fn normalize_path(text: Text<'_>) -> Text<'_> {
     let is_slash = |b: &u8| *b == b'/' || *b == b'\\';
     let mut segments: Vec<&[u8]> = Vec::new();
@@ -111,9 +113,10 @@ pub(crate) fn normalize_path(text: Text<'_>) -> Text<'_> {
     if path == *text { text } else { Cow::Owned(path) }
 }
 
-/// A text as an interpreter may come to see it: decoded until stable, in lower case, without null bytes, overlong UTF-8
-/// and fullwidth letters as ASCII, white space and plus signs as single spaces. If it has comments of SQL, there is a
-/// second text with a space for each: either may be what matters, for a comment of one language is code of another.
+/// Normalizes a text to the form that an interpreter may read: decoded until stable, in lower case,
+/// without null bytes, overlong UTF-8 and fullwidth letters as ASCII, white space and plus signs as
+/// single spaces. A text with SQL comments gives a second text with a space for each comment. Rules
+/// test both texts, because a comment in one language is code in another.
 pub(crate) fn normalize_text(text: Text<'_>) -> (Text<'_>, Option<Vec<u8>>) {
     let text = url_decode_all(text);
     if is_normal(&text) {
@@ -123,7 +126,7 @@ pub(crate) fn normalize_text(text: Text<'_>) -> (Text<'_>, Option<Vec<u8>>) {
     (Cow::Owned(fold(&text)), without_comments)
 }
 
-/// Whether a text has nothing to normalize and no comment.
+/// Whether a text needs no change and has no comment.
 fn is_normal(text: &[u8]) -> bool {
     let mut before = 0;
     text.iter().all(|byte| {
@@ -154,7 +157,8 @@ fn fold(text: &[u8]) -> Vec<u8> {
                     folded.push(b' ');
                 }
             }
-            // A continuation of a letter that has no other form must not be taken for a Latin-1 space.
+            // The continuation bytes of a letter without an ASCII form must not count as a Latin-1
+            // space.
             lead @ 0xc2.. => {
                 folded.push(lead);
                 let more = rest.iter().take(3).take_while(|b| (0x80..0xc0).contains(*b)).count();
@@ -168,7 +172,8 @@ fn fold(text: &[u8]) -> Vec<u8> {
     folded
 }
 
-/// The ASCII character that a sequence of bytes may be taken for, and its length.
+/// Returns the ASCII character that some software reads in a sequence of bytes, and the length of
+/// the sequence.
 fn ascii(text: &[u8]) -> Option<(u8, usize)> {
     let is_more = |byte: &u8| (0x80..0xc0).contains(byte);
     match text {
@@ -184,7 +189,8 @@ fn ascii(text: &[u8]) -> Option<(u8, usize)> {
     }
 }
 
-/// Each comment of SQL as a space; none if there is no comment. What MySQL runs in `/*! … */` stays.
+/// Replaces each SQL comment by a space. Returns `None` if there is no comment. The code that MySQL
+/// runs in `/*! … */` stays.
 fn without_comments(text: &[u8]) -> Option<Vec<u8>> {
     let mut kept = Vec::with_capacity(text.len());
     let mut rest = text;
@@ -216,12 +222,12 @@ fn without_comments(text: &[u8]) -> Option<Vec<u8>> {
     has_any.then_some(kept)
 }
 
-/// How long a text is up to the end of its first `mark`.
+/// Returns the length of a text up to the end of its first `mark`.
 fn end(text: &[u8], mark: &[u8]) -> Option<usize> {
     Some(text.windows(mark.len()).position(|window| window == mark)? + mark.len())
 }
 
-/// How often an encoding is taken off: more layers than servers and frameworks have.
+/// The most rounds of decoding, more than servers and frameworks do.
 const DECODINGS: usize = 3;
 
 #[cfg(test)]
@@ -297,7 +303,7 @@ mod tests {
             assert_eq!(text(&normal), with);
             assert_eq!(second.map(|second| text(&second)), Some(without.to_owned()), "{given}");
         }
-        // One that has no end is none.
+        // A comment without an end is not a comment.
         assert_eq!(normalize_text(b"A/*b".as_slice().into()).1, None);
         assert_eq!(normalize_text(b"a -- B".as_slice().into()).1, None);
     }

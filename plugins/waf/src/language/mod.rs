@@ -1,4 +1,4 @@
-//! The language of rules: what an expression is made of. The README has its grammar.
+//! The language of rules: the parts of an expression. The README has the grammar.
 
 mod parser;
 mod scanner;
@@ -9,31 +9,31 @@ use ipnet::IpNet;
 
 pub(crate) use parser::parse;
 
-/// An expression, true or false of a request.
+/// An expression, true or false for a request.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Expression {
     And(Vec<Expression>),
     Or(Vec<Expression>),
     Not(Box<Expression>),
-    /// True if it is of any of the operand's values.
+    /// True if the test is true for any value of the operand.
     Text(Operand, TextTest),
     Number(Measure, Operand, NumberTest),
-    /// Whether the client's address is in any of these.
+    /// Whether the client's address is in any of these networks.
     Client(Vec<IpNet>),
 }
 
-/// What is asked of a text.
+/// A test of a text.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum TextTest {
     In(Vec<Vec<u8>>),
     Contains(Vec<u8>),
     StartsWith(Vec<u8>),
     EndsWith(Vec<u8>),
-    /// A regular expression, and where it stands.
+    /// A regular expression, and its place in the expression.
     Matches(String, usize),
 }
 
-/// What is asked of a number.
+/// A test of a number.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum NumberTest {
     In(Vec<u64>),
@@ -41,16 +41,16 @@ pub(crate) enum NumberTest {
     Above(u64),
 }
 
-/// A number made of an operand.
+/// A number derived from an operand.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Measure {
-    /// Bytes of each value.
+    /// The bytes of each value.
     Len,
-    /// How many values there are.
+    /// The number of values.
     Count,
 }
 
-/// Texts of a request: none, one or several values.
+/// Texts of a request: no, one or several values.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Operand {
     Field(Field),
@@ -59,7 +59,7 @@ pub(crate) enum Operand {
 }
 
 impl Operand {
-    /// The fields that it reads.
+    /// Returns the fields that the operand reads.
     pub(crate) fn fields(&self) -> Vec<&Field> {
         match self {
             Operand::Field(field) => vec![field],
@@ -90,7 +90,7 @@ pub(crate) enum Field {
 }
 
 impl Field {
-    /// Whether it is of the path or the query.
+    /// Whether the field is part of the path or the query.
     pub(crate) fn is_of_target(&self) -> bool {
         matches!(
             self,
@@ -104,12 +104,12 @@ impl Field {
         )
     }
 
-    /// Whether it is of the header fields.
+    /// Whether the field is part of the header fields.
     pub(crate) fn is_of_headers(&self) -> bool {
         matches!(self, Field::HeadersAll | Field::Header(_) | Field::CookiesAll | Field::Cookie(_))
     }
 
-    /// Reads a name without a part of the user's choice.
+    /// Parses the name of a field without a free part.
     fn plain(name: &str) -> Option<Field> {
         Some(match name {
             "path" => Field::Path,
@@ -128,7 +128,7 @@ impl Field {
         })
     }
 
-    /// A parameter, header field or cookie by its name.
+    /// Returns a parameter, header field or cookie by its name.
     fn named(family: &str, name: &[u8]) -> Option<Field> {
         Some(match family {
             "query" => Field::Parameter(name.to_vec()),
@@ -162,7 +162,7 @@ impl fmt::Display for Field {
     }
 }
 
-/// What is made of a text before it is looked at.
+/// A change to a text before the test.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Transform {
     Lower,
@@ -185,10 +185,10 @@ impl Transform {
     }
 }
 
-/// What is wrong with an expression.
+/// A fault in an expression.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct SyntaxError {
-    /// The byte at which it is wrong, from 1.
+    /// The byte of the fault, counted from 1.
     pub(crate) at: usize,
     pub(crate) what: String,
 }
@@ -199,14 +199,14 @@ impl fmt::Display for SyntaxError {
     }
 }
 
-/// Bytes of an expression.
+/// The longest expression, in bytes.
 pub(crate) const LONGEST: usize = 4096;
 
-/// How deep parentheses, functions and `not` lie within each other.
+/// The deepest nesting of parentheses, functions and `not`.
 const DEPTH: usize = 32;
 
-/// Tests of an expression.
+/// The most tests of an expression.
 const TESTS: usize = 128;
 
-/// Items of a list.
+/// The most items of a list.
 const ITEMS: usize = 256;

@@ -1,4 +1,5 @@
-//! Reads expressions: one function for each rule of the grammar, each of which looks at what is next and no further.
+//! The parser of expressions: one function per rule of the grammar. Each looks only at the next
+//! token.
 
 use std::net::IpAddr;
 
@@ -10,13 +11,13 @@ use super::{
     TextTest, Transform,
 };
 
-/// Reads an expression.
+/// Parses an expression.
 ///
 /// # Errors
-/// Where it is wrong, and what was expected there.
+/// Names the place of the fault and the expected text.
 pub(crate) fn parse(text: &str) -> Result<Expression, SyntaxError> {
     if text.len() > LONGEST {
-        let what = format!("an expression has at most {LONGEST} bytes");
+        let what = format!("an expression may have at most {LONGEST} bytes");
         return Err(SyntaxError { at: LONGEST + 1, what });
     }
     let mut parser = Parser { scanner: Scanner::new(text), depth: 0, tests: 0 };
@@ -33,7 +34,7 @@ struct Parser<'t> {
     tests: usize,
 }
 
-/// What stands left of an operator.
+/// The left side of an operator.
 enum Subject {
     Text(Operand),
     Number(Measure, Operand),
@@ -74,7 +75,7 @@ impl Parser<'_> {
     fn comparison(&mut self) -> Result<Expression, SyntaxError> {
         self.tests += 1;
         if self.tests > TESTS {
-            return Err(self.too_many(&format!("an expression has at most {TESTS} tests")));
+            return Err(self.too_many(&format!("an expression may have at most {TESTS} tests")));
         }
         match self.subject()? {
             Subject::Text(operand) => self.text_test(operand),
@@ -191,7 +192,7 @@ impl Parser<'_> {
         Err(self.scanner.expected("==, !=, <, > or in after a number"))
     }
 
-    /// One network, or a list of them.
+    /// Parses one network, or a list of them.
     fn networks(&mut self) -> Result<Vec<IpNet>, SyntaxError> {
         match self.scanner.takes("[") {
             true => self.items("]", Self::network),
@@ -213,7 +214,7 @@ impl Parser<'_> {
         }
     }
 
-    /// Items with commas between them, up to the closing sign.
+    /// Parses items with commas between them, up to the closing sign.
     fn items<T>(
         &mut self,
         end: &str,
@@ -222,7 +223,7 @@ impl Parser<'_> {
         let mut items = vec![item(self)?];
         while self.scanner.takes(",") {
             if items.len() == ITEMS {
-                return Err(self.too_many(&format!("a list has at most {ITEMS} items")));
+                return Err(self.too_many(&format!("a list may have at most {ITEMS} items")));
             }
             items.push(item(self)?);
         }
@@ -232,14 +233,14 @@ impl Parser<'_> {
         Err(self.scanner.expected(&format!("`,` or `{end}`")))
     }
 
-    /// Reads what lies one deeper.
+    /// Parses one level deeper.
     fn deeper<T>(
         &mut self,
         read: impl Fn(&mut Self) -> Result<T, SyntaxError>,
     ) -> Result<T, SyntaxError> {
         self.depth += 1;
         if self.depth > DEPTH {
-            return Err(self.too_many(&format!("an expression is at most {DEPTH} deep")));
+            return Err(self.too_many(&format!("an expression may be at most {DEPTH} deep")));
         }
         let inner = read(self);
         self.depth -= 1;
@@ -258,7 +259,8 @@ impl Parser<'_> {
     }
 }
 
-/// `::ffff:192.0.2.0/120` is 192.0.2.0/24 (RFC 4291 §2.5.5.2), as the client's address is IPv4 then.
+/// Turns `::ffff:192.0.2.0/120` into 192.0.2.0/24 (RFC 4291 §2.5.5.2), because the client's address
+/// is then IPv4.
 fn canonical(net: IpNet) -> IpNet {
     let IpNet::V6(v6) = net else { return net };
     let mapped = v6.addr().to_ipv4_mapped().zip(v6.prefix_len().checked_sub(96));
@@ -268,7 +270,7 @@ fn canonical(net: IpNet) -> IpNet {
     }
 }
 
-/// The one expression, or several joined.
+/// Returns the only expression, or several joined.
 fn one_or(mut all: Vec<Expression>, join: impl Fn(Vec<Expression>) -> Expression) -> Expression {
     match all.len() {
         1 => all.remove(0),

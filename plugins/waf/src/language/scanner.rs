@@ -14,7 +14,7 @@ impl<'t> Scanner<'t> {
         Self { text, at: 0 }
     }
 
-    /// Where it is: the byte that is next, after white space.
+    /// Skips white space and returns the place of the next byte.
     pub(super) fn at(&mut self) -> usize {
         let rest = self.rest();
         self.at += rest.len() - rest.trim_start().len();
@@ -25,13 +25,13 @@ impl<'t> Scanner<'t> {
         self.at() == self.text.len()
     }
 
-    /// An error where it is: what was expected, and what is there.
+    /// Returns an error at the current place, with the expected and the found text.
     pub(super) fn expected(&mut self, what: &str) -> SyntaxError {
         let at = self.at();
         self.expected_at(at, what)
     }
 
-    /// The same for a place before.
+    /// Returns the same error for an earlier place.
     pub(super) fn expected_at(&self, at: usize, what: &str) -> SyntaxError {
         let rest = self.text.get(at..).unwrap_or_default();
         let end = rest.find(|c: char| c.is_whitespace() || "()[],".contains(c));
@@ -44,7 +44,7 @@ impl<'t> Scanner<'t> {
         SyntaxError { at: at + 1, what: format!("expected {what}, found {found}") }
     }
 
-    /// Takes a sign, if it is next.
+    /// Takes a sign if it is next.
     pub(super) fn takes(&mut self, sign: &str) -> bool {
         self.at();
         let is_next = self.rest().starts_with(sign);
@@ -54,7 +54,7 @@ impl<'t> Scanner<'t> {
         is_next
     }
 
-    /// Takes a word, if it is next as a whole.
+    /// Takes a word if it is next as a whole.
     pub(super) fn takes_word(&mut self, word: &str) -> bool {
         let is_next = self.peek_word() == word;
         if is_next {
@@ -63,7 +63,7 @@ impl<'t> Scanner<'t> {
         is_next
     }
 
-    /// The word that is next; empty if there is none.
+    /// Returns the next word, or an empty text.
     pub(super) fn peek_word(&mut self) -> &'t str {
         self.at();
         let rest = self.rest();
@@ -72,25 +72,25 @@ impl<'t> Scanner<'t> {
         rest.get(..end).unwrap_or_default()
     }
 
-    /// Takes what `peek_word` told.
+    /// Takes the word that `peek_word` returns.
     pub(super) fn word(&mut self) -> &'t str {
         let word = self.peek_word();
         self.at += word.len();
         word
     }
 
-    /// Whether a quotation mark comes right after what was taken.
+    /// Whether a quotation mark follows without white space.
     pub(super) fn touches_quote(&self) -> bool {
         self.rest().starts_with('"')
     }
 
-    /// A number, in decimal.
+    /// Takes a decimal number.
     pub(super) fn number(&mut self) -> Result<u64, SyntaxError> {
         let at = self.at();
         self.word().parse().map_err(|_| self.expected_at(at, "a number"))
     }
 
-    /// Text in quotation marks, with the escapes `\"`, `\\`, `\n`, `\r`, `\t` and `\xHH`.
+    /// Takes a text in quotation marks, with the escapes `\"`, `\\`, `\n`, `\r`, `\t` and `\xHH`.
     pub(super) fn string(&mut self) -> Result<Vec<u8>, SyntaxError> {
         if !self.takes("\"") {
             return Err(self.expected("a text in quotation marks"));
@@ -131,7 +131,8 @@ impl<'t> Scanner<'t> {
         }
     }
 
-    /// A regular expression between slashes, `\/` in it for a slash, and an `i` after it for either case.
+    /// Takes a regular expression between slashes. `\/` in it is a slash, and an `i` after it
+    /// ignores case.
     pub(super) fn regex(&mut self) -> Result<String, SyntaxError> {
         if !self.takes("/") {
             return Err(self.expected("a regular expression between slashes"));
@@ -169,7 +170,7 @@ impl<'t> Scanner<'t> {
         Ok(pattern)
     }
 
-    /// The letters of a network.
+    /// Takes the letters of a network.
     pub(super) fn network(&mut self) -> &'t str {
         self.at();
         let rest = self.rest();

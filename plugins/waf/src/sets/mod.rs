@@ -1,4 +1,4 @@
-//! The built-in rules, in the language that users write theirs in.
+//! The built-in rules, in the same language as the user's rules.
 
 mod protocol;
 mod rce;
@@ -18,15 +18,15 @@ use crate::exclude::OVERSIZE;
 pub(crate) enum RuleSet {
     /// SQL in parameters, paths and cookies.
     Sqli,
-    /// Scripts for the browsers of others.
+    /// Scripts against the browsers of other users.
     Xss,
-    /// Files outside of what is served.
+    /// Files outside the served files.
     Traversal,
     /// Commands and code for the server.
     Rce,
-    /// Tools that look for holes, and what they ask for.
+    /// Vulnerability scanners, and the targets of their probes.
     Scanners,
-    /// What no browser sends.
+    /// Requests that no browser sends.
     Protocol,
 }
 
@@ -34,9 +34,10 @@ pub(crate) enum RuleSet {
 #[derive(Debug)]
 pub(crate) struct BuiltIn {
     pub(crate) id: &'static str,
-    /// From 5 on it blocks on its own, below it is logged.
+    /// A rule with a score of 5 or more blocks on its own. A lower score is logged.
     pub(crate) score: u32,
-    /// Rules of one lane are tried in one reading of a text; see `lanes` for why there are several.
+    /// All rules of a lane are tried in one pass over a text. `lanes` explains why there are
+    /// several lanes.
     pub(crate) lane: &'static str,
     pub(crate) what: &'static str,
     pub(crate) when: &'static str,
@@ -79,14 +80,14 @@ impl RuleSet {
     }
 }
 
-/// Names that a rule of the user's cannot have.
+/// Returns the names that a user's rule must not have.
 pub(crate) fn names() -> impl Iterator<Item = &'static str> {
     let rules = RuleSet::ALL.into_iter().flat_map(|set| set.rules().iter().map(|rule| rule.id));
     rules.chain(RuleSet::ALL.map(RuleSet::name)).chain([OVERSIZE])
 }
 
-/// An expression: that what a client sends as text, normalized, matches. All rules that use it are one set of regular
-/// expressions, so that each value is read once.
+/// Makes an expression that matches the normalized text from the client. All rules with this
+/// expression form one set of regular expressions, so each value is read once.
 macro_rules! text_matches {
     ($pattern:literal) => {
         concat!(

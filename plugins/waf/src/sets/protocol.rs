@@ -1,4 +1,4 @@
-//! What no browser sends.
+//! Requests that no browser sends.
 
 use super::BuiltIn;
 
@@ -14,7 +14,7 @@ pub(super) const RULES: &[BuiltIn] = &[
         id: "protocol-line",
         score: 5,
         lane: "protocol",
-        what: "a line end, then a header field: a response that is to be split",
+        what: "a line end, then a header field, to split a response",
         when: r"url_decode_all(any(path, query.*, query_names, cookie.*)) matches /[\r\n][ \t]*(?:set-cookie|location|content-type|content-length|transfer-encoding|refresh|access-control-allow-origin)[ \t]*:|[\r\n]http\/[0-9]/i",
     },
     BuiltIn {
@@ -42,21 +42,21 @@ pub(super) const RULES: &[BuiltIn] = &[
         id: "protocol-method",
         score: 5,
         lane: "protocol",
-        what: "a method that is for finding faults",
+        what: "a method for debugging",
         when: r#"method in ["TRACE", "TRACK", "DEBUG"]"#,
     },
     BuiltIn {
         id: "protocol-host",
         score: 5,
         lane: "protocol",
-        what: "a host that is no name or address",
+        what: "a host that is not a name or address",
         when: r"count(host) > 0 and not host matches /^(?:[a-z0-9_](?:[a-z0-9_.-]*[a-z0-9_])?|\[[0-9a-f:.]+\])$/",
     },
     BuiltIn {
         id: "protocol-repeated",
         score: 5,
         lane: "protocol",
-        what: "a header field that may be there once is there more often",
+        what: "a repeated header field that may occur only once",
         when: "count(header.content-type) > 1 or count(header.authorization) > 1 or count(header.range) > 1",
     },
     BuiltIn {

@@ -130,7 +130,7 @@ pub(super) const RULES: &[BuiltIn] = &[
         id: "rce-metadata",
         score: 5,
         lane: "xss-c",
-        what: "the service that tells a machine of a cloud its secrets",
+        what: "the metadata service of a cloud",
         when: text_matches!(
             r"^(?:[a-z]+:)?\/*(?:[^\/]*@)?(?:169\.254\.169\.254|100\.100\.100\.200|metadata\.google\.internal|\[?fd00:ec2::254|\[?::ffff:a9fe:a9fe|0xa9fea9fe|2852039166)\b"
         ),

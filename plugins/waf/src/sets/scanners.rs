@@ -1,4 +1,4 @@
-//! Tools that look for holes, and what they ask for.
+//! Vulnerability scanners, and the targets of their probes.
 
 use super::BuiltIn;
 
@@ -7,7 +7,7 @@ pub(super) const RULES: &[BuiltIn] = &[
         id: "scanners-agent",
         score: 5,
         lane: "scanners",
-        what: "a tool that looks for holes and says so",
+        what: "a scanner that names itself",
         when: r"header.user-agent matches /sqlmap|nikto|nessus|openvas|acunetix|netsparker|invicti|wpscan|dirbuster|gobuster|feroxbuster|wfuzz|fuzz faster u fool|nuclei|masscan|zgrab|nmap scripting|havij|arachni|w3af|jaeles|skipfish|whatweb|commix|dirsearch|zmeu|morfeus|owasp zap|burp ?collaborator|l9explore|xray scanner/i",
     },
     BuiltIn {
@@ -21,7 +21,7 @@ pub(super) const RULES: &[BuiltIn] = &[
         id: "scanners-probe",
         score: 5,
         lane: "scanners",
-        what: "a well-known hole of some application",
+        what: "a well-known vulnerability of some application",
         when: r"normalize_text(path) matches /\/vendor\/phpunit\/|\/boaform\/|^\/hnap1\/?|^\/cgi-bin\/(?:luci|\.)|\/actuator\/(?:env|heapdump|gateway|jolokia|threaddump)\b|^\/solr\/admin\/|^\/manager\/html\b|\/_ignition\/execute-solution|^\/setup\.cgi|^\/telescope\/requests|^\/debug\/pprof\b|^\/server-status$|\/\+cscoe\+\/|^\/ecp\/current\/exporttool|^\/owa\/auth\/x\.js|\/geoserver\/wfs\b|^\/(?:phpmyadmin|pma|myadmin|dbadmin)\/(?:scripts|setup)\//",
     },
     BuiltIn {

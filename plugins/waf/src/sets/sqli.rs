@@ -1,4 +1,4 @@
-//! SQL in parameters, paths and cookies. Texts are in lower case here, comments are spaces.
+//! SQL in parameters, paths and cookies. The texts are in lower case, with comments as spaces.
 
 use super::{BuiltIn, text_matches};
 
@@ -68,7 +68,7 @@ pub(super) const RULES: &[BuiltIn] = &[
         id: "sqli-error",
         score: 5,
         lane: "sqli",
-        what: "a function whose error message shows data, or that reads files",
+        what: "a function that shows data in its error message, or that reads files",
         when: text_matches!(
             r#"\b(?:extractvalue|updatexml|load_file|utl_http\.request|utl_inaddr\.get_host_address|xmltype|exp) ?\( ?(?:~|rand\b|concat|char|0x|[0-9]+ ?,|['"(]|select\b)"#
         ),
@@ -111,7 +111,7 @@ pub(super) const RULES: &[BuiltIn] = &[
         id: "sqli-comment",
         score: 5,
         lane: "sqli",
-        what: "a word that a quotation mark and a comment end",
+        what: "a word, then a quotation mark and a comment",
         when: text_matches!(r"^[a-z0-9_.@-]*'[ )]*(?:;? ?--|#|\/\*)"),
     },
 ];

@@ -1,4 +1,4 @@
-//! Files outside of what is served.
+//! Files outside the served files.
 
 use super::{BuiltIn, text_matches};
 

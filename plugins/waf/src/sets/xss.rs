@@ -1,4 +1,5 @@
-//! Scripts for the browsers of others. Texts are in lower case here, white space is one space.
+//! Scripts against the browsers of other users. The texts are in lower case, with white space as
+//! one space.
 
 use super::{BuiltIn, text_matches};
 

@@ -1,10 +1,10 @@
-//! Attacks that the built-in rules find, and spellings that are to hide them.
+//! Attacks that the built-in rules find, and spellings that try to hide them.
 
 use super::{Sent, blocked, waf};
 use crate::Config;
 use crate::sets::RuleSet;
 
-/// Percent-encodes all that is no letter or digit.
+/// Percent-encodes all bytes except letters and digits.
 fn encode(text: &str) -> String {
     let encoded = |byte: u8| match byte {
         b if b.is_ascii_alphanumeric() => char::from(b).to_string(),
@@ -13,14 +13,14 @@ fn encode(text: &str) -> String {
     text.bytes().map(encoded).collect()
 }
 
-/// That values of a parameter are found by rules.
+/// Checks that rules find these values of a parameter.
 #[track_caller]
 fn finds(attacks: &[(&str, &str)]) {
     let targets = attacks.iter().map(|(rule, value)| (*rule, format!("/?q={}", encode(value))));
     finds_targets(targets);
 }
 
-/// The same for paths and queries.
+/// Checks that rules find these paths and queries.
 #[track_caller]
 fn finds_targets<'a>(attacks: impl IntoIterator<Item = (&'a str, impl AsRef<str>)>) {
     let mut waf = waf(Config::default());
@@ -259,7 +259,7 @@ fn spellings_do_not_hide_an_attack() {
         ("xss-script", "/?q=%u003cscript%u003e"),
         // Upper and lower case.
         ("sqli-union", "/?id=1+uNiOn+SeLeCt+1"),
-        // Comments in place of spaces, and what MySQL runs in one.
+        // Comments in place of spaces, and code that MySQL runs in a comment.
         ("sqli-union", "/?id=1/**/union/**/select/**/1"),
         ("sqli-union", "/?id=1/*!50000union*/%20/*!select*/1"),
         ("sqli-union", "/?id=1--x%0aunion--y%0aselect--z%0a1"),
@@ -278,7 +278,7 @@ fn spellings_do_not_hide_an_attack() {
         // Null bytes in words.
         ("sqli-union", "/?id=1+un%00ion+sel%00ect+1"),
         ("xss-script", "/?q=<scr%00ipt>"),
-        // Parameters that are there twice, apart and together.
+        // Repeated parameters, each alone and joined.
         ("sqli-union", "/?id=1&id=1+union+select+1"),
         ("sqli-union", "/?id=1+union/*&id=*/select+1"),
         // Names of parameters, paths and parts without a name.
@@ -286,7 +286,7 @@ fn spellings_do_not_hide_an_attack() {
         ("xss-script", "/?<script>"),
         ("xss-script", "/search/<script>alert(1)</script>"),
         ("sqli-union", "/item/1%20union%20select%201"),
-        // A second question mark and a fragment begin nothing new.
+        // A second question mark and a fragment begin no new part.
         ("sqli-union", "/?a?b=1+union+select+1"),
     ]);
     finds_header("sqli-union", "cookie", "a=b; id=1%20union+select%201");

@@ -1,4 +1,4 @@
-//! Requests of real life that must pass: for each of them a rule could be tempted.
+//! Ordinary requests that must pass. Each of them is close to some rule.
 
 use super::{Sent, waf};
 use crate::Config;

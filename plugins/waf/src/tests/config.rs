@@ -1,4 +1,4 @@
-//! Actions, scores, exceptions, bounds, and what is wrong with a configuration.
+//! Actions, scores, exceptions, bounds, and faults of a configuration.
 
 use weir_sdk::{Filter, FilterNeeds, RequestDecision};
 
@@ -93,7 +93,7 @@ fn with_a_threshold_the_sum_blocks() {
     assert_eq!(status(summed(), "/?a=1"), None);
     assert_eq!(status(summed(), "/?b=1"), None);
     assert_eq!(status(summed(), "/?a=1&b=1"), Some(403));
-    // One without a score blocks alone.
+    // A rule without a score blocks alone.
     assert_eq!(status(summed(), "/?c=1"), Some(403));
     // Without a threshold scores do not count.
     assert_eq!(status(only(rules()), "/?a=1"), Some(403));
@@ -133,7 +133,7 @@ fn rules_do_not_count_where_they_are_excluded() {
         let found = status(with(vec![exclude(path, &[rules])]), &target);
         assert_eq!(found, expected, "{path} {rules}");
     }
-    // A path that only looks as if it was there is not.
+    // A path that only looks like a path below the prefix gets no exception.
     for target in
         ["/cms/../login", "/cms/%2e%2e/login", "/cms/..%2flogin", "/%63ms/page", "/x/../cms/page"]
     {
@@ -156,7 +156,7 @@ fn what_is_too_large_is_blocked_or_cut() {
     assert_eq!(status(ignored(), &format!("/?a=1+union+select+1{}", "x".repeat(9000))), Some(403));
     let excluded = vec![exclude("/*", &["oversize"])];
     assert_eq!(status(Config { exclude: excluded, ..Config::default() }, &long), None);
-    // What no rule looks at has any length.
+    // A value that no rule reads may have any length.
     assert_eq!(status(only(vec![rule("a", r#"method == "PUT""#, Action::Block)]), &long), None);
 }
 

@@ -1,4 +1,4 @@
-//! That no text makes the built-in rules slow.
+//! Checks that no text makes the built-in rules slow.
 
 use regex_automata::MatchKind;
 use regex_automata::dfa::{StartKind, dense};

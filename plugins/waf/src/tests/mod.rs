@@ -1,4 +1,4 @@
-//! What becomes of requests.
+//! Decisions on requests.
 
 mod attacks;
 mod clean;
@@ -11,7 +11,7 @@ use weir_sdk::{Edit, Filter, FilterNeeds, Reply, Request, RequestDecision};
 use crate::rules::{Action, UserRule};
 use crate::{Config, Waf};
 
-/// A request of a browser, with what a test changes of it.
+/// A browser request that tests can change.
 pub(crate) struct Sent<'a> {
     pub(crate) method: &'a str,
     pub(crate) target: &'a str,
@@ -41,7 +41,7 @@ impl<'a> Sent<'a> {
         self
     }
 
-    /// What the filter is given: values for what it asked for.
+    /// Sends the request to the filter, with values for the inputs that it needs.
     pub(crate) fn ask(&self, waf: &mut Waf) -> RequestDecision {
         let lines: Vec<String> =
             self.headers.iter().map(|(name, value)| format!("{name}: {value}\n")).collect();
@@ -63,7 +63,7 @@ impl<'a> Sent<'a> {
         waf.on_request(&Request { inputs: &inputs })
     }
 
-    /// Ids of the rules that are true of it, and the fields.
+    /// Returns the ids of the matching rules, and the fields.
     pub(crate) fn found(&self, waf: &Waf) -> Vec<String> {
         let lines: Vec<String> =
             self.headers.iter().map(|(name, value)| format!("{name}: {value}\n")).collect();
@@ -98,7 +98,7 @@ pub(crate) fn rule(id: &str, when: &str, action: Action) -> UserRule {
     }
 }
 
-/// A configuration with rules of the user's only.
+/// Makes a configuration with only these rules of the user.
 pub(crate) fn only(rules: Vec<UserRule>) -> Config {
     Config { rule_sets: Vec::new(), rules, ..Config::default() }
 }
@@ -110,7 +110,7 @@ pub(crate) fn blocked(decision: RequestDecision) -> Option<Reply> {
     }
 }
 
-/// The edits of a decision as text.
+/// Returns the edits of a decision as text.
 pub(crate) fn edits(decision: RequestDecision) -> Vec<String> {
     let RequestDecision::Edit(changes) = decision else { return Vec::new() };
     let shown = |edit| match edit {

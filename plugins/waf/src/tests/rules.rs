@@ -1,10 +1,10 @@
-//! The language: what expressions mean, and how errors are told.
+//! The language: the meaning of expressions, and their errors.
 
 use super::{Sent, blocked, only, rule, waf};
 use crate::language::parse;
 use crate::rules::Action;
 
-/// Whether an expression is true of a request.
+/// Whether an expression is true for a request.
 fn is_true(when: &str, sent: &Sent<'_>) -> bool {
     let mut waf = waf(only(vec![rule("a", when, Action::Block)]));
     blocked(sent.ask(&mut waf)).is_some()
@@ -170,7 +170,7 @@ fn expressions_are_bounded() {
     let list = vec!["\"a\""; 257].join(",");
     assert!(parse(&format!("path in [{list}]")).unwrap_err().what.contains("items"));
     assert!(parse(&" ".repeat(4097)).unwrap_err().what.contains("bytes"));
-    // Nothing that is cut at any place makes the parser fail in another way than by an error.
+    // A text that is cut at any place gives an error at most, and no panic.
     let whole = r#"not (lower(query."ä b") in ["a\x41", "b"] or client in network [10.0.0.0/8]) and len(path) > 5 and path matches /a\/b/i"#;
     for (at, _) in whole.char_indices() {
         let _ = parse(&whole[..at]);
