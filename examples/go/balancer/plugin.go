@@ -1,4 +1,5 @@
-// Package bounded is consistent hashing with bounded loads; examples/README.md says what exactly it does.
+// Package bounded is consistent hashing with bounded loads. examples/README.md describes it
+// exactly.
 package bounded
 
 import (
@@ -15,7 +16,7 @@ const schema = `{
   "type": ["object", "null"],
   "additionalProperties": false,
   "properties": {
-    "by": { "type": "string", "default": "client.address", "description": "The input that makes requests alike" },
+    "by": { "type": "string", "default": "client.address", "description": "The input that decides the endpoint" },
     "factor": {
       "type": "number", "minimum": 1, "default": 1.25,
       "description": "How much more than its share of the requests in flight an endpoint may have"
@@ -43,13 +44,13 @@ type bounded struct {
 
 type member struct {
 	id, weight uint32
-	// Its place in the update, where its load is.
+	// The index in the update, which is also the index of the load.
 	index int
 }
 
 type point struct {
 	hash uint32
-	// Whose it is.
+	// The index of its member.
 	member int
 }
 

@@ -1,4 +1,5 @@
-// Package tenants is a filter for what the requests of a tenant may be; examples/README.md says what exactly it does.
+// Package tenants is a filter with the policy of a tenant's requests. examples/README.md describes
+// it exactly.
 package tenants
 
 import (
@@ -22,8 +23,8 @@ const schema = `{
         "type": "object",
         "additionalProperties": false,
         "properties": {
-          "prefix": { "type": "string", "pattern": "^/.*[^/]$", "description": "What comes before the path" },
-          "plan": { "type": "string", "description": "What the origin is told in x-plan" },
+          "prefix": { "type": "string", "pattern": "^/.*[^/]$", "description": "The prefix of the path" },
+          "plan": { "type": "string", "description": "The value of x-plan for the origin" },
           "methods": { "type": "array", "items": { "type": "string" }, "description": "The methods that are allowed" },
           "max_body": {
             "type": "integer", "minimum": 0, "maximum": 2147483647,
@@ -37,7 +38,7 @@ const schema = `{
 
 func init() {
 	filter.Export(weir.About{
-		Name: "tenants", Version: "0.1.0", Summary: "What the requests of a tenant may be", ConfigSchema: schema,
+		Name: "tenants", Version: "0.1.0", Summary: "The policy of a tenant's requests", ConfigSchema: schema,
 	}, create)
 }
 
@@ -119,7 +120,7 @@ func refuse(status uint16, body string) *filter.Reply {
 	return reply.Header("content-type", "text/plain")
 }
 
-// Whether a content-length is a number, and at most so large.
+// Whether a content-length is a number and at most `most`.
 func fits(length []byte, most uint32) bool {
 	sum := uint64(0)
 	for _, digit := range length {

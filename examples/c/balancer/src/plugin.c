@@ -1,4 +1,4 @@
-// Consistent hashing with bounded loads; examples/README.md says what exactly it does.
+// Consistent hashing with bounded loads. examples/README.md describes it exactly.
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -10,13 +10,13 @@
 typedef struct {
   uint32_t id;
   uint32_t weight;
-  // Its place in the update, where its load is.
+  // The index in the update, which is also the index of the load.
   size_t index;
 } member;
 
 typedef struct {
   uint32_t hash;
-  // Whose it is.
+  // The index of its member.
   uint32_t member;
 } point;
 
@@ -28,7 +28,7 @@ static size_t ring_len;
 
 static const char SCHEMA[] =
     "{\"type\": [\"object\", \"null\"], \"additionalProperties\": false, \"properties\": {"
-    "\"by\": {\"type\": \"string\", \"default\": \"client.address\", \"description\": \"The input that makes requests alike\"},"
+    "\"by\": {\"type\": \"string\", \"default\": \"client.address\", \"description\": \"The input that decides the endpoint\"},"
     "\"factor\": {\"type\": \"number\", \"minimum\": 1, \"default\": 1.25,"
     " \"description\": \"How much more than its share of the requests in flight an endpoint may have\"}}}";
 
@@ -36,7 +36,7 @@ void exports_balancer_describe(weir_manifest *manifest) {
   weir_describe(manifest, "bounded", "0.1.0", "Consistent hashing with bounded loads", SCHEMA);
 }
 
-// Reads the configuration; returns what is wrong with it, or null.
+// Reads the configuration. Returns the fault, or null.
 static const char *read_config(const weir_json *config, weir_needs *needs) {
   if (!config) return "this is no JSON";
   const char *by = "client.address";

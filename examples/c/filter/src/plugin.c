@@ -1,25 +1,25 @@
-// What the requests of a tenant may be; examples/README.md says what exactly it does.
+// The policy of a tenant's requests. examples/README.md describes it exactly.
 #include <stdlib.h>
 #include <string.h>
 
 #include "weir.h"
 #include "weir_json.h"
 
-// The configuration, as it was read; it stays for as long as the instance.
+// The parsed configuration, which lives as long as the instance.
 static const weir_json *tenants;
 static size_t tenant_input, method_input, path_input, length_input;
 
 static const char SCHEMA[] =
     "{\"type\": \"object\", \"required\": [\"tenants\"], \"additionalProperties\": false, \"properties\": {\"tenants\": {"
     "\"type\": \"object\", \"additionalProperties\": {\"type\": \"object\", \"additionalProperties\": false, \"properties\": {"
-    "\"prefix\": {\"type\": \"string\", \"pattern\": \"^/.*[^/]$\", \"description\": \"What comes before the path\"},"
-    "\"plan\": {\"type\": \"string\", \"description\": \"What the origin is told in x-plan\"},"
+    "\"prefix\": {\"type\": \"string\", \"pattern\": \"^/.*[^/]$\", \"description\": \"The prefix of the path\"},"
+    "\"plan\": {\"type\": \"string\", \"description\": \"The value of x-plan for the origin\"},"
     "\"methods\": {\"type\": \"array\", \"items\": {\"type\": \"string\"}, \"description\": \"The methods that are allowed\"},"
     "\"max_body\": {\"type\": \"integer\", \"minimum\": 0, \"maximum\": 2147483647,"
     " \"description\": \"The largest content-length that is allowed\"}}}}}}";
 
 void exports_filter_describe(weir_manifest *manifest) {
-  weir_describe(manifest, "tenants", "0.1.0", "What the requests of a tenant may be", SCHEMA);
+  weir_describe(manifest, "tenants", "0.1.0", "The policy of a tenant's requests", SCHEMA);
 }
 
 static const char *check_policy(const weir_json *policy) {
@@ -79,7 +79,7 @@ static bool allows(const weir_json *methods, const weir_bytes *method) {
   return false;
 }
 
-// Whether a content-length is a number, and at most so large.
+// Whether a content-length is a number and at most `most`.
 static bool fits(const weir_bytes *length, double most) {
   uint64_t sum = 0;
   for (size_t n = 0; n < length->len; n++) {

@@ -1,4 +1,4 @@
-// Consistent hashing with bounded loads; examples/README.md says what exactly it does.
+// Consistent hashing with bounded loads. examples/README.md describes it exactly.
 #include <algorithm>
 #include <cmath>
 
@@ -10,7 +10,7 @@ constexpr weir::About ABOUT = {"bounded", "0.1.0", "Consistent hashing with boun
   "type": ["object", "null"],
   "additionalProperties": false,
   "properties": {
-    "by": { "type": "string", "default": "client.address", "description": "The input that makes requests alike" },
+    "by": { "type": "string", "default": "client.address", "description": "The input that decides the endpoint" },
     "factor": {
       "type": "number", "minimum": 1, "default": 1.25,
       "description": "How much more than its share of the requests in flight an endpoint may have"
@@ -74,12 +74,12 @@ class Bounded : public weir::Balancer {
  private:
   struct Member {
     uint32_t id, weight;
-    // Its place in the update, where its load is.
+    // The index in the update, which is also the index of the load.
     size_t index;
   };
   struct Point {
     uint32_t hash;
-    // Whose it is.
+    // The index of its member.
     size_t member;
     auto operator<=>(const Point &) const = default;
   };

@@ -1,4 +1,4 @@
-// What the requests of a tenant may be; examples/README.md says what exactly it does.
+// The policy of a tenant's requests. examples/README.md describes it exactly.
 #include <algorithm>
 #include <functional>
 #include <map>
@@ -7,7 +7,7 @@
 
 namespace {
 
-constexpr weir::About ABOUT = {"tenants", "0.1.0", "What the requests of a tenant may be", R"({
+constexpr weir::About ABOUT = {"tenants", "0.1.0", "The policy of a tenant's requests", R"({
   "type": "object",
   "required": ["tenants"],
   "additionalProperties": false,
@@ -18,8 +18,8 @@ constexpr weir::About ABOUT = {"tenants", "0.1.0", "What the requests of a tenan
         "type": "object",
         "additionalProperties": false,
         "properties": {
-          "prefix": { "type": "string", "pattern": "^/.*[^/]$", "description": "What comes before the path" },
-          "plan": { "type": "string", "description": "What the origin is told in x-plan" },
+          "prefix": { "type": "string", "pattern": "^/.*[^/]$", "description": "The prefix of the path" },
+          "plan": { "type": "string", "description": "The value of x-plan for the origin" },
           "methods": { "type": "array", "items": { "type": "string" }, "description": "The methods that are allowed" },
           "max_body": {
             "type": "integer", "minimum": 0, "maximum": 2147483647,
@@ -45,7 +45,7 @@ weir::Reply refuse(uint16_t status, std::string_view body) {
   return reply;
 }
 
-// Whether a content-length is a number, and at most so large.
+// Whether a content-length is a number and at most `most`.
 bool fits(std::string_view length, uint32_t most) {
   uint64_t sum = 0;
   for (char digit : length) {

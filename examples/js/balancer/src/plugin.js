@@ -1,10 +1,10 @@
-// Consistent hashing with bounded loads; examples/README.md says what exactly it does.
+// Consistent hashing with bounded loads. examples/README.md describes it exactly.
 import { TRIED, balancer, ensure, keys } from "weir";
 
 class Bounded {
-  /** An id, a weight and the place in the update, where the load is. */
+  /** Id, weight, and the index in the update, which is also the index of the load. */
   members = [];
-  /** Hashes in order, and whose they are. */
+  /** Sorted hashes, and the members that own them. */
   hashes = new Uint32Array();
   owners = [];
 
@@ -19,7 +19,7 @@ class Bounded {
       .map(({ id, weight }, index) => ({ id, weight, index }))
       .filter((member) => member.weight > 0);
     const points = this.members.flatMap((member) => {
-      // What the names of its points have in common is hashed once.
+      // Hashes the common part of the names of its points only once.
       const common = fnv(ascii(`${endpoints[member.index].address}#`));
       return Array.from({ length: 40 * Math.min(member.weight, 25) }, (_, number) => ({
         hash: mix(fnv(ascii(`${number}`), common)),
@@ -53,7 +53,7 @@ class Bounded {
     return untried?.id;
   }
 
-  /** The first point whose hash is at least this. */
+  /** The first point with at least this hash, or the first of all. */
   start(hash) {
     let low = 0;
     let high = this.hashes.length;
@@ -73,7 +73,7 @@ function create(json, needs) {
   return new Bounded(factor, needs.input(by), needs.input("client.address"));
 }
 
-/** FNV-1a, from where another left off. */
+/** FNV-1a, continued from an earlier result. */
 function fnv(bytes, h = 2166136261) {
   for (let n = 0; n < bytes.length; n++) h = Math.imul(h ^ bytes[n], 16777619);
   return h;
@@ -98,7 +98,7 @@ export const { describe, configure, update, pick, observe } = balancer(
       type: ["object", "null"],
       additionalProperties: false,
       properties: {
-        by: { type: "string", default: "client.address", description: "The input that makes requests alike" },
+        by: { type: "string", default: "client.address", description: "The input that decides the endpoint" },
         factor: {
           type: "number",
           minimum: 1,

@@ -1,4 +1,4 @@
-// What the requests of a tenant may be; examples/README.md says what exactly it does.
+// The policy of a tenant's requests. examples/README.md describes it exactly.
 import { Changes, Reply, ensure, filter, keys, text } from "weir";
 
 const MAX_BODY = 2147483647;
@@ -62,7 +62,7 @@ function refuse(status, body) {
   return new Reply(status, body).header("content-type", "text/plain");
 }
 
-/** Whether a content-length is a number, and at most so large. */
+/** Whether a content-length is a number and at most `most`. */
 function fits(length, most) {
   const digits = text(length) ?? "";
   return /^[0-9]+$/.test(digits) && Number(digits) <= most;
@@ -71,7 +71,7 @@ function fits(length, most) {
 export const { describe, configure, onRequest, onFetch, onResponse } = filter(
   {
     name: "tenants",
-    summary: "What the requests of a tenant may be",
+    summary: "The policy of a tenant's requests",
     configSchema: {
       type: "object",
       required: ["tenants"],
@@ -83,8 +83,8 @@ export const { describe, configure, onRequest, onFetch, onResponse } = filter(
             type: "object",
             additionalProperties: false,
             properties: {
-              prefix: { type: "string", pattern: "^/.*[^/]$", description: "What comes before the path" },
-              plan: { type: "string", description: "What the origin is told in x-plan" },
+              prefix: { type: "string", pattern: "^/.*[^/]$", description: "The prefix of the path" },
+              plan: { type: "string", description: "The value of x-plan for the origin" },
               methods: { type: "array", items: { type: "string" }, description: "The methods that are allowed" },
               max_body: {
                 type: "integer",

@@ -1,4 +1,4 @@
-"""Consistent hashing with bounded loads; examples/README.md says what exactly it does."""
+"""Consistent hashing with bounded loads. examples/README.md describes it exactly."""
 
 from bisect import bisect_left
 from math import ceil
@@ -15,7 +15,7 @@ class Plugin(Balancer):
             "type": ["object", "null"],
             "additionalProperties": False,
             "properties": {
-                "by": {"type": "string", "default": "client.address", "description": "The input that makes requests alike"},
+                "by": {"type": "string", "default": "client.address", "description": "The input that decides the endpoint"},
                 "factor": {
                     "type": "number",
                     "minimum": 1,
@@ -37,11 +37,11 @@ class Plugin(Balancer):
         self.update([])
 
     def update(self, endpoints: list[Endpoint]) -> None:
-        # Ids and weights, and the place in the update, where the load is.
+        # Id, weight, and the index in the update, which is also the index of the load.
         self.members = [(e.id, e.weight, index) for index, e in enumerate(endpoints) if e.weight > 0]
         points = []
         for member, (_, weight, index) in enumerate(self.members):
-            # What the names of its points have in common is hashed once.
+            # Hashes the common part of the names of its points only once.
             common = fnv(f"{endpoints[index].address}#".encode())
             points += [(mix(fnv(b"%d" % number, common)), member) for number in range(40 * min(weight, 25))]
         points.sort()
@@ -74,7 +74,7 @@ class Plugin(Balancer):
 
 
 def fnv(data: bytes, h: int = 2166136261) -> int:
-    """FNV-1a, from where another left off."""
+    """FNV-1a, continued from an earlier result."""
     for byte in data:
         h = (h ^ byte) * 16777619 & 0xFFFFFFFF
     return h

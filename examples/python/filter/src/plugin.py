@@ -1,4 +1,4 @@
-"""What the requests of a tenant may be; examples/README.md says what exactly it does."""
+"""The policy of a tenant's requests. examples/README.md describes it exactly."""
 
 from weir import About, Refused, check_keys
 from weir.filter import Changes, Filter, Needs, Reply, Values
@@ -9,7 +9,7 @@ MAX_BODY = 2147483647
 class Plugin(Filter):
     about = About(
         name="tenants",
-        summary="What the requests of a tenant may be",
+        summary="The policy of a tenant's requests",
         config_schema={
             "type": "object",
             "required": ["tenants"],
@@ -21,8 +21,8 @@ class Plugin(Filter):
                         "type": "object",
                         "additionalProperties": False,
                         "properties": {
-                            "prefix": {"type": "string", "pattern": "^/.*[^/]$", "description": "What comes before the path"},
-                            "plan": {"type": "string", "description": "What the origin is told in x-plan"},
+                            "prefix": {"type": "string", "pattern": "^/.*[^/]$", "description": "The prefix of the path"},
+                            "plan": {"type": "string", "description": "The value of x-plan for the origin"},
                             "methods": {
                                 "type": "array",
                                 "items": {"type": "string"},
@@ -97,6 +97,6 @@ def refuse(status: int, body: str) -> Reply:
 
 
 def fits(length: bytes, most: int) -> bool:
-    """Whether a content-length is a number, and at most so large."""
-    # Python reads no numbers of many thousand digits.
+    """Whether a content-length is a number and at most `most`."""
+    # Python refuses to parse numbers of many thousand digits.
     return length.isdigit() and int(length.lstrip(b"0")[:11] or b"0") <= most

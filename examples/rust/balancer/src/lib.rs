@@ -1,4 +1,4 @@
-//! Consistent hashing with bounded loads; `examples/README.md` says what exactly it does.
+//! Consistent hashing with bounded loads. `examples/README.md` describes it exactly.
 
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -8,7 +8,7 @@ use weir_sdk::{Balancer, Endpoint, Input, Needs, Pick, TRIED};
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct Config {
-    /// The input that makes requests alike: client.address, :path, header:NAME, cookie:NAME.
+    /// The input that decides the endpoint: client.address, :path, header:NAME, cookie:NAME.
     #[serde(default = "client")]
     by: String,
     /// How much more than its share of the requests in flight an endpoint may have.
@@ -31,7 +31,7 @@ struct Bounded {
     by: Input,
     client: Input,
     members: Vec<Member>,
-    /// Hashes, and whose of `members` they are.
+    /// Hashes, each with the index of its member.
     ring: Vec<(u32, usize)>,
 }
 
@@ -39,7 +39,7 @@ struct Bounded {
 struct Member {
     id: u32,
     weight: u32,
-    /// Its place in the update, where its load is.
+    /// The index in the update, which is also the index of the load.
     index: usize,
 }
 

@@ -1,4 +1,4 @@
-//! What the requests of a tenant may be; `examples/README.md` says what exactly it does.
+//! The policy of a tenant's requests. `examples/README.md` describes it exactly.
 
 use std::collections::HashMap;
 
@@ -20,10 +20,10 @@ struct Config {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct Policy {
-    /// What comes before the path.
+    /// The prefix of the path.
     #[schemars(regex(pattern = "^/.*[^/]$"))]
     prefix: Option<String>,
-    /// What the origin is told in x-plan.
+    /// The value of x-plan for the origin.
     plan: Option<String>,
     /// The methods that are allowed.
     methods: Option<Vec<String>>,
@@ -114,7 +114,7 @@ fn refuse(status: u16, body: &str) -> Reply {
     Reply::new(status).header("content-type", "text/plain").body(body)
 }
 
-/// Whether a content-length is a number, and at most so large.
+/// Whether a content-length is a number and at most `most`.
 fn fits(length: &[u8], most: u32) -> bool {
     let add = |sum: u64, byte: &u8| {
         let digit = byte.is_ascii_digit().then(|| u64::from(byte - b'0'))?;

@@ -1,16 +1,16 @@
-// Consistent hashing with bounded loads; examples/README.md says what exactly it does.
+// Consistent hashing with bounded loads. examples/README.md describes it exactly.
 import { type Balancer, type Endpoint, type Json, type Pick, BalancerNeeds, TRIED, balancer, ensure, keys } from "weir";
 
 interface Member {
   id: number;
   weight: number;
-  /** Its place in the update, where its load is. */
+  /** The index in the update, which is also the index of the load. */
   index: number;
 }
 
 class Bounded implements Balancer {
   private members: Member[] = [];
-  /** Hashes in order, and whose they are. */
+  /** Sorted hashes, and the members that own them. */
   private hashes = new Uint32Array();
   private owners: Member[] = [];
 
@@ -25,7 +25,7 @@ class Bounded implements Balancer {
       .map(({ id, weight }, index) => ({ id, weight, index }))
       .filter((member) => member.weight > 0);
     const points = this.members.flatMap((member) => {
-      // What the names of its points have in common is hashed once.
+      // Hashes the common part of the names of its points only once.
       const common = fnv(ascii(`${endpoints[member.index].address}#`));
       return Array.from({ length: 40 * Math.min(member.weight, 25) }, (_, number) => ({
         hash: mix(fnv(ascii(`${number}`), common)),
@@ -59,7 +59,7 @@ class Bounded implements Balancer {
     return untried?.id;
   }
 
-  /** The first point whose hash is at least this. */
+  /** The first point with at least this hash, or the first of all. */
   private start(hash: number): number {
     let low = 0;
     let high = this.hashes.length;
@@ -79,7 +79,7 @@ function create(json: Json, needs: BalancerNeeds): Balancer {
   return new Bounded(factor as number, needs.input(by as string), needs.input("client.address"));
 }
 
-/** FNV-1a, from where another left off. */
+/** FNV-1a, continued from an earlier result. */
 function fnv(bytes: ArrayLike<number>, h = 2166136261): number {
   for (let n = 0; n < bytes.length; n++) h = Math.imul(h ^ bytes[n], 16777619);
   return h;
@@ -104,7 +104,7 @@ export const { describe, configure, update, pick, observe } = balancer(
       type: ["object", "null"],
       additionalProperties: false,
       properties: {
-        by: { type: "string", default: "client.address", description: "The input that makes requests alike" },
+        by: { type: "string", default: "client.address", description: "The input that decides the endpoint" },
         factor: {
           type: "number",
           minimum: 1,

@@ -1,4 +1,4 @@
-// What the requests of a tenant may be; examples/README.md says what exactly it does.
+// The policy of a tenant's requests. examples/README.md describes it exactly.
 import { type Filter, type Json, type Values, Changes, FilterNeeds, Reply, ensure, filter, keys, text } from "weir";
 
 const MAX_BODY = 2147483647;
@@ -75,7 +75,7 @@ function refuse(status: number, body: string): Reply {
   return new Reply(status, body).header("content-type", "text/plain");
 }
 
-/** Whether a content-length is a number, and at most so large. */
+/** Whether a content-length is a number and at most `most`. */
 function fits(length: Uint8Array, most: number): boolean {
   const digits = text(length) ?? "";
   return /^[0-9]+$/.test(digits) && Number(digits) <= most;
@@ -84,7 +84,7 @@ function fits(length: Uint8Array, most: number): boolean {
 export const { describe, configure, onRequest, onFetch, onResponse } = filter(
   {
     name: "tenants",
-    summary: "What the requests of a tenant may be",
+    summary: "The policy of a tenant's requests",
     configSchema: {
       type: "object",
       required: ["tenants"],
@@ -96,8 +96,8 @@ export const { describe, configure, onRequest, onFetch, onResponse } = filter(
             type: "object",
             additionalProperties: false,
             properties: {
-              prefix: { type: "string", pattern: "^/.*[^/]$", description: "What comes before the path" },
-              plan: { type: "string", description: "What the origin is told in x-plan" },
+              prefix: { type: "string", pattern: "^/.*[^/]$", description: "The prefix of the path" },
+              plan: { type: "string", description: "The value of x-plan for the origin" },
               methods: { type: "array", items: { type: "string" }, description: "The methods that are allowed" },
               max_body: {
                 type: "integer",

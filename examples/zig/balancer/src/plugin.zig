@@ -1,4 +1,4 @@
-//! Consistent hashing with bounded loads; examples/README.md says what exactly it does.
+//! Consistent hashing with bounded loads. examples/README.md describes it exactly.
 
 const std = @import("std");
 const weir = @import("weir");
@@ -11,7 +11,7 @@ pub const about: weir.About = .{
     \\  "type": ["object", "null"],
     \\  "additionalProperties": false,
     \\  "properties": {
-    \\    "by": { "type": "string", "default": "client.address", "description": "The input that makes requests alike" },
+    \\    "by": { "type": "string", "default": "client.address", "description": "The input that decides the endpoint" },
     \\    "factor": {
     \\      "type": "number", "minimum": 1, "default": 1.25,
     \\      "description": "How much more than its share of the requests in flight an endpoint may have"
@@ -24,13 +24,13 @@ pub const about: weir.About = .{
 const Member = struct {
     id: u32,
     weight: u32,
-    /// Its place in the update, where its load is.
+    /// The index in the update, which is also the index of the load.
     index: usize,
 };
 
 const Point = struct {
     hash: u32,
-    /// Whose it is.
+    /// The index of its member.
     member: usize,
 
     fn isLess(_: void, a: Point, b: Point) bool {
@@ -110,7 +110,7 @@ pub fn pick(request: weir.Pick) ?u32 {
     return untried;
 }
 
-/// The first point whose hash is at least this, or the first of all.
+/// The first point with at least this hash, or the first of all.
 fn startOf(wanted: u32) usize {
     var low: usize = 0;
     var high = ring.items.len;

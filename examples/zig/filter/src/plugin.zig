@@ -1,11 +1,11 @@
-//! What the requests of a tenant may be; examples/README.md says what exactly it does.
+//! The policy of a tenant's requests. examples/README.md describes it exactly.
 
 const std = @import("std");
 const weir = @import("weir");
 
 pub const about: weir.About = .{
     .name = "tenants",
-    .summary = "What the requests of a tenant may be",
+    .summary = "The policy of a tenant's requests",
     .config_schema =
     \\{
     \\  "type": "object",
@@ -18,8 +18,8 @@ pub const about: weir.About = .{
     \\        "type": "object",
     \\        "additionalProperties": false,
     \\        "properties": {
-    \\          "prefix": { "type": "string", "pattern": "^/.*[^/]$", "description": "What comes before the path" },
-    \\          "plan": { "type": "string", "description": "What the origin is told in x-plan" },
+    \\          "prefix": { "type": "string", "pattern": "^/.*[^/]$", "description": "The prefix of the path" },
+    \\          "plan": { "type": "string", "description": "The value of x-plan for the origin" },
     \\          "methods": { "type": "array", "items": { "type": "string" }, "description": "The methods that are allowed" },
     \\          "max_body": {
     \\            "type": "integer", "minimum": 0, "maximum": 2147483647,
@@ -138,7 +138,7 @@ fn isAmong(method: []const u8, methods: []const []const u8) bool {
     return false;
 }
 
-/// Whether a content-length is a number, and at most so large.
+/// Whether a content-length is a number and at most `most`.
 fn fits(length: []const u8, most: u64) bool {
     var sum: u64 = 0;
     for (length) |digit| {
