@@ -1,4 +1,4 @@
-//! A balancer whose summary is longer than is allowed.
+//! A balancer with a summary longer than the limit.
 
 use weir_sdk::{Balancer, Endpoint, Manifest, Needs, NoConfig, Pick};
 

@@ -1,8 +1,9 @@
-//! A filter that does with the host what a request's `x-do` says, and answers with what came of it. The same filter stands in
-//! `tests/languages` in every other language: what one does, all do.
+//! A filter that runs the command in a request's `x-do` on the host, and answers with the result.
+//! `tests/languages` has the same filter in every other language. All of them behave the same.
 //!
-//! `now`, `add KEY BY TTL`, `get KEY`, `set KEY VALUE TTL`, `replace KEY EXPECTED VALUE TTL` (`-` expects none), `count METRIC BY`,
-//! and `break`, which is a bug.
+//! The commands are `now`, `add KEY BY TTL`, `get KEY`, `set KEY VALUE TTL`,
+//! `replace KEY EXPECTED VALUE TTL` (`-` expects no value), `count METRIC BY`, and `break`, which
+//! is a bug.
 
 use weir_sdk::{
     Filter, FilterNeeds, Input, NoConfig, Reply, Request, RequestDecision, host, state,

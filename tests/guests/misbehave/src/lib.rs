@@ -1,7 +1,7 @@
-//! A balancer that misbehaves as it is configured: `{"in": "pick", "do": "spin"}`.
+//! A balancer that misbehaves by its configuration: `{"in": "pick", "do": "spin"}`.
 //!
-//! `in` is the call: configure, update, pick or observe. `do` is what happens in it. Without a configuration, and
-//! in the other calls, it is a balancer that chooses the first endpoint.
+//! `in` is the call: configure, update, pick or observe. `do` is the fault in this call. Without a
+//! configuration, and in the other calls, the balancer chooses the first endpoint.
 
 use std::hint::black_box;
 use std::mem::forget;
@@ -31,7 +31,7 @@ enum Act {
     Trap,
     /// Allocates without end.
     Allocate,
-    /// Keeps one page more of each call.
+    /// Keeps one more page in each call.
     Leak,
     /// Calls itself without end.
     Recurse,
@@ -41,16 +41,16 @@ enum Act {
     Wander,
     /// Answers with an id that no endpoint has (pick).
     UnknownId,
-    /// Answers with none (pick).
+    /// Answers without an id (pick).
     None,
     /// Counts the outcomes by status.
     CountOutcomes,
-    /// Refuses its configuration, at length.
+    /// Refuses its configuration with a long text.
     Refuse,
-    /// Needs more inputs than there are.
+    /// Needs more inputs than the host allows.
     Greedy,
-    /// Needs inputs whose names are one and the same long text, over and over: little in the guest,
-    /// much in a host that copies without counting.
+    /// Needs many inputs with one long text as name. They take little memory in the guest, and much
+    /// in a host that copies without a bound.
     Alias,
 }
 
@@ -128,7 +128,7 @@ fn act(act: Act) {
                 host::log(Level::Info, &"first line\nsecond line\x1b[2J".repeat(1000));
             }
         }
-        // In bounds of no memory that this guest may have.
+        // Outside the bounds of any memory that this guest can have.
         Act::Wander => {
             black_box(unsafe { (0xffff_ff00 as *const u8).read_volatile() });
         }
@@ -141,7 +141,7 @@ fn recurse(depth: u64) -> u64 {
     black_box(recurse(black_box(depth + 1)) + depth)
 }
 
-/// Many strings with the same bytes; they are never freed.
+/// Returns many strings that share their bytes. They are never freed.
 fn aliases() -> Vec<String> {
     let text = "x".repeat(1 << 20).leak();
     let alias = |_| unsafe { String::from_raw_parts(text.as_mut_ptr(), text.len(), text.len()) };

@@ -1,6 +1,8 @@
-//! A filter that misbehaves as it is configured: `{"do": "spin"}`. With `"in": "response"` it does so on responses.
+//! A filter that misbehaves by its configuration: `{"do": "spin"}`. With `"in": "response"` it
+//! misbehaves on responses.
 //!
-//! What it does with names, values and paths is in the configuration as well: `{"do": "set", "name": "x a", "value": "1"}`.
+//! Names, values and paths for the fault are in the configuration too:
+//! `{"do": "set", "name": "x a", "value": "1"}`.
 
 use std::hint::black_box;
 use std::mem::forget;
@@ -27,7 +29,7 @@ struct Config {
     count: usize,
 }
 
-/// The number is that of the calls that this instance has had.
+/// The configuration, and the number of calls of this instance.
 struct Naughty(Config, usize);
 
 #[weir_sdk::body_filter]
@@ -52,7 +54,7 @@ impl Filter for Naughty {
             "configure-input" => {
                 needs.input("no.such.input");
             }
-            // Which it is not.
+            // The claim is false: the filter is not pure.
             "pure-calls" => needs.pure(),
             "pure-trap" => {
                 needs.header("x-trap");
@@ -126,7 +128,7 @@ impl Naughty {
         match act.as_str() {
             "spin" => spin(),
             "trap" => panic!("as configured"),
-            // Fails so often, on whichever instance, and then works.
+            // Fails for the first `count` calls, on any instance, and then works.
             "flaky" => {
                 let calls = state::add("", "calls", 1, 0);
                 assert!(calls > *count as i64, "as configured");
@@ -172,7 +174,7 @@ impl Naughty {
     }
 
     fn body(&mut self, piece: &Piece<'_>) -> BodyDecision {
-        // The first piece passes, so that the message has begun.
+        // The first piece passes, so the message has begun before the fault.
         let is_first = piece.context.is_empty();
         match self.0.act.as_str() {
             _ if is_first && !piece.end => Piece::replace(piece.data, b"1".as_slice()),

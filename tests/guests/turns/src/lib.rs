@@ -1,5 +1,5 @@
-//! A balancer that logs each number of 64 bits that it is told, and chooses the first endpoint; `x-do: break` is a bug. The same
-//! balancer stands in `tests/languages` in every other language.
+//! A balancer that logs each 64-bit number from the host, and chooses the first endpoint.
+//! `x-do: break` is a bug. `tests/languages` has the same balancer in every other language.
 
 use weir_sdk::host::{Level, log};
 use weir_sdk::{Balancer, Endpoint, Input, Needs, NoConfig, Outcome, Pick};

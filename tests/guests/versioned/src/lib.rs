@@ -1,6 +1,7 @@
-//! A filter that puts its version on responses, and fails as often as it is told. Tests swap its generations.
+//! A filter that puts its version on responses, and can fail. Tests swap its generations.
 //!
-//! The version is a text in the component that tests replace with another of the same length; so are its faults.
+//! The version and the fault are texts in the component. Tests replace them with texts of the same
+//! length.
 
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -12,8 +13,9 @@ use weir_sdk::{
 #[serde(deny_unknown_fields)]
 struct Config {}
 
-/// `version=` and 16 characters, then `faults=` and 16: `none`, `trap` (each request), `trap-response`, `invalid-response`,
-/// `refuse` (the configuration, having counted), `slow`, `crawl`.
+/// `version=` with 16 characters, then `faults=` with 16. The faults are `none`, `trap` (each
+/// request), `trap-response`, `invalid-response`, `refuse` (counts, then refuses the
+/// configuration), `slow` and `crawl`.
 static MARK: &str = "version=0000000000000000 faults=none............";
 
 struct Versioned {
@@ -28,7 +30,7 @@ impl Filter for Versioned {
     fn new(_config: Config, needs: &mut FilterNeeds) -> Result<Self, String> {
         needs.on_request();
         needs.on_response();
-        // Read at run time, so that the compiler does not know it.
+        // Hides the value from the compiler, which then reads it at run time.
         let mark = std::hint::black_box(MARK);
         let version = mark[8..24].to_owned();
         let faults = mark[32..].trim_end_matches('.').to_owned();
@@ -55,7 +57,7 @@ impl Filter for Versioned {
             "invalid-response" => return Changes::new().set("connection", "close").into(),
             _ => {}
         }
-        // What the request side left must be of this same generation.
+        // The context from the request must be of the same generation.
         let is_own = response.context == self.version.as_bytes();
         let own = if is_own { "whole" } else { "split" };
         Changes::new().set("x-version", self.version.as_str()).set("x-generation", own).into()
