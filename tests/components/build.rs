@@ -1,5 +1,5 @@
-//! Takes the source of a guest from an example of a published crate, which cargo has unpacked: `WEIR_EXAMPLE` of the
-//! package's manifest says which.
+//! Copies the source of a guest from an example in a published crate that cargo has unpacked. The
+//! line `# example: ` in the manifest of the package names the example.
 
 use std::path::PathBuf;
 use std::process::Command;
@@ -12,7 +12,7 @@ fn main() {
     let (package, file) = example.split_once(' ').unwrap();
     let metadata = Command::new(env::var("CARGO").unwrap())
         .args(["metadata", "--format-version", "1", "--offline"])
-        // What only other platforms need has not been downloaded.
+        // Dependencies of other platforms are not downloaded.
         .args(["--filter-platform", &env::var("TARGET").unwrap()])
         .current_dir(&manifest)
         .output()

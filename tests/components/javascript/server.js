@@ -1,4 +1,4 @@
-// What the tests ask of a server in JavaScript, by the events that service workers have.
+// The server for the tests in JavaScript, on the events of service workers.
 addEventListener('fetch', (event) => event.respondWith(answer(event.request)));
 
 let served = 0;

@@ -1,4 +1,4 @@
-//! Puts the WIT of `wasi:http`, which a published crate carries, where `wit_bindgen::generate` finds it.
+//! Copies the WIT of `wasi:http` from a published crate to the folder of `wit_bindgen::generate`.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -9,7 +9,7 @@ fn main() {
     let manifest = env::var("CARGO_MANIFEST_DIR").unwrap();
     let metadata = Command::new(env::var("CARGO").unwrap())
         .args(["metadata", "--format-version", "1", "--offline"])
-        // What only other platforms need has not been downloaded.
+        // Dependencies of other platforms are not downloaded.
         .args(["--filter-platform", &env::var("TARGET").unwrap()])
         .current_dir(&manifest)
         .output()

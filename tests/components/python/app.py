@@ -1,4 +1,4 @@
-"""What the tests ask of a server in Python."""
+"""The server for the tests in Python."""
 from componentize_py_types import Ok
 from wit_world import exports
 from wit_world.imports.types import Fields, IncomingBody, IncomingRequest, OutgoingBody, OutgoingResponse, ResponseOutparam
@@ -28,5 +28,5 @@ def read(content: IncomingBody) -> bytes:
         try:
             while True:
                 data += stream.blocking_read(PIECE)
-        except Exception:  # its end
+        except Exception:  # the end of the stream
             return bytes(data)

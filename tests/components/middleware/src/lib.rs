@@ -1,5 +1,6 @@
-//! A middleware of `wasi:http` 0.3. It marks the request and the response that pass it; `/early` it answers itself, at `/trap`
-//! and `/panic` it crashes before it sends the request on, at `/late` after it, and `/elsewhere/HOST/…` it sends to another host.
+//! A middleware of `wasi:http` 0.3. It marks the requests and responses that pass it. It answers
+//! `/early` itself. At `/trap` and `/panic` it crashes before it sends the request on, and at
+//! `/late` afterwards. It sends `/elsewhere/HOST/…` to another host.
 
 mod bindings {
     wit_bindgen::generate!({
@@ -43,18 +44,19 @@ impl bindings::exports::wasi::http::handler::Guest for Middleware {
     }
 }
 
-/// Has a panic tell on standard error what std does where it knows WASI (`wasm32-wasip2`), in as many writes.
+/// Makes a panic write the same message to standard error as std does on `wasm32-wasip2`, with the
+/// same number of writes.
 fn tell_panics() {
     std::panic::set_hook(Box::new(|panic| {
         let note = "note: run with `RUST_BACKTRACE=1` environment variable to display a backtrace";
         for text in ["\nthread '<unnamed>' (1) ", &panic.to_string(), "\n", note, "\n"] {
-            // There is nowhere to tell that it failed.
+            // A failed write cannot be reported anywhere.
             let _ = wasip2::cli::stderr::get_stderr().blocking_write_and_flush(text.as_bytes());
         }
     }));
 }
 
-/// The same request with a field more.
+/// Returns the same request with one more field.
 fn mark_request(request: Request) -> Result<Request, ErrorCode> {
     let (method, scheme) = (request.get_method(), request.get_scheme());
     let (authority, path) = (request.get_authority(), request.get_path_with_query());
@@ -70,7 +72,7 @@ fn mark_request(request: Request) -> Result<Request, ErrorCode> {
     Ok(marked)
 }
 
-/// The same response with a field more.
+/// Returns the same response with one more field.
 fn mark_response(response: Response) -> Result<Response, ErrorCode> {
     let status = response.get_status_code();
     let fields = mark(&response.get_headers())?;

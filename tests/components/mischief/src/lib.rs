@@ -1,4 +1,4 @@
-//! A component of `wasi:http` 0.2 that does by its path what the tests ask for, well or badly.
+//! A component of `wasi:http` 0.2. The path of a request selects its behaviour, good or bad.
 
 mod standard {
     wit_bindgen::generate!({
@@ -109,12 +109,13 @@ async fn main(request: Request<Body>) -> Result<Response<Body>, Error> {
     }
 }
 
-/// Has a panic tell on standard error what std does where it knows WASI (`wasm32-wasip2`), in as many writes.
+/// Makes a panic write the same message to standard error as std does on `wasm32-wasip2`, with the
+/// same number of writes.
 fn tell_panics() {
     std::panic::set_hook(Box::new(|panic| {
         let note = "note: run with `RUST_BACKTRACE=1` environment variable to display a backtrace";
         for text in ["\nthread '<unnamed>' (1) ", &panic.to_string(), "\n", note, "\n"] {
-            // There is nowhere to tell that it failed.
+            // A failed write cannot be reported anywhere.
             let _ = wasip2::cli::stderr::get_stderr().blocking_write_and_flush(text.as_bytes());
         }
     }));
@@ -124,13 +125,13 @@ fn text(text: String) -> Result<Response<Body>, Error> {
     Ok(Response::new(text.into()))
 }
 
-/// How often this instance was asked.
+/// Returns the number of requests to this instance.
 fn served() -> u32 {
     static SERVED: AtomicU32 = AtomicU32::new(0);
     SERVED.fetch_add(1, Ordering::Relaxed) + 1
 }
 
-/// So many bytes, in pieces; it crashes after `until` of them.
+/// Returns a body of `bytes` bytes, in pieces. The component crashes after `until` of them.
 fn stream(bytes: u64, until: u64) -> Body {
     let pieces = unfold(0, move |sent| async move {
         if sent >= until {
@@ -143,7 +144,7 @@ fn stream(bytes: u64, until: u64) -> Body {
     Body::from_http_body(StreamBody::new(pieces))
 }
 
-/// How many bytes came.
+/// Answers with the number of bytes of the request body.
 async fn sum(request: Request<Body>) -> Result<Response<Body>, Error> {
     let mut body = request.into_body().into_boxed_body();
     let mut bytes = 0;
@@ -153,7 +154,7 @@ async fn sum(request: Request<Body>) -> Result<Response<Body>, Error> {
     text(bytes.to_string())
 }
 
-/// Sends the request on to `HOST/PATH`, body and all.
+/// Sends the request with its body on to `HOST/PATH`.
 async fn fetch(request: Request<Body>, target: &str) -> Result<Response<Body>, Error> {
     let outgoing = Request::builder()
         .method(request.method())
