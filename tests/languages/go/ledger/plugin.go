@@ -1,4 +1,4 @@
-// Package ledger does what tests/guests/ledger does.
+// Package ledger is the same as tests/guests/ledger.
 package ledger
 
 import (

@@ -1,4 +1,4 @@
-// Package turns does what tests/guests/turns does.
+// Package turns is the same as tests/guests/turns.
 package turns
 
 import (

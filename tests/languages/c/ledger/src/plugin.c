@@ -1,4 +1,4 @@
-// What tests/guests/ledger does.
+// The same as tests/guests/ledger.
 #include <assert.h>
 #include <inttypes.h>
 #include <stdio.h>

@@ -1,4 +1,4 @@
-// What tests/guests/turns does.
+// The same as tests/guests/turns.
 #include <assert.h>
 #include <inttypes.h>
 #include <stdio.h>

@@ -1,4 +1,4 @@
-// What tests/guests/ledger does.
+// The same as tests/guests/ledger.
 #include <cassert>
 #include <charconv>
 #include <exception>

@@ -1,4 +1,4 @@
-// What tests/guests/ledger does.
+// The same as tests/guests/ledger.
 import { count, now } from "weir:plugin/host@0.1.0";
 import { add, get, replace, set } from "weir:plugin/state@0.1.0";
 import { Reply, bytes, filter, text } from "weir";
@@ -39,7 +39,7 @@ function answer([what, ...words]) {
   }
 }
 
-/** What is documented of it holds. */
+/** Checks that the value has its documented type. */
 function exactly(value) {
   if (typeof value !== "bigint") throw new TypeError(`this is no BigInt: ${value}`);
   return String(value);

@@ -1,4 +1,4 @@
-// What tests/guests/turns does.
+// The same as tests/guests/turns.
 import { log } from "weir:plugin/host@0.1.0";
 import { balancer } from "weir";
 
@@ -21,7 +21,7 @@ class Turns {
 }
 
 function tell(what, value) {
-  // Only a BigInt takes another.
+  // Adding a BigInt works only with another BigInt.
   log("info", `${what} ${value + 0n}`);
 }
 

@@ -1,4 +1,4 @@
-"""What tests/guests/ledger does."""
+"""The same as tests/guests/ledger."""
 
 from weir import About, count, now, state
 from weir.filter import Filter, Needs, Reply, Values

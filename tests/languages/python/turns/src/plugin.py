@@ -1,4 +1,4 @@
-"""What tests/guests/turns does."""
+"""The same as tests/guests/turns."""
 
 from typing import List
 

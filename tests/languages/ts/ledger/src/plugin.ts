@@ -1,4 +1,4 @@
-// What tests/guests/ledger does.
+// The same as tests/guests/ledger.
 import { count, now } from "weir:plugin/host@0.1.0";
 import { add, get, replace, set } from "weir:plugin/state@0.1.0";
 import { type Filter, type FilterNeeds, type Json, type Values, Reply, bytes, filter, text } from "weir";
@@ -37,7 +37,7 @@ function answer([what, ...words]: string[]): string {
   }
 }
 
-/** What the types say of it holds. */
+/** Checks that the value has its declared type. */
 function exactly(value: bigint): string {
   if (typeof value !== "bigint") throw new TypeError(`this is no BigInt: ${value}`);
   return String(value);

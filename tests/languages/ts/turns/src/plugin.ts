@@ -1,4 +1,4 @@
-// What tests/guests/turns does.
+// The same as tests/guests/turns.
 import { log } from "weir:plugin/host@0.1.0";
 import { type Balancer, type BalancerNeeds, type Json, type Outcome, type Pick, balancer } from "weir";
 
@@ -19,7 +19,7 @@ class Turns implements Balancer {
 }
 
 function tell(what: string, value: bigint): void {
-  // Only a BigInt takes another.
+  // Adding a BigInt works only with another BigInt.
   log("info", `${what} ${value + 0n}`);
 }
 

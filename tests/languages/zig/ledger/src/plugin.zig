@@ -1,4 +1,4 @@
-//! What tests/guests/ledger does.
+//! The same as tests/guests/ledger.
 
 const std = @import("std");
 const weir = @import("weir");

@@ -1,4 +1,4 @@
-//! What tests/guests/turns does.
+//! The same as tests/guests/turns.
 
 const std = @import("std");
 const weir = @import("weir");
