@@ -3,19 +3,20 @@
 #include <stdlib.h>
 #include <string.h>
 
-// What is written to standard output and error, an assertion that fails too, goes to the host's log, a line at a time.
+// Text on standard output and error, also of a failed assertion, goes to the host's log line by
+// line.
 __attribute__((import_module("wasi_snapshot_preview1"), import_name("weir_lines"))) void weir_lines(char *line, size_t room);
 static char line[1024];
 __attribute__((constructor(101))) static void take_lines(void) { weir_lines(line, sizeof line); }
 
-// Running out of memory ends the instance; the host starts a fresh one.
+// Running out of memory ends the instance. The host starts a fresh one.
 static void *allocate(void *old, size_t size) {
   void *new = realloc(old, size ? size : 1);
   if (!new) __builtin_trap();
   return new;
 }
 
-// Nothing for nothing: the bindings free only what has a length.
+// An empty copy has no memory: the bindings free only values with a length.
 weir_string weir_copy_n(const void *text, size_t len) {
   weir_string copy = {.ptr = len ? allocate(NULL, len) : NULL, .len = len};
   if (len) memcpy(copy.ptr, text, len);

@@ -1,7 +1,8 @@
-// What a Weir plugin in C (or C++) includes: the bindings to its world, and what makes them short to use.
+// The header of Weir plugins in C or C++: the bindings to the world, and short helpers for them.
 //
-// Memory: what a plugin returns is freed by the bindings, so it must come from malloc; every function here that makes a
-// value copies what it is given. What a plugin is given belongs to it: call `weir_inputs_free` and the like at the end.
+// Memory: the bindings free the values that a plugin returns, so they must come from malloc. Every
+// function here that makes a value copies its arguments. A plugin owns the values that it is given:
+// call `weir_inputs_free` and similar functions at the end.
 #ifndef WEIR_H
 #define WEIR_H
 
@@ -47,27 +48,27 @@ typedef weir_plugin_filtering_fetch_t weir_fetch;
 // The load that marks an endpoint that the request has already tried.
 #define WEIR_TRIED 2147483647u
 
-// A copy, to be returned. `weir_copy` takes text that ends with a zero.
+// Makes a copy to return. `weir_copy` takes text that ends with a zero.
 weir_string weir_copy(const char *text);
 weir_string weir_copy_n(const void *text, size_t len);
 weir_bytes weir_copy_bytes(const void *bytes, size_t len);
 
-// What `describe` returns.
+// Fills in the result of `describe`.
 void weir_describe(weir_manifest *manifest, const char *name, const char *version, const char *summary,
                    const char *config_schema);
 
-// Asks for an input and returns its number.
+// Requests an input and returns its number.
 size_t weir_need(weir_strings *inputs, const char *name, size_t len);
 
-// The value of an input: null if the request has none. Valid until the inputs are freed.
+// Returns the value of an input, or null if the request has none. Valid until the inputs are freed.
 const weir_bytes *weir_input(const weir_inputs *inputs, size_t input);
 void weir_inputs_free(weir_inputs *inputs);
 
-// Whether bytes are this text.
+// Whether the bytes equal this text.
 bool weir_is(const weir_bytes *bytes, const char *text);
 
 #if defined(WEIR_FILTER)
-// A decision to go on, changed; edits are added with the functions below.
+// Makes a decision to go on with changes. The functions below add edits.
 weir_changes *weir_edit(weir_request_decision *decision);
 weir_changes *weir_edit_response(weir_response_decision *decision);
 void weir_set(weir_changes *changes, const char *name, const void *value, size_t len);
@@ -76,7 +77,7 @@ void weir_remove(weir_changes *changes, const char *name);
 void weir_path(weir_changes *changes, const void *path, size_t len);
 void weir_context(weir_changes *changes, const void *context, size_t len);
 
-// A decision to answer; header fields are added with `weir_reply_header`.
+// Makes a decision to answer. `weir_reply_header` adds header fields.
 weir_reply *weir_answer_with(weir_request_decision *decision, uint16_t status, const char *body);
 void weir_reply_header(weir_reply *reply, const char *name, const void *value, size_t len);
 #endif

@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-// Deeper nesting is refused: reading it takes stack.
+// Deeper nesting is refused, because the parser uses stack for each level.
 enum { MAX_DEPTH = 64 };
 
 typedef struct {
@@ -115,7 +115,7 @@ static bool escape(reader *r, char **out) {
 static bool string(reader *r, char **text, size_t *len) {
   if (peek(r) != '"') return false;
   r->at++;
-  // What is written takes at least as many bytes as what it means.
+  // The escaped text has at least as many bytes as the decoded text.
   char *out = *text = malloc((size_t)(r->end - r->at) + 1);
   if (!out) __builtin_trap();
   while (r->at < r->end) {

@@ -1,4 +1,4 @@
-// A reader of JSON (RFC 8259), for configurations. A value lives until the whole is freed.
+// A parser of JSON (RFC 8259), for configurations. A value lives until the whole document is freed.
 #ifndef WEIR_JSON_H
 #define WEIR_JSON_H
 
@@ -20,27 +20,27 @@ typedef enum {
 
 typedef struct weir_json {
   weir_json_kind kind;
-  // Of a boolean: 0 or 1.
+  // For a boolean: 0 or 1.
   double number;
-  // Of a string: UTF-8, with a zero after it that does not count.
+  // For a string: UTF-8, followed by a zero that `len` does not count.
   char *text;
   size_t len;
-  // Of a member of an object: its name.
+  // For a member of an object: its name.
   char *key;
   size_t key_len;
-  // Of an array or object: the first in it; then each has the next.
+  // For an array or object: the first item. Each item has the next one.
   struct weir_json *first;
   struct weir_json *next;
 } weir_json;
 
-// Reads a text; null if it is no JSON.
+// Parses a text. Returns null if it is not JSON.
 weir_json *weir_json_read(const void *text, size_t len);
 void weir_json_free(weir_json *json);
 
-// The member of an object with this name, or null.
+// Returns the member of an object with this name, or null.
 const weir_json *weir_json_get(const weir_json *object, const char *key);
 
-// The first member whose name is none of these (a list that ends with a null), or null.
+// Returns the first member with a name outside this list, which ends with a null, or null.
 const weir_json *weir_json_unknown(const weir_json *object, const char *const *keys);
 
 #ifdef __cplusplus
