@@ -1,4 +1,4 @@
-// What a Weir plugin in C++ includes: a class to derive from, and values that look after their memory.
+// The header of Weir plugins in C++: base classes, and values that manage their memory.
 #ifndef WEIR_HPP
 #define WEIR_HPP
 
@@ -19,7 +19,7 @@
 
 namespace weir {
 
-// What a plugin says about itself.
+// The description of a plugin.
 struct About {
   const char *name;
   const char *version;
@@ -28,15 +28,15 @@ struct About {
   const char *config_schema = "";
 };
 
-// An input that was asked for.
+// A requested input.
 using Input = size_t;
 
-// The values of inputs; valid during the call.
+// The values of inputs. Valid during the call.
 class Values {
  public:
   explicit Values(const weir_inputs *inputs) : inputs_(inputs) {}
 
-  // The value of an input, if there is one.
+  // Returns the value of an input, if there is one.
   std::optional<std::string_view> operator[](Input input) const {
     const weir_bytes *value = weir_input(inputs_, input);
     if (!value) return std::nullopt;
@@ -47,7 +47,7 @@ class Values {
   const weir_inputs *inputs_;
 };
 
-// A value of JSON; valid for as long as the document.
+// A JSON value. Valid as long as the document.
 class Json {
  public:
   explicit Json(const weir_json *json) : json_(json) {}
@@ -55,14 +55,14 @@ class Json {
   explicit operator bool() const { return json_ != nullptr; }
   bool is(weir_json_kind kind) const { return json_ && json_->kind == kind; }
 
-  // A member of an object; false if there is none.
+  // Returns a member of an object. The result is false if there is none.
   Json operator[](const char *key) const { return Json(json_ ? weir_json_get(json_, key) : nullptr); }
 
   std::string_view text() const { return {json_->text, json_->len}; }
   double number() const { return json_->number; }
   std::string_view key() const { return {json_->key, json_->key_len}; }
 
-  // What an array or object has in it, in order.
+  // Return the items of an array or object, in order.
   Json first() const { return Json(json_->first); }
   Json next() const { return Json(json_->next); }
 
@@ -77,7 +77,7 @@ class Json {
   const weir_json *json_;
 };
 
-// A text of JSON that was read; `root` is false if it is no JSON.
+// A parsed JSON document. `root` is false if the text is not JSON.
 class Document {
  public:
   explicit Document(std::string_view text) : json_(weir_json_read(text.data(), text.size())) {}
@@ -90,7 +90,7 @@ class Document {
   std::unique_ptr<weir_json, Free> json_;
 };
 
-// The inputs that a plugin asks for, by the host's names for them.
+// The inputs that a plugin requests, by their names in the host.
 class Inputs {
  public:
   Input input(std::string_view name) {
@@ -105,7 +105,7 @@ class Inputs {
   std::vector<std::string> names_;
 };
 
-// A plugin that was made, or what is wrong with its configuration.
+// A new plugin, or the fault in its configuration.
 template <class Plugin>
 using Made = std::expected<std::unique_ptr<Plugin>, std::string>;
 
@@ -120,10 +120,10 @@ struct Endpoint {
   std::string_view address, zone;
 };
 
-// How a request ended.
+// The outcome of a request.
 using Outcome = weir_outcome;
 
-// A request that wants an endpoint.
+// A request that needs an endpoint.
 struct Pick {
   uint64_t sequence;
   uint32_t attempt;
@@ -137,7 +137,7 @@ class Balancer {
   virtual ~Balancer() = default;
   virtual void update(const std::vector<Endpoint> &endpoints) = 0;
   virtual std::optional<uint32_t> pick(const Pick &pick) = 0;
-  // Is told how requests ended, if `outcomes` was asked for.
+  // Receives the outcomes of requests, if `needs.outcomes` is set.
   virtual void observe(const std::vector<Outcome> &) {}
 };
 
@@ -146,14 +146,15 @@ class Balancer {
 struct Needs : Inputs {
   Inputs response;
   bool on_response = false;
-  // Decisions depend on nothing but what a call is given, so that the host may remember them.
+  // Promises that decisions depend only on the arguments of a call. The host may then remember
+  // them.
   bool pure = false;
 };
 
-// Goes on as it is.
+// The message goes on unchanged.
 struct Next {};
 
-// Goes on, changed. The context comes back with the response.
+// The message goes on with changes. The context comes back with the response.
 class Changes {
  public:
   Changes &set(const char *name, std::string_view value) {
@@ -190,7 +191,7 @@ class Changes {
   weir_changes changes_{};
 };
 
-// Answers with a whole response.
+// The plugin answers with a whole response.
 class Reply {
  public:
   explicit Reply(uint16_t status, std::string_view body = "") {
@@ -223,7 +224,8 @@ class Filter {
   virtual Decision on_response(uint16_t, const Values &, std::string_view) { return Next{}; }
 };
 
-// A decision as the bindings have it: those of requests and of responses begin alike.
+// Converts a decision for the bindings. Decisions on requests and responses begin with the same
+// members.
 template <class Out>
 void give(Decision decision, Out *out) {
   std::memset(out, 0, sizeof *out);
@@ -244,7 +246,8 @@ inline std::string_view view(const weir_string &text) { return {reinterpret_cast
 
 #if defined(WEIR_BALANCER)
 
-// Makes the component's exports of what describes a balancer and a function that makes it of its configuration.
+// Defines the exports of the component, from the description of a balancer and a function that
+// makes it.
 #define WEIR_EXPORT(ABOUT, CREATE)                                                                                     \
   static std::unique_ptr<weir::Balancer> weir_plugin;                                                                  \
   extern "C" void exports_balancer_describe(weir_manifest *manifest) {                                                 \
@@ -289,7 +292,8 @@ inline std::string_view view(const weir_string &text) { return {reinterpret_cast
 
 #elif defined(WEIR_FILTER)
 
-// Makes the component's exports of what describes a filter and a function that makes it of its configuration.
+// Defines the exports of the component, from the description of a filter and a function that makes
+// it.
 #define WEIR_EXPORT(ABOUT, CREATE)                                                                                     \
   static std::unique_ptr<weir::Filter> weir_plugin;                                                                    \
   extern "C" void exports_filter_describe(weir_manifest *manifest) {                                                   \
