@@ -1,4 +1,4 @@
-// Package balancer makes a balancer of a Go type.
+// Package balancer makes a balancer plugin from a Go type.
 package balancer
 
 import (
@@ -9,20 +9,21 @@ import (
 // Tried is the load that marks an endpoint that the request has already tried.
 const Tried uint32 = 2147483647
 
-// Endpoint is a server that may be chosen.
+// Endpoint is a server that a balancer may choose.
 type Endpoint = balancing.Endpoint
 
-// Outcome is how a request ended.
+// Outcome is the outcome of a request.
 type Outcome = balancing.Outcome
 
-// Needs is what a balancer wants from the host.
+// Needs has the values that a balancer needs from the host.
 type Needs struct {
 	weir.Inputs
-	// Sequence asks for numbers from the upstream's counter, Loads for the requests in flight, Outcomes for calls of Observe.
+	// Sequence requests numbers from the upstream's counter, Loads the requests in flight, and
+	// Outcomes the calls of Observe.
 	Sequence, Loads, Outcomes bool
 }
 
-// Pick is a request that wants an endpoint.
+// Pick is a request that needs an endpoint.
 type Pick struct {
 	weir.Values
 	// Sequence counts the requests of the upstream over all workers.
@@ -33,7 +34,7 @@ type Pick struct {
 	Loads []uint32
 }
 
-// Balancer is what a plugin implements.
+// Balancer is the interface that a plugin implements.
 type Balancer interface {
 	// Update replaces the endpoints.
 	Update(endpoints []Endpoint)
@@ -41,17 +42,18 @@ type Balancer interface {
 	Pick(pick *Pick) (id uint32, ok bool)
 }
 
-// Observer is a Balancer that asked for outcomes.
+// Observer is a Balancer that receives the outcomes of requests.
 type Observer interface {
 	Observe(outcomes []Outcome)
 }
 
-// Export makes a plugin of a function that makes a Balancer of a configuration (JSON). Call it in an init function.
+// Export registers a plugin: its description, and a function that makes a Balancer from a
+// configuration (JSON). Call it in an init function.
 func Export(about weir.About, make func(config []byte, needs *Needs) (Balancer, error)) {
 	exported = plugin{about: about, make: make}
 }
 
-// The one plugin of a component; the exported functions call it.
+// The one plugin of a component. The exported functions call it.
 type plugin struct {
 	about    weir.About
 	make     func([]byte, *Needs) (Balancer, error)

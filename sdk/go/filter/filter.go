@@ -1,4 +1,4 @@
-// Package filter makes a filter of a Go type.
+// Package filter makes a filter plugin from a Go type.
 package filter
 
 import (
@@ -14,23 +14,23 @@ type (
 	Answer = filtering.Reply
 )
 
-// RequestDecision is what a filter makes of a request: Next, Changes, Reply or AskFirst.
+// RequestDecision is a filter's decision on a request: Next, Changes, Reply or AskFirst.
 type RequestDecision interface {
 	Request() filtering.RequestDecision
 }
 
-// ResponseDecision is what a filter makes of a response: Next, Changes or Reply.
+// ResponseDecision is a filter's decision on a response: Next, Changes or Reply.
 type ResponseDecision interface {
 	Response() filtering.ResponseDecision
 }
 
-// Next goes on as it is.
+// Next lets the message go on unchanged.
 type Next struct{}
 
 func (Next) Request() filtering.RequestDecision   { return filtering.MakeRequestDecisionNext() }
 func (Next) Response() filtering.ResponseDecision { return filtering.MakeResponseDecisionNext() }
 
-// Changes goes on, changed. Context comes back with the response.
+// Changes lets the message go on with changes. Context comes back with the response.
 type Changes struct {
 	Edits   []Edit
 	Context []byte
@@ -46,7 +46,7 @@ func (c *Changes) Set(name, value string) *Changes {
 	return c.add(filtering.MakeEditSet(Header{Name: name, Value: []byte(value)}))
 }
 
-// Append adds a field after those of its name.
+// Append adds a field after the fields of the same name.
 func (c *Changes) Append(name, value string) *Changes {
 	return c.add(filtering.MakeEditAppend(Header{Name: name, Value: []byte(value)}))
 }
@@ -54,7 +54,7 @@ func (c *Changes) Append(name, value string) *Changes {
 // Remove removes every field of this name.
 func (c *Changes) Remove(name string) *Changes { return c.add(filtering.MakeEditRemove(name)) }
 
-// Path sets a request's path and query.
+// Path sets the path and query of a request.
 func (c *Changes) Path(path string) *Changes { return c.add(filtering.MakeEditPath(path)) }
 
 // Authority sets the host and port that the origin sees.
@@ -63,7 +63,7 @@ func (c *Changes) Authority(name string) *Changes { return c.add(filtering.MakeE
 // Upstream sets the upstream that serves a request.
 func (c *Changes) Upstream(name string) *Changes { return c.add(filtering.MakeEditUpstream(name)) }
 
-// Status sets a response's status.
+// Status sets the status of a response.
 func (c *Changes) Status(status uint16) *Changes { return c.add(filtering.MakeEditStatus(status)) }
 
 func (c *Changes) Request() filtering.RequestDecision {
@@ -99,44 +99,47 @@ func (r *Reply) Response() filtering.ResponseDecision {
 	return filtering.MakeResponseDecisionReply(r.reply())
 }
 
-// AskFirst has the host make a request; OnFetch decides then.
+// AskFirst makes the host send a request. OnFetch then decides.
 type AskFirst Fetch
 
 func (f AskFirst) Request() filtering.RequestDecision {
 	return filtering.MakeRequestDecisionFetch(Fetch(f))
 }
 
-// Needs is what a filter wants from the host. A filter that is a Responder is handed responses.
+// Needs has the values that a filter needs from the host. A filter that is a Responder receives
+// responses.
 type Needs struct {
 	weir.Inputs
 	// Response has the inputs of each response.
 	Response weir.Inputs
-	// Pure says that decisions depend on nothing but what a call is given, so that the host may remember them.
+	// Pure promises that decisions depend only on the arguments of a call. The host may then remember
+	// them.
 	Pure bool
 }
 
-// Filter is what a plugin implements.
+// Filter is the interface that a plugin implements.
 type Filter interface {
 	// OnRequest decides on a request.
 	OnRequest(request weir.Values) RequestDecision
 }
 
-// Responder is a Filter that also looks at responses.
+// Responder is a Filter that also decides on responses.
 type Responder interface {
 	OnResponse(status uint16, response weir.Values, context []byte) ResponseDecision
 }
 
-// Fetcher is a Filter that asks first. The answer is nil if there is none; then failure says why.
+// Fetcher is a Filter that asks first. Without an answer, answer is nil and failure has the reason.
 type Fetcher interface {
 	OnFetch(context []byte, answer *Answer, failure string) RequestDecision
 }
 
-// Export makes a plugin of a function that makes a Filter of a configuration (JSON). Call it in an init function.
+// Export registers a plugin: its description, and a function that makes a Filter from a
+// configuration (JSON). Call it in an init function.
 func Export(about weir.About, make func(config []byte, needs *Needs) (Filter, error)) {
 	exported = plugin{about: about, make: make}
 }
 
-// The one plugin of a component; the exported functions call it.
+// The one plugin of a component. The exported functions call it.
 type plugin struct {
 	about  weir.About
 	make   func([]byte, *Needs) (Filter, error)

@@ -1,4 +1,4 @@
-// Package weir has what balancers and filters have in common.
+// Package weir has the code that balancers and filters share.
 package weir
 
 import (
@@ -17,8 +17,9 @@ import (
 	host "wit_component/weir_plugin_host"
 )
 
-// What the program writes to standard output and error goes to the host's log, a line at a time. The runtime writes why it ends when it
-// can allocate nothing any more, so the memory for a line is here.
+// Standard output and error go to the host's log, line by line. When the runtime cannot allocate
+// any more, it writes the reason before it ends. For this reason the memory for a line is reserved
+// here.
 var line [1024]byte
 
 //go:wasmimport wasi_snapshot_preview1 weir_lines
@@ -26,8 +27,8 @@ func takeLines(line unsafe.Pointer, room uint32)
 
 func init() { takeLines(unsafe.Pointer(&line), uint32(len(line))) }
 
-// Tell ends the instance at a panic, with its message and places in the log. Every export defers it: the host learns of a trap, and
-// no more.
+// Tell ends the instance after a panic, and logs the message and the places. Every export defers
+// it, because the host learns only of the trap.
 func Tell() {
 	reason := recover()
 	if reason == nil {
@@ -49,15 +50,15 @@ func Tell() {
 	os.Exit(2)
 }
 
-// About is what a plugin says about itself. ConfigSchema is a JSON Schema, or empty.
+// About is the description of a plugin. ConfigSchema is a JSON Schema, or empty.
 type About struct {
 	Name, Version, Summary, ConfigSchema string
 }
 
-// Input is an input that was asked for.
+// Input is a requested input.
 type Input int
 
-// Values are those of the inputs, in the order in which they were asked for.
+// Values are the values of the inputs, in the order in which they were requested.
 type Values []witTypes.Option[[]uint8]
 
 // Bytes returns the value of an input, and whether there is one.
@@ -68,7 +69,7 @@ func (v Values) Bytes(input Input) ([]byte, bool) {
 	return v[input].Some(), true
 }
 
-// Text returns the value of an input, or nothing if there is none.
+// Text returns the value of an input, or an empty text if there is none.
 func (v Values) Text(input Input) string {
 	value, _ := v.Bytes(input)
 	return string(value)
@@ -77,13 +78,13 @@ func (v Values) Text(input Input) string {
 // Inputs are the names of inputs.
 type Inputs []string
 
-// Input asks for an input by the host's name for it, such as "header:x-user".
+// Input requests an input by its name in the host, such as "header:x-user".
 func (i *Inputs) Input(name string) Input {
 	*i = append(*i, name)
 	return Input(len(*i) - 1)
 }
 
-// Decode reads a configuration into config; a key that it has no field for is an error.
+// Decode parses a configuration into config. A key without a field in config is an error.
 func Decode(text []byte, config any) error {
 	decoder := json.NewDecoder(bytes.NewReader(text))
 	decoder.DisallowUnknownFields()
@@ -107,11 +108,11 @@ const (
 // Log writes a line to the host's log.
 func Log(level host.Level, message string) { host.Log(level, message) }
 
-// Now is the time, in nanoseconds since the Unix epoch. Package time has none that means anything.
+// Now returns the time, in nanoseconds since the Unix epoch. Package time has no real clock here.
 func Now() uint64 { return host.Now() }
 
-// Random returns up to 4096 bytes that nobody can predict. Packages rand have none.
+// Random returns up to 4096 unpredictable bytes. The rand packages return none here.
 func Random(n uint32) []byte { return host.Random(n) }
 
-// Count adds to a counter of the plugin's own.
+// Count adds to one of the plugin's own counters.
 func Count(metric string, by uint64) { host.Count(metric, by) }
