@@ -1,4 +1,4 @@
-"""Balancers: make a class of `Balancer`, and name it `Plugin` in src/plugin.py."""
+"""Balancers: derive a class from `Balancer`, and name it `Plugin` in src/plugin.py."""
 
 from dataclasses import dataclass
 from typing import Any, ClassVar, List, Optional
@@ -11,7 +11,7 @@ TRIED = 2147483647
 
 
 class Needs(Inputs):
-    """What a balancer wants from the host."""
+    """The values that a balancer needs from the host."""
 
     sequence = False
     loads = False
@@ -20,7 +20,7 @@ class Needs(Inputs):
 
 @dataclass(slots=True)
 class Pick:
-    """A request that wants an endpoint. `inputs` has a value, or None, for each that was asked for."""
+    """A request that needs an endpoint. `inputs` has a value, or None, for each requested input."""
 
     sequence: int
     attempt: int
@@ -29,7 +29,7 @@ class Pick:
 
 
 class Balancer:
-    """What a plugin implements. The configuration is what JSON makes of it; `weir.Refused` refuses it."""
+    """The base class of a plugin. The configuration is parsed JSON; `weir.Refused` refuses it."""
 
     about: ClassVar[About]
 
@@ -45,4 +45,4 @@ class Balancer:
         raise NotImplementedError
 
     def observe(self, outcomes: List[Outcome]) -> None:
-        """Is told how requests ended, if `needs.outcomes`."""
+        """Receives the outcomes of requests, if `needs.outcomes` is set."""

@@ -1,4 +1,4 @@
-"""What the bindings call."""
+"""The functions that the bindings call."""
 
 import json
 from typing import List, Optional, Union

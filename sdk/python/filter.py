@@ -1,4 +1,4 @@
-"""Filters: make a class of `Filter`, and name it `Plugin` in src/plugin.py."""
+"""Filters: derive a class from `Filter`, and name it `Plugin` in src/plugin.py."""
 
 from typing import Any, ClassVar, List, Optional, Union
 
@@ -7,16 +7,16 @@ from wit_world.imports import filtering
 from wit_world.imports.filtering import Fetch, Header
 
 Values = List[Optional[bytes]]
-"""A value, or None, for each input that was asked for."""
+"""A value, or None, for each requested input."""
 
 
 class Needs(Inputs):
-    """What a filter wants from the host."""
+    """The values that a filter needs from the host."""
 
     on_request = True
     on_response = False
     pure = False
-    """Decisions depend on nothing but what a call is given, so that the host may remember them."""
+    """Promises that decisions depend only on a call's arguments: the host may remember them."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -25,7 +25,7 @@ class Needs(Inputs):
 
 
 class Changes:
-    """Goes on, changed. The context comes back with the response."""
+    """The message goes on with changes. The context comes back with the response."""
 
     def __init__(self, context: bytes = b"") -> None:
         self.edits: List[filtering.Edit] = []
@@ -37,7 +37,7 @@ class Changes:
         return self
 
     def append(self, name: str, value: Union[str, bytes]) -> "Changes":
-        """Adds a field after those of its name."""
+        """Adds a field after the fields of the same name."""
         self.edits.append(filtering.Edit_Append(field(name, value)))
         return self
 
@@ -47,7 +47,7 @@ class Changes:
         return self
 
     def path(self, path: str) -> "Changes":
-        """Sets a request's path and query."""
+        """Sets the path and query of a request."""
         self.edits.append(filtering.Edit_Path(text(path, "the path")))
         return self
 
@@ -62,13 +62,13 @@ class Changes:
         return self
 
     def status(self, status: int) -> "Changes":
-        """Sets a response's status."""
+        """Sets the status of a response."""
         self.edits.append(filtering.Edit_Status(whole(status, "the status", 0, 65535)))
         return self
 
 
 class Reply:
-    """Answers with a whole response."""
+    """The plugin answers with a whole response."""
 
     def __init__(self, status: int, body: Union[str, bytes] = b"") -> None:
         self.status = whole(status, "the status", 0, 65535)
@@ -82,8 +82,8 @@ class Reply:
 
 
 class Filter:
-    """What a plugin implements. A decision is `None` to go on as it is, `Changes`, `Reply`, or, of a request, `Fetch`. The
-    configuration is what JSON makes of it; `weir.Refused` refuses it."""
+    """The base class of a plugin. A decision is `None` to go on unchanged, `Changes`, `Reply`, or
+    for a request also `Fetch`. The configuration is parsed JSON; `weir.Refused` refuses it."""
 
     about: ClassVar[About]
 
@@ -94,10 +94,10 @@ class Filter:
         """Decides on a request."""
 
     def on_fetch(self, context: bytes, answer: Optional[filtering.Reply]) -> Union[None, Changes, Reply, Fetch]:
-        """Goes on after a fetch; without an answer there was none."""
+        """Decides after a fetch. The answer is None if there was none."""
 
     def on_response(self, status: int, inputs: Values, context: bytes) -> Union[None, Changes, Reply]:
-        """Decides on a response, if `needs.on_response`."""
+        """Decides on a response, if `needs.on_response` is set."""
 
 
 def field(name: str, value: Union[str, bytes]) -> Header:

@@ -1,7 +1,8 @@
 """Values that all instances of a plugin share, on every worker and over swaps.
 
-A space is "", the plugin's own, or a name among its `allow.state`. A time to live is in milliseconds, 0 for none. A value that
-does not cross to the host is an exception here, and nothing has been done.
+A space is "" for the plugin's own, or a name in its `allow.state`. A time to live is in
+milliseconds, or 0 for none. A value of a wrong type or size raises an exception here, and nothing
+is done.
 """
 
 from typing import Optional, Union
@@ -17,7 +18,7 @@ def add(space: str, key: str, by: int = 1, ttl_ms: int = 0) -> int:
 
 
 def get(space: str, key: str) -> Optional[bytes]:
-    """The value of a key; a counter's is its sum in decimal."""
+    """Returns the value of a key. The value of a counter is its sum in decimal."""
     return state.get(text(space, "the space"), text(key, "the key"))
 
 
@@ -30,7 +31,10 @@ def set(space: str, key: str, value: Union[str, bytes], ttl_ms: int = 0) -> None
 def replace(
     space: str, key: str, expected: Union[None, str, bytes], value: Union[str, bytes], ttl_ms: int = 0
 ) -> bool:
-    """Sets a value if the present one is the expected, in one step: whether it did."""
+    """Sets a value if the present one equals the expected one, in one atomic step.
+
+    Returns whether it did.
+    """
     expected = None if expected is None else octets(expected, "what is expected")
     value = octets(value, "the value")
     return state.replace(text(space, "the space"), text(key, "the key"), expected, value, milliseconds(ttl_ms))

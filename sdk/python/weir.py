@@ -1,7 +1,7 @@
-"""What plugins for Weir have in common.
+"""The code that plugins for Weir share.
 
-The bindings that componentize-py generates make a new object for each call. A plugin's own object is made once, when it is configured,
-and kept here.
+The bindings of componentize-py make a new object for each call. The plugin's own object is made
+once, by the configuration, and kept here.
 """
 
 import json
@@ -15,7 +15,7 @@ from wit_world.imports.host import Level
 
 @dataclass
 class About:
-    """What a plugin says about itself; config_schema is a JSON Schema, as a dict, or None."""
+    """The description of a plugin. config_schema is a JSON Schema, as a dict, or None."""
 
     name: str
     version: str = "0.1.0"
@@ -27,17 +27,17 @@ class About:
 
 
 class Refused(Exception):
-    """A configuration that a plugin does not take; the message is shown to the user."""
+    """A refused configuration. The user sees the message."""
 
 
 class Inputs:
-    """The inputs that were asked for."""
+    """The requested inputs."""
 
     def __init__(self) -> None:
         self.names: List[str] = []
 
     def input(self, name: str) -> int:
-        """Asks for an input by the host's name for it, such as "header:x-user", and returns its place among the values."""
+        """Requests an input by its name in the host, such as "header:x-user". Returns its index."""
         self.names.append(text(name, "the name of an input"))
         return len(self.names) - 1
 
@@ -46,11 +46,11 @@ T = TypeVar("T")
 
 
 def telling(call: Callable[..., T], *values: Any) -> T:
-    """Calls a plugin, and has what it raises written to the log, with its place: the host learns of a trap, and no more."""
+    """Calls a plugin, and logs an exception with its place: the host learns only of the trap."""
     try:
         return call(*values)
     except Exception as error:
-        # The innermost places come first. The lines of the source are not there to be shown.
+        # The innermost places come first. The source lines are not available here.
         where = " ".join(reversed(deque(places(error), 8)))
         host.log(Level.ERROR, f"uncaught {type(error).__name__}: {error} {where}")
         raise
@@ -67,7 +67,7 @@ def places(error: Exception) -> Iterator[str]:
 
 
 def octets(value: Any, what: str) -> bytes:
-    """Bytes, of text or of bytes. A value of another type is found here, where the plugin's place is known."""
+    """Returns bytes, from text or bytes. Checks the type here, where the place is known."""
     if isinstance(value, str):
         return value.encode()
     if not isinstance(value, (bytes, bytearray, memoryview)):
@@ -76,14 +76,14 @@ def octets(value: Any, what: str) -> bytes:
 
 
 def text(value: Any, what: str) -> str:
-    """Text, and nothing else."""
+    """Checks that a value is text."""
     if not isinstance(value, str):
         raise TypeError(f"{what} must be str, not {type(value).__name__}")
     return value
 
 
 def whole(value: Any, what: str, least: int, most: int) -> int:
-    """A whole number in a range."""
+    """Checks that a value is a whole number in a range."""
     if not isinstance(value, int) or isinstance(value, bool):
         raise TypeError(f"{what} must be int, not {type(value).__name__}")
     if not least <= value <= most:
@@ -97,22 +97,22 @@ def log(message: str, level: Level = Level.INFO) -> None:
 
 
 def now() -> int:
-    """The time, in nanoseconds since the Unix epoch. The module time has none that means anything."""
+    """Returns nanoseconds since the Unix epoch. The module time has no real clock here."""
     return host.now()
 
 
 def random(length: int) -> bytes:
-    """Up to 4096 bytes that nobody can predict. The module random repeats."""
+    """Returns up to 4096 unpredictable bytes. The module random repeats."""
     return host.random(whole(length, "the length", 0, 4096))
 
 
 def count(metric: str, by: int = 1) -> None:
-    """Adds to a counter of the plugin's own."""
+    """Adds to one of the plugin's own counters."""
     host.count(text(metric, "the metric"), whole(by, "the number", 0, 2**64 - 1))
 
 
 def check_keys(value: Any, keys: dict, what: str = "the configuration") -> dict:
-    """An object with no keys but these, each of the types that are named for it."""
+    """Checks that a value is an object with only these keys, each of the given types."""
     if not isinstance(value, dict):
         raise Refused(f"{what} must be an object")
     for key, item in value.items():
