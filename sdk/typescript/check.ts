@@ -1,6 +1,10 @@
-// What crosses to the host, checked here: there a value of the wrong type is a trap that says nothing.
+// Checks of values that go to the host. In the host a value of the wrong type is a trap without a
+// message.
 
-/** What QuickJS made of a number of 64 bits. One that a number cannot hold exactly is an error, never a neighbour of it. */
+/**
+ * Converts a 64-bit number from QuickJS. A number that JavaScript cannot hold exactly is an error,
+ * and never becomes a close number.
+ */
 export function exact(value: number | bigint, name: string): bigint {
   if (typeof value === "number" && !Number.isSafeInteger(value)) {
     throw new RangeError(`${name} is beyond what JavaScript's numbers hold exactly, 2^53 - 1`);
@@ -8,12 +12,12 @@ export function exact(value: number | bigint, name: string): bigint {
   return BigInt(value);
 }
 
-/** As `exact`; the largest numbers without a sign come as negative ones. */
+/** Converts like `exact`. The largest unsigned numbers arrive as negative numbers. */
 export function exactUnsigned(value: number | bigint, name: string): bigint {
   return exact(value < 0 ? Infinity : value, name);
 }
 
-/** A number of 64 bits as QuickJS hands it over. */
+/** Converts a 64-bit number for QuickJS. */
 export function whole(value: unknown, name: string): number {
   const isWhole = typeof value === "bigint" || Number.isInteger(value);
   if (!isWhole) throw new TypeError(`${name} must be a whole number, a BigInt or a number; it is ${shown(value)}`);
@@ -22,7 +26,7 @@ export function whole(value: unknown, name: string): number {
   return number;
 }
 
-/** As `whole`, for a number without a sign. */
+/** Converts like `whole`, for an unsigned number. */
 export function unsigned(value: unknown, name: string, most = Number.MAX_SAFE_INTEGER): number {
   const number = whole(value, name);
   if (number < 0 || number > most) throw new RangeError(`${name} must be from 0 to ${most}; it is ${value}`);
@@ -39,7 +43,7 @@ export function octets(value: unknown, name: string): Uint8Array {
   return value;
 }
 
-/** A value in an error, or its type where that says more. */
+/** Returns a value for an error message, or its type if that is clearer. */
 export function shown(value: unknown): string {
   if (typeof value === "string") return JSON.stringify(value);
   return typeof value === "object" && value !== null ? "an object" : typeof value === "function" ? "a function" : String(value);

@@ -1,4 +1,4 @@
-// "weir:plugin/host@0.1.0" for plugins: the build puts this in its place.
+// "weir:plugin/host@0.1.0" for plugins. The build replaces that module with this file.
 
 import type * as declared from "weir:plugin/host@0.1.0";
 import * as raw from "weir:plugin/host";
@@ -12,7 +12,8 @@ export const log: typeof declared.log = (level, message) => {
   raw.log(level, String(message));
 };
 
-// A number of this size is a multiple of 256, so the last nanoseconds are not known; it is exact as a number.
+// A number of this size is a multiple of 256, so the last nanoseconds are lost. The number itself
+// is exact.
 export const now: typeof declared.now = () => BigInt(raw.now());
 
 export const random: typeof declared.random = (len) => raw.random(unsigned(len, "random: len", MOST_RANDOM));

@@ -1,4 +1,4 @@
-// "weir:plugin/state@0.1.0" for plugins: the build puts this in its place.
+// "weir:plugin/state@0.1.0" for plugins. The build replaces that module with this file.
 
 import type * as declared from "weir:plugin/state@0.1.0";
 import * as raw from "weir:plugin/state";

@@ -1,11 +1,11 @@
-// What ends a call, told: the host learns of a trap, and no more.
+// Logs the errors that end a call: the host learns only of the trap.
 
 import { log } from "weir:plugin/host@0.1.0";
 import { shown } from "./check";
 
 /**
- * Calls a plugin, and has what it throws written to the log, with the places of its own code that led there. A refusal is no
- * failure: its message is the error of a result.
+ * Calls a plugin, and logs an exception with the places in the plugin's own code. A refusal is not
+ * logged: its message becomes the error of a result.
  */
 export function telling<T>(call: () => T, isRefusal: (error: unknown) => boolean = () => false): T {
   try {
@@ -18,7 +18,10 @@ export function telling<T>(call: () => T, isRefusal: (error: unknown) => boolean
   }
 }
 
-/** The plugin's own frames, in its own files. The bundle is one file, and its build says where each of its lines is from. */
+/**
+ * Returns the plugin's own frames, with its own files. The bundle is one file, and its build
+ * records the origin of each line.
+ */
 function stack(error: Error): string {
   const frames = (error.stack ?? "").split("\n").flatMap((frame) => {
     const [, name, line] = /at (\S+) \(.*?:(\d+)(?::\d+)?\)/.exec(frame) ?? [];
@@ -29,6 +32,6 @@ function stack(error: Error): string {
 }
 
 declare global {
-  /** The file and the line of each line of the bundle, by the build; 0 where it is not the plugin's. */
+  /** The file and line of each line of the bundle, from the build. 0 for lines of other code. */
   var weirPlaces: (0 | [string, number])[] | undefined;
 }

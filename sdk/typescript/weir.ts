@@ -1,9 +1,9 @@
-// What plugins for Weir in TypeScript and JavaScript import as "weir".
+// The module "weir" for plugins in TypeScript and JavaScript.
 
 import { exactUnsigned, octets, shown, string, unsigned } from "./check";
 import { telling } from "./telling";
 
-/** What a plugin says about itself. */
+/** The description of a plugin. */
 export interface About {
   name: string;
   version?: string;
@@ -12,31 +12,34 @@ export interface About {
   configSchema?: object;
 }
 
-/** Something that JSON can say. */
+/** A JSON value. */
 export type Json = null | boolean | number | string | Json[] | { [key: string]: Json };
 
-/** A value, or none, for each input that was asked for. */
+/** A value, or null, for each requested input. */
 export type Values = (Uint8Array | null)[];
 
-/** The inputs that are asked for. */
+/** The requested inputs. */
 export class Inputs {
   readonly names: string[] = [];
 
-  /** Asks for an input by the host's name for it, such as "header:x-user"; returns its place among the values. */
+  /**
+   * Requests an input by its name in the host, such as "header:x-user". Returns its index among the
+   * values.
+   */
   input(name: string): number {
     return this.names.push(string(name, "the name of an input")) - 1;
   }
 }
 
-/** A configuration that is not taken; the message is shown to the user. */
+/** A refused configuration. The user sees the message. */
 export class Refused extends Error {}
 
-/** Makes sure of something about a configuration. */
+/** Refuses the configuration unless a condition holds. */
 export function ensure(holds: boolean, what: string): asserts holds {
   if (!holds) throw new Refused(what);
 }
 
-/** An object with no keys but these, each of the type named for it, if it is there. */
+/** Checks that a value is an object with only these keys, each of the given type. */
 export function keys(value: Json, types: Record<string, "string" | "number" | "boolean" | "object">, what = "the configuration"): {
   [key: string]: Json;
 } {
@@ -51,7 +54,7 @@ export function keys(value: Json, types: Record<string, "string" | "number" | "b
 
 // Balancers.
 
-/** A server that may be chosen. */
+/** A server that a balancer may choose. */
 export interface Endpoint {
   id: number;
   address: string;
@@ -60,21 +63,21 @@ export interface Endpoint {
   labels: [string, string][];
 }
 
-/** How a request ended. */
+/** The outcome of a request. */
 export interface Outcome {
   endpoint: number;
   status: number;
   durationUs: bigint;
 }
 
-/** What a balancer wants from the host. */
+/** The values that a balancer needs from the host. */
 export class BalancerNeeds extends Inputs {
   sequence = false;
   loads = false;
   outcomes = false;
 }
 
-/** A request that wants an endpoint. */
+/** A request that needs an endpoint. */
 export interface Pick {
   /** Counts the requests of the upstream over all workers. */
   sequence: bigint;
@@ -93,11 +96,11 @@ export interface Balancer {
   update(endpoints: Endpoint[]): void;
   /** Chooses an endpoint by its id, or none. */
   pick(pick: Pick): number | undefined;
-  /** Is told how requests ended, if `needs.outcomes`. */
+  /** Receives the outcomes of requests, if `needs.outcomes` is set. */
   observe?(outcomes: Outcome[]): void;
 }
 
-/** The exports of a balancer; src/plugin must export what this returns, by these names. */
+/** Returns the exports of a balancer. src/plugin must export them under these names. */
 export function balancer(about: About, create: (config: Json, needs: BalancerNeeds) => Balancer) {
   let plugin: Balancer;
   return {
@@ -135,7 +138,7 @@ export type Edit =
   | { tag: "remove" | "path" | "authority" | "upstream"; val: string }
   | { tag: "status"; val: number };
 
-/** Goes on, changed. The context comes back with the response. */
+/** The message goes on with changes. The context comes back with the response. */
 export class Changes {
   readonly edits: Edit[] = [];
 
@@ -146,7 +149,7 @@ export class Changes {
     return this.add({ tag: "set", val: field(name, value) });
   }
 
-  /** Adds a field after those of its name. */
+  /** Adds a field after the fields of the same name. */
   append(name: string, value: string | Uint8Array): this {
     return this.add({ tag: "append", val: field(name, value) });
   }
@@ -156,7 +159,7 @@ export class Changes {
     return this.add({ tag: "remove", val: string(name, "the name of a field") });
   }
 
-  /** Sets a request's path and query. */
+  /** Sets the path and query of a request. */
   path(path: string): this {
     return this.add({ tag: "path", val: string(path, "the path") });
   }
@@ -171,7 +174,7 @@ export class Changes {
     return this.add({ tag: "upstream", val: string(upstream, "the upstream") });
   }
 
-  /** Sets a response's status. */
+  /** Sets the status of a response. */
   status(status: number): this {
     return this.add({ tag: "status", val: unsigned(status, "the status", MOST_16) });
   }
@@ -182,7 +185,7 @@ export class Changes {
   }
 }
 
-/** Answers with a whole response. */
+/** The plugin answers with a whole response. */
 export class Reply {
   readonly headers: Header[] = [];
   readonly body: Uint8Array;
@@ -202,7 +205,7 @@ export class Reply {
   }
 }
 
-/** Has the host make a request; `onFetch` decides then. */
+/** Makes the host send a request. `onFetch` then decides. */
 export class Fetch {
   headers: Header[] = [];
   method = "GET";
@@ -217,11 +220,11 @@ export class Fetch {
   ) {}
 }
 
-/** What a filter wants from the host. */
+/** The values that a filter needs from the host. */
 export class FilterNeeds extends Inputs {
-  /** The inputs of each response, for a filter that has `onResponse`. */
+  /** The inputs of each response, for a filter with `onResponse`. */
   readonly response = new Inputs();
-  /** Whether decisions depend on nothing but what a call is given, so that the host may remember them. */
+  /** Whether decisions depend only on the arguments of a call. The host may then remember them. */
   pure = false;
 }
 
@@ -232,18 +235,18 @@ export interface Answer {
   body: Uint8Array;
 }
 
-/** What a filter makes of a message; `undefined` goes on as it is. */
+/** A filter's decision on a message. `undefined` lets it go on unchanged. */
 export type RequestDecision = undefined | Changes | Reply | Fetch;
 export type ResponseDecision = undefined | Changes | Reply;
 
 export interface Filter {
   onRequest(inputs: Values): RequestDecision;
-  /** Goes on after a fetch; without an answer there was none. */
+  /** Decides after a fetch. The answer is undefined if there was none. */
   onFetch?(context: Uint8Array, answer: Answer | undefined): RequestDecision;
   onResponse?(status: number, inputs: Values, context: Uint8Array): ResponseDecision;
 }
 
-/** The exports of a filter; src/plugin must export what this returns, by these names. */
+/** Returns the exports of a filter. src/plugin must export them under these names. */
 export function filter(about: About, create: (config: Json, needs: FilterNeeds) => Filter) {
   let plugin: Filter;
   return {
@@ -269,7 +272,7 @@ export function filter(about: About, create: (config: Json, needs: FilterNeeds) 
 
 // Text.
 
-/** The UTF-8 of a text; QuickJS has no TextEncoder. */
+/** Returns the UTF-8 of a text. QuickJS has no TextEncoder. */
 export function bytes(value: string | Uint8Array): Uint8Array {
   if (typeof value !== "string") return octets(value, "a value");
   const out: number[] = [];
@@ -283,12 +286,12 @@ export function bytes(value: string | Uint8Array): Uint8Array {
   return Uint8Array.from(out);
 }
 
-/** The text of UTF-8, or nothing if there is none or it is not that. */
+/** Returns the text of UTF-8, or undefined without a value or for invalid UTF-8. */
 export function text(value: Uint8Array | null): string | undefined {
   if (value === null) return undefined;
   if (value.every((byte) => byte < 0x80)) {
     let ascii = "";
-    // In parts: a call takes only so many arguments.
+    // Works in parts, because the number of arguments of a call is limited.
     for (let at = 0; at < value.length; at += 4096) ascii += String.fromCharCode(...value.subarray(at, at + 4096));
     return ascii;
   }
@@ -309,7 +312,7 @@ function field(name: string, value: string | Uint8Array): Header {
   return { name: string(name, "the name of a field"), value: bytes(value) };
 }
 
-// What ends a call, and what it makes.
+// The ends of a call, and its results.
 
 function refusing<T>(create: () => T): T {
   return telling(create, (error) => error instanceof Refused || error instanceof SyntaxError);
@@ -330,7 +333,7 @@ function ofResponse(made: ResponseDecision) {
   throw new TypeError(`this is no decision here: ${what}`);
 }
 
-/** What a plugin may have set itself. */
+/** Checks the values that a plugin can set itself. */
 function checked<T extends Reply | Fetch>(made: T): T {
   for (const { name, value } of made.headers) field(name, octets(value, `the value of the field ${name}`));
   octets(made.body, "the body");
@@ -343,5 +346,5 @@ function checked<T extends Reply | Fetch>(made: T): T {
 }
 
 const MOST_16 = 65535;
-/** QuickJS takes larger ones for negative. */
+/** QuickJS reads larger numbers as negative. */
 const MOST_32 = 2147483647;
