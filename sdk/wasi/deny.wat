@@ -1,19 +1,22 @@
-;; What stands in for WASI inside a component: there is no file, no argument, no environment and no network, and what is
-;; written to standard output and error goes to the host's log, line by line. Time that matters comes from `host.now`, randomness from `host.random`; here the clock counts
-;; its calls and the random numbers repeat, which is enough for a language's own library to start and to collect garbage.
-;; A call to it may come from within `cabi_realloc`, when no import of the component may be called; so it imports nothing
-;; but the memory and the log, which is called only when a line is written: a language's library does that there only while
-;; it dies.
+;; Replaces WASI inside a component. There are no files, arguments, environment and network. Text on
+;; standard output and error goes to the host's log, line by line. `host.now` has the real time, and
+;; `host.random` real randomness. Here the clock counts its calls, and the random numbers repeat.
+;; That is enough for the library of a language to start and to collect garbage.
+;;
+;; A call can come from within `cabi_realloc`, when no import of the component may be called. For
+;; this reason the module imports only the memory and the log. It calls the log only when a line is
+;; written, and a library does that within `cabi_realloc` only while it dies.
 (module
   (import "weir:plugin/host@0.1.0" "log" (func $log (param $level i32) (param $text i32) (param $len i32)))
   (import "env" "memory" (memory 0))
 
-  ;; Where an unfinished line is kept: memory of the program's, as this module has none; 0 for nowhere.
+  ;; The memory for an unfinished line. It belongs to the program, because this module has none. 0
+  ;; stands for no memory.
   (global $line (mut i32) (i32.const 0))
   (global $room (mut i32) (i32.const 0))
   (global $length (mut i32) (i32.const 0))
 
-  ;; Nanoseconds; a millisecond passes with each look.
+  ;; In nanoseconds. Each call advances the clock by a millisecond.
   (global $clock (mut i64) (i64.const 1000000000))
   (global $seed (mut i64) (i64.const 0x9e3779b97f4a7c15))
 
@@ -35,7 +38,7 @@
     (global.set $clock (i64.add (global.get $clock) (i64.const 1000000)))
     (i64.store (local.get $out) (global.get $clock))
     (i32.const 0))
-  ;; What Go's bindings call around an allocation; this clock may always be read.
+  ;; The bindings of Go call this around an allocation. This clock may always be read.
   (func (export "adapter_monotonic_clock_set_paused") (param i32))
 
   ;; xorshift64
@@ -55,7 +58,7 @@
         (br $next)))
     (i32.const 0))
 
-  ;; Takes the memory for lines. The SDKs call it before anything is written.
+  ;; Takes the memory for lines. The SDKs call it before any text is written.
   (func (export "weir_lines") (param $line i32) (param $room i32)
     (global.set $line (local.get $line))
     (global.set $room (local.get $room)))
@@ -65,7 +68,7 @@
       (then (call $log (local.get $level) (global.get $line) (global.get $length))))
     (global.set $length (i32.const 0)))
 
-  ;; Adds a byte to the line, as far as there is room; a line feed ends it.
+  ;; Adds a byte to the line, if there is room. A line feed ends the line.
   (func $write (param $byte i32) (param $level i32)
     (if (i32.eq (local.get $byte) (i32.const 10))
       (then (call $end_line (local.get $level)) (return)))
@@ -87,7 +90,8 @@
   (func $is_written (param $fd i32) (result i32)
     (i32.le_u (i32.sub (local.get $fd) (i32.const 1)) (i32.const 1)))
 
-  ;; Standard output and error are terminals (2) that are only written to (bit 6): libraries end their lines for these.
+  ;; Standard output and error are terminals (2) that can only be written (bit 6): libraries then
+  ;; flush each line.
   (func (export "fd_fdstat_get") (param $fd i32) (param $out i32) (result i32)
     (if (i32.eqz (call $is_written (local.get $fd))) (then (return (i32.const 8))))
     (i64.store (local.get $out) (i64.const 2))
@@ -95,7 +99,7 @@
     (i64.store offset=16 (local.get $out) (i64.const 0))
     (i32.const 0))
 
-  ;; Takes all of it. Standard output is informative (1), standard error a warning (2).
+  ;; Takes all bytes. Standard output has the level info (1), standard error the level warning (2).
   (func (export "fd_write") (param $fd i32) (param $vectors i32) (param $count i32) (param $written i32) (result i32)
     (local $sum i32)
     (block $done
@@ -115,12 +119,12 @@
     (i32.const 0))
 
   (func (export "sched_yield") (result i32) (i32.const 0))
-  ;; The rest of what was written is why: an error (3).
+  ;; The rest of the text is the reason for the exit: an error (3).
   (func (export "proc_exit") (param i32)
     (call $end_line (i32.const 3))
     unreachable)
 
-  ;; No such descriptor (8).
+  ;; Error 8: no such descriptor.
   (func (export "fd_close") (param i32) (result i32) (i32.const 8))
   (func (export "fd_fdstat_set_flags") (param i32 i32) (result i32) (i32.const 8))
   (func (export "fd_prestat_get") (param i32 i32) (result i32) (i32.const 8))
@@ -130,7 +134,7 @@
   (func (export "fd_tell") (param i32 i32) (result i32) (i32.const 8))
   (func (export "fd_filestat_get") (param i32 i32) (result i32) (i32.const 8))
 
-  ;; No such function (52).
+  ;; Error 52: no such function.
   (func (export "fd_advise") (param i32 i64 i64 i32) (result i32) (i32.const 52))
   (func (export "fd_allocate") (param i32 i64 i64) (result i32) (i32.const 52))
   (func (export "fd_datasync") (param i32) (result i32) (i32.const 52))
