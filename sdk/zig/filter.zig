@@ -8,7 +8,8 @@ pub const panic = std.debug.FullPanic(weir.panic);
 
 const Reply = extern struct { status: u16, headers: weir.List(weir.Header), body: weir.Text };
 
-/// Of a request or a response: the latter has no fetch, which is the largest and the last.
+/// A decision on a request or a response. It omits the fetch of requests, which is the last and
+/// largest variant.
 const Decision = extern struct {
     tag: enum(u8) { next, edit, reply },
     value: extern union {
@@ -77,7 +78,7 @@ fn onRequest(inputs: [*]const weir.Option, len: usize) callconv(.c) *const Decis
     return give(plugin.onRequest(.{ .all = inputs[0..len] }));
 }
 
-/// This SDK's filters never ask first.
+/// Filters of this SDK never ask first.
 fn onFetch(_: u32, _: u32, _: u32, _: u32, _: u32, _: u32, _: u32, _: u32) callconv(.c) *const Decision {
     return give(.next);
 }

@@ -1,8 +1,9 @@
-//! What plugins for Weir in Zig import as "weir". The layouts are those of the component model's canonical ABI.
+//! The module "weir" for plugins in Zig. The layouts follow the canonical ABI of the component
+//! model.
 
 const std = @import("std");
 
-/// What a plugin says about itself; `config_schema` is a JSON Schema, or empty.
+/// The description of a plugin. `config_schema` is a JSON Schema, or empty.
 pub const About = struct {
     name: []const u8,
     version: []const u8 = "0.1.0",
@@ -13,22 +14,23 @@ pub const About = struct {
 /// Memory that lives as long as the instance.
 pub const gpa = std.heap.wasm_allocator;
 
-/// Memory of the running call: what a plugin is given and what it returns. It is emptied after the call.
+/// Memory of the running call, for arguments and results. It is freed after the call.
 pub fn scratch() std.mem.Allocator {
     return arena.allocator();
 }
 
 var arena: std.heap.ArenaAllocator = .init(std.heap.wasm_allocator);
 
-/// Running out of memory ends the instance; the host starts a fresh one.
+/// Running out of memory ends the instance. The host starts a fresh one.
 pub fn outOfMemory() noreturn {
     panic("out of memory", null);
 }
 
-/// A bug that was noticed: the log has its message, the trap that ends the instance the functions that were running.
+/// Handles a detected bug. The message goes to the log. The trap ends the instance and reports the
+/// running functions.
 pub fn panic(message: []const u8, _: ?usize) noreturn {
     @branchHint(.cold);
-    // Without memory: there may be none left.
+    // Uses no heap: there may be no memory left.
     var line: [512]u8 = undefined;
     const start = "panic: ";
     const len = @min(message.len, line.len - start.len);
@@ -84,21 +86,21 @@ pub const Manifest = extern struct {
 
 pub const Option = extern struct { is_some: bool, value: Text };
 
-/// An input that was asked for.
+/// A requested input.
 pub const Input = usize;
 
-/// The values of inputs; valid during the call.
+/// The values of inputs. Valid during the call.
 pub const Values = struct {
     all: []const Option,
 
-    /// The value of an input, if there is one.
+    /// Returns the value of an input, if there is one.
     pub fn get(self: Values, input: Input) ?[]const u8 {
         if (input >= self.all.len or !self.all[input].is_some) return null;
         return self.all[input].value.slice();
     }
 };
 
-/// The inputs that a plugin asks for, by the host's names for them.
+/// The inputs that a plugin requests, by their names in the host.
 pub const Inputs = struct {
     names: std.ArrayList(Text) = .empty,
 
@@ -109,7 +111,7 @@ pub const Inputs = struct {
     }
 };
 
-/// What is wrong with a configuration, for `return weir.refuse(...)`.
+/// Records the fault in a configuration, for `return weir.refuse(...)`.
 pub fn refuse(comptime format: []const u8, values: anytype) error{Refused} {
     refused = std.fmt.allocPrint(scratch(), format, values) catch outOfMemory();
     return error.Refused;
@@ -117,7 +119,7 @@ pub fn refuse(comptime format: []const u8, values: anytype) error{Refused} {
 
 pub var refused: []const u8 = "";
 
-/// Makes sure that an object has only these keys.
+/// Checks that an object has only these keys.
 pub fn expectKeys(object: std.json.ObjectMap, keys: []const []const u8) error{Refused}!void {
     for (object.keys()) |key| {
         for (keys) |known| {
@@ -126,7 +128,7 @@ pub fn expectKeys(object: std.json.ObjectMap, keys: []const []const u8) error{Re
     }
 }
 
-/// Reads a configuration; it stays for as long as the instance.
+/// Parses a configuration. The result lives as long as the instance.
 pub fn parse(text: []const u8) error{Refused}!std.json.Value {
     const copy = gpa.dupe(u8, text) catch outOfMemory();
     return std.json.parseFromSliceLeaky(std.json.Value, gpa, copy, .{}) catch refuse("this is no JSON", .{});
@@ -145,7 +147,7 @@ pub const Outcome = extern struct { endpoint: u32, status: u16, duration_us: u64
 /// The load that marks an endpoint that the request has already tried.
 pub const tried: u32 = 2147483647;
 
-/// A request that wants an endpoint.
+/// A request that needs an endpoint.
 pub const Pick = struct {
     sequence: u64,
     attempt: u32,
@@ -154,7 +156,7 @@ pub const Pick = struct {
     loads: []const u32,
 };
 
-/// What a balancer wants from the host.
+/// The values that a balancer needs from the host.
 pub const BalancerNeeds = struct {
     inputs: Inputs = .{},
     sequence: bool = false,
@@ -162,12 +164,13 @@ pub const BalancerNeeds = struct {
     outcomes: bool = false,
 };
 
-/// What a filter wants from the host.
+/// The values that a filter needs from the host.
 pub const FilterNeeds = struct {
     inputs: Inputs = .{},
     response: Inputs = .{},
     on_response: bool = false,
-    /// Decisions depend on nothing but what a call is given, so that the host may remember them.
+    /// Promises that decisions depend only on the arguments of a call. The host may then remember
+    /// them.
     pure: bool = false,
 };
 
@@ -178,7 +181,8 @@ pub const Edit = extern struct {
     value: extern union { header: Header, text: Text, status: u16 },
 };
 
-/// Goes on, changed. The context comes back with the response. What it is given is not copied.
+/// The message goes on with changes. The context comes back with the response. The arguments are
+/// not copied.
 pub const Changes = struct {
     edits: std.ArrayList(Edit) = .empty,
     context: []const u8 = "",
@@ -204,7 +208,7 @@ pub const Changes = struct {
     }
 };
 
-/// Answers with a whole response.
+/// The plugin answers with a whole response.
 pub const Reply = struct {
     status: u16,
     headers: std.ArrayList(Header) = .empty,
@@ -215,7 +219,7 @@ pub const Reply = struct {
     }
 };
 
-/// What a filter makes of a message.
+/// A filter's decision on a message.
 pub const Decision = union(enum) { next, edit: Changes, reply: Reply };
 
 const host = struct {
@@ -225,7 +229,7 @@ const host = struct {
     extern "weir:plugin/host@0.1.0" fn random(len: u32, out: *Text) void;
 };
 
-/// How much a log line matters.
+/// The level of a log line.
 pub const Level = enum(u32) { debug, info, warn, err };
 
 /// Writes a line to the host's log.
@@ -233,25 +237,25 @@ pub fn log(level: Level, message: []const u8) void {
     host.log(@backingInt(level), message.ptr, message.len);
 }
 
-/// The time, in nanoseconds since the Unix epoch.
+/// Returns the time, in nanoseconds since the Unix epoch.
 pub fn now() u64 {
     return host.now();
 }
 
-/// Up to 4096 bytes that nobody can predict.
+/// Returns up to 4096 unpredictable bytes.
 pub fn random(len: u32) []const u8 {
     var out: Text = undefined;
     host.random(len, &out);
     return out.slice();
 }
 
-/// Adds to a counter of the plugin's own.
+/// Adds to one of the plugin's own counters.
 pub fn count(metric: []const u8, by: u64) void {
     host.count(metric.ptr, metric.len, by);
 }
 
-/// Values that all instances of a plugin share. A space is "", the plugin's own, or a name among its `allow.state`; a time to live
-/// is in milliseconds, 0 for none.
+/// Values that all instances of a plugin share. A space is "" for the plugin's own, or a name in
+/// its `allow.state`. A time to live is in milliseconds, or 0 for none.
 pub const state = struct {
     const imports = struct {
         extern "weir:plugin/state@0.1.0" fn add(
@@ -303,7 +307,8 @@ pub const state = struct {
         return imports.add(space.ptr, space.len, key.ptr, key.len, by, ttl_ms);
     }
 
-    /// The value of a key, if there is one, until the end of the call; a counter's is its sum in decimal.
+    /// Returns the value of a key, if there is one, valid until the end of the call. The value of a
+    /// counter is its sum in decimal.
     pub fn get(space: []const u8, key: []const u8) ?[]const u8 {
         var out: Option = undefined;
         imports.get(space.ptr, space.len, key.ptr, key.len, &out);
@@ -315,7 +320,8 @@ pub const state = struct {
         imports.set(space.ptr, space.len, key.ptr, key.len, value.ptr, value.len, ttl_ms);
     }
 
-    /// Sets a value if the present one is the expected, in one step: whether it did.
+    /// Sets a value if the present value equals the expected one, in one atomic step. Returns
+    /// whether it did.
     pub fn replace(space: []const u8, key: []const u8, expected: ?[]const u8, value: []const u8, ttl_ms: u64) bool {
         const old = expected orelse "";
         const is_expected = expected != null;
