@@ -18,8 +18,8 @@ struct Config {
     /// `DE`). Fields of this name from clients are removed, also if the country is unknown.
     #[schemars(length(min = 1, max = 128))]
     country_header: Option<String>,
-    /// The header field that carries the number of the client's autonomous system to upstreams,
-    /// such as `64512`. Fields of this name from clients are removed.
+    /// The header field that carries the number of the client's autonomous system to upstreams, for
+    /// example `64512`. Fields of this name from clients are removed.
     #[schemars(length(min = 1, max = 128))]
     asn_header: Option<String>,
     /// The clients that may pass. Left out: all that are not denied.

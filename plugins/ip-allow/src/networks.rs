@@ -98,8 +98,8 @@ fn stretches<A: Ord + Copy, T: Copy>(
     cuts
 }
 
-/// Closes the open networks whose last address `is_past`. After each, the network around it goes
-/// on.
+/// Closes the open networks with a last address that `is_past`. After each, the network around it
+/// goes on.
 fn close<A: Ord + Copy, T: Copy>(
     open: &mut Vec<Span<A, T>>,
     cuts: &mut Vec<(A, Option<T>)>,
