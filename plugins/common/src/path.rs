@@ -55,7 +55,7 @@ pub fn is_encoded(path: &str) -> Result<(), String> {
 /// plain or percent-encoded form, between slashes or backslashes in either form, with or without
 /// parameters after a semicolon.
 pub fn climbs(path: &str) -> bool {
-    // Few paths pass this test.
+    // Most paths have neither.
     if !path.contains("..") && !path.contains("%2") {
         return false;
     }
