@@ -116,7 +116,7 @@ async fn what_cannot_serve_changes_nothing_and_says_why() {
     let wrong: [(&[u8], &str); 5] = [
         (b"no component", "not a WebAssembly component"),
         (b"\0asm\x01\0\0\0", "core module"),
-        (b"\0asm\x0d\0\x01\0", "of none of weir:plugin's worlds"),
+        (b"\0asm\x0d\0\x01\0", "none of weir:plugin's worlds"),
         (&round_robin, "of the world balancer"),
         (&version(2, "refuse"), "refuses its configuration"),
     ];

@@ -1,4 +1,4 @@
-//! [`BalancerInstance`], a running copy of a plugin of the world `balancer`.
+//! [`BalancerInstance`] is a running copy of a plugin of the world `balancer`.
 
 use crate::bindings::{balancer, balancing};
 use crate::error::PluginError;
@@ -6,13 +6,14 @@ use crate::instance::Sandbox;
 use crate::plugin::{Kind, Plugin, World, check_inputs};
 
 impl Plugin {
-    /// Makes a fresh instance of a balancer and configures it; `config` is JSON text, `{}` for none. Takes about 10 µs
-    /// besides what the guest does.
+    /// Makes a fresh instance of a balancer and configures it. `config` is JSON text, `{}` for
+    /// none. Takes about 10 µs plus the time of the guest.
     ///
     /// # Errors
     ///
-    /// [`PluginError::Refused`] if the plugin does not accept the configuration, [`PluginError::Invalid`] if it is no
-    /// balancer or asks for more than there is; otherwise what went wrong in `configure`.
+    /// [`PluginError::Refused`] if the plugin does not accept the configuration.
+    /// [`PluginError::Invalid`] if the plugin is no balancer or asks for more than the bounds
+    /// allow. Otherwise the error of the call of `configure`.
     pub fn balancer(&self, config: &str) -> Result<BalancerInstance, PluginError> {
         let World::Balancer(world) = &self.world else { return Err(self.is_no(Kind::Balancer)) };
         let mut sandbox = self.sandbox();
@@ -28,7 +29,7 @@ impl Plugin {
 
 /// One instance of a balancer, for one upstream and one worker.
 ///
-/// After an error from any call it is in no known state: drop it and make another.
+/// After an error from any call the state of the instance is unknown: drop it and make another.
 pub struct BalancerInstance {
     sandbox: Sandbox,
     guest: balancer::Balancer,
@@ -36,13 +37,13 @@ pub struct BalancerInstance {
 }
 
 impl BalancerInstance {
-    /// Notes the number of the request that the calls from here on belong to: the lines that the guest logs carry it.
+    /// Notes the request number for the following calls. The lines that the guest logs carry it.
     #[inline]
     pub fn serve(&mut self, request: u64) {
         self.sandbox.serve(Some(request));
     }
 
-    /// What the plugin wants to be given.
+    /// The data that the plugin asks for.
     pub fn needs(&self) -> &Needs {
         &self.needs
     }
@@ -51,7 +52,7 @@ impl BalancerInstance {
     ///
     /// # Errors
     ///
-    /// What went wrong in the guest.
+    /// The error of the call of the guest.
     pub fn update(&mut self, endpoints: &[Endpoint]) -> Result<(), PluginError> {
         let labels: Vec<Vec<(&str, &str)>> = endpoints.iter().map(Endpoint::labels).collect();
         let endpoints: Vec<_> = endpoints
@@ -63,12 +64,13 @@ impl BalancerInstance {
         self.sandbox.learn("update", |store| guest.call_update(store, &endpoints))
     }
 
-    /// Chooses an endpoint: an id, or none. The id is the guest's word: whether the last update had it is for
-    /// the caller to look up. Costs 0.2 to 0.4 µs with 32 endpoints.
+    /// Chooses an endpoint and returns its id, or `None` if the plugin chooses none. The id comes
+    /// from the guest unchecked: the caller must look it up in the last update. Costs 0.2 to 0.4 µs
+    /// with 32 endpoints.
     ///
     /// # Errors
     ///
-    /// What went wrong in the guest.
+    /// The error of the call of the guest.
     #[inline]
     pub fn pick(&mut self, pick: Pick<'_>) -> Result<Option<u32>, PluginError> {
         let guest = &self.guest;
@@ -77,47 +79,47 @@ impl BalancerInstance {
         })
     }
 
-    /// Tells how requests ended.
+    /// Reports to the guest how requests ended.
     ///
     /// # Errors
     ///
-    /// What went wrong in the guest.
+    /// The error of the call of the guest.
     pub fn observe(&mut self, outcomes: &[Outcome]) -> Result<(), PluginError> {
         let outcomes: Vec<_> = outcomes.iter().map(Outcome::lower).collect();
         let guest = &self.guest;
         self.sandbox.call("observe", |store| guest.call_observe(store, &outcomes))
     }
 
-    /// Bytes of linear memory that it holds now.
+    /// Bytes of linear memory that the instance holds now.
     pub fn memory(&self) -> usize {
         self.sandbox.memory()
     }
 }
 
-/// What a plugin wants to be given.
+/// The data that a plugin asks for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Needs {
-    /// Names of the inputs that each pick hands over, in this order; at most 64 of at most 256 bytes. Which names
-    /// there are is the host's matter.
+    /// Names of the inputs that each pick hands over, in this order: at most 64, each of at most
+    /// 256 bytes. The host defines the names.
     pub inputs: Vec<String>,
     /// Whether [`Pick::sequence`] must count.
     pub sequence: bool,
     /// Whether [`Pick::loads`] must be given.
     pub loads: bool,
-    /// Whether [`BalancerInstance::observe`] is to be called.
+    /// Whether the host must call [`BalancerInstance::observe`].
     pub outcomes: bool,
 }
 
 /// A server that may be chosen.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Endpoint {
-    /// What [`BalancerInstance::pick`] answers with.
+    /// The value that [`BalancerInstance::pick`] returns.
     pub id: u32,
     /// IP address and port.
     pub address: String,
-    /// Its share relative to the others; 0 asks for no traffic.
+    /// Its share relative to the other endpoints; 0 asks for no traffic.
     pub weight: u32,
-    /// Where it is, or empty.
+    /// Its zone, or empty.
     pub zone: String,
     /// Names and values from the configuration.
     pub labels: Vec<(String, String)>,
@@ -137,14 +139,16 @@ impl Endpoint {
 /// The request that an endpoint is chosen for.
 #[derive(Debug, Clone, Copy)]
 pub struct Pick<'a> {
-    /// The request's number in its upstream, over all workers; the same for every attempt. 0 if not needed.
+    /// The request's number in its upstream, over all workers. It is the same for every attempt. 0
+    /// if the plugin does not need it.
     pub sequence: u64,
     /// 0 at first, then counts the retries of this request.
     pub attempt: u32,
-    /// A value, or none, for each of [`Needs::inputs`].
+    /// A value, or `None`, for each of [`Needs::inputs`].
     pub inputs: &'a [Option<&'a [u8]>],
-    /// Requests in flight at each endpoint of the last update, in its order; [`TRIED`] for an endpoint that this
-    /// request was already sent to. Empty if not needed.
+    /// Requests in flight at each endpoint of the last update, in the order of that update. An
+    /// endpoint that this request was already sent to has [`TRIED`]. Empty if the plugin does not
+    /// need it.
     pub loads: &'a [u32],
 }
 
@@ -156,7 +160,7 @@ pub const TRIED: u32 = i32::MAX as u32;
 pub struct Outcome {
     /// The endpoint's id.
     pub endpoint: u32,
-    /// The response's status; 0 when there was none.
+    /// The response's status; 0 if there was no response.
     pub status: u16,
     /// Microseconds from the choice to the response's header section, or to the failure.
     pub duration_us: u64,

@@ -1,5 +1,5 @@
-//! Host bindings of `wit/`, generated, and nothing else. Only this crate sees the worlds: its public types are its own,
-//! or records that a filter returns, which are handed on as they are.
+//! The generated host bindings of `wit/`, and nothing else. Only this crate sees the worlds. Its
+//! public types are its own, except the records that a filter returns, which it hands on unchanged.
 
 #![allow(
     missing_docs,
@@ -11,12 +11,12 @@
     reason = "generated code keeps its generator's style"
 )]
 
-/// The largest world brings most interfaces along; the others use its types.
+/// The largest world defines most interfaces; the other worlds use its types.
 pub mod body_filter {
     wasmtime::component::bindgen!({
         path: "../../wit",
         world: "body-filter",
-        // Calls then take slices of the request as they are; nothing is copied on the host's side.
+        // With this, calls take slices of the request, and the host copies nothing.
         ownership: Borrowing { duplicate_if_necessary: true },
         additional_derives: [PartialEq],
         imports: {

@@ -1,4 +1,5 @@
-//! The clock that bounds guest code: it advances the engine's epoch while calls are made, and sleeps while none are.
+//! The clock that bounds guest code. It advances the engine's epoch while calls run, and sleeps
+//! otherwise.
 
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -9,7 +10,7 @@ use std::time::Duration;
 
 use wasmtime::EngineWeak;
 
-/// A thread of its own, joined on drop.
+/// A thread of the engine, joined on drop.
 pub(crate) struct Clock {
     alarm: Option<Sender<()>>,
     is_asleep: Arc<AtomicBool>,
@@ -27,14 +28,14 @@ impl Clock {
         Ok(Clock { alarm: Some(alarm), is_asleep, thread: Some(thread) })
     }
 
-    /// Notes that this thread runs guest code until the result is dropped, and has the clock tick meanwhile.
+    /// Marks this thread as running guest code until the result is dropped, and wakes the clock.
     #[inline]
     pub(crate) fn run(&self) -> Running {
         let running = Running::enter();
         if self.is_asleep.load(Ordering::SeqCst)
             && let Some(alarm) = &self.alarm
         {
-            // Fails only when the thread has ended, and that it does with the engine.
+            // The send fails only if the thread has ended, and the thread ends with the engine.
             let _ = alarm.send(());
         }
         running
@@ -45,7 +46,7 @@ impl Drop for Clock {
     fn drop(&mut self) {
         drop(self.alarm.take());
         if let Some(thread) = self.thread.take() {
-            // The thread cannot panic, and a drop has nobody to tell.
+            // The thread cannot panic, and a drop has no caller to report an error to.
             let _ = thread.join();
         }
     }
@@ -57,7 +58,8 @@ pub(crate) struct Running(());
 impl Running {
     #[inline]
     fn enter() -> Running {
-        // Before the look at whether the clock sleeps, as the clock looks for calls after it has said that it does.
+        // This store must come before the caller checks whether the clock sleeps. The clock does
+        // the reverse: it first says that it sleeps, then looks for calls.
         IS_RUNNING.with(|is_running| is_running.store(true, Ordering::SeqCst));
         Running(())
     }
@@ -71,7 +73,7 @@ impl Drop for Running {
 }
 
 thread_local! {
-    /// Whether guest code runs on this thread, for any clock to see.
+    /// Whether guest code runs on this thread; every clock reads it.
     static IS_RUNNING: Arc<AtomicBool> = register();
 }
 
@@ -113,11 +115,11 @@ fn tick(engine: &EngineWeak, alarms: &Receiver<()>, is_asleep: &AtomicBool) {
     }
 }
 
-/// How often running calls are looked at. It is the precision of [`Limits::time`](crate::Limits); a thread that
-/// wakes this often costs less than 1 % of a core.
+/// The time between two looks at running calls. It is the precision of
+/// [`Limits::time`](crate::Limits). A thread that wakes this often costs less than 1 % of a core.
 pub(crate) const TICK: Duration = Duration::from_millis(1);
 
-/// Ticks that meet no call until the clock sleeps. To wake it costs a call some microseconds.
+/// Ticks without a call until the clock sleeps. Waking it costs a call some microseconds.
 const QUIET: u32 = 100;
 
 #[cfg(test)]
@@ -133,8 +135,8 @@ mod tests {
         }
     }
 
-    /// One test, since it looks at all threads: other tests of this process must not run guests meanwhile, and with a
-    /// process a test they do not.
+    /// This is one test because it looks at all threads: no other test of this process may run
+    /// guests meanwhile. nextest runs each test in a process of its own.
     #[test]
     fn the_clock_sleeps_while_nothing_runs_and_wakes_for_a_call() {
         let engine = wasmtime::Engine::default();

@@ -1,4 +1,5 @@
-//! [`Engine`]: how components are compiled and where their instances live, and the clock that bounds their calls.
+//! [`Engine`] compiles components, holds the memory of their instances, and owns the clock that
+//! bounds their calls.
 
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
@@ -11,30 +12,35 @@ use crate::clock::{Clock, Running};
 use crate::error::PluginError;
 use crate::service;
 
-/// Compiles plugins and holds the memory that their instances live in. Cloning is cheap and shares it.
+/// Compiles plugins and holds the memory that their instances live in. Cloning is cheap and shares
+/// it.
 ///
-/// A process needs one. It runs a thread, the clock, that ends when the last clone, plugin and instance is gone.
+/// A process needs one engine. The engine runs one thread, the clock. The thread ends when the last
+/// clone, plugin and instance is gone.
 #[derive(Clone)]
 pub struct Engine {
     shared: Arc<Shared>,
 }
 
 impl Engine {
-    /// Starts an engine that compiles everything anew.
+    /// Starts an engine without a cache of compiled code.
     ///
-    /// The address space for instances is reserved at once, about 8 TiB and none of it used; where that is not
-    /// to be had (a limit on address space), instances get their memory one by one, and a little slower.
+    /// It reserves the address space for instances at once: about 8 TiB, none of it in use. Where a
+    /// limit on address space prevents this, each instance gets its own memory, a little slower.
     ///
     /// # Errors
     ///
-    /// [`PluginError::Engine`] on a machine that the compiler cannot work for, or with no thread to be had.
+    /// [`PluginError::Engine`] if the compiler does not support the machine, or if no thread can
+    /// start.
     pub fn new() -> Result<Engine, PluginError> {
         Engine::build(None, config)
     }
 
-    /// Starts an engine that keeps compiled code in `directory`, up to 1 GiB, keyed by the component's digest, the
-    /// compiler's version and its settings. What is there is run without a check: whoever can write to it can run code
-    /// in this process. Without the directory, or without the right to write to it, everything is compiled anew.
+    /// Starts an engine that keeps compiled code in `directory`, up to 1 GiB. The key of an entry
+    /// is the component's digest, the compiler's version and its settings. The engine runs the code
+    /// in the directory without a check: a process that can write there can run code in this
+    /// process. If the directory does not exist or is not writable, the engine compiles everything
+    /// anew.
     ///
     /// # Errors
     ///
@@ -52,7 +58,8 @@ impl Engine {
         }
     }
 
-    /// The engine that standard components run on, with the same cache; started when the first of them is loaded.
+    /// Returns the engine for standard components, with the same cache. The first standard
+    /// component starts it.
     ///
     /// # Errors
     ///
@@ -78,12 +85,12 @@ impl Engine {
         Engine::start(engine, cache)
     }
 
-    /// Compiles and links with this.
+    /// The Wasmtime engine to compile and link with.
     pub(crate) fn wasmtime(&self) -> &wasmtime::Engine {
         &self.shared.engine
     }
 
-    /// Has the clock tick until the result is dropped.
+    /// Keeps the clock ticking until the result is dropped.
     #[inline]
     pub(crate) fn run(&self) -> Running {
         self.shared.clock.run()
@@ -111,7 +118,7 @@ struct Shared {
 fn config() -> Config {
     let mut config = Config::new();
     config
-        // Halves the cost of a call against the default: no bookkeeping of concurrent tasks.
+        // No bookkeeping of concurrent tasks: this halves the cost of a call against the default.
         .concurrency_support(false)
         .epoch_interruption(true)
         .max_wasm_stack(WASM_STACK);
@@ -129,14 +136,16 @@ fn pool() -> InstanceAllocationStrategy {
         .max_tables_per_component(128)
         .max_tables_per_module(16)
         .table_elements(TABLE_ELEMENTS)
-        // A fresh instance for each request then costs what the last one wrote to, where the kernel can tell.
+        // With this, a fresh instance for each request costs only the pages that the last one wrote
+        // to, if the kernel can report them.
         .pagemap_scan(Enabled::Auto)
         .linear_memory_keep_resident(KEPT)
         .table_keep_resident(KEPT);
     InstanceAllocationStrategy::Pooling(pool)
 }
 
-/// Memories of their size and no more: what a limited address space can hold.
+/// Gives each memory the size that it needs and no reservation: a limited address space can hold
+/// that.
 fn unpooled(config: fn() -> Config) -> Config {
     let mut config = config();
     config
@@ -147,26 +156,27 @@ fn unpooled(config: fn() -> Config) -> Config {
     config
 }
 
-/// Instances at once: 64 workers with 15 plugins each, twice over while they are swapped. Each takes 4 GiB of
-/// address space, of which a process has 128 TiB.
+/// Instances at once: 64 workers with 15 plugins each, doubled for the time of a swap. Each takes 4
+/// GiB of address space; a process has 128 TiB.
 const INSTANCES: u32 = 2_000;
 
-/// A component of an interpreted language has up to 110 core instances, one of a compiled language 4.
+/// A component of an interpreted language has up to 110 core instances; one of a compiled language
+/// has 4.
 const CORE_INSTANCES: u32 = 40_000;
 
-/// As for core instances, most of which have no table.
+/// In proportion to the core instances; most of them have no table.
 const TABLES: u32 = 8_000;
 
 /// The largest table met in practice has 7,700 elements (Python).
 const TABLE_ELEMENTS: usize = 20_000;
 
-/// Bytes of a memory or table that stay resident for the next instance to take its place.
+/// Bytes of a memory or table that stay resident for the next instance in its place.
 const KEPT: usize = 64 << 10;
 
-/// Bytes of compiled code on disk; that of an interpreter has 60 MiB.
+/// Bytes of compiled code on disk; the code of one interpreter has 60 MiB.
 const CACHE: u64 = 1 << 30;
 
-/// Stack of guest code. Workers have 2 MiB, of which this leaves the larger part to the host.
+/// Bytes of stack for guest code. Workers have 2 MiB; this leaves the larger part to the host.
 pub(crate) const WASM_STACK: usize = 512 << 10;
 
 #[cfg(test)]

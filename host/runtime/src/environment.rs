@@ -1,4 +1,5 @@
-//! [`Environment`]: what a plugin can reach beyond its own memory, and [`Services`], who provides it.
+//! [`Environment`] is everything that a plugin can reach beyond its own memory; [`Services`]
+//! provides it.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
@@ -11,13 +12,13 @@ use crate::state::{MemoryState, SharedState};
 /// How much a line that a plugin logs matters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Level {
-    /// For whoever debugs the plugin.
+    /// For the developer of the plugin.
     Debug,
     /// Worth knowing.
     Info,
     /// Something is degraded.
     Warn,
-    /// Somebody must act.
+    /// An operator must act.
     Error,
 }
 
@@ -26,7 +27,7 @@ pub enum Level {
 pub struct Line<'a> {
     /// The plugin's name in the configuration.
     pub plugin: &'a str,
-    /// The number of the request that the plugin works on; none while it is set up.
+    /// The number of the request that the plugin works on; `None` during setup.
     pub request: Option<u64>,
     /// How much it matters.
     pub level: Level,
@@ -34,7 +35,7 @@ pub struct Line<'a> {
     pub message: &'a str,
 }
 
-/// A request's number as access records have it.
+/// A request's number in the format of access records.
 struct Id(u64);
 
 impl std::fmt::Display for Id {
@@ -43,21 +44,22 @@ impl std::fmt::Display for Id {
     }
 }
 
-/// The clock, the randomness, the log and the counters of one plugin. None may call a plugin or wait.
+/// The clock, the randomness, the log and the counters of one plugin. No function may call a plugin
+/// or wait.
 pub trait Services: Send + Sync {
-    /// Nanoseconds since the Unix epoch; the system's clock by default.
+    /// Nanoseconds since the Unix epoch; by default from the system's clock.
     fn now(&self) -> u64 {
         let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)
     }
 
-    /// Fills `bytes` with what nobody can predict; from the system's generator by default.
+    /// Fills `bytes` with unpredictable bytes; by default from the system's generator.
     fn random(&self, bytes: &mut [u8]) {
         rand::rng().fill_bytes(bytes);
     }
 
-    /// Writes a line that is free of control characters and bounded in length and rate; to `tracing`, under the target
-    /// `weir::plugin`, by default.
+    /// Writes a line, which has no control characters and is bounded in length and rate. The
+    /// default writes to `tracing` under the target `weir::plugin`.
     fn log(&self, line: Line<'_>) {
         let Line { plugin, request, level, message } = line;
         let request_id = request.map(Id).map(tracing::field::display);
@@ -69,7 +71,8 @@ pub trait Services: Send + Sync {
         }
     }
 
-    /// Adds to a counter of the plugin's own; nowhere by default. The name has been checked, the number of names not.
+    /// Adds to one of the plugin's own counters; the default does nothing. The name is checked. The
+    /// number of different names is not bounded here.
     fn count(&self, metric: &str, by: u64) {
         let _ = (metric, by);
     }
@@ -81,28 +84,29 @@ pub struct SystemServices;
 
 impl Services for SystemServices {}
 
-/// What one plugin can reach. Cloning shares it.
+/// Everything that one plugin can reach. Cloning shares it.
 #[derive(Clone)]
 pub struct Environment {
     services: Arc<dyn Services>,
     state: Arc<dyn SharedState>,
     /// The plugin's own space.
     own: Arc<str>,
-    /// Spaces that it shares with others.
+    /// The spaces that it shares with other plugins.
     spaces: Spaces,
-    /// Of all its instances together, however short they live.
+    /// The budget of all its instances together, also of those that live for one call.
     log: Arc<Mutex<LogBudget>>,
 }
 
 #[derive(Clone, Debug)]
 enum Spaces {
     Named(Arc<[String]>),
-    /// Every one that it asks for.
+    /// Every space that it asks for.
     All,
 }
 
 impl Environment {
-    /// Gives a plugin `services`, a space of `state` that nobody else has the name `own` of, and the `spaces` that it shares.
+    /// Gives a plugin `services`, its own space of `state` under the unique name `own`, and the
+    /// shared `spaces`.
     pub fn new(
         services: Arc<dyn Services>,
         state: Arc<dyn SharedState>,
@@ -113,26 +117,26 @@ impl Environment {
         Self { services, state, own: own.into(), spaces, log: Arc::default() }
     }
 
-    /// Lets the plugin reach every space, for trying it where no configuration says which.
+    /// Lets the plugin reach every space, for trials without a configuration.
     #[must_use]
     pub fn with_every_space(self) -> Self {
         Self { spaces: Spaces::All, ..self }
     }
 
-    /// The same with other spaces that the plugin shares.
+    /// Returns the same environment with other shared spaces.
     #[must_use]
     pub fn with_spaces(&self, spaces: &[String]) -> Self {
         Self { spaces: Spaces::Named(spaces.into()), ..self.clone() }
     }
 
-    /// The same spaces with other services, another state and a log of its own.
+    /// Returns the same spaces with other services, another state and a separate log budget.
     #[must_use]
     pub fn apart(&self, services: Arc<dyn Services>, state: Arc<dyn SharedState>) -> Self {
         Self { services, state, log: Arc::default(), ..self.clone() }
     }
 
-    /// Writes a line, one that is [`printable`](crate::imports::log::printable), to the log, as far as the plugin's budget
-    /// goes.
+    /// Writes a line to the log if the plugin's budget allows it. The message must be
+    /// [`printable`](crate::imports::log::printable).
     pub(crate) fn log(&self, line: Line<'_>) {
         let mut budget = self.log.lock().unwrap_or_else(PoisonError::into_inner);
         let is_admitted = budget.admit(line.plugin, Instant::now());
@@ -150,8 +154,8 @@ impl Environment {
         &*self.state
     }
 
-    /// The whole key, or none if the plugin may not reach the space. A space's name has no NUL (the configuration sees
-    /// to that), so that no two pairs have the same key.
+    /// Returns the whole key, or `None` if the plugin may not reach the space. The configuration
+    /// forbids NUL in a space's name, so that no two pairs have the same key.
     pub(crate) fn key(&self, space: &str, key: &str) -> Option<Vec<u8>> {
         let (kind, space) = match space {
             "" => (b'p', &*self.own),
@@ -175,7 +179,8 @@ impl Environment {
 }
 
 impl Default for Environment {
-    /// The system's clock and randomness, counters that go nowhere and a state of its own, 1 MiB.
+    /// The system's clock and randomness, counters that nothing reads, and a separate state of 1
+    /// MiB.
     fn default() -> Self {
         let state = Arc::new(MemoryState::new(1 << 20));
         Self::new(Arc::new(SystemServices), state, "", &[])

@@ -1,4 +1,4 @@
-//! [`PluginError`]: what can go wrong with a plugin, and how a failed guest call is told apart.
+//! [`PluginError`] lists the failures of a plugin and classifies failed guest calls.
 
 use std::error::Error;
 use std::sync::Arc;
@@ -14,15 +14,15 @@ pub enum PluginError {
     /// The runtime itself could not start.
     #[error("start the plugin engine")]
     Engine(#[source] Box<dyn Error + Send + Sync>),
-    /// The bytes are no component, or none of the world that was asked for, or what the plugin says of itself
-    /// cannot be used.
+    /// The bytes are no component, the component has another world than asked for, or its
+    /// description of itself is unusable.
     #[error("plugin {plugin}: {what}")]
     Invalid {
         /// The plugin's name in the configuration.
         plugin: Arc<str>,
-        /// What is wrong.
+        /// The problem.
         what: String,
-        /// The runtime's words, where there are any.
+        /// The runtime's error, if there is one.
         #[source]
         source: Option<Box<dyn Error + Send + Sync>>,
     },
@@ -35,7 +35,7 @@ pub enum PluginError {
         call: &'static str,
         /// Its limit in bytes.
         limit: usize,
-        /// The runtime's words.
+        /// The runtime's error.
         #[source]
         source: Box<dyn Error + Send + Sync>,
     },
@@ -74,15 +74,15 @@ pub enum PluginError {
         call: &'static str,
         /// The reason in one line, with the warnings and errors that the guest logged in this call.
         reason: String,
-        /// The runtime's words, with the guest's stack.
+        /// The runtime's error, with the guest's stack.
         #[source]
         source: Box<dyn Error + Send + Sync>,
     },
 }
 
 impl PluginError {
-    /// One word for metrics and logs: `engine`, `error`, `invalid`, `memory`, `refused`, `timeout` or
-    /// `trap`.
+    /// One word for metrics and logs: `engine`, `error`, `invalid`, `memory`, `refused`, `timeout`
+    /// or `trap`.
     pub fn kind(&self) -> &'static str {
         match self {
             PluginError::Engine(_) => "engine",
@@ -95,12 +95,13 @@ impl PluginError {
         }
     }
 
-    /// A component, or an answer of it, that breaks the interface.
+    /// Returns the error for a component, or an answer of it, that breaks the interface.
     pub fn invalid(plugin: &Arc<str>, what: impl Into<String>) -> PluginError {
         PluginError::Invalid { plugin: Arc::clone(plugin), what: what.into(), source: None }
     }
 
-    /// What is wrong with a plugin, with the runtime's words.
+    /// Returns the error for a component that the runtime does not load, with the runtime's error
+    /// as its source.
     pub(crate) fn unloadable(
         plugin: &Arc<str>,
         what: impl Into<String>,
@@ -110,8 +111,9 @@ impl PluginError {
         PluginError::Invalid { plugin: Arc::clone(plugin), what: what.into(), source }
     }
 
-    /// Tells the kinds of failed calls apart; `limits` are those that the call ran under, `words` the warnings and errors that
-    /// the guest logged in it: a panic is one of them, and the trap after it says nothing.
+    /// Classifies a failed call. `limits` are the limits of the call. `words` are the warnings and
+    /// errors that the guest logged in the call: a guest's panic message is one of them, and the
+    /// trap after it says nothing.
     pub(crate) fn failed(
         plugin: &Arc<str>,
         call: &'static str,

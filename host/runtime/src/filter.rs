@@ -1,4 +1,4 @@
-//! [`FilterInstance`], a running copy of a plugin of the world `filter` or `body-filter`.
+//! [`FilterInstance`] is a running copy of a plugin of the world `filter` or `body-filter`.
 
 use std::sync::Arc;
 
@@ -13,19 +13,20 @@ pub use crate::bindings::filtering::{
     ResponseDecision,
 };
 
-/// Tells that a decision names an upstream that the plugin may not reach.
+/// Returns the message for a decision that names an upstream that the plugin may not reach.
 pub fn not_allowed(upstream: &str) -> String {
     format!("it names the upstream {upstream:?}, which is not among its allow.upstreams")
 }
 
 impl Plugin {
-    /// Makes a fresh instance of a filter and configures it; `config` is JSON text, `{}` for none. Takes about 10 µs
-    /// besides what the guest does.
+    /// Makes a fresh instance of a filter and configures it. `config` is JSON text, `{}` for none.
+    /// Takes about 10 µs plus the time of the guest.
     ///
     /// # Errors
     ///
-    /// [`PluginError::Refused`] if the plugin does not accept the configuration, [`PluginError::Invalid`] if it is no
-    /// filter or asks for more than there is; otherwise what went wrong in `configure`.
+    /// [`PluginError::Refused`] if the plugin does not accept the configuration.
+    /// [`PluginError::Invalid`] if the plugin is no filter or asks for more than the bounds allow.
+    /// Otherwise the error of the call of `configure`.
     pub fn filter(&self, config: &str) -> Result<FilterInstance, PluginError> {
         let mut sandbox = self.sandbox();
         let (guest, needs) = match &self.world {
@@ -50,44 +51,45 @@ impl Plugin {
     }
 }
 
-/// What a filter wants to be given.
+/// The data that a filter asks for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FilterNeeds {
-    /// Whether [`FilterInstance::on_request`] is to be called.
+    /// Whether the host must call [`FilterInstance::on_request`].
     pub on_request: bool,
-    /// Whether [`FilterInstance::on_response`] is to be called.
+    /// Whether the host must call [`FilterInstance::on_response`].
     pub on_response: bool,
-    /// Whether its decisions depend on nothing but what it is given, so that they may be remembered.
+    /// Whether its decisions depend on nothing but its inputs, so that the host may store them.
     pub pure: bool,
-    /// Names of the inputs of a request, at most 64 of at most 256 bytes. Which there are is the host's matter.
+    /// Names of the inputs of a request: at most 64, each of at most 256 bytes. The host defines
+    /// the names.
     pub inputs: Vec<String>,
-    /// Names of the inputs of a response, as many.
+    /// Names of the inputs of a response, with the same bounds.
     pub response_inputs: Vec<String>,
 }
 
 /// One instance of a filter, for one worker.
 ///
-/// After an error from any call it is in no known state: drop it and make another.
+/// After an error from any call the state of the instance is unknown: drop it and make another.
 pub struct FilterInstance {
     sandbox: Sandbox,
     guest: Guest,
     needs: FilterNeeds,
 }
 
-/// The two worlds share all of the first.
+/// A guest of one of the two worlds. `body-filter` has all functions of `filter`.
 enum Guest {
     Plain(filter::Filter),
     WithBodies(body_filter::BodyFilter),
 }
 
 impl FilterInstance {
-    /// Notes the number of the request that the calls from here on belong to: the lines that the guest logs carry it.
+    /// Notes the request number for the following calls. The lines that the guest logs carry it.
     #[inline]
     pub fn serve(&mut self, request: u64) {
         self.sandbox.serve(Some(request));
     }
 
-    /// What the plugin wants to be given.
+    /// The data that the plugin asks for.
     pub fn needs(&self) -> &FilterNeeds {
         &self.needs
     }
@@ -96,7 +98,8 @@ impl FilterInstance {
     ///
     /// # Errors
     ///
-    /// What went wrong in the guest, or [`PluginError::Invalid`] if the decision is beyond its bounds.
+    /// The error of the call of the guest, or [`PluginError::Invalid`] if the decision is beyond
+    /// its bounds.
     #[inline]
     pub fn on_request(&mut self, inputs: &[Option<&[u8]>]) -> Result<RequestDecision, PluginError> {
         let guest = &self.guest;
@@ -107,7 +110,7 @@ impl FilterInstance {
         self.check_request("on-request", decision)
     }
 
-    /// Goes on after a fetch.
+    /// Continues a decision on a request after a fetch.
     ///
     /// # Errors
     ///
@@ -158,7 +161,7 @@ impl FilterInstance {
         Ok(decision)
     }
 
-    /// Takes a piece of a request's body.
+    /// Decides on a piece of a request's body.
     ///
     /// # Errors
     ///
@@ -176,7 +179,7 @@ impl FilterInstance {
         self.check_body("on-request-body", decision)
     }
 
-    /// Takes a piece of a response's body.
+    /// Decides on a piece of a response's body.
     ///
     /// # Errors
     ///
@@ -194,7 +197,7 @@ impl FilterInstance {
         self.check_body("on-response-body", decision)
     }
 
-    /// Bytes of linear memory that it holds now.
+    /// Bytes of linear memory that the instance holds now.
     pub fn memory(&self) -> usize {
         self.sandbox.memory()
     }
@@ -252,7 +255,7 @@ impl FilterInstance {
         most: usize,
     ) -> Result<(), PluginError> {
         if is > most {
-            let what = format!("{call} returned {is} {what}, at most {most} are taken");
+            let what = format!("{call} returned {is} {what}; the bound is {most}");
             return Err(PluginError::invalid(self.sandbox.plugin(), what));
         }
         Ok(())
@@ -260,7 +263,7 @@ impl FilterInstance {
 
     fn sees_no_bodies(&self) -> PluginError {
         let plugin: &Arc<str> = self.sandbox.plugin();
-        PluginError::invalid(plugin, "it asked for a body, which only a body-filter can")
+        PluginError::invalid(plugin, "it asked for a body; only a body-filter may ask for one")
     }
 }
 
@@ -278,14 +281,16 @@ pub struct Answer<'a> {
 /// Edits of one decision, and fields of one message.
 const MAX_EDITS: usize = 256;
 
-/// Bytes that the host keeps for a request.
+/// Bytes of context that the host keeps for a request.
 const MAX_CONTEXT: usize = 16 << 10;
 
-/// Bytes of the body of a reply or a fetch, and of what is to be seen again with the next piece of a body.
+/// Bytes of the body of a reply or a fetch, and of the data that a filter keeps back for the next
+/// piece of a body.
 const MAX_BODY: usize = 256 << 10;
 
-/// Bytes of one piece of a body: eight times what a filter gets at once.
+/// Bytes of one piece of a body that a filter returns: eight times the largest piece that it gets.
 const MAX_PIECE: usize = 512 << 10;
 
-/// Bytes that a call for a piece of a body may return: the piece, what to see again, and their frame.
+/// Bytes that a call for a piece of a body may return: the piece, the data kept back for the next
+/// piece, and their frame.
 const TRANSFER_OF_BODIES: usize = 1 << 20;

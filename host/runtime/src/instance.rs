@@ -1,4 +1,4 @@
-//! [`Sandbox`]: a store, its limits, and one guest call under a deadline.
+//! [`Sandbox`] holds a store and its limits, and makes one guest call under a deadline.
 
 use std::sync::Arc;
 
@@ -36,7 +36,7 @@ impl Sandbox {
         Sandbox { store, limits, engine: engine.clone() }
     }
 
-    /// Runs guest code that sets the instance up, under the longer limit.
+    /// Runs guest code that sets up the instance, under the longer limit.
     pub(crate) fn set_up<T>(
         &mut self,
         name: &'static str,
@@ -46,7 +46,7 @@ impl Sandbox {
         self.run(name, limits, call)
     }
 
-    /// Runs guest code that learns of a change, under a limit between the two others.
+    /// Runs guest code that takes in a change, under a limit between the two others.
     pub(crate) fn learn<T>(
         &mut self,
         name: &'static str,
@@ -66,7 +66,7 @@ impl Sandbox {
         self.run(name, self.limits, call)
     }
 
-    /// As [`Sandbox::call`], for one that may return more than the others.
+    /// Makes a call as [`Sandbox::call`] does, but with another bound on the result.
     pub(crate) fn call_with<T>(
         &mut self,
         name: &'static str,
@@ -79,12 +79,12 @@ impl Sandbox {
         result
     }
 
-    /// Whose it is.
+    /// The plugin's name in the configuration.
     pub(crate) fn plugin(&self) -> &Arc<str> {
         self.store.data().voice.plugin()
     }
 
-    /// Notes the request that the calls from here on belong to.
+    /// Notes the request for the following calls.
     #[inline]
     pub(crate) fn serve(&mut self, request: Option<u64>) {
         self.store.data_mut().voice.serve(request);
@@ -123,7 +123,7 @@ impl Sandbox {
     }
 }
 
-/// What the host keeps for an instance.
+/// The data that the host keeps for an instance.
 pub(crate) struct State {
     pub(crate) voice: Voice,
     pub(crate) memory: Memory,
@@ -136,6 +136,6 @@ impl State {
     }
 }
 
-/// Bytes that one call may make the host copy out of the guest. It is counted before anything is allocated, so
-/// that a list whose elements all point at the same long string cannot exhaust the host.
+/// Bytes that one call may make the host copy out of the guest. The count comes before any
+/// allocation: a list with many references to one long string cannot exhaust the host.
 const TRANSFER: usize = 512 << 10;

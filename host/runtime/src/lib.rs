@@ -1,13 +1,15 @@
 //! Runs Weir's plugins: WebAssembly components under limits of memory and time.
 //!
-//! [`Engine`] compiles, [`Plugin`] is a component that was compiled, found to be of one of the worlds and asked what it is;
-//! [`BalancerInstance`] and [`FilterInstance`] are running copies of one with a memory of their own. Calls are synchronous
-//! and made on the caller's thread; none takes longer than its limit of CPU time, and what a guest may keep in memory,
-//! return, log and allocate in the host is bounded.
+//! [`Engine`] compiles. [`Plugin`] is a compiled component with a known world and a description of
+//! itself. [`BalancerInstance`] and [`FilterInstance`] are running copies of a plugin, each with
+//! its own memory. Calls are synchronous and run on the caller's thread. No call takes longer than
+//! its limit of CPU time. The memory, results, log lines and host allocations of a guest are
+//! bounded.
 //!
-//! This crate knows no socket and no configuration file, gives a guest nothing but an [`Environment`], and decides nothing
-//! about failures: it tells their kind ([`PluginError::kind`]), and whoever called drops the instance. The proxy calls
-//! it, and so do the tools that test plugins.
+//! This crate knows no socket and no configuration file, and gives a guest nothing but an
+//! [`Environment`]. It decides nothing about failures: it reports their kind
+//! ([`PluginError::kind`]), and the caller drops the instance. The proxy and the tools that test
+//! plugins call it.
 
 #![cfg_attr(
     not(feature = "wasi-http"),

@@ -1,4 +1,5 @@
-//! What one instance may take, and the bookkeeping of it: memory as it grows, CPU time as the clock ticks.
+//! The limits of one instance and their accounting: memory as it grows, CPU time as the clock
+//! ticks.
 
 use std::time::Duration;
 
@@ -7,24 +8,26 @@ use wasmtime::{ResourceLimiter, UpdateDeadline};
 
 use crate::clock::TICK;
 
-/// What one instance of a plugin may take.
+/// The limits of one instance of a plugin.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
-    /// Bytes of linear memory and tables, all of the instance's together. An allocation past it ends
-    /// the call with [`PluginError::Memory`](crate::PluginError::Memory). Bounded by 4 GiB per memory.
+    /// Bytes of linear memory and tables, for the whole instance. An allocation past it ends the
+    /// call with [`PluginError::Memory`](crate::PluginError::Memory). Bounded by 4 GiB per memory.
     pub memory: usize,
-    /// CPU time of one call; past it the call ends with [`PluginError::Timeout`](crate::PluginError::Timeout).
-    /// A call may run up to 3 ms longer. It is the thread's CPU time, so that a busy machine, which lets
-    /// a thread wait, is not taken for a slow plugin. Setting up (`describe`, `configure`) is given
-    /// [`Limits::SETUP`] if that is more.
+    /// CPU time of one call. Past it the call ends with
+    /// [`PluginError::Timeout`](crate::PluginError::Timeout). A call may run up to 3 ms longer. The
+    /// limit counts the thread's CPU time, so that a plugin does not look slow when a busy machine
+    /// makes the thread wait. Setup (`describe`, `configure`) gets [`Limits::SETUP`] if that is
+    /// more.
     pub time: Duration,
 }
 
 impl Limits {
-    /// CPU time that setting up an instance may take: interpreters of dynamic languages start in it.
+    /// CPU time for setting up an instance: interpreters of dynamic languages start in it.
     pub const SETUP: Duration = Duration::from_secs(5);
 
-    /// What `update` may take at least: it grows with the endpoints and comes with changes only, not with each request.
+    /// The least CPU time for `update`: its cost grows with the endpoints, and it runs only on
+    /// changes, not per request.
     pub const UPDATE: Duration = Duration::from_millis(100);
 }
 
@@ -35,7 +38,7 @@ impl Default for Limits {
     }
 }
 
-/// Counts what an instance has of memory, and refuses what is past its limit.
+/// Counts the memory of an instance, and refuses an allocation past its limit.
 #[derive(Debug)]
 pub(crate) struct Memory {
     limit: usize,
@@ -59,8 +62,8 @@ impl Memory {
     }
 }
 
-/// Refusing is an error, not a `-1` for the guest to handle: an instance that ran out once would be starved
-/// for the rest of its life, so it is better replaced.
+/// A refusal is an error, not a `-1` for the guest to handle. An instance that ran out of memory
+/// once would lack memory for the rest of its life, so the host replaces it.
 impl ResourceLimiter for Memory {
     fn memory_growing(
         &mut self,
@@ -101,15 +104,15 @@ impl ResourceLimiter for Memory {
     }
 }
 
-/// Why a call ended when an allocation was refused.
+/// The reason of a call that ended because an allocation was refused.
 #[derive(Debug, thiserror::Error)]
 #[error("an allocation past the limit of memory")]
 pub(crate) struct MemoryRefused;
 
-/// The CPU time of the call that is running.
+/// The CPU time of the running call.
 ///
-/// Reading a thread's CPU clock is a system call, longer than a whole `pick`. So a call begins without one, and
-/// the clock is read only at the ticks that happen to fall into a call.
+/// Reading a thread's CPU clock is a system call and takes longer than a whole `pick`. A call
+/// therefore begins without one; the host reads the clock only at the ticks that fall into a call.
 #[derive(Debug, Default)]
 pub(crate) struct Deadline {
     limit: Duration,
@@ -119,15 +122,16 @@ pub(crate) struct Deadline {
 }
 
 impl Deadline {
-    /// Begins a call; the store's epoch deadline must be one tick ahead.
+    /// Begins a call. The store's epoch deadline must be one tick ahead.
     pub(crate) fn begin(&mut self, limit: Duration) {
         self.limit = limit;
         self.first_tick = None;
         self.is_past = false;
     }
 
-    /// What is to be done when a deadline passed. A call that is past its limit gets one more tick: a virtual machine may stop a
-    /// processor for long, which counts as the thread's time, and the call that it happened to be in ends at once afterwards.
+    /// Decides on a call when its deadline has passed. A call past its limit gets one more tick. A
+    /// virtual machine may stop a processor for long, and that time counts as the thread's. A call
+    /// that was merely stopped then has time to end.
     pub(crate) fn tick(&mut self) -> UpdateDeadline {
         let now = thread_time();
         let used = now.saturating_sub(*self.first_tick.get_or_insert(now));

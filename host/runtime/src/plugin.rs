@@ -1,4 +1,4 @@
-//! [`Plugin`]: a component that was compiled, found to be of one of the worlds, and asked what it is.
+//! [`Plugin`] is a compiled component with a known world and a description of itself.
 
 use std::sync::Arc;
 
@@ -13,8 +13,8 @@ use crate::limits::Limits;
 use crate::service::{self, Handler, Service};
 use crate::version;
 
-/// A plugin: compiled, its world known, its manifest read. Cloning shares it; workers make their instances from it with
-/// [`Plugin::balancer`] or [`Plugin::filter`].
+/// A compiled plugin with a known world and its manifest. Cloning shares it. Workers make their
+/// instances from it with [`Plugin::balancer`] or [`Plugin::filter`].
 #[derive(Clone)]
 pub struct Plugin {
     pub(crate) engine: Engine,
@@ -35,7 +35,7 @@ pub(crate) enum World {
     Standard(Service),
 }
 
-/// What a plugin can be used as.
+/// The use of a plugin.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
     /// World `balancer`: an upstream's `balancer`.
@@ -72,14 +72,17 @@ impl Kind {
 }
 
 impl Plugin {
-    /// Compiles a component, finds its world and calls `describe`; `name` is what logs and errors call it. Takes time:
-    /// about 0.1 s for a small component, seconds for one that brings an interpreter, unless the engine's cache has it.
-    /// A standard component is not run for that: it has nothing to tell of itself.
+    /// Compiles a component, finds its world and calls `describe`. `name` is the plugin's name in
+    /// logs and errors. Takes about 0.1 s for a small component and seconds for one with an
+    /// interpreter, unless the engine's cache has it. A standard component has no `describe` and
+    /// does not run here.
     ///
     /// # Errors
     ///
-    /// [`PluginError::Invalid`] if it is no component, imports anything but `weir:plugin`'s interfaces, is made for another
-    /// version of them, is of none of the worlds or describes itself beyond the bounds; otherwise what went wrong in `describe`.
+    /// [`PluginError::Invalid`] if the bytes are no component, or the component imports anything
+    /// but the interfaces of `weir:plugin`, is made for another version of them, has none of the
+    /// worlds, or describes itself beyond the bounds. Otherwise the error of the call of
+    /// `describe`.
     pub fn load(
         engine: &Engine,
         name: &str,
@@ -125,7 +128,7 @@ impl Plugin {
         &self.name
     }
 
-    /// What it can be used as.
+    /// The use of this plugin.
     pub fn kind(&self) -> Kind {
         match &self.world {
             World::Balancer(_) => Kind::Balancer,
@@ -135,28 +138,29 @@ impl Plugin {
         }
     }
 
-    /// What the plugin says about itself.
+    /// The plugin's description of itself.
     pub fn manifest(&self) -> &Manifest {
         &self.manifest
     }
 
-    /// What each instance may take.
+    /// The limits of each instance.
     pub fn limits(&self) -> Limits {
         self.limits
     }
 
-    /// What its instances reach.
+    /// The environment of its instances.
     pub fn environment(&self) -> &Environment {
         &self.environment
     }
 
-    /// The same plugin in another environment, without compiling it again.
+    /// Returns the same plugin in another environment, without compiling it again.
     #[must_use]
     pub fn with_environment(&self, environment: Environment) -> Plugin {
         Plugin { environment, ..self.clone() }
     }
 
-    /// A standard component, with what it reads as `wasi:config`; `None` for a plugin of Weir's own worlds.
+    /// Returns a standard component together with the values that it reads through `wasi:config`,
+    /// or `None` for a plugin of Weir's own worlds.
     pub fn handler(&self, values: Vec<(String, String)>) -> Option<Handler> {
         match &self.world {
             World::Standard(service) => Some(service.handler(&self.environment, values)),
@@ -164,7 +168,7 @@ impl Plugin {
         }
     }
 
-    /// The interfaces that it imports, by their full names, and those exports that the world does not know.
+    /// The full names of its imports, and its exports outside the world's interfaces.
     pub fn interfaces(&self) -> Interfaces {
         let pre = match &self.world {
             World::Standard(service) => return service.interfaces(),
@@ -184,13 +188,13 @@ impl Plugin {
         Sandbox::new(&self.engine, &self.name, self.limits, &self.environment)
     }
 
-    /// A plugin that was asked for what its world does not have.
+    /// Returns the error for a plugin that has not the wanted world.
     pub(crate) fn is_no(&self, wanted: Kind) -> PluginError {
         let (wanted, is) = (wanted.world(), self.kind().world());
         PluginError::invalid(&self.name, format!("it is a {is}, not a {wanted}"))
     }
 
-    /// A configuration that the guest does not accept.
+    /// Returns the error for a configuration that the guest does not accept.
     pub(crate) fn refused(&self, message: String) -> PluginError {
         PluginError::Refused { plugin: Arc::clone(&self.name), message: cut(message, MAX_MESSAGE) }
     }
@@ -203,7 +207,7 @@ impl std::fmt::Debug for Plugin {
     }
 }
 
-/// What a component is connected by.
+/// The imports and exports of a component.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Interfaces {
     /// Names of the imported interfaces, such as `weir:plugin/host@0.1.0`.
@@ -212,7 +216,7 @@ pub struct Interfaces {
     pub exports: Vec<String>,
 }
 
-/// What a plugin says about itself.
+/// A plugin's description of itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Manifest {
     /// Its own name, at most 64 bytes.
@@ -226,7 +230,7 @@ pub struct Manifest {
 }
 
 impl Manifest {
-    /// What is known of a standard component: its world.
+    /// The manifest of a standard component: only its world is known.
     fn standard(kind: Kind) -> Manifest {
         let (name, version) = (kind.world().to_owned(), String::new());
         let summary = "A standard component".to_owned();
@@ -272,8 +276,8 @@ fn check_bytes(plugin: &Arc<str>, wasm: &[u8]) -> Result<(), PluginError> {
         return Err(PluginError::invalid(plugin, "this is not a WebAssembly component"));
     }
     if wasm.starts_with(CORE_MODULE) {
-        let what = "this is a core module, not a component: `weir plugin build FOLDER` makes a component of \
-            the project that the module came from";
+        let what = "this is a core module, not a component: build a component from the module's project \
+            with `weir plugin build FOLDER`";
         return Err(PluginError::invalid(plugin, what));
     }
     Ok(())
@@ -294,18 +298,21 @@ fn link(engine: &Engine, plugin: &Arc<str>, wasm: &[u8]) -> Result<World, Plugin
     body_filter::BodyFilter::add_to_linker::<State, HasSelf<State>>(&mut linker, |state| state)
         .map_err(unloadable("link weir:plugin"))?;
     let linked = linker.instantiate_pre(&component).map_err(unloadable(
-        "it imports what a plugin is not given; only weir:plugin/host and weir:plugin/state are there",
+        "it imports an interface that a plugin does not have; only weir:plugin/host and weir:plugin/state exist",
     ))?;
     world(engine, &component, linked).map_err(|(kind, error)| match kind {
         Some(kind) => {
-            let what = format!("it is not of the world weir:plugin/{}", kind.world());
+            let what = format!("it does not implement the world weir:plugin/{}", kind.world());
             PluginError::unloadable(plugin, what, error)
         }
-        None => PluginError::unloadable(plugin, "it is of none of weir:plugin's worlds", error),
+        None => {
+            PluginError::unloadable(plugin, "it implements none of weir:plugin's worlds", error)
+        }
     })
 }
 
-/// Finds the world by the function that only it has, so that the error about what is missing names the right one.
+/// Finds the world by the function that only it has, so that an error about a missing function
+/// names the right world.
 fn world(
     engine: &Engine,
     component: &Component,
@@ -331,13 +338,14 @@ fn cut(mut text: String, most: usize) -> String {
     text
 }
 
-/// How everything in WebAssembly begins.
+/// The first bytes of every WebAssembly file.
 const MAGIC: &[u8] = b"\0asm";
 
-/// How a core module begins; a component has another version in the second half.
+/// The first bytes of a core module; a component has another version in the second half.
 const CORE_MODULE: &[u8] = b"\0asm\x01\0\0\0";
 
-/// Bytes of a component; those of Python, the largest, have 18 MiB. Compiling takes time and memory in proportion.
+/// Bytes of a component; Python components, the largest, have 18 MiB. Compiling takes time and
+/// memory in proportion.
 pub const MAX_COMPONENT: usize = 64 << 20;
 
 const MAX_NAME: usize = 64;

@@ -1,24 +1,28 @@
-//! What instances share: [`SharedState`], and [`MemoryState`], which keeps it in this process.
+//! The state that instances share: [`SharedState`], and [`MemoryState`], which keeps it in this
+//! process.
 //!
-//! Values outlive instances and swaps. Memory is bounded: when a shard is full, what expired or was not used for long
-//! makes room, found by a hand that goes round (second chance).
+//! Values outlive instances and swaps. Memory is bounded: a full shard drops entries that expired
+//! or were not used for long. A hand that goes round the entries finds them (second chance).
 
 use std::hash::{BuildHasher as _, RandomState};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use indexmap::IndexMap;
 
-/// Counters and values with a time to live, by key. Calls must not block for longer than it takes to copy a value.
+/// Counters and values with a time to live, by key. A call must not block for longer than the copy
+/// of a value takes.
 ///
-/// `now` is in nanoseconds since the Unix epoch, `ttl_ms` in milliseconds, 0 for none.
+/// `now` is in nanoseconds since the Unix epoch, `ttl_ms` in milliseconds; a `ttl_ms` of 0 means no
+/// end.
 pub trait SharedState: Send + Sync {
-    /// Adds to a counter and returns the sum; one that is not there begins at 0, and then gets the time to live.
+    /// Adds to a counter and returns the sum. A missing counter begins at 0 and only then gets the
+    /// time to live.
     fn add(&self, key: &[u8], by: i64, ttl_ms: u64, now: u64) -> i64;
-    /// A value; a counter as decimal text.
+    /// Returns a value; a counter as decimal text.
     fn get(&self, key: &[u8], now: u64) -> Option<Vec<u8>>;
     /// Sets a value.
     fn set(&self, key: &[u8], value: &[u8], ttl_ms: u64, now: u64);
-    /// Sets a value if the present one is `expected`; whether it did.
+    /// Sets a value if the present one is `expected`. Returns whether it set the value.
     fn replace(
         &self,
         key: &[u8],
@@ -38,7 +42,7 @@ pub struct MemoryState {
 }
 
 impl MemoryState {
-    /// Keeps up to about `bytes` of keys, values and what it takes to find them.
+    /// Keeps up to about `bytes` of keys, values and index.
     pub fn new(bytes: usize) -> Self {
         let shard = || Mutex::new(Shard { limit: bytes / SHARDS, ..Shard::default() });
         Self { shards: (0..SHARDS).map(|_| shard()).collect(), hasher: RandomState::new() }
@@ -106,7 +110,7 @@ struct Shard {
     entries: IndexMap<Box<[u8]>, Entry>,
     bytes: usize,
     limit: usize,
-    /// Where the search for room goes on.
+    /// The index where the next search for room begins.
     hand: usize,
 }
 
@@ -132,7 +136,7 @@ impl Shard {
     fn insert(&mut self, key: &[u8], value: Value, ttl_ms: u64, now: u64) {
         self.remove(key);
         let cost = cost(key, &value);
-        // A little tidying with each insertion keeps what expired from piling up to the bound.
+        // Each insertion looks at two entries, so that expired entries do not fill the shard.
         for _ in 0..2 {
             self.advance(now, false);
         }
@@ -147,7 +151,8 @@ impl Shard {
         self.entries.insert(key.into(), Entry { value, expires, was_used: false });
     }
 
-    /// Looks at one entry: drops it if it expired or, when room is needed, was not used since the hand came by last.
+    /// Looks at one entry. Drops it if it expired or, when room is needed, if it was not used since
+    /// the last look.
     fn advance(&mut self, now: u64, needs_room: bool) {
         if self.hand >= self.entries.len() {
             self.hand = 0;
@@ -201,12 +206,12 @@ fn cost(key: &[u8], value: &Value) -> usize {
     key.len() + value + OVERHEAD
 }
 
-/// A panic while a shard is locked cannot leave it in a state that matters: at worst a count is off.
+/// A panic while a shard is locked cannot leave it in a harmful state: at worst a count is off.
 fn lock(shard: &Mutex<Shard>) -> MutexGuard<'_, Shard> {
     shard.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// More than workers, so that they seldom meet.
+/// There are more shards than workers, so that two workers seldom use the same one.
 const SHARDS: usize = 64;
 
 /// Bytes of the table, the entry and two allocations.

@@ -1,15 +1,17 @@
-//! The versions of interfaces that a component is made for, by the names of its imports and exports.
+//! Checks the versions of the interfaces that a component is made for, by the names of its imports
+//! and exports.
 //!
-//! The linker compares only what it links: functions. An interface that has only types passes it in any version, and so would
-//! a component that imports no function, although its calls may mean something else.
+//! The linker compares only the functions that it links. It accepts an interface that has only
+//! types in any version. It would also accept a component that imports no function, although its
+//! exported functions may have another meaning.
 
 use std::sync::LazyLock;
 
-/// Refuses a component with an interface of another version of `weir:plugin` than this host's. Versions agree as the linker
-/// has it: up to the first number that is not zero.
+/// Refuses a component with an interface of another version of `weir:plugin` than this host's.
+/// Versions agree by the linker's rule: up to the first number that is not zero.
 ///
 /// # Errors
-/// The interface, and what would help.
+/// The interface, and a remedy.
 pub(crate) fn check<'a>(mut names: impl Iterator<Item = &'a str>) -> Result<(), String> {
     let other = names.find(|name| {
         let interface = name.strip_prefix(PACKAGE).and_then(|rest| rest.strip_prefix('/'));
@@ -20,17 +22,17 @@ pub(crate) fn check<'a>(mut names: impl Iterator<Item = &'a str>) -> Result<(), 
     });
     other.map_or(Ok(()), |name| {
         Err(format!(
-            "it is made for {name}, and this Weir has {PACKAGE}@{}: build it with the SDK of this Weir",
+            "it is made for {name}; this Weir has {PACKAGE}@{}: build it with the SDK of this Weir",
             *OWN
         ))
     })
 }
 
-/// Refuses a standard component that [`crate::service::standard`] does not know: of another version, or in a build without
-/// them.
+/// Refuses a standard component that [`crate::service::standard`] does not know: one of another
+/// version, or any in a build without them.
 ///
 /// # Errors
-/// What it is, and what there is.
+/// The component's interface, and the interfaces that this build serves.
 pub(crate) fn check_standard<'a>(mut exports: impl Iterator<Item = &'a str>) -> Result<(), String> {
     let Some(name) = exports.find(|name| name.starts_with("wasi:http/")) else { return Ok(()) };
     if cfg!(feature = "wasi-http") {
@@ -38,11 +40,11 @@ pub(crate) fn check_standard<'a>(mut exports: impl Iterator<Item = &'a str>) -> 
             "it exports {name}; this Weir serves wasi:http/incoming-handler@0.2 and wasi:http/handler@0.3"
         ));
     }
-    Err("it is a component of wasi:http, which this Weir was built without".to_owned())
+    Err("it is a wasi:http component; this Weir is built without wasi:http".to_owned())
 }
 
-/// The part of a version that those have in common which take each other's place (as Wasmtime's linker has it): none does for a
-/// pre-release.
+/// Returns the part of a version that interchangeable versions have in common, by the rule of
+/// Wasmtime's linker. A pre-release is interchangeable with no other version.
 fn track(version: &str) -> &str {
     if version.contains(['-', '+']) {
         return version;
@@ -61,7 +63,7 @@ fn track(version: &str) -> &str {
 /// The package of the interface.
 const PACKAGE: &str = "weir:plugin";
 
-/// Its version, as the interface says it.
+/// The version of the package, read from the interface.
 static OWN: LazyLock<String> = LazyLock::new(|| {
     let first = WIT.lines().next().and_then(|line| line.split_once('@'));
     first.map(|(_, version)| version.trim_end_matches(';').to_owned()).unwrap_or_default()

@@ -1,18 +1,19 @@
-//! [`Voice`]: the lines that one instance logs, the request that they belong to, and the last of them when a call fails.
+//! [`Voice`] holds the log of one instance, the request that its lines belong to, and the last
+//! lines before a failure.
 
 use crate::environment::{Environment, Level, Line};
 use crate::imports::log::printable;
 use std::sync::Arc;
 
-/// What one instance says, and in whose name.
+/// The log of one instance.
 pub(crate) struct Voice {
     environment: Environment,
     plugin: Arc<str>,
     /// The request that the instance works on.
     request: Option<u64>,
-    /// The warnings and errors of the call that runs, as far as there is room.
+    /// The warnings and errors of the running call, within a bound.
     words: String,
-    /// How many bytes of them the first line has.
+    /// Bytes of the first line in `words`.
     first: usize,
 }
 
@@ -22,23 +23,24 @@ impl Voice {
         Self { environment, plugin, request: None, words: String::new(), first: 0 }
     }
 
-    /// Whose it is.
+    /// The plugin's name in the configuration.
     pub(crate) fn plugin(&self) -> &Arc<str> {
         &self.plugin
     }
 
-    /// What its plugin can reach.
+    /// The environment of its plugin.
     pub(crate) fn environment(&self) -> &Environment {
         &self.environment
     }
 
-    /// Notes the request that the calls from here on belong to.
+    /// Notes the request for the following calls.
     #[inline]
     pub(crate) fn serve(&mut self, request: Option<u64>) {
         self.request = request;
     }
 
-    /// Notes that a call begins: an earlier one's words explain nothing of it.
+    /// Begins a call and forgets the words of the call before, which explain nothing about this
+    /// one.
     #[inline]
     pub(crate) fn begin(&mut self) {
         if !self.words.is_empty() {
@@ -46,7 +48,7 @@ impl Voice {
         }
     }
 
-    /// Writes a line to the log, as far as the plugin's budget goes.
+    /// Writes a line to the log if the plugin's budget allows it.
     pub(crate) fn say(&mut self, level: Level, message: &str) {
         let message = printable(message);
         if matches!(level, Level::Warn | Level::Error) {
@@ -56,14 +58,14 @@ impl Voice {
         environment.log(Line { plugin, request: *request, level, message: &message });
     }
 
-    /// Takes the words of the call that failed, if it had any.
+    /// Takes the words of the failed call, if there are any.
     pub(crate) fn last_words(&mut self) -> Option<String> {
         let words = std::mem::take(&mut self.words);
         (!words.is_empty()).then_some(words)
     }
 
-    /// Keeps the beginning of a long line, and the first and the latest of many: some languages begin with what happened, others
-    /// end with it.
+    /// Keeps the beginning of a long line, and the first and the latest of many lines. Some
+    /// languages log the cause first, others last.
     fn remember(&mut self, message: &str) {
         let message = message.get(..message.floor_char_boundary(WORDS)).unwrap_or_default().trim();
         if message.is_empty() {
@@ -81,8 +83,8 @@ impl Voice {
     }
 }
 
-/// Bytes of one line in the words of a call, and half of what all have: room for a message with its places, in an error that is one
-/// line itself.
+/// Bytes kept of one line, and half the bytes kept of a call: room for a message with its source
+/// positions. The error that quotes the words is itself one line.
 const WORDS: usize = 1024;
 
 #[cfg(test)]

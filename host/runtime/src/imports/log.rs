@@ -1,8 +1,9 @@
-//! The guest's log: lines are cut in length and bounded in rate, so that a guest cannot fill a disk or hide other lines.
+//! The guest's log. Its lines are bounded in length and rate, so that a guest cannot fill a disk or
+//! hide other lines.
 
 use std::time::{Duration, Instant};
 
-/// How many lines a plugin may still write in this second.
+/// The lines that a plugin may still write in this second.
 #[derive(Debug, Default)]
 pub(crate) struct LogBudget {
     window: Option<Instant>,
@@ -11,7 +12,7 @@ pub(crate) struct LogBudget {
 }
 
 impl LogBudget {
-    /// Whether one more line may be written now; one that may not is counted.
+    /// Returns whether one more line may be written now, and counts a line that may not.
     pub(crate) fn admit(&mut self, plugin: &str, now: Instant) -> bool {
         let fresh = self.window.is_none_or(|start| now.duration_since(start) >= WINDOW);
         if fresh {
@@ -29,7 +30,8 @@ impl LogBudget {
     }
 }
 
-/// The message within its bound and on one line: a guest must not be able to forge lines of the log.
+/// Cuts a message to its bound and puts it on one line, so that a guest cannot forge lines of the
+/// log.
 pub(crate) fn printable(message: &str) -> String {
     let message = message.get(..message.floor_char_boundary(LENGTH)).unwrap_or_default();
     message.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
@@ -37,7 +39,7 @@ pub(crate) fn printable(message: &str) -> String {
 
 const TARGET: &str = "weir::plugin";
 
-/// Lines in a [`WINDOW`]: enough to follow a configuration being refused, too few to matter to a disk.
+/// Lines in a [`WINDOW`]: enough to show why a configuration is refused, too few to fill a disk.
 const LINES: u32 = 20;
 
 const WINDOW: Duration = Duration::from_secs(1);

@@ -1,5 +1,5 @@
-//! `weir:plugin/host` and `weir:plugin/state`: what a guest may ask of the host. No function calls back, waits, or costs
-//! more than its bound.
+//! Implements `weir:plugin/host` and `weir:plugin/state`, the functions of the host that a guest
+//! may call. No function calls back, waits, or costs more than its bound.
 
 pub(crate) mod log;
 
@@ -30,7 +30,7 @@ impl host::Host for State {
 
     fn random(&mut self, len: u32) -> wasmtime::Result<Vec<u8>> {
         if len > MAX_RANDOM {
-            return trap(format!("random asked for {len} bytes, at most {MAX_RANDOM} are given"));
+            return trap(format!("random asks for {len} bytes; the bound is {MAX_RANDOM}"));
         }
         let mut bytes = vec![0; len as usize];
         self.environment().services().random(&mut bytes);
@@ -94,7 +94,10 @@ impl state::Host for State {
 impl State {
     fn key(&self, space: &str, key: &str) -> wasmtime::Result<Vec<u8>> {
         if key.len() > MAX_KEY {
-            return trap(format!("a key of the state has {} bytes, at most {MAX_KEY}", key.len()));
+            return trap(format!(
+                "a key of the state has {} bytes; the bound is {MAX_KEY}",
+                key.len()
+            ));
         }
         match self.environment().key(space, key) {
             Some(key) => Ok(key),
@@ -106,7 +109,7 @@ impl State {
 fn check_value(value: &[u8]) -> wasmtime::Result<()> {
     if value.len() > MAX_VALUE {
         return trap(format!(
-            "a value of the state has {} bytes, at most {MAX_VALUE}",
+            "a value of the state has {} bytes; the bound is {MAX_VALUE}",
             value.len()
         ));
     }

@@ -1,4 +1,5 @@
-//! Bodies on their way into a guest: one piece at a time, the next when the guest has taken the last.
+//! Bodies on their way into a guest, one piece at a time: the next piece goes in when the guest has
+//! taken the last.
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -9,24 +10,24 @@ use tokio::sync::mpsc;
 
 use super::HttpError;
 
-/// A body for a guest, and who feeds it.
+/// Returns a body for a guest, and the feed that fills it.
 pub fn channel() -> (Feed, Incoming) {
     let (feed, pieces) = mpsc::channel(1);
     (Feed(feed), Incoming(Some(pieces)))
 }
 
-/// Feeds a body. Dropped, it ends the body well.
+/// Feeds a body. Dropping it ends the body without an error.
 #[derive(Debug)]
 pub struct Feed(mpsc::Sender<Result<Frame<Bytes>, HttpError>>);
 
 impl Feed {
-    /// Waits until there is room for a piece; whether anybody still wants one. Cancel safe.
+    /// Waits until there is room for a piece. Returns `false` if the reader is gone. Cancel safe.
     pub async fn ready(&self) -> bool {
         self.0.reserve().await.is_ok()
     }
 
-    /// Hands over a piece, after [`Feed::ready`]; the body ends with an error. Without room it is lost, which a caller that
-    /// has waited does not meet.
+    /// Hands over a piece, after [`Feed::ready`]. An error ends the body. Without room the piece is
+    /// lost; that cannot happen to a caller that has waited.
     pub fn push(&self, piece: Result<Frame<Bytes>, HttpError>) {
         let _ = self.0.try_send(piece);
     }

@@ -1,4 +1,4 @@
-//! [`Call`]: one request of a standard component, run by who polls it.
+//! [`Call`] is one request of a standard component; polling it runs the guest.
 
 use std::future::{pending, poll_fn};
 use std::pin::Pin;
@@ -43,11 +43,13 @@ impl std::fmt::Debug for Kept {
     }
 }
 
-/// A request on its way through a component. Guest code runs while it is polled, and ends when it is dropped.
+/// A request on its way through a component. Polling it runs guest code; dropping it ends the guest
+/// code.
 pub struct Call {
     driver: Option<Driver>,
     head: Option<oneshot::Receiver<wasmtime::Result<http::Response<Outgoing>>>>,
-    /// Dropped when the response is over: what a guest of 0.3 has wired from one body to another runs until then.
+    /// Dropped when the response is over. Until then a guest of 0.3 may still copy one body to
+    /// another.
     over: Option<oneshot::Sender<()>>,
     meter: Arc<Meter>,
     voice: Shared,
@@ -61,8 +63,8 @@ type Told = oneshot::Sender<wasmtime::Result<http::Response<Outgoing>>>;
 type Driver = Pin<Box<dyn Future<Output = wasmtime::Result<Kept>> + Send>>;
 
 impl Handler {
-    /// Begins a request, in the instance that was kept or a fresh one. What the guest asks of the network goes to `asks`, and
-    /// the lines that it logs carry the request's number, `id`.
+    /// Begins a request in the kept instance, or in a fresh one. The guest's network requests go to
+    /// `asks`. The lines that the guest logs carry the request's number, `id`.
     pub fn call(
         &self,
         request: http::Request<Incoming>,
@@ -105,8 +107,8 @@ impl Handler {
 }
 
 impl Call {
-    /// Runs guest code. Ready when the guest has nothing more to do for this request: with its instance, or with what went
-    /// wrong. Pending for ever after that.
+    /// Runs guest code. It is ready when the guest has finished this request: with the instance, or
+    /// with the error. After that it is pending for ever.
     pub fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<Kept, PluginError>> {
         let Some(driver) = &mut self.driver else { return Poll::Pending };
         let running = self.engine.run();
@@ -119,7 +121,8 @@ impl Call {
         Poll::Ready(ended.map_err(|error| self.failed(error)))
     }
 
-    /// The response's head, once the guest has told it. Runs no guest code. Pending for ever after that.
+    /// Returns the response's head when the guest has produced it. Runs no guest code. After that
+    /// it is pending for ever.
     pub fn poll_head(
         &mut self,
         cx: &mut Context<'_>,
@@ -135,12 +138,13 @@ impl Call {
         })
     }
 
-    /// Notes that nothing more is wanted of the response; the guest may finish what else it does.
+    /// Notes that the caller wants nothing more of the response. The guest may finish its other
+    /// work.
     pub fn finish(&mut self) {
         self.over = None;
     }
 
-    /// Notes that the request has got on, a piece of a body say: the limit of CPU time begins anew.
+    /// Notes progress of the request, such as a piece of a body. The limit of CPU time begins anew.
     pub fn progress(&self) {
         self.meter.progress();
     }
@@ -168,10 +172,10 @@ impl std::fmt::Debug for Call {
     }
 }
 
-/// What a request is served in.
+/// The instance that serves a request.
 enum Instance {
     Kept(Kept),
-    /// One that is yet to be made, with these.
+    /// A new instance, made with this meter and voice.
     Fresh(Arc<Meter>, Shared),
 }
 
@@ -199,9 +203,9 @@ async fn drive(
             Prepared::new(store.as_context_mut(), proxy, request, Guest::http, told)
         })?;
         prepared.run(accessor, pending()).await?;
-        // Of 0.2 nothing runs any more: what its body lacks now will never come.
+        // A guest of 0.2 runs no more after this: if its body is incomplete, it stays incomplete.
         if matches!(proxy, Proxy::P3(_)) {
-            // An error: it was dropped.
+            // An error here means that the sender was dropped, which is the signal.
             let _ = is_over.await;
         }
         poll_fn(|cx| accessor.poll_no_interesting_tasks(cx)).await;

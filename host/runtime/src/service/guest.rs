@@ -1,5 +1,5 @@
-//! [`Guest`]: what the host keeps for one instance of a standard component. It has no files, no sockets, no arguments and no
-//! environment.
+//! [`Guest`] is the data that the host keeps for one instance of a standard component. The instance
+//! has no files, no sockets, no arguments and no environment variables.
 
 use std::sync::Arc;
 
@@ -21,7 +21,7 @@ pub(super) struct Guest {
     wasi: WasiCtx,
     http: WasiHttpCtx,
     pub(super) table: ResourceTable,
-    /// Where the requests of the call that is running go.
+    /// The receiver of the network requests of the running call.
     pub(super) asks: Asks,
     pub(super) values: Arc<WasiConfigVariables>,
     pub(super) environment: Environment,
@@ -31,7 +31,7 @@ pub(super) struct Guest {
 }
 
 impl Guest {
-    /// A store for an instance of a handler's component.
+    /// Makes a store for an instance of a handler's component.
     pub(super) fn store(
         handler: &Handler,
         meter: Arc<Meter>,
@@ -114,15 +114,16 @@ impl ResourceLimiter for Guest {
     }
 }
 
-/// What a guest may hold in the host at once: requests, responses, fields, streams. One request needs some dozen, but languages
-/// that collect garbage hold what they used for each piece of a body for a while. Most entries take some hundred bytes; fields
-/// may have up to [`FIELDS`], so this bounds what a hostile guest can make the host keep beside its memory to 512 MiB.
+/// Resources that a guest may hold in the host at once: requests, responses, fields, streams. One
+/// request needs some dozen. Languages that collect garbage hold the resources of each piece of a
+/// body for a while. Most entries take some hundred bytes, but fields may have up to [`FIELDS`].
+/// The bound limits the host memory of a hostile guest to 512 MiB.
 const RESOURCES: usize = 1 << 12;
 
-/// Bytes of a header or trailer section as the host keeps it, which is up to twice what is sent.
+/// Bytes of a header or trailer section in the host's form, which is up to twice the size sent.
 const FIELDS: usize = 128 << 10;
 
-/// Bytes of randomness that are given at once.
+/// Bytes of randomness that a guest gets at once.
 const RANDOM: u64 = 64 << 10;
 
 /// Bytes that one call of the guest may make the host copy out of it.

@@ -1,4 +1,4 @@
-//! What a standard component may import.
+//! The interfaces that a standard component may import.
 
 use http_body_util::BodyExt;
 use wasmtime::component::{Accessor, Linker, Resource};
@@ -11,7 +11,7 @@ use super::guest::Guest;
 use super::outgoing::Ask;
 use super::{HttpError, state};
 
-/// Everything that is there: WASI of 0.2 and 0.3 without anything behind its files and sockets, and `wasi:http`.
+/// Adds every available interface: WASI 0.2 and 0.3 without files and sockets, and `wasi:http`.
 pub(super) fn add(linker: &mut Linker<Guest>) -> wasmtime::Result<()> {
     wasmtime_wasi::p2::add_to_linker_async(linker)?;
     wasmtime_wasi::p3::add_to_linker(linker)?;
@@ -27,7 +27,7 @@ pub(super) fn add(linker: &mut Linker<Guest>) -> wasmtime::Result<()> {
     })
 }
 
-/// What a middleware is told of why the handler after it gave no response.
+/// The error code that a middleware gets if the handler after it gives no response.
 fn code(error: &HttpError) -> ErrorCode {
     match error {
         HttpError::ConnectionTerminated => ErrorCode::ConnectionTerminated,
@@ -45,7 +45,7 @@ fn code(error: &HttpError) -> ErrorCode {
 
 type Handled = Result<Resource<Response>, ErrorCode>;
 
-/// The handler after a middleware: the rest of the way, which whoever runs the call goes.
+/// Calls the handler after a middleware. The runner of the call produces the response.
 async fn handle(
     accessor: &Accessor<Guest>,
     request: Resource<Request>,

@@ -1,4 +1,5 @@
-//! [`Meter`]: the CPU time that a request's guest code takes, and its memory, seen from inside and outside its store.
+//! [`Meter`] counts the CPU time of a request's guest code, and its memory. Both the store and the
+//! poller of the guest read it.
 
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
@@ -7,7 +8,7 @@ use wasmtime::UpdateDeadline;
 
 use crate::limits::thread_time;
 
-/// Shared by a store and by who polls its guest; both are on one thread.
+/// Shared by a store and the poller of its guest; both are on one thread.
 #[derive(Debug)]
 pub(super) struct Meter {
     limit: Duration,
@@ -34,12 +35,13 @@ impl Meter {
         self.used.fetch_add(self.running(), Ordering::Relaxed);
     }
 
-    /// The request has got on: what was used until here does not count any more.
+    /// Notes progress of the request: CPU time used until here counts no more.
     pub(super) fn progress(&self) {
         self.used.store(0, Ordering::Relaxed);
     }
 
-    /// What is to be done with guest code that the clock found running: others get their turn, unless its time is over.
+    /// Decides on guest code that runs at a tick. It must yield to other tasks, or stop if its time
+    /// is over.
     pub(super) fn tick(&self) -> UpdateDeadline {
         let used = self.used.load(Ordering::Relaxed).saturating_add(self.running());
         if Duration::from_nanos(used) >= self.limit {
@@ -85,7 +87,7 @@ mod tests {
             assert!(matches!(meter.tick(), UpdateDeadline::Yield(1)));
             meter.end();
         }
-        // Outside a poll it is not the guest's.
+        // CPU time outside a poll is not the guest's.
         spin(Duration::from_millis(10));
         meter.begin();
         assert!(matches!(meter.tick(), UpdateDeadline::Yield(1)));

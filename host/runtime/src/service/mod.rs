@@ -1,8 +1,10 @@
-//! Standard components: `wasi:http` of 0.2 and 0.3, unmodified, on an engine of their own whose guests may wait.
+//! Standard components: `wasi:http` of 0.2 and 0.3, unmodified. They run on an engine of their own,
+//! where guests may wait.
 //!
-//! A `Service` is a component that was compiled; a [`Handler`] is one with its configuration; a [`Call`] is one request of
-//! it. Guest code runs only while a call is polled, by whoever wants its response, so that dropping a call ends it. What a
-//! guest asks of the network arrives as an [`Ask`], and the caller answers it or does not: nothing here opens a socket.
+//! A `Service` is a compiled component. A [`Handler`] is one with its configuration. A [`Call`] is
+//! one request of it. Guest code runs only while a call is polled, so that dropping a call ends it.
+//! A network request of a guest arrives as an [`Ask`], and the caller answers it or refuses it:
+//! nothing here opens a socket.
 
 mod body;
 mod call;
@@ -34,7 +36,8 @@ pub use call::{Call, Kept};
 pub use outgoing::{Ask, Asks, Errand, asks};
 pub use wasmtime_wasi_http::{Error as HttpError, WasiBody as Outgoing};
 
-/// Finds what a component is by what it imports and exports; `None` if it is none of the standard ones.
+/// Finds the kind of a component by its imports and exports. Returns `None` if the component is no
+/// standard one.
 pub fn standard(wasm: &[u8]) -> Option<Kind> {
     names::kind(wasm)
 }
@@ -51,7 +54,7 @@ pub(crate) struct Service {
     pre: Arc<ProxyPre<Guest>>,
 }
 
-/// A component with what it reads as its configuration. Cloning shares it.
+/// A component with its configuration values. Cloning shares it.
 #[derive(Clone)]
 pub struct Handler {
     service: Service,
@@ -59,7 +62,7 @@ pub struct Handler {
 }
 
 impl Service {
-    /// Compiles a component that [`standard`] has found to be one.
+    /// Compiles a component that [`standard`] has recognized.
     pub(crate) fn load(
         engine: &Engine,
         name: &Arc<str>,
@@ -76,9 +79,9 @@ impl Service {
             .map_err(unloadable("this is not a WebAssembly component"))?;
         let mut linker = Linker::new(engine.wasmtime());
         interfaces::add(&mut linker).map_err(unloadable("link the standard interfaces"))?;
-        let linked = linker
-            .instantiate_pre(&component)
-            .map_err(unloadable("it imports what a standard component is not given"))?;
+        let linked = linker.instantiate_pre(&component).map_err(unloadable(
+            "it imports an interface that a standard component does not have",
+        ))?;
         let pre = match kind {
             Kind::Proxy => p2::bindings::ProxyPre::new(linked).map(ProxyPre::P2),
             _ => p3::bindings::ServicePre::new(linked).map(ProxyPre::P3),
@@ -100,7 +103,7 @@ impl Service {
         }
     }
 
-    /// The component in another environment.
+    /// Returns the component in another environment.
     pub(crate) fn handler(
         &self,
         environment: &Environment,
@@ -117,7 +120,8 @@ impl std::fmt::Debug for Handler {
     }
 }
 
-/// How the engine of standard components is set up: guests wait on fibers, and the clock makes those that do not wait yield.
+/// The configuration of the engine for standard components. Guests wait on fibers. The clock makes
+/// a guest yield that does not wait.
 pub(crate) fn config() -> Config {
     let mut config = Config::new();
     config
@@ -128,5 +132,5 @@ pub(crate) fn config() -> Config {
     config
 }
 
-/// Stack of a fiber: the guest's, and as much for what it calls in the host.
+/// Stack of a fiber: the guest's stack, and as much for the host functions that it calls.
 const ASYNC_STACK: usize = 2 * WASM_STACK;

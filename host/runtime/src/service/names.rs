@@ -1,4 +1,5 @@
-//! What a component is, by its outermost imports and exports, before it is compiled: each engine compiles its own.
+//! Finds the kind of a component by its outermost imports and exports. This comes before compiling,
+//! because each engine compiles its own components.
 
 use wasmparser::{Chunk, Parser, Payload};
 
@@ -23,7 +24,7 @@ struct Names<'a> {
 }
 
 impl<'a> Names<'a> {
-    /// Reads the sections of the outermost component and passes over what is nested in it.
+    /// Reads the sections of the outermost component and skips the nested ones.
     fn read(wasm: &'a [u8]) -> Option<Self> {
         let mut names = Self::default();
         let mut parser = Parser::new(0);

@@ -1,4 +1,5 @@
-//! What guests ask of the network: handed to whoever runs the call, who alone decides where it may go.
+//! The network requests of guests. The runner of the call gets them and alone decides where they
+//! may go.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,33 +11,33 @@ use wasmtime_wasi_http::{
 
 use super::{HttpError, Incoming, Outgoing};
 
-/// Where a guest's asks go, and from where they are taken.
+/// Returns a sender for a guest's network requests, and the receiver of the runner.
 pub fn asks() -> (Asks, mpsc::Receiver<Ask>) {
     let (asks, taken) = mpsc::channel(1);
     (Asks(asks), taken)
 }
 
-/// Takes a guest's asks.
+/// Sends a guest's network requests to the runner of its call.
 #[derive(Debug, Clone)]
 pub struct Asks(mpsc::Sender<Ask>);
 
 /// A request that a guest makes.
 #[derive(Debug)]
 pub enum Ask {
-    /// To the host that it names.
+    /// To the host in its URI.
     Send(Errand),
-    /// To the handler after it, from a middleware.
+    /// From a middleware, to the handler after it.
     Next(Errand),
 }
 
-/// A request, and where its response is awaited.
+/// A request and the place for its response.
 #[derive(Debug)]
 pub struct Errand {
     /// The request; its body streams out of the guest.
     pub request: http::Request<Outgoing>,
-    /// How long the guest is ready to wait for the response's head, connecting included.
+    /// The time that the guest waits for the response's head, including the time to connect.
     pub limit: Option<Duration>,
-    /// The response, or why there is none.
+    /// The response, or the reason why there is none.
     pub answer: oneshot::Sender<Result<http::Response<Incoming>, HttpError>>,
 }
 
@@ -61,7 +62,7 @@ type Answered = Result<
 >;
 
 impl WasiHttpHooks for Asks {
-    /// A guest may set any field but those of the connection: it stands where an origin does.
+    /// A guest may set any field except those of the connection, because it acts as an origin.
     fn forbidden_header_filter(&mut self) -> ForbiddenHeaderFilter {
         Arc::new(|name| DEFAULT_FORBIDDEN_HEADERS.contains(name))
     }
@@ -90,7 +91,8 @@ impl WasiHttpHooks for Asks {
     }
 }
 
-/// What a guest says of the time between two pieces of a body is left to the upstream's own limit.
+/// Reads the guest's time limit for the response's head. The guest's limit between two pieces of a
+/// body is ignored: the upstream's own limit applies.
 fn limit(options: RequestOptions) -> Option<Duration> {
     match (options.connect_timeout, options.first_byte_timeout) {
         (Some(connect), Some(first)) => Some(connect.saturating_add(first)),
@@ -98,5 +100,5 @@ fn limit(options: RequestOptions) -> Option<Duration> {
     }
 }
 
-/// Bytes that are copied out of a guest at once.
+/// Bytes that the host copies out of a guest at once.
 const PIECE: usize = 64 << 10;

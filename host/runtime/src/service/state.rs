@@ -1,4 +1,4 @@
-//! `wasi:keyvalue` over the state that plugins share, and `wasi:logging` over their log.
+//! `wasi:keyvalue` on the state that plugins share, and `wasi:logging` on their log.
 
 use wasmtime::component::{HasSelf, Linker, Resource};
 
@@ -65,13 +65,13 @@ mod bindings {
     });
 }
 
-/// A space of the state that a guest has opened: none for its own.
+/// A space of the state that a guest has opened. An empty name is the plugin's own space.
 #[allow(unreachable_pub, reason = "the generated code re-exports it")]
 pub struct Bucket {
     space: String,
 }
 
-/// Adds both to what guests may import.
+/// Adds both interfaces to the imports of guests.
 pub(super) fn add(linker: &mut Linker<Guest>) -> wasmtime::Result<()> {
     store::add_to_linker::<Guest, HasSelf<Guest>>(linker, |guest| guest)?;
     atomics::add_to_linker::<Guest, HasSelf<Guest>>(linker, |guest| guest)?;
@@ -202,5 +202,5 @@ impl logging::Host for Guest {
     }
 }
 
-/// What toolchains call the store of a component that names none.
+/// The name that toolchains give to the store of a component that names none.
 const DEFAULT: &str = "default";

@@ -1,4 +1,4 @@
-//! A guest's standard output and error: lines of the plugin's log, within the budget of that.
+//! A guest's standard output and error as lines of the plugin's log, within its budget.
 
 use std::io;
 use std::pin::Pin;
@@ -14,7 +14,8 @@ use wasmtime_wasi::p2::{OutputStream, Pollable, StreamResult};
 use crate::environment::Level;
 use crate::voice::Voice;
 
-/// The voice of an instance, shared by its store, its streams and the call that it serves; all are on one thread.
+/// The voice of an instance, shared by its store, its streams and the call that it serves. All of
+/// them are on one thread.
 #[derive(Clone)]
 pub(super) struct Shared(Arc<Mutex<Voice>>);
 
@@ -28,7 +29,7 @@ impl Shared {
     }
 }
 
-/// A stream whose lines are logged. Cloning shares the unfinished line.
+/// A stream that logs its lines. Cloning shares the unfinished line.
 #[derive(Clone)]
 pub(super) struct Lines(Arc<Mutex<Line>>);
 
@@ -134,7 +135,7 @@ impl OutputStream for Lines {
     }
 }
 
-/// Bytes of a line; the log cuts there too.
+/// Bytes of a line; the log cuts at the same length.
 const LENGTH: usize = 4096;
 
 /// Bytes that a guest may write at once.

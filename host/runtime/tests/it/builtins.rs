@@ -1,5 +1,6 @@
-//! The built-in balancers as components. What they choose and why is tested natively beside their sources; here it
-//! is that they do it in the runtime, within their limits.
+//! The built-in balancers as components. Native tests beside their sources check which endpoint
+//! they choose and why. These tests check that they do the same in the runtime, within their
+//! limits.
 
 use weir_runtime::{BalancerInstance, Pick, TRIED};
 

@@ -1,5 +1,5 @@
-//! Guests that misbehave: each failure has its kind, ends in time, leaves the host's memory alone, and the next
-//! instance works.
+//! Guests that misbehave. Each failure has its kind, ends in time and does not harm the host's
+//! memory, and the next instance works.
 
 use std::fs;
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use weir_runtime::{
 
 use crate::support::{MEMORY, endpoints, engine, guest};
 
-/// An instance that does this in a call, and has endpoints 0 and 1.
+/// An instance with endpoints 0 and 1 that does `act` in the call `call`.
 fn instance(act: &str, call: &str) -> BalancerInstance {
     let balancer = guest("misbehave").unwrap();
     let mut instance = balancer.balancer(&config(act, call)).unwrap();
@@ -29,7 +29,7 @@ fn pick(instance: &mut BalancerInstance) -> Result<Option<u32>, PluginError> {
     instance.pick(Pick { sequence: 0, attempt: 0, inputs: &[], loads: &[] })
 }
 
-/// What the call fails with; and the same plugin, instantiated afresh, works.
+/// Returns the error of the call, after a check that a fresh instance of the same plugin works.
 fn failure(act: &str, call: &str) -> PluginError {
     let balancer = guest("misbehave").unwrap();
     let error = fail(&balancer, act, call);
@@ -60,7 +60,7 @@ fn a_spinning_call_times_out_soon() {
         let error = failure("spin", call);
         assert_eq!(error.kind(), "timeout");
         assert!(error.to_string().contains(call), "{error}");
-        // Its limit is 5 ms; the rest is compiling, and a busy machine.
+        // The limit is 5 ms; the rest is for compiling on a busy machine.
         assert!(start.elapsed() < Duration::from_secs(60));
     }
 }
@@ -109,7 +109,7 @@ fn a_read_outside_its_memory_is_a_trap() {
 fn allocating_without_end_is_refused_in_every_call() {
     for call in ["configure", "update", "pick", "observe"] {
         let kind = failure("allocate", call).kind();
-        // A machine that is busy may end it before its memory is full.
+        // On a busy machine the time may end before the memory is full.
         assert!(kind == "memory" || kind == "timeout", "{call}: {kind}");
     }
 }
@@ -175,7 +175,7 @@ fn a_result_that_aliases_its_memory_is_not_copied_again_and_again() {
     let balancer = guest("misbehave").unwrap();
     let before = resident();
     assert_eq!(fail(&balancer, "alias", "").kind(), "trap");
-    // Copied out it would be 10 GB.
+    // Copied out, it would be 10 GB.
     assert!(peak() < before + (256 << 20));
 }
 
@@ -252,8 +252,8 @@ fn what_is_no_balancer_is_invalid() {
         assert_eq!(load(garbage), "plugin p: this is not a WebAssembly component");
     }
     assert!(load(b"\0asm\x01\0\0\0").contains("core module"));
-    // A component, with nothing in it.
-    assert!(load(b"\0asm\x0d\0\x01\0").contains("of none of weir:plugin's worlds"));
+    // A component without content.
+    assert!(load(b"\0asm\x0d\0\x01\0").contains("none of weir:plugin's worlds"));
 }
 
 #[test]
@@ -308,7 +308,7 @@ fn resident() -> usize {
     status("VmRSS:")
 }
 
-/// The most it ever had.
+/// The most memory that this process ever had.
 fn peak() -> usize {
     status("VmHWM:")
 }

@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use weir_runtime::{Endpoint, Engine, Environment, Limits, Plugin, PluginError};
 
-/// A built-in balancer, from `plugins/dist` or from where `WEIR_PLUGINS` says a fresh build is.
+/// Loads a built-in balancer from `plugins/dist`, or from the fresh build in the folder
+/// `WEIR_PLUGINS`.
 pub(crate) fn builtin(name: &str) -> Plugin {
     let dist = env::var_os("WEIR_PLUGINS").map(PathBuf::from);
     let dist = dist.unwrap_or_else(|| root().join("plugins/dist"));
@@ -16,7 +17,7 @@ pub(crate) fn builtin(name: &str) -> Plugin {
     Plugin::load(engine(), name, &wasm, PATIENT, &Environment::default()).unwrap()
 }
 
-/// A guest that misbehaves, under limits that its misbehaviour meets soon.
+/// Loads a guest that misbehaves, under limits that it reaches soon.
 pub(crate) fn guest(name: &str) -> Result<Plugin, PluginError> {
     let dist = root().join("tests/guests/target/dist");
     let wasm = read(&dist, name, "cargo run -p weir-sdk-build -- guests");
@@ -24,13 +25,13 @@ pub(crate) fn guest(name: &str) -> Result<Plugin, PluginError> {
     Plugin::load(engine(), name, &wasm, limits, &Environment::default())
 }
 
-/// Tests share the processors with each other: what is right must not depend on a millisecond.
+/// Tests share the processors, so no result may depend on a millisecond.
 const PATIENT: Limits = Limits { memory: 16 << 20, time: Duration::from_secs(2) };
 
 /// The memory that a guest may have.
 pub(crate) const MEMORY: usize = 16 << 20;
 
-/// One engine a process: each test of nextest has its own.
+/// One engine per process: nextest gives each test a process of its own.
 pub(crate) fn engine() -> &'static Engine {
     static ENGINE: OnceLock<Engine> = OnceLock::new();
     ENGINE.get_or_init(|| Engine::new().unwrap())
