@@ -1,6 +1,7 @@
-//! What HTTP/3 costs on top of QUIC: processor time of a server's thread for each request that it answers with 1 KiB, with
-//! this crate, with the h3 crate, and with quinn's streams alone, where the same number of bytes goes each way and nothing
-//! is looked at. The client is the same for all three, and runs on another thread.
+//! Measures the cost of HTTP/3 on top of QUIC: processor time of a server's thread for each request
+//! that it answers with 1 KiB. It compares this crate, the h3 crate, and quinn's streams alone.
+//! With quinn alone the same number of bytes goes each way, and nothing is parsed. The client is
+//! the same for all three and runs on another thread.
 //!
 //! `cargo bench --package weir-h3`. Rounds of the three alternate; the median counts.
 
@@ -30,7 +31,7 @@ use tokio::runtime::Builder;
 use tokio::sync::oneshot;
 use tokio::task::LocalSet;
 
-/// That of the proxy.
+/// The proxy's allocator.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
@@ -44,7 +45,7 @@ enum Kind {
 const KINDS: [(Kind, &str); 3] =
     [(Kind::Streams, "quinn's streams"), (Kind::Weir, "weir-h3"), (Kind::H3, "h3")];
 
-/// Connections, and requests at once on each.
+/// Numbers of connections, and of requests at once on each.
 const LOADS: [(usize, usize); 2] = [(1, 100), (32, 10)];
 
 /// Requests of a round.
@@ -57,7 +58,7 @@ fn main() {
         for round in 0..=ROUNDS {
             for (kind, times) in KINDS.iter().zip(&mut times) {
                 let time = measure(kind.0, connections, at_once);
-                // The first warms up.
+                // The first round warms up.
                 if round > 0 {
                     times.push(time);
                 }
@@ -74,7 +75,7 @@ fn main() {
     }
 }
 
-/// Microseconds of the server's thread for each request.
+/// Returns the microseconds of the server's thread for each request.
 fn measure(kind: Kind, connections: usize, at_once: usize) -> f64 {
     let made = rcgen::generate_simple_self_signed(vec!["localhost".into()]).unwrap();
     let certificate = made.cert.der().clone();
@@ -82,7 +83,7 @@ fn measure(kind: Kind, connections: usize, at_once: usize) -> f64 {
     let (ready, server) = mpsc::channel();
     let (stopping, stop) = oneshot::channel();
     let served = certificate.clone();
-    // By its name a profiler tells one kind from the others.
+    // The name lets a profiler tell the kinds apart.
     let thread = std::thread::Builder::new().name(format!("{kind:?}"));
     let run = move || {
         let runtime = Builder::new_current_thread().enable_all().build().unwrap();
@@ -159,7 +160,7 @@ fn connect(certificate: CertificateDer<'static>) -> Endpoint {
     client
 }
 
-/// Has so many requests answered.
+/// Sends this many requests and waits for their answers.
 async fn load(connections: &[quinn::Connection], at_once: usize, requests: usize) {
     let request = request();
     let workers = connections.len() * at_once;
@@ -183,7 +184,7 @@ async fn load(connections: &[quinn::Connection], at_once: usize, requests: usize
     running.collect::<()>().await;
 }
 
-/// A HEADERS frame with what a small client sends: indexed fields, a path, a user agent.
+/// Returns a HEADERS frame as a small client sends it: indexed fields, a path, a user agent.
 fn request() -> Vec<u8> {
     let mut section = vec![0, 0, 0xc0 | 17, 0xc0 | 23];
     for (index, value) in

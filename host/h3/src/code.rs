@@ -1,4 +1,4 @@
-//! Error codes of HTTP/3 and QPACK, and what they are the end of.
+//! Error codes of HTTP/3 and QPACK, and the errors that end a stream or a connection.
 
 use std::fmt;
 
@@ -25,7 +25,7 @@ macro_rules! codes {
 codes! {
     /// A malformed datagram.
     H3_DATAGRAM_ERROR = 0x33,
-    /// Nothing is wrong.
+    /// No error.
     H3_NO_ERROR = 0x100,
     /// A violation that has no code of its own.
     H3_GENERAL_PROTOCOL_ERROR = 0x101,
@@ -35,29 +35,29 @@ codes! {
     H3_STREAM_CREATION_ERROR = 0x103,
     /// The control stream or one of QPACK's was closed.
     H3_CLOSED_CRITICAL_STREAM = 0x104,
-    /// A frame that may not come here, or now.
+    /// A frame that may not come in this place or at this time.
     H3_FRAME_UNEXPECTED = 0x105,
-    /// A frame that is not laid out as it must be.
+    /// A frame with a wrong layout.
     H3_FRAME_ERROR = 0x106,
-    /// Behaviour that is allowed, in an amount that is not.
+    /// Allowed behaviour in an amount that is not allowed.
     H3_EXCESSIVE_LOAD = 0x107,
-    /// An identifier that may not be used, or not again.
+    /// An identifier that may not be used, or not twice.
     H3_ID_ERROR = 0x108,
     /// Settings that contradict the rules.
     H3_SETTINGS_ERROR = 0x109,
     /// A control stream that does not begin with settings.
     H3_MISSING_SETTINGS = 0x10a,
-    /// A request that was not looked at.
+    /// A request that this side did not look at.
     H3_REQUEST_REJECTED = 0x10b,
-    /// A request whose response is no longer wanted.
+    /// A request that is cancelled: its response is no longer wanted.
     H3_REQUEST_CANCELLED = 0x10c,
-    /// A request that ended before it was whole.
+    /// A request that ended before it was complete.
     H3_REQUEST_INCOMPLETE = 0x10d,
     /// A malformed message.
     H3_MESSAGE_ERROR = 0x10e,
-    /// A tunnel whose TCP connection broke.
+    /// The TCP connection of a tunnel broke.
     H3_CONNECT_ERROR = 0x10f,
-    /// HTTP/3 cannot serve this, HTTP/1.1 may.
+    /// HTTP/3 cannot serve this request; HTTP/1.1 may.
     H3_VERSION_FALLBACK = 0x110,
     /// A field section that cannot be decoded.
     QPACK_DECOMPRESSION_FAILED = 0x200,
@@ -94,13 +94,13 @@ impl fmt::Debug for Code {
     }
 }
 
-/// A rule that the peer broke, and the code that tells it so.
+/// A rule that the peer broke, and the error code for it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("{reason} ({code})")]
 pub struct Violation {
     /// The code for the peer.
     pub code: Code,
-    /// What it did, for logs and for the CONNECTION_CLOSE frame.
+    /// The peer's act, for logs and for the CONNECTION_CLOSE frame.
     pub reason: &'static str,
 }
 
@@ -116,13 +116,13 @@ impl From<crate::qpack::Error> for Violation {
     }
 }
 
-/// Why a request cannot go on.
+/// The reason why a request cannot continue.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum Error {
-    /// The request is malformed or breaks a limit: its stream is to be reset with the code.
+    /// The request is malformed or breaks a limit: its stream must be reset with the code.
     #[error("request refused")]
     Stream(#[source] Violation),
-    /// The field section is larger than allowed; a response may still say so.
+    /// The field section is larger than allowed; a response may still say this.
     #[error("field section too large")]
     TooLarge,
     /// The connection has been closed for a violation.
@@ -147,7 +147,8 @@ impl From<quinn::ReadError> for Error {
         match error {
             quinn::ReadError::Reset(code) => Self::Reset(code.into()),
             quinn::ReadError::ConnectionLost(error) => Self::Lost(error),
-            // Reading on after the end, unordered after ordered, or data of a refused 0-RTT attempt: nothing is left.
+            // Reading after the end, unordered after ordered, or data of a refused 0-RTT attempt:
+            // no data is left.
             _ => Self::Reset(Code::H3_NO_ERROR),
         }
     }

@@ -1,26 +1,30 @@
-//! What a connection is served with.
+//! The configuration of a connection.
 
 use crate::settings::Settings;
 
 /// Limits and announcements of this side of a connection.
 #[derive(Debug, Clone, Copy)]
 pub struct Config {
-    /// Bytes of a decoded field section, each field counted as RFC 9114 §4.2.2 says; also announced to the client.
-    /// Default 64 KiB. At most 768,000 count, since a header map holds no more fields than fit in that.
+    /// Bytes of a decoded field section, with each field counted by RFC 9114 §4.2.2. The client is
+    /// told this limit too. Default 64 KiB. Larger values than 768,000 count as 768,000, since a
+    /// header map holds no more fields than fit in that.
     pub section_bytes: usize,
-    /// Fields of a section. Default 128. More than 24,000 count as so many.
+    /// Fields of a section. Default 128. Larger values than 24,000 count as 24,000.
     pub section_fields: usize,
-    /// Bytes of unfinished frames that all request streams of a connection may hold together. Default 1 MiB.
+    /// Bytes of unfinished frames that all request streams of a connection may hold together.
+    /// Default 1 MiB.
     pub buffered: usize,
     /// Bytes of QPACK's dynamic table for requests. Default 4096; 0 forbids its use.
     pub table_capacity: usize,
-    /// Requests whose sections may wait for the dynamic table at once. Default 16.
+    /// Requests that may wait at once because their sections need the dynamic table. Default 16.
     pub blocked_streams: usize,
-    /// Request streams that the client may have open, as QUIC was told: priorities beyond them are refused. Default 128.
+    /// Request streams that the client may have open; it must equal QUIC's limit. Priorities for
+    /// later streams are refused. Default 128.
     pub concurrent_requests: u64,
-    /// Whether extended CONNECT is announced and taken (RFC 9220). Default false.
+    /// Whether extended CONNECT is announced and accepted (RFC 9220). Default false.
     pub extended_connect: bool,
-    /// Whether HTTP datagrams are announced and taken (RFC 9297). QUIC must take datagrams too. Default false.
+    /// Whether HTTP datagrams are announced and accepted (RFC 9297). QUIC must accept datagrams
+    /// too. Default false.
     pub datagrams: bool,
 }
 
@@ -40,7 +44,7 @@ impl Default for Config {
 }
 
 impl Config {
-    /// What a section may have, within what a header map can hold.
+    /// The limits of a section, within the capacity of a header map.
     pub(crate) fn section(&self) -> crate::qpack::Limits {
         crate::qpack::Limits {
             bytes: self.section_bytes.min(SECTION_CEILING),
@@ -48,8 +52,9 @@ impl Config {
         }
     }
 
-    /// Bytes that the payload of a HEADERS frame may have: some more than a section, so that one that is only somewhat
-    /// too large is decoded until that shows. A code longer than what it stands for is no use to anyone.
+    /// Bytes that the payload of a HEADERS frame may have. It is a little more than a section: a
+    /// section that is slightly too large is decoded until the excess shows. No encoder gains from
+    /// a Huffman code that is longer than its text.
     pub(crate) fn headers_frame(&self) -> usize {
         self.section().bytes + FRAME_SLACK
     }
@@ -65,7 +70,7 @@ impl Config {
     }
 }
 
-/// `http::HeaderMap` panics past 24,576 names, and a field counts for 32 bytes at least.
+/// `http::HeaderMap` panics past 24,576 names, and a field counts for at least 32 bytes.
 const SECTION_CEILING: usize = 24_000 * 32;
 
 const FRAME_SLACK: usize = 16 << 10;

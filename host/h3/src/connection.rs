@@ -1,4 +1,4 @@
-//! The server's side of a connection: requests as they come, and its end.
+//! The server's side of a connection: accepts its requests and ends it.
 
 use std::future::poll_fn;
 use std::pin::Pin;
@@ -17,8 +17,9 @@ use crate::stream::Stream;
 
 /// A connection that a client has opened. Lives on one thread.
 ///
-/// Requests come from [`Connection::accept`], which must be called again and again: the control stream and QPACK's
-/// are read and written in it as well, or in [`Connection::drive`].
+/// Requests come from [`Connection::accept`]. The caller must call it again and again: it also
+/// reads and writes the control stream and QPACK's streams. [`Connection::drive`] does the same
+/// without requests.
 pub struct Connection {
     shared: Rc<Shared>,
     driver: Pin<Box<dyn Future<Output = Error>>>,
@@ -27,7 +28,7 @@ pub struct Connection {
     requests_gate: Gate,
 }
 
-/// Controls a connection while something else waits for its requests.
+/// Controls a connection while another task waits for its requests.
 #[derive(Clone)]
 pub struct Handle(Rc<Shared>);
 
@@ -40,13 +41,14 @@ type Requests = Pin<
 >;
 
 impl Connection {
-    /// Takes over an established QUIC connection whose ALPN is `h3`.
+    /// Takes over an established QUIC connection with the ALPN `h3`.
     pub fn new(quic: quinn::Connection, config: Config) -> Self {
         Self::begin(quic, None, config)
     }
 
-    /// Takes over a QUIC connection whose handshake is not complete, so that requests in 0-RTT data are served:
-    /// [`Stream::is_early`] tells which these are. `complete` is what quinn gave with the connection.
+    /// Takes over a QUIC connection before its handshake is complete, so that requests in 0-RTT
+    /// data are served. [`Stream::is_early`] marks these requests. `complete` comes from quinn with
+    /// the connection.
     pub fn early(
         quic: quinn::Connection,
         complete: quinn::ZeroRttAccepted,
@@ -62,7 +64,7 @@ impl Connection {
     ) -> Self {
         let shared = Shared::new(quic.clone(), handshake.is_none(), config);
         let driver = Box::pin(drive(Rc::clone(&shared), handshake));
-        // An accept that is dropped while it waits would not be woken, so one is kept between polls.
+        // One accept is kept between polls, because a dropped accept is not woken.
         let requests =
             Box::pin(stream::unfold(
                 quic,
@@ -71,7 +73,7 @@ impl Connection {
         Self { shared, driver, driver_gate: Gate::new(), requests, requests_gate: Gate::new() }
     }
 
-    /// A handle to control the connection with.
+    /// Returns a handle to control the connection.
     pub fn handle(&self) -> Handle {
         Handle(Rc::clone(&self.shared))
     }
@@ -79,13 +81,15 @@ impl Connection {
     /// Waits for the next request's stream. Cancel safe.
     ///
     /// # Errors
-    /// The connection is over: the client closed it or broke a rule, it was lost, or closed from this side.
+    /// The connection is over: the client closed it or broke a rule, it was lost, or this side
+    /// closed it.
     pub async fn accept(&mut self) -> Result<Rc<Stream>, Error> {
         poll_fn(|cx| self.poll_accept(cx)).await
     }
 
-    /// Serves the control stream and QPACK's until the connection is over, and takes no requests: for while there is no
-    /// room for more. Those that are there may wait for what comes on these streams. Cancel safe.
+    /// Serves the control stream and QPACK's streams until the connection is over, and takes no
+    /// requests. The caller uses it while there is no room for more requests: the requests that it
+    /// has may wait for data on these streams. Cancel safe.
     pub async fn drive(&mut self) -> Error {
         poll_fn(|cx| self.driver_gate.poll(cx, |cx| self.driver.as_mut().poll(cx))).await
     }
@@ -131,23 +135,23 @@ impl Handle {
         &self.0.quic
     }
 
-    /// The client's settings, once they have come.
+    /// The client's settings, if they have arrived.
     pub fn settings(&self) -> Option<Settings> {
         self.0.settings.get()
     }
 
-    /// Whether the client has said, by GOAWAY, that it opens no more requests.
+    /// Whether the client has announced, by GOAWAY, that it opens no more requests.
     pub fn is_client_going(&self) -> bool {
         self.0.goaway.get()
     }
 
-    /// Tells the client to open no more requests, without refusing any yet (RFC 9114 §5.2).
+    /// Asks the client to open no more requests, without refusing any yet (RFC 9114 §5.2).
     pub fn announce_end(&self) {
         self.goaway(LARGEST_REQUEST);
     }
 
-    /// Refuses requests that have not been accepted by now, and tells the client which these are: it may repeat them
-    /// elsewhere.
+    /// Refuses all requests that are not accepted yet, and tells the client which these are: it may
+    /// repeat them elsewhere.
     pub fn refuse_rest(&self) {
         let next = self.0.next.get();
         self.0.limit.set(next);
@@ -164,7 +168,7 @@ impl Handle {
         self.0.post(GOAWAY, &payload);
     }
 
-    /// Ends the connection at once. The reason goes to the client.
+    /// Ends the connection at once, and sends the reason to the client.
     pub fn close(&self, code: Code, reason: &'static str) {
         self.0.quic.close(code.varint(), reason.as_bytes());
     }

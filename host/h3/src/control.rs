@@ -1,4 +1,4 @@
-//! What a client says on its control stream (RFC 9114 §6.2.1), as a state machine without I/O.
+//! The client's control stream (RFC 9114 §6.2.1), as a state machine without I/O.
 
 use bytes::Bytes;
 
@@ -12,40 +12,40 @@ use crate::varint;
 #[derive(Debug, Default)]
 pub(crate) struct Control {
     frames: Frames,
-    /// The rules about what came before.
+    /// The rules about the order of frames.
     order: Order,
 }
 
 #[derive(Debug, Default)]
 struct Order {
     has_settings: bool,
-    /// The last GOAWAY's push id, which may only fall (RFC 9114 §5.2).
+    /// The push id of the last GOAWAY, which may only fall (RFC 9114 §5.2).
     goaway: Option<u64>,
     /// The largest push id that the client allows, which may only rise (RFC 9114 §7.2.7).
     max_push: Option<u64>,
 }
 
-/// What the client says.
+/// A message of the client on its control stream.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Word {
     /// Its settings, once.
     Settings(Settings),
-    /// It opens no more requests after those it has.
+    /// The client opens no more requests.
     Goaway,
     /// The priority of a request stream.
     Priority(u64, Priority),
 }
 
 impl Control {
-    /// Adds bytes of the stream; only after [`Control::next`] had nothing.
+    /// Adds bytes of the stream; only after [`Control::next`] returned `None`.
     pub(crate) fn push(&mut self, bytes: Bytes) {
         self.frames.push(bytes);
     }
 
-    /// What the client says next; `None` when more must be read. `count` is told of each frame.
+    /// Returns the next message, or `None` if more bytes are needed. Calls `count` for each frame.
     ///
     /// # Errors
-    /// What ends the connection.
+    /// The violation that ends the connection.
     pub(crate) fn next(
         &mut self,
         mut count: impl FnMut() -> Result<(), Violation>,
@@ -114,7 +114,8 @@ impl Order {
                 self.max_push = Some(id);
                 Ok(None)
             }
-            // There are no pushes, so none that could be cancelled or given a priority (RFC 9114 §7.2.3, RFC 9218 §7.2).
+            // There are no pushes, so a client can neither cancel one nor give it a priority (RFC
+            // 9114 §7.2.3, RFC 9218 §7.2).
             Kind::CancelPush => {
                 integer(payload)?;
                 Err(NO_PUSH)
@@ -130,7 +131,7 @@ impl Order {
                 }
                 Ok(Some(Word::Priority(id, Priority::parse(value))))
             }
-            // Not collected.
+            // These frames are not collected.
             Kind::Data | Kind::Headers | Kind::PushPromise | Kind::Http2 | Kind::Unknown => {
                 Ok(None)
             }
@@ -138,7 +139,7 @@ impl Order {
     }
 }
 
-/// The one integer that a frame consists of.
+/// Reads the one integer that a frame consists of.
 fn integer(payload: &[u8]) -> Result<u64, Violation> {
     match varint::decode(payload) {
         Some((value, [])) => Ok(value),
@@ -146,7 +147,8 @@ fn integer(payload: &[u8]) -> Result<u64, Violation> {
     }
 }
 
-/// Bytes of a frame on the control stream: SETTINGS with every setting there is has under 200, a priority under 20.
+/// Bytes of a frame on the control stream: SETTINGS with every registered setting has under 200, a
+/// priority under 20.
 const LARGEST: usize = 4096;
 
 const MISSING: Violation =
@@ -166,7 +168,7 @@ mod tests {
 
     const SETTINGS: &[u8] = &[4, 0];
 
-    /// All that a stream says, or the code that it ends with.
+    /// All messages of a stream, or the code that it ends with.
     fn words(input: &[u8]) -> Result<Vec<Word>, Code> {
         let mut control = Control::default();
         let mut words = Vec::new();

@@ -8,7 +8,8 @@ use bytes::{Buf as _, BufMut as _, Bytes, BytesMut};
 use crate::code::{Code, Violation};
 use crate::varint;
 
-/// Datagrams of one request that nobody has taken yet. What comes when the queue is full is dropped, as a network would.
+/// Received datagrams of one request. Datagrams that arrive while the queue is full are dropped, as
+/// a network would do.
 #[derive(Debug, Default)]
 pub(crate) struct Inbox {
     waiting: VecDeque<Bytes>,
@@ -36,10 +37,10 @@ impl Inbox {
     }
 }
 
-/// The request stream's id and the payload of a QUIC datagram.
+/// Returns the request stream's id and the payload of a QUIC datagram.
 ///
 /// # Errors
-/// [`Code::H3_DATAGRAM_ERROR`] if it names no stream there can be.
+/// [`Code::H3_DATAGRAM_ERROR`] if the id is that of no possible stream.
 pub(crate) fn decode(mut datagram: Bytes) -> Result<(u64, Bytes), Violation> {
     let (quarter, rest) = varint::decode(&datagram).ok_or(CUT)?;
     if quarter > LARGEST_QUARTER {
@@ -49,7 +50,7 @@ pub(crate) fn decode(mut datagram: Bytes) -> Result<(u64, Bytes), Violation> {
     Ok((quarter * 4, datagram))
 }
 
-/// A QUIC datagram for the request on stream `id`.
+/// Returns a QUIC datagram for the request on stream `id`.
 pub(crate) fn encode(id: u64, payload: &[u8]) -> Bytes {
     let mut datagram = BytesMut::with_capacity(8 + payload.len());
     varint::encode(id / 4, &mut datagram);
@@ -57,7 +58,7 @@ pub(crate) fn encode(id: u64, payload: &[u8]) -> Bytes {
     datagram.freeze()
 }
 
-/// Datagrams that wait for one request: what a path delivers in a few milliseconds.
+/// Datagrams that wait for one request: the amount that a path delivers in a few milliseconds.
 const QUEUE: usize = 64;
 
 /// Ids of requests are multiples of four below 2^62 (RFC 9297 §2.1).

@@ -1,4 +1,5 @@
-//! The streams of a connection that are no requests (RFC 9114 §6.2): control and QPACK, in both directions.
+//! The streams of a connection that carry no requests (RFC 9114 §6.2): control and QPACK, in both
+//! directions.
 
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
@@ -14,7 +15,8 @@ use crate::receive::poll_chunk;
 use crate::shared::Shared;
 use crate::varint;
 
-/// Opens our streams and serves the client's until the connection ends; that is what it returns.
+/// Opens our streams and serves the client's until the connection ends. Returns the reason of the
+/// end.
 pub(crate) async fn drive(shared: Rc<Shared>, handshake: Option<quinn::ZeroRttAccepted>) -> Error {
     let mut driver = match Driver::open(&shared).await {
         Ok(driver) => driver,
@@ -27,14 +29,14 @@ pub(crate) async fn drive(shared: Rc<Shared>, handshake: Option<quinn::ZeroRttAc
 struct Driver {
     shared: Rc<Shared>,
     accepting: Accepting,
-    /// Streams whose type is not known yet.
+    /// Streams of unknown type so far.
     nameless: Vec<Nameless>,
     control: Option<(quinn::RecvStream, Control)>,
     encoder: Option<quinn::RecvStream>,
     decoder: Option<quinn::RecvStream>,
-    /// If they were announced.
+    /// Present if datagrams were announced.
     datagrams: Option<Datagrams>,
-    /// Until it is complete.
+    /// Present until the handshake is complete.
     handshake: Option<quinn::ZeroRttAccepted>,
     ours: Ours,
 }
@@ -44,7 +46,7 @@ type Accepting =
 
 type Datagrams = Pin<Box<dyn futures_util::Stream<Item = Result<Bytes, quinn::ConnectionError>>>>;
 
-/// A stream of the client of which so much has been read, all of it its type.
+/// A stream of the client, with the part of its type that has arrived.
 struct Nameless {
     stream: quinn::RecvStream,
     read: BytesMut,
@@ -53,21 +55,22 @@ struct Nameless {
 /// The streams that we opened.
 struct Ours {
     control: Outgoing,
-    /// Our insertions into the client's table; opened when there is one.
+    /// Our insertions into the client's table; opened with the first one.
     encoder: Option<Outgoing>,
-    /// What we say of the client's insertions; opened when there is something to say.
+    /// Our feedback on the client's insertions; opened with the first message.
     decoder: Option<Outgoing>,
 }
 
 struct Outgoing {
     stream: quinn::SendStream,
     waiting: Bytes,
-    /// Completes when the client asks for the stream to be closed.
+    /// Completes when the client asks to close the stream.
     stopped: Pin<Box<dyn Future<Output = Result<Option<quinn::VarInt>, quinn::StoppedError>>>>,
 }
 
 impl Driver {
-    /// Opens the control stream and queues SETTINGS. QPACK's streams are opened with the first instruction on each.
+    /// Opens the control stream and queues SETTINGS. Each QPACK stream opens with its first
+    /// instruction.
     async fn open(shared: &Rc<Shared>) -> Result<Self, Error> {
         let mut settings = BytesMut::new();
         shared.config.settings().encode(&mut settings);
@@ -155,7 +158,7 @@ impl Driver {
         Ok(())
     }
 
-    /// Takes a stream of the client in, with what was read after its type.
+    /// Takes in a stream of the client by its type, with the bytes after the type.
     fn adopt(&mut self, kind: u64, mut stream: quinn::RecvStream, rest: Bytes) -> Result<(), End> {
         match kind {
             CONTROL if self.control.is_none() => {
@@ -174,7 +177,7 @@ impl Driver {
             }
             CONTROL | ENCODER | DECODER => return Err(TWICE.into()),
             PUSH => return Err(CLIENT_PUSH.into()),
-            // An extension's, or one that exists to be ignored (RFC 9114 §6.2.3, §9).
+            // A stream of an extension, or of a type reserved to be ignored (RFC 9114 §6.2.3, §9).
             _ => {
                 self.shared.indulge()?;
                 let _ = stream.stop(Code::H3_STREAM_CREATION_ERROR.varint());
@@ -208,7 +211,7 @@ impl Driver {
         Ok(())
     }
 
-    /// Writes what there is for our streams, as far as the client lets us.
+    /// Writes the queued data of our streams, as far as the client's credit allows.
     fn write(&mut self, cx: &mut Context<'_>) -> Result<(), End> {
         let Self { shared, ours, .. } = self;
         while let Poll::Ready(written) = ours.control.poll_write(cx) {
@@ -222,7 +225,7 @@ impl Driver {
         poll_instructions(&mut ours.decoder, DECODER, shared, cx, || {
             shared.decoder.borrow_mut().take_feedback()
         })?;
-        // RFC 9204 §7.3: each request adds to it, even one that is reset.
+        // RFC 9204 §7.3: each request adds feedback, even a request that is reset.
         if shared.decoder.borrow().unsent() > UNSENT {
             return Err(FEEDBACK.into());
         }
@@ -231,7 +234,8 @@ impl Driver {
 }
 
 impl Nameless {
-    /// The type, when it is whole; none if the stream ended before, which must be tolerated (RFC 9114 §6.2).
+    /// Returns the type when it is complete, or `None` if the stream ended before, which must be
+    /// tolerated (RFC 9114 §6.2).
     fn poll_kind(&mut self, cx: &mut Context<'_>) -> Result<Poll<Option<u64>>, End> {
         loop {
             if let Some((kind, rest)) = varint::decode(&self.read) {
@@ -257,12 +261,12 @@ impl Outgoing {
         Self { stream, waiting, stopped }
     }
 
-    /// Completes when nothing is waiting.
+    /// Writes the queued bytes; it is ready when none are left.
     fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), End>> {
         if let Poll::Ready(stopped) = self.stopped.as_mut().poll(cx) {
             return Poll::Ready(Err(match stopped {
                 Err(quinn::StoppedError::ConnectionLost(error)) => error.into(),
-                // The client must not ask for a critical stream to be closed (RFC 9114 §6.2.1).
+                // The client must not ask to close a critical stream (RFC 9114 §6.2.1).
                 Ok(_) | Err(_) => CLOSED.into(),
             }));
         }
@@ -279,7 +283,7 @@ impl Outgoing {
     }
 }
 
-/// Why the connection is over.
+/// The reason why the connection is over.
 enum End {
     Violation(Violation),
     Lost(quinn::ConnectionError),
@@ -303,8 +307,8 @@ impl From<quinn::ConnectionError> for End {
     }
 }
 
-/// Opens a unidirectional stream. A client that does not allow the few there are breaks RFC 9114 §6.2; it is not waited
-/// for.
+/// Opens a unidirectional stream. A client that allows too few of them breaks RFC 9114 §6.2; the
+/// driver does not wait for it.
 async fn open_uni(shared: &Shared) -> Result<quinn::SendStream, Error> {
     let opened = poll_fn(|cx| Poll::Ready(pin!(shared.quic.open_uni()).poll(cx))).await;
     match opened {
@@ -313,7 +317,7 @@ async fn open_uni(shared: &Shared) -> Result<quinn::SendStream, Error> {
     }
 }
 
-/// Does what the control stream says.
+/// Acts on the messages of the control stream.
 fn obey(shared: &Shared, control: &mut Control) -> Result<(), End> {
     while let Some(word) = control.next(|| shared.indulge())? {
         match word {
@@ -335,7 +339,7 @@ fn insert(shared: &Shared, instructions: &[u8]) -> Result<(), End> {
     Ok(())
 }
 
-/// Writes QPACK's instructions; their stream is opened with the first of them.
+/// Writes QPACK's instructions; the first one opens their stream.
 fn poll_instructions(
     outgoing: &mut Option<Outgoing>,
     kind: u64,
@@ -381,7 +385,8 @@ const PUSH: u64 = 0x01;
 const ENCODER: u64 = 0x02;
 const DECODER: u64 = 0x03;
 
-/// Bytes of feedback on the client's sections that may wait for the client to take them: those of some 20,000 requests.
+/// Bytes of feedback on the client's sections that may wait for the client's credit: the feedback
+/// for some 20,000 requests.
 const UNSENT: usize = 64 << 10;
 
 /// The SETTINGS frame's type.

@@ -1,4 +1,4 @@
-//! Frames (RFC 9114 §7): their types, and reading a stream frame by frame without ever holding more than a bounded one.
+//! Frames (RFC 9114 §7): their types, and a reader that holds at most one frame of bounded size.
 
 use bytes::{Buf, Bytes, BytesMut};
 
@@ -21,7 +21,7 @@ pub(crate) enum Kind {
     PriorityPush,
     /// A type of HTTP/2 that must not be used (RFC 9114 §7.2.8).
     Http2,
-    /// An extension's, or one that exists to be ignored (RFC 9114 §9).
+    /// A type of an extension, or one reserved to be ignored (RFC 9114 §9).
     Unknown,
 }
 
@@ -43,32 +43,32 @@ impl From<u64> for Kind {
     }
 }
 
-/// What is to be done with a frame, decided when its type and length are known.
+/// The treatment of a frame, decided when its type and length are known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Treatment {
-    /// Its payload is handed on as it comes.
+    /// Its payload is handed on as it arrives.
     Stream,
-    /// Its payload is collected and handed on whole, if it has at most so many bytes.
+    /// Its payload is collected and handed on whole, if it has at most this many bytes.
     Collect(usize),
-    /// Its payload is thrown away.
+    /// Its payload is discarded.
     Skip,
 }
 
-/// What a stream has next.
+/// The next item of a stream.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Event {
-    /// A piece of a frame whose treatment is [`Treatment::Stream`]; never empty.
+    /// A piece of a frame treated as [`Treatment::Stream`]; never empty.
     Piece(Bytes),
     /// A whole frame.
     Whole(Kind, Bytes),
-    /// A frame that would have been collected but is too large; its payload is being thrown away.
+    /// A frame to be collected that is too large; its payload is discarded.
     TooLarge(Kind),
 }
 
 /// Reads one stream frame by frame.
 #[derive(Debug, Default)]
 pub(crate) struct Frames {
-    /// Read from the stream, not used yet.
+    /// Bytes read from the stream and not used yet.
     held: Bytes,
     state: State,
 }
@@ -79,7 +79,7 @@ enum State {
     Head(Head),
     Stream(u64),
     Skip(u64),
-    /// So many bytes are missing from the frame of this type.
+    /// This many bytes are missing from the frame of this type.
     Collect(Kind, u64, BytesMut),
 }
 
@@ -90,7 +90,7 @@ impl Default for State {
 }
 
 impl Frames {
-    /// Adds what was read from the stream; only after [`Frames::next`] had nothing.
+    /// Adds bytes read from the stream; only after [`Frames::next`] returned `None`.
     pub(crate) fn push(&mut self, bytes: Bytes) {
         debug_assert!(self.held.is_empty());
         self.held = bytes;
@@ -107,7 +107,7 @@ impl Frames {
         }
     }
 
-    /// Bytes of a frame that is being collected.
+    /// Bytes of the frame that is being collected.
     pub(crate) fn collected(&self) -> usize {
         match &self.state {
             State::Collect(_, _, collected) => collected.len(),
@@ -115,10 +115,11 @@ impl Frames {
         }
     }
 
-    /// Takes the next event from what was pushed; `None` when more must be read. `treat` decides about each frame.
+    /// Takes the next event from the pushed bytes, or returns `None` if more bytes are needed.
+    /// `treat` decides about each frame.
     ///
     /// # Errors
-    /// What `treat` finds wrong with a frame.
+    /// The violation that `treat` finds in a frame.
     pub(crate) fn next(
         &mut self,
         mut treat: impl FnMut(Kind, u64) -> Result<Treatment, Violation>,
@@ -164,7 +165,7 @@ impl Frames {
         Ok(None)
     }
 
-    /// Begins a frame whose type and length have been taken.
+    /// Begins a frame after its type and length.
     #[inline]
     fn begin(&mut self, kind: Kind, length: u64, treatment: Treatment) -> Option<Event> {
         match treatment {
@@ -172,7 +173,7 @@ impl Frames {
                 self.state = State::Skip(length);
                 return Some(Event::TooLarge(kind));
             }
-            // Nearly always all of it is there, and then nothing is copied.
+            // Nearly always the whole frame is here, and then nothing is copied.
             Treatment::Collect(_) if length <= self.held.len() as u64 => {
                 let whole = self.held.split_to(clamp(length, self.held.len()));
                 return Some(Event::Whole(kind, whole));
@@ -186,7 +187,7 @@ impl Frames {
     }
 }
 
-/// Type and length of a frame as far as they have been read: two integers of at most eight bytes.
+/// The bytes of a frame's type and length that have arrived: two integers of at most eight bytes.
 #[derive(Debug, Default)]
 struct Head {
     bytes: [u8; 16],
@@ -194,7 +195,7 @@ struct Head {
 }
 
 impl Head {
-    /// Takes bytes until type and length are whole, and is then as new.
+    /// Takes bytes until type and length are complete. Then it is empty again.
     fn read(&mut self, from: &mut Bytes) -> Option<(u64, u64)> {
         if self.filled == 0
             && let Some((kind, length, size)) = split(from)
@@ -215,7 +216,7 @@ impl Head {
     }
 }
 
-/// Type, length and the bytes that they take.
+/// Returns type, length and the number of bytes that they take.
 fn split(bytes: &[u8]) -> Option<(u64, u64, usize)> {
     let (kind, rest) = varint::decode(bytes)?;
     let (length, rest) = varint::decode(rest)?;

@@ -1,6 +1,6 @@
-//! What the fuzz targets run: each function takes any bytes and panics where something that should hold does not. A
-//! stream that is cut into pieces must be read as it is when it comes at once, and nothing may be held or decoded beyond
-//! its limit.
+//! The fuzz targets. Each function takes any bytes and panics where an invariant fails. A stream
+//! that is cut into pieces must read the same as in one piece. Nothing may be held or decoded
+//! beyond its limit.
 //!
 //! Compiled for `cargo fuzz`, and for the test that runs all seeds.
 
@@ -14,26 +14,26 @@ use crate::message::{self, LastAuthority, RequestSection};
 use crate::qpack::{DecodeError, Decoder, Encoder, Limits, Sink};
 use crate::receive::{Phase, treat};
 
-/// Frames of every treatment.
+/// Reads frames of every treatment.
 pub fn frames(data: &[u8]) {
     let (size, data) = piece(data);
     assert_eq!(read_frames(data, data.len()), read_frames(data, size), "pieces of {size}");
 }
 
-/// A client's control stream.
+/// Reads a client's control stream.
 pub fn control(data: &[u8]) {
     let (size, data) = piece(data);
     assert_eq!(read_control(data, data.len()), read_control(data, size), "pieces of {size}");
 }
 
-/// A request's stream, without its I/O: frames, sections, lengths.
+/// Reads a request's stream without its I/O: frames, sections, lengths.
 pub fn request(data: &[u8]) {
     let (size, data) = piece(data);
     assert_eq!(read_request(data, data.len()), read_request(data, size), "pieces of {size}");
 }
 
-/// A decoder and its encoder stream, and an encoder that is told anything: one instruction is a byte that says what to
-/// do, a length, and as many bytes.
+/// Runs a decoder with its encoder stream, and an encoder with any feedback. One instruction is a
+/// byte for the operation, a length, and as many bytes.
 pub fn qpack(data: &[u8]) {
     let mut whole = Tables::new();
     let mut cut = Tables::new();
@@ -49,7 +49,7 @@ pub fn qpack(data: &[u8]) {
     }
 }
 
-/// How large the pieces are that a stream is cut into, from its first byte.
+/// Reads the size of the pieces of the stream from its first byte.
 fn piece(data: &[u8]) -> (usize, &[u8]) {
     match data {
         [size, data @ ..] => (usize::from(*size).max(1), data),
@@ -57,7 +57,7 @@ fn piece(data: &[u8]) -> (usize, &[u8]) {
     }
 }
 
-/// Feeds `data` in pieces to `read` until that fails; pieces of nothing are not fed.
+/// Feeds `data` in pieces to `read` until that fails; empty pieces are left out.
 fn feed(
     data: &[u8],
     size: usize,
@@ -68,7 +68,7 @@ fn feed(
     })
 }
 
-/// Adds an event; pieces of one frame's payload are joined.
+/// Adds an event, and joins pieces of one frame's payload.
 fn push(events: &mut Vec<Event>, event: Event) {
     match (events.last_mut(), event) {
         (Some(Event::Piece(before)), Event::Piece(piece)) => {
@@ -111,7 +111,7 @@ fn read_control(data: &[u8], size: usize) -> (Vec<Word>, Result<(), Code>) {
     (words, end)
 }
 
-/// What a request's stream says.
+/// An event of a request's stream.
 #[derive(Debug, PartialEq, Eq)]
 enum Said {
     Head(String),
@@ -186,7 +186,7 @@ fn head(decoder: &mut Decoder, section: &Bytes, phase: &mut Phase) -> Result<Sai
     })
 }
 
-/// Decodes within [`LIMITS`] and tells whether that was a proper section.
+/// Decodes within [`LIMITS`] and returns whether the section was well formed.
 fn decode(decoder: &mut Decoder, section: &Bytes, sink: &mut impl Sink) -> Result<bool, Violation> {
     match decoder.decode(0, section, LIMITS, sink) {
         Ok(decoded) => {
@@ -202,7 +202,7 @@ fn decode(decoder: &mut Decoder, section: &Bytes, sink: &mut impl Sink) -> Resul
 struct Tables {
     decoder: Decoder,
     encoder: Encoder,
-    /// The peer's decoder, as far as it is told of our insertions.
+    /// The peer's decoder, with the insertions that it has received.
     mirror: Decoder,
 }
 
@@ -213,7 +213,8 @@ impl Tables {
         Self { decoder: Decoder::new(TABLE, 4), encoder, mirror: Decoder::new(TABLE, 0) }
     }
 
-    /// Does one thing, with bytes that come in pieces. What came of it, or `None` if the connection is over.
+    /// Does one operation, with bytes that arrive in pieces. Returns the result, or `None` if the
+    /// connection is over.
     fn follow(&mut self, what: u8, bytes: &[u8], size: usize) -> Option<String> {
         let stream = u64::from(what >> 3) * 4;
         let mut pieces = bytes.chunks(size.max(1));
@@ -238,7 +239,8 @@ impl Tables {
                 Some(String::new())
             }
             5 => {
-                // How much is said at once depends on the pieces, as insertions are counted together.
+                // The amount of feedback at once depends on the pieces, because insertions are
+                // counted together.
                 while self.decoder.take_feedback().is_some() {}
                 assert_eq!(self.decoder.unsent(), 0);
                 Some(String::new())
@@ -251,7 +253,8 @@ impl Tables {
         }
     }
 
-    /// Encodes a response with fields made of `bytes`. What it refers to the peer has, if it has not lied.
+    /// Encodes a response with fields made of `bytes`. The peer has every entry that the response
+    /// refers to, unless it has lied.
     fn respond(&mut self, stream: u64, bytes: &[u8]) -> String {
         let mut fields = HeaderMap::new();
         for (at, value) in bytes.chunks(16).enumerate() {
@@ -268,7 +271,8 @@ impl Tables {
         }
         let mut decoded = HeaderMap::new();
         let result = self.mirror.decode(stream, &section.freeze(), WIDE, &mut decoded);
-        // All insertions have been mirrored, so that even what a liar has made it refer to is there.
+        // All insertions are mirrored, so even a lying peer has the entries that it made the
+        // encoder refer to.
         assert!(result.is_ok() || self.mirror.insert_count() == 0, "{result:?}");
         assert_eq!(fields, decoded);
         format!("{fields:?}")
@@ -284,7 +288,7 @@ const WIDE: Limits = Limits { bytes: 1 << 20, fields: 1000 };
 mod tests {
     use super::*;
 
-    /// The seeds of each target, and what fuzzing has found.
+    /// Runs the seeds of each target, and the inputs that fuzzing has found.
     #[test]
     fn every_seed_passes() {
         let seeds = concat!(env!("CARGO_MANIFEST_DIR"), "/fuzz/seeds");
@@ -302,7 +306,7 @@ mod tests {
         }
     }
 
-    /// Guards the targets against passing because they see nothing.
+    /// Checks that the targets do not pass because they read nothing.
     #[test]
     fn seeds_reach_what_they_are_for() {
         let seed = |name| {

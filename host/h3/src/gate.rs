@@ -1,22 +1,22 @@
-//! Polls something only when it was woken itself, however often the task around it runs.
+//! Polls a source only when it was woken itself, however often the task around it runs.
 
 use std::cell::{Cell, RefCell};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Wake, Waker};
 
-/// Stands before one thing that is polled. A connection's task runs for each of its requests, and each look at its streams
-/// costs a lock.
+/// Stands before one polled source. A connection's task runs for each of its requests, and each
+/// look at its streams costs a lock.
 #[derive(Debug)]
 pub(crate) struct Gate {
     bell: Arc<Bell>,
-    /// What the thing that is polled wakes.
+    /// The waker that the polled source wakes.
     inner: Waker,
-    /// The same as the bell's: nearly always that of the next poll, too.
+    /// A copy of the bell's waker; the next poll nearly always has the same one.
     outer: RefCell<Waker>,
-    /// How often the bell had rung at the last poll.
+    /// The count of the bell at the last poll.
     heard: Cell<u64>,
-    /// Whether the last poll gave something, and there may be more.
+    /// Whether the last poll was ready, so that there may be more.
     is_open: Cell<bool>,
 }
 
@@ -27,7 +27,7 @@ struct Bell {
 }
 
 impl Gate {
-    /// A gate that lets the first poll through.
+    /// Returns a gate that lets the first poll through.
     pub(crate) fn new() -> Self {
         let outer = Waker::noop();
         let bell = Arc::new(Bell { rung: AtomicU64::new(0), outer: Mutex::new(outer.clone()) });
@@ -47,7 +47,7 @@ impl Gate {
         poll: impl FnOnce(&mut Context<'_>) -> Poll<T>,
     ) -> Poll<T> {
         self.register(cx.waker());
-        // A ring that this does not hear wakes who polls, for a poll that does.
+        // A ring after this load wakes the poller, and the next poll counts it.
         let rung = self.bell.rung.load(Ordering::Acquire);
         if self.heard.replace(rung) == rung && !self.is_open.get() {
             return Poll::Pending;
@@ -79,7 +79,7 @@ impl Wake for Bell {
 
     fn wake_by_ref(self: &Arc<Self>) {
         self.rung.fetch_add(1, Ordering::Release);
-        // Not under the lock, as it may poll.
+        // Not under the lock, because the wake may poll.
         let outer = self.outer().clone();
         outer.wake();
     }

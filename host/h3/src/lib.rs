@@ -1,13 +1,16 @@
-//! The server's side of HTTP/3 (RFC 9114) on quinn's streams, with QPACK (RFC 9204): strict, bounded, without copies.
+//! The server's side of HTTP/3 (RFC 9114) on quinn's streams, with QPACK (RFC 9204): strict,
+//! bounded, without copies.
 //!
-//! [`Connection::accept`] gives each request's [`Stream`]; whoever serves it reads the head and the parts after it and
-//! sends the response. Everything of one connection runs on one thread and in the tasks of its caller: nothing is
-//! spawned, and nothing waits but for the client.
+//! [`Connection::accept`] returns each request's [`Stream`]. The caller reads the head and the
+//! parts after it and sends the response. All of one connection runs on one thread and in the tasks
+//! of its caller. The crate spawns nothing, and waits only for the client.
 //!
-//! Pieces from the outside in: [`Connection`] and the driver of its control streams; [`Stream`], a request; `frame` and
-//! `control`, state machines without I/O; [`qpack`]; [`message`], what a message must be.
+//! Pieces from the outside in: [`Connection`] and the driver of its control streams; [`Stream`], a
+//! request; `frame` and `control`, state machines without I/O; [`qpack`]; [`message`], the rules
+//! for messages.
 //!
-//! Deliberately absent: server push (a client's attempts to use it end as the RFC says), and the client's side.
+//! Deliberately absent: server push (a client's attempts to use it end as the RFC says), and the
+//! client's side.
 
 mod code;
 mod config;

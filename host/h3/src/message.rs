@@ -1,8 +1,8 @@
-//! What a message must be (RFC 9114 §4): the rules about field sections that every version of HTTP shares, and requests
-//! put together from a decoded section.
+//! The rules for messages (RFC 9114 §4): the rules about field sections that every version of HTTP
+//! shares, and the assembly of a request from a decoded section.
 //!
-//! The functions over a [`HeaderMap`] have no part in HTTP/3's framing: a proxy holds messages of other versions, and
-//! what plugins make of them, to the same rules.
+//! The functions on a [`HeaderMap`] are independent of HTTP/3's framing. A proxy applies the same
+//! rules to messages of other versions, and to the output of plugins.
 
 use std::cell::RefCell;
 use std::net::Ipv6Addr;
@@ -35,10 +35,10 @@ impl Protocol {
     }
 }
 
-/// Whether fields are free of those of connections, and of any TE but `trailers`.
+/// Checks that fields contain none of those of connections, and no TE but `trailers`.
 ///
 /// # Errors
-/// What is wrong.
+/// The rule that is broken.
 pub fn section(fields: &HeaderMap) -> Result<(), &'static str> {
     if OF_CONNECTIONS.iter().any(|name| fields.contains_key(name)) {
         return Err(OF_A_CONNECTION);
@@ -52,7 +52,7 @@ pub fn section(fields: &HeaderMap) -> Result<(), &'static str> {
 /// The value of Content-Length (RFC 9110 §8.6), if there is one.
 ///
 /// # Errors
-/// It is not digits, once.
+/// The value is not one number in digits.
 pub fn content_length(fields: &HeaderMap) -> Result<Option<u64>, &'static str> {
     let mut values = fields.get_all(CONTENT_LENGTH).iter();
     let Some(value) = values.next() else { return Ok(None) };
@@ -66,27 +66,28 @@ fn number(value: &HeaderValue) -> Result<u64, &'static str> {
     digits.and_then(|digits| digits.parse().ok()).ok_or(NO_LENGTH)
 }
 
-/// The authority in a Host field or `:authority`, held to [`check_authority`].
+/// Reads the authority of a Host field or `:authority`, and checks it with [`check_authority`].
 ///
 /// # Errors
-/// What is wrong.
+/// The rule that is broken.
 pub fn authority(value: Bytes) -> Result<Authority, &'static str> {
     let authority = Authority::from_maybe_shared(value).map_err(|_| NO_AUTHORITY)?;
     check_authority(&authority)?;
     Ok(authority)
 }
 
-/// Whether an authority is a host, never empty, without user information, and with a port or none (RFC 9110 §4.2.4,
-/// §7.2). Brackets hold an IPv6 address and nothing else (RFC 3986 §3.2.2): no later version was ever defined.
+/// Checks that an authority is a host, never empty, without user information, with a port or none
+/// (RFC 9110 §4.2.4, §7.2). Brackets hold an IPv6 address and nothing else (RFC 3986 §3.2.2): no
+/// later version was ever defined.
 ///
 /// # Errors
-/// What is wrong.
+/// The rule that is broken.
 pub fn check_authority(authority: &Authority) -> Result<(), &'static str> {
     if authority.as_str().contains('@') {
         return Err("user information in the authority");
     }
     let host = authority.host();
-    // `Authority` takes whatever follows the host, as long as it is made of characters of authorities.
+    // `Authority` accepts any text after the host that has only characters of authorities.
     let is_port = match authority.as_str().strip_prefix(host) {
         Some("" | ":") => true,
         Some(port) => {
@@ -104,8 +105,8 @@ fn is_host(host: &str) -> bool {
     }
 }
 
-/// Whether two authorities name one host and port: without regard to case, and a port that is absent or empty is the
-/// default port of `scheme` (RFC 9110 §4.2.3, RFC 9113 §8.3.1).
+/// Whether two authorities name one host and port. Case does not count. A port that is absent or
+/// empty is the default port of `scheme` (RFC 9110 §4.2.3, RFC 9113 §8.3.1).
 pub fn is_same_authority(one: &Authority, other: &Authority, scheme: Option<&Scheme>) -> bool {
     let default = scheme.and_then(default_port);
     let port = |authority: &Authority| authority.port_u16().or(default);
@@ -122,11 +123,11 @@ fn default_port(scheme: &Scheme) -> Option<u16> {
     }
 }
 
-/// The path and query of a request target: from the first slash on, without a fragment (RFC 9110 §7.1, RFC 9114 §4.3.1).
-/// `*` is one for OPTIONS only.
+/// Reads the path and query of a request target: from the first slash on, without a fragment (RFC
+/// 9110 §7.1, RFC 9114 §4.3.1). `*` is valid for OPTIONS only.
 ///
 /// # Errors
-/// What is wrong.
+/// The rule that is broken.
 pub fn path(value: Bytes, method: &Method) -> Result<PathAndQuery, &'static str> {
     if value.contains(&b'#') {
         return Err("the path has a fragment");
@@ -134,8 +135,9 @@ pub fn path(value: Bytes, method: &Method) -> Result<PathAndQuery, &'static str>
     received_path(value, method)
 }
 
-/// As [`path`], of a client. A fragment is left out, and not refused: the parsers of the other versions of HTTP leave it out
-/// before anyone can see it, and a request is the same by each version.
+/// Reads a path as [`path`] does, but from a client. A fragment is removed, not refused. The
+/// parsers of the other versions of HTTP remove it before any check, and a request must mean the
+/// same in each version.
 fn received_path(value: Bytes, method: &Method) -> Result<PathAndQuery, &'static str> {
     match &*value {
         [b'/', ..] => {}
@@ -145,12 +147,13 @@ fn received_path(value: Bytes, method: &Method) -> Result<PathAndQuery, &'static
     PathAndQuery::from_maybe_shared(value).map_err(|_| "the path has characters that none may have")
 }
 
-/// The authority of a connection's last request. The next one's is nearly always the same, and is then not checked again.
+/// The authority of a connection's last request. The next request nearly always has the same one,
+/// which then needs no check.
 #[derive(Debug, Default)]
 pub(crate) struct LastAuthority(RefCell<Option<Authority>>);
 
 impl LastAuthority {
-    /// As [`authority`], in memory of its own.
+    /// Reads an authority as [`authority`] does, into memory of its own.
     fn read(&self, value: &[u8]) -> Result<Authority, &'static str> {
         if let Some(last) = &*self.0.borrow()
             && last.as_str().as_bytes() == value
@@ -165,7 +168,7 @@ impl LastAuthority {
     }
 }
 
-/// Puts a request together from the fields of its section as they are decoded.
+/// Assembles a request from the fields of its section as they are decoded.
 #[derive(Debug)]
 pub(crate) struct RequestSection<'a> {
     request: &'a mut Request<()>,
@@ -179,12 +182,12 @@ pub(crate) struct RequestSection<'a> {
     noted: Noted,
 }
 
-/// What a request's fields say to those who read the rest of it.
+/// The facts of a request's fields that the reader of the body needs.
 #[derive(Debug, Default)]
 pub(crate) struct Noted {
     /// The length of the content.
     pub(crate) length: Option<u64>,
-    /// How urgent the response is (RFC 9218 §5).
+    /// The urgency of the response (RFC 9218 §5).
     pub(crate) priority: Option<Priority>,
 }
 
@@ -217,7 +220,7 @@ impl Sink for RequestSection<'_> {
     }
 
     fn field(&mut self, name: HeaderName, value: HeaderValue) -> Result<(), Malformed> {
-        // Looking them up afterwards takes as long as all the rest.
+        // A look-up of these names afterwards takes as long as all the rest.
         match name.as_str() {
             "connection" | "keep-alive" | "proxy-connection" | "transfer-encoding" | "upgrade" => {
                 return Err(Malformed::Refused(OF_A_CONNECTION));
@@ -241,7 +244,7 @@ impl Sink for RequestSection<'_> {
 }
 
 impl<'a> RequestSection<'a> {
-    /// Fields for `request`, which is a new one.
+    /// Starts the fields of `request`, which must be new.
     pub(crate) fn new(request: &'a mut Request<()>, last: &'a LastAuthority) -> Self {
         *request.version_mut() = Version::HTTP_3;
         Self {
@@ -257,10 +260,10 @@ impl<'a> RequestSection<'a> {
         }
     }
 
-    /// Completes the request; `extended` says whether this side has announced extended CONNECT.
+    /// Completes the request. `extended` says whether this side has announced extended CONNECT.
     ///
     /// # Errors
-    /// Why it is malformed (RFC 9114 §4.1.2).
+    /// The reason why it is malformed (RFC 9114 §4.1.2).
     pub(crate) fn finish(self, extended: bool) -> Result<Noted, &'static str> {
         let Self { request, last, .. } = self;
         if !self.has_method {
@@ -300,7 +303,7 @@ impl<'a> RequestSection<'a> {
     }
 }
 
-/// `:authority`, Host, or the first if both name the same (RFC 9114 §4.3.1).
+/// Returns `:authority`, or Host, or the first if both name the same (RFC 9114 §4.3.1).
 fn one_authority(
     pseudo: Option<Authority>,
     host: Option<&HeaderValue>,
@@ -327,7 +330,7 @@ fn parse_scheme(scheme: &[u8]) -> Result<Scheme, &'static str> {
     match scheme {
         b"https" => Ok(Scheme::HTTPS),
         b"http" => Ok(Scheme::HTTP),
-        // `Scheme` takes nothing at all for one, and a digit first (RFC 3986 §3.1).
+        // `Scheme` accepts an empty text, and a digit as first character (RFC 3986 §3.1).
         [b'a'..=b'z' | b'A'..=b'Z', ..] => Scheme::try_from(scheme).map_err(|_| NO_SCHEME),
         _ => Err(NO_SCHEME),
     }
@@ -339,7 +342,7 @@ fn parse_protocol(token: Bytes) -> Result<Protocol, &'static str> {
     Ok(Protocol(token))
 }
 
-/// Bytes of an authority that is kept, at most: more than a name can have (RFC 1035 §2.3.4).
+/// Bytes of an authority that is stored, at most: more than a name can have (RFC 1035 §2.3.4).
 const LONGEST_KEPT: usize = 256;
 
 const OF_A_CONNECTION: &str = "a field of HTTP/1.1 connections";

@@ -1,6 +1,7 @@
-//! Priorities of responses (RFC 9218): the `priority` field and the PRIORITY_UPDATE frame, which share one syntax.
+//! Priorities of responses (RFC 9218): the `priority` field and the PRIORITY_UPDATE frame, which
+//! share one syntax.
 
-/// How urgent a response is, and whether parts of it are of use.
+/// The urgency of a response, and whether parts of it are of use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Priority {
     /// 0, the most urgent, to 7. Default 3 (RFC 9218 §4.1).
@@ -16,13 +17,14 @@ impl Default for Priority {
 }
 
 impl Priority {
-    /// Reads a priority field value: a dictionary of structured fields (RFC 9651 §3.2), of which `u` and `i` count. A
-    /// value that cannot be parsed, or is out of range, is as if it were not there (RFC 9218 §4).
+    /// Reads a priority field value: a dictionary of structured fields (RFC 9651 §3.2). Only `u`
+    /// and `i` count. A value that cannot be parsed or is out of range counts as absent (RFC 9218
+    /// §4).
     pub fn parse(value: &[u8]) -> Self {
         let mut priority = Self::default();
         let Ok(text) = std::str::from_utf8(value) else { return priority };
         for member in text.split(',') {
-            // Parameters of a member mean nothing here.
+            // Parameters of a member have no meaning here.
             let member = member.split(';').next().unwrap_or_default().trim_matches([' ', '\t']);
             match member.split_once('=') {
                 Some(("u", value)) => {
@@ -39,8 +41,8 @@ impl Priority {
         priority
     }
 
-    /// The same for quinn, which sends higher numbers first. Among equal urgency, responses of which parts are of no use
-    /// come before those that share.
+    /// Returns the priority for quinn, which sends higher numbers first. Among equal urgency, a
+    /// non-incremental response comes before incremental ones, which share.
     pub(crate) fn for_quinn(self) -> i32 {
         (3 - i32::from(self.urgency)) * 2 - i32::from(self.incremental)
     }

@@ -1,4 +1,5 @@
-//! The direction from the client of one request's stream: frames in their order, sections decoded, lengths kept.
+//! The client's direction of one request's stream: checks the order of frames, decodes sections and
+//! counts lengths.
 
 use std::future::Future;
 use std::pin::pin;
@@ -14,10 +15,10 @@ use crate::priority::Priority;
 use crate::qpack::{DecodeError, Malformed, Sink};
 use crate::stream::Stream;
 
-/// What comes after a request's head.
+/// A part of a request after its head.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Part {
-    /// Some of the body; never empty.
+    /// A part of the body; never empty.
     Data(Bytes),
     /// The trailers; nothing follows.
     Trailers(HeaderMap),
@@ -27,19 +28,19 @@ pub enum Part {
 pub(crate) struct Receiving {
     pub(crate) quic: quinn::RecvStream,
     frames: Frames,
-    /// Read with the chunk before it.
+    /// A chunk that was read together with the one before it.
     ahead: Bytes,
     pub(crate) phase: Phase,
     /// A section that cannot be decoded yet.
     blocked: Option<Bytes>,
-    /// Trailers, until it is certain that nothing follows.
+    /// Trailers, held until it is certain that nothing follows.
     trailers: Option<Box<HeaderMap>>,
-    /// Bytes that count for what the connection holds.
+    /// Bytes that count towards the connection's total.
     pub(crate) held: usize,
-    /// What content-length said, and how much has come.
+    /// The value of content-length, and the bytes of the body so far.
     declared: Option<u64>,
     read: u64,
-    /// Frames without any use that have come in a row.
+    /// Frames without any use, in a row.
     idle: u32,
 }
 
@@ -70,7 +71,7 @@ impl Receiving {
         }
     }
 
-    /// Reads the head into `request`, which is a new one, and returns how urgent it is if it says so.
+    /// Reads the head into `request`, which must be new, and returns its urgency if it has one.
     pub(crate) fn poll_head(
         &mut self,
         request: &mut Request<()>,
@@ -84,7 +85,7 @@ impl Receiving {
         };
         let mut fields = RequestSection::new(request, &stream.shared.authority);
         let decoded = ready!(self.poll_decode(section, &mut fields, stream, cx));
-        // Whatever is wrong with the head, what comes after it is in its place.
+        // Even if the head is wrong, the frames after it are those of a body.
         self.phase = Phase::Body;
         decoded?;
         let noted = fields.finish(extended).map_err(malformed)?;
@@ -101,7 +102,7 @@ impl Receiving {
         cx: &mut Context<'_>,
     ) -> Poll<Result<Option<Part>, Error>> {
         if stream.is_settled() && self.phase != Phase::Ended {
-            // quinn says of a stream that was stopped that it has ended, whatever is missing.
+            // quinn reports a stopped stream as ended, even if parts are missing.
             return Poll::Ready(Err(Error::Reset(Code::H3_NO_ERROR)));
         }
         if let Some(section) = self.blocked.take() {
@@ -131,12 +132,12 @@ impl Receiving {
         }
     }
 
-    /// How much of the body is still to come, if content-length said.
+    /// The rest of the body in bytes, if there was a content-length.
     pub(crate) fn remaining(&self) -> Option<u64> {
         self.declared.map(|declared| declared.saturating_sub(self.read))
     }
 
-    /// Whether a section has been read but not decoded.
+    /// Whether a section was read but not decoded.
     pub(crate) fn is_blocked(&self) -> bool {
         self.blocked.is_some()
     }
@@ -154,7 +155,8 @@ impl Receiving {
         self.poll_rest(stream, cx)
     }
 
-    /// Hands the trailers on at the end of the stream: a request that goes on, or is broken off, is not whole.
+    /// Returns the trailers at the end of the stream: a request that continues or breaks off is not
+    /// complete.
     fn poll_rest(
         &mut self,
         stream: &Stream,
@@ -162,12 +164,12 @@ impl Receiving {
     ) -> Poll<Result<Option<Part>, Error>> {
         match ready!(self.poll_event(stream, cx))? {
             None => Poll::Ready(Ok(self.trailers.take().map(|fields| Part::Trailers(*fields)))),
-            // `treat` lets none through here.
+            // `treat` lets no frame through here.
             Some(_) => Poll::Ready(Err(Error::Stream(UNEXPECTED))),
         }
     }
 
-    /// The payload of the first HEADERS frame; `None` if the stream ends before it.
+    /// Returns the payload of the first HEADERS frame, or `None` if the stream ends before it.
     fn poll_section(
         &mut self,
         stream: &Stream,
@@ -179,12 +181,12 @@ impl Receiving {
         Poll::Ready(match ready!(self.poll_event(stream, cx))? {
             Some(Event::Whole(_, section)) => Ok(Some(section)),
             Some(Event::TooLarge(_)) => Err(Error::Stream(LARGE_FRAME)),
-            // DATA does not come before HEADERS: `treat` has refused it.
+            // DATA cannot come before HEADERS: `treat` has refused it.
             Some(Event::Piece(_)) | None => Ok(None),
         })
     }
 
-    /// Decodes a section, or waits for what it refers to.
+    /// Decodes a section, or waits for the insertions that it refers to.
     fn poll_decode(
         &mut self,
         section: Bytes,
@@ -217,7 +219,7 @@ impl Receiving {
         })
     }
 
-    /// The next event of the stream, by the rules of the phase it is in; `None` at its end.
+    /// Returns the next event of the stream by the rules of its phase, or `None` at its end.
     fn poll_event(
         &mut self,
         stream: &Stream,
@@ -246,8 +248,8 @@ impl Receiving {
         }
     }
 
-    /// Reads a chunk, and with the first one the next or the stream's end: most requests are one chunk, and a look at the
-    /// stream costs more than what it finds.
+    /// Reads a chunk. The first read also collects the next chunk or the end of the stream: most
+    /// requests are one chunk, and a look at the stream costs more than the data.
     pub(crate) fn poll_more(
         &mut self,
         cx: &mut Context<'_>,
@@ -259,14 +261,14 @@ impl Receiving {
             return poll_chunk(&mut self.quic, cx);
         }
         let mut chunks = [Bytes::new(), Bytes::new()];
-        // As with `poll_chunk`: the future keeps its state in the stream.
+        // As with `poll_chunk`, the future keeps its state in the stream.
         let read = ready!(pin!(self.quic.read_chunks(&mut chunks)).poll(cx))?;
         let [chunk, ahead] = chunks;
         self.ahead = ahead;
         Poll::Ready(Ok(read.map(|_| chunk)))
     }
 
-    /// Counts what this stream holds for the connection.
+    /// Adds the bytes that this stream holds to the connection's total.
     fn hold(&mut self, stream: &Stream, bytes: usize) -> Result<(), Error> {
         if bytes == self.held {
             return Ok(());
@@ -284,7 +286,7 @@ impl Receiving {
     }
 }
 
-/// What to do with a frame of a request (RFC 9114 §4.1, §7.2).
+/// Decides on a frame of a request (RFC 9114 §4.1, §7.2).
 pub(crate) fn treat(
     phase: Phase,
     kind: Kind,
@@ -313,8 +315,8 @@ pub(crate) fn poll_chunk(
     stream: &mut quinn::RecvStream,
     cx: &mut Context<'_>,
 ) -> Poll<Result<Option<Bytes>, quinn::ReadError>> {
-    // The future has no state between polls (it is quinn's `poll_read_chunk`, which is private), so a new one each time
-    // loses nothing.
+    // The future has no state between polls (it is quinn's private `poll_read_chunk`), so a new one
+    // each time loses nothing.
     let chunk = ready!(pin!(stream.read_chunk(usize::MAX, true)).poll(cx))?;
     Poll::Ready(Ok(chunk.map(|chunk| chunk.bytes)))
 }
@@ -323,7 +325,8 @@ fn malformed(reason: &'static str) -> Error {
     Error::Stream(Violation::new(Code::H3_MESSAGE_ERROR, reason))
 }
 
-/// Frames in a row that carry nothing. Padding by unknown frames is allowed (RFC 9114 §9), and nobody needs a thousand.
+/// Frames in a row that carry nothing. Unknown frames as padding are allowed (RFC 9114 §9), but a
+/// thousand have no use.
 const USELESS: u32 = 1000;
 
 const UNEXPECTED: Violation =

@@ -1,18 +1,19 @@
-//! SETTINGS (RFC 9114 §7.2.4): what each side tells the other once, at the start of its control stream.
+//! SETTINGS (RFC 9114 §7.2.4), which each side sends once at the start of its control stream.
 
 use bytes::BufMut;
 
 use crate::code::{Code, Violation};
 use crate::varint;
 
-/// Settings of one side; one that is absent has the default of its RFC.
+/// Settings of one side; an absent setting has the default of its RFC.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Settings {
     /// SETTINGS_QPACK_MAX_TABLE_CAPACITY, in bytes (RFC 9204 §5). Default 0.
     pub table_capacity: u64,
     /// SETTINGS_QPACK_BLOCKED_STREAMS (RFC 9204 §5). Default 0.
     pub blocked_streams: u64,
-    /// SETTINGS_MAX_FIELD_SECTION_SIZE, in bytes of decoded fields (RFC 9114 §4.2.2). Default: none.
+    /// SETTINGS_MAX_FIELD_SECTION_SIZE, in bytes of decoded fields (RFC 9114 §4.2.2). Default:
+    /// none.
     pub field_section: Option<u64>,
     /// SETTINGS_ENABLE_CONNECT_PROTOCOL (RFC 9220 §3). Default false.
     pub extended_connect: bool,
@@ -21,7 +22,7 @@ pub struct Settings {
 }
 
 impl Settings {
-    /// What a peer has that has said nothing yet.
+    /// The settings of a peer that has sent none yet.
     pub(crate) const DEFAULT: Self = Self {
         table_capacity: 0,
         blocked_streams: 0,
@@ -33,7 +34,8 @@ impl Settings {
     /// Reads the payload of a SETTINGS frame.
     ///
     /// # Errors
-    /// [`Code::H3_FRAME_ERROR`] if it is cut short, [`Code::H3_SETTINGS_ERROR`] if it breaks a rule.
+    /// [`Code::H3_FRAME_ERROR`] if it is cut short, [`Code::H3_SETTINGS_ERROR`] if it breaks a
+    /// rule.
     pub(crate) fn decode(mut payload: &[u8]) -> Result<Self, Violation> {
         let mut settings = Self::DEFAULT;
         let mut seen = Vec::new();
@@ -54,7 +56,8 @@ impl Settings {
                 FIELD_SECTION => settings.field_section = Some(value),
                 EXTENDED_CONNECT => settings.extended_connect = flag(value)?,
                 DATAGRAMS => settings.datagrams = flag(value)?,
-                // ENABLE_PUSH, MAX_CONCURRENT_STREAMS, INITIAL_WINDOW_SIZE, MAX_FRAME_SIZE (RFC 9114 §7.2.4.1)
+                // ENABLE_PUSH, MAX_CONCURRENT_STREAMS, INITIAL_WINDOW_SIZE, MAX_FRAME_SIZE (RFC
+                // 9114 §7.2.4.1)
                 0x02..=0x05 => return Err(HTTP2),
                 _ => {}
             }
@@ -62,7 +65,7 @@ impl Settings {
         Ok(settings)
     }
 
-    /// Writes the payload of a SETTINGS frame; defaults are left out.
+    /// Writes the payload of a SETTINGS frame without the defaults.
     pub(crate) fn encode(&self, out: &mut impl BufMut) {
         let mut put = |id, value| {
             varint::encode(id, out);
@@ -100,7 +103,7 @@ const BLOCKED_STREAMS: u64 = 0x07;
 const EXTENDED_CONNECT: u64 = 0x08;
 const DATAGRAMS: u64 = 0x33;
 
-/// Settings that a peer may send: a multiple of what is registered.
+/// Settings that a peer may send: several times the number of registered ones.
 const MOST: usize = 64;
 
 const CUT: Violation = Violation::new(Code::H3_FRAME_ERROR, "SETTINGS is cut short");

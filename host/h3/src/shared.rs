@@ -1,4 +1,5 @@
-//! What the parts of one connection share. All of them run on one thread, in the connection's task.
+//! The state that the parts of one connection share. All of them run on one thread, in the
+//! connection's task.
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
@@ -24,41 +25,41 @@ pub(crate) struct Shared {
     pub(crate) config: Config,
     pub(crate) decoder: RefCell<Decoder>,
     pub(crate) encoder: RefCell<Encoder>,
-    /// The client's settings, once it has told them.
+    /// The client's settings, if they have arrived.
     pub(crate) settings: Cell<Option<Settings>>,
     /// Frames for our control stream.
     outbox: RefCell<BytesMut>,
-    /// Wakes who writes the outbox and QPACK's instructions.
+    /// Wakes the writer of the outbox and of QPACK's instructions.
     driver: RefCell<Option<Waker>>,
-    /// Requests whose sections wait for QPACK's encoder stream.
+    /// Requests with sections that wait for QPACK's encoder stream.
     blocked: RefCell<FxHashMap<u64, Waker>>,
-    /// Open request streams by their ids, which rise, for priorities that come later. The first to come are nearly always the
-    /// first to leave.
+    /// Open request streams by their ids, which rise, for later priorities. The oldest streams
+    /// nearly always leave first.
     streams: RefCell<VecDeque<(u64, Weak<Stream>)>>,
-    /// Priorities that came before their request.
+    /// Priorities that arrived before their request.
     early: RefCell<FxHashMap<u64, Priority>>,
     pub(crate) authority: LastAuthority,
     /// Request streams from this id on are refused.
     pub(crate) limit: Cell<u64>,
-    /// The id after that of the last request stream accepted.
+    /// The id after the last accepted request stream.
     pub(crate) next: Cell<u64>,
-    /// The id after that of the last request stream that came, accepted or not.
+    /// The id after the last request stream that arrived, accepted or not.
     pub(crate) opened: Cell<u64>,
     /// The last GOAWAY's id, which may only fall (RFC 9114 §5.2).
     pub(crate) announced: Cell<u64>,
-    /// Whether the client has said that it opens no more requests.
+    /// Whether the client has announced that it opens no more requests.
     pub(crate) goaway: Cell<bool>,
     /// Bytes of unfinished frames that request streams hold.
     buffered: Cell<usize>,
-    /// Words on the control stream, and streams of unknown types, ahead of requests.
+    /// Messages on the control stream, and streams of unknown types, in excess of requests.
     useless: RefCell<Useless>,
-    /// Where heads are encoded; responses take theirs from its front.
+    /// The buffer for encoding heads; each response takes its part from the front.
     scratch: RefCell<BytesMut>,
-    /// Whether the handshake is complete: no request can be a replay any more.
+    /// Whether the handshake is complete, so that no later request can be a replay.
     is_complete: Cell<bool>,
-    /// Who waits for that.
+    /// The tasks that wait for the handshake.
     completion: RefCell<Vec<Waker>>,
-    /// Why the connection was closed from this side.
+    /// The reason why this side closed the connection.
     closed: Cell<Option<Violation>>,
 }
 
@@ -93,7 +94,7 @@ impl Shared {
         })
     }
 
-    /// Closes the connection for a violation, and says so.
+    /// Closes the connection for a violation, and returns the error.
     pub(crate) fn close(&self, violation: Violation) -> Error {
         if self.closed.get().is_none() {
             self.closed.set(Some(violation));
@@ -102,7 +103,7 @@ impl Shared {
         Error::Connection(violation)
     }
 
-    /// The violation that the connection was closed for, if that is why it is gone.
+    /// Returns the violation that closed the connection, or `error` if there was none.
     pub(crate) fn lost(&self, error: quinn::ConnectionError) -> Error {
         self.closed.get().map_or(Error::Lost(error), Error::Connection)
     }
@@ -117,7 +118,7 @@ impl Shared {
         self.completion.take().into_iter().for_each(Waker::wake);
     }
 
-    /// Completes when the handshake has.
+    /// Completes when the handshake completes.
     pub(crate) fn poll_complete(&self, cx: &Context<'_>) -> Poll<()> {
         if self.is_complete.get() {
             return Poll::Ready(());
@@ -144,7 +145,7 @@ impl Shared {
         (!outbox.is_empty()).then(|| outbox.split().freeze())
     }
 
-    /// Notes who is to be woken when there is something to write.
+    /// Registers the task to wake when there are bytes to write.
     pub(crate) fn register_driver(&self, cx: &Context<'_>) {
         let mut driver = self.driver.borrow_mut();
         if !driver.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
@@ -158,8 +159,8 @@ impl Shared {
         }
     }
 
-    /// Has a request woken when more has come on QPACK's encoder stream. Once for each, however often it asks, and no longer
-    /// than it is open: a waker holds the memory of its task.
+    /// Wakes a request when more bytes arrive on QPACK's encoder stream. Each request has one
+    /// entry, however often it asks, and none after its end: a waker holds the memory of its task.
     pub(crate) fn await_insertions(&self, id: u64, cx: &Context<'_>) {
         self.blocked.borrow_mut().insert(id, cx.waker().clone());
     }
@@ -168,10 +169,10 @@ impl Shared {
         self.blocked.take().into_values().for_each(Waker::wake);
     }
 
-    /// Counts bytes that a stream holds beyond those it held before.
+    /// Replaces a stream's held bytes in the connection's total.
     ///
     /// # Errors
-    /// All that the connection may hold is held; it has been closed.
+    /// The connection's limit is passed; the connection has been closed.
     pub(crate) fn hold(&self, before: usize, now: usize) -> Result<(), Error> {
         let buffered = self.buffered.get().saturating_sub(before) + now;
         self.buffered.set(buffered);
@@ -184,10 +185,11 @@ impl Shared {
         Ok(())
     }
 
-    /// Counts what no request needs: a frame of the control stream, a stream of an unknown type.
+    /// Counts items that no request needs: a frame of the control stream, a stream of an unknown
+    /// type.
     ///
     /// # Errors
-    /// There are too many of them for the requests that came.
+    /// There are too many of them for the number of requests.
     pub(crate) fn indulge(&self) -> Result<(), Violation> {
         if self.useless.borrow_mut().add() {
             return Err(Violation::new(
@@ -223,10 +225,10 @@ impl Shared {
         streams.get(place)?.1.upgrade()
     }
 
-    /// Applies a PRIORITY_UPDATE, or keeps it for a request that is still to come (RFC 9218 §7.1).
+    /// Applies a PRIORITY_UPDATE, or keeps it for a later request (RFC 9218 §7.1).
     ///
     /// # Errors
-    /// The client may not open such a stream, or announces priorities without end.
+    /// The client may not open this stream, or it sends priorities without end.
     pub(crate) fn prioritize(&self, id: u64, priority: Priority) -> Result<(), Violation> {
         let stream = self.stream(id);
         if let Some(stream) = stream {
@@ -238,10 +240,11 @@ impl Shared {
         Ok(())
     }
 
-    /// Hands a datagram to its request; one whose request is not there is dropped (RFC 9297 §2.1).
+    /// Hands a datagram to its request. A datagram without an open request is dropped (RFC 9297
+    /// §2.1).
     ///
     /// # Errors
-    /// It names no stream that the client may open.
+    /// The id is that of a stream that the client may not open.
     pub(crate) fn deliver(&self, datagram: Bytes) -> Result<(), Violation> {
         let (id, payload) = datagram::decode(datagram)?;
         match self.stream(id) {
@@ -251,20 +254,21 @@ impl Shared {
         Ok(())
     }
 
-    /// Whether a stream that is not open was, or may come.
+    /// Checks that a stream that is not open was open before, or may still come.
     fn expect(&self, id: u64) -> Result<(), Violation> {
-        // Streams are limited by their number, and ids of requests are four apart.
+        // The limit counts streams, and ids of requests are four apart.
         if id.saturating_sub(self.opened.get()) / 4 < self.config.concurrent_requests {
             return Ok(());
         }
         Err(Violation::new(Code::H3_ID_ERROR, "a request beyond those that may be opened"))
     }
 
-    /// Encodes into the connection's buffer and takes what was written, with room for one more frame's head.
+    /// Encodes into the connection's buffer and returns the encoded part, with room for one more
+    /// frame's head.
     pub(crate) fn encode(&self, encode: impl FnOnce(&mut BytesMut)) -> BytesMut {
         let mut scratch = self.scratch.borrow_mut();
         if scratch.capacity() == 0 {
-            // Later ones have the same size.
+            // Later buffers have the same size.
             *scratch = BytesMut::with_capacity(BLOCK);
         }
         scratch.reserve(HEAD);
@@ -277,17 +281,17 @@ impl Shared {
     }
 }
 
-/// Bytes of the table of what repeats in responses, whatever more the client offers.
+/// Bytes of the table of repeated fields in responses, even if the client offers more.
 const ENCODER_TABLE: usize = 4096;
 
-/// What a request makes up for: its priority may change some times.
+/// The number of useless frames that one request makes up for: its priority may change some times.
 const REQUEST: u32 = 8;
 
-/// Room that most heads fit in.
+/// Room for most heads.
 const HEAD: usize = 512;
 
-/// Bytes allocated at once for heads, one behind the other.
+/// Bytes allocated at once for heads, one after the other.
 const BLOCK: usize = 2048;
 
-/// Bytes of a frame's type, of those that are sent, and of its length, at most.
+/// The most bytes of a frame's type, of those that are sent, and of its length.
 const FRAME_HEAD: usize = 9;

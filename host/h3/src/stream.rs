@@ -1,4 +1,5 @@
-//! One request's stream (RFC 9114 §4.1): its head, its body and trailers in, the response out.
+//! One request's stream (RFC 9114 §4.1): reads its head, its body and trailers, and sends the
+//! response.
 
 use std::cell::{Cell, RefCell};
 use std::future::{Future, poll_fn};
@@ -17,18 +18,20 @@ use crate::receive::{Part, Phase, Receiving};
 use crate::shared::Shared;
 use crate::varint;
 
-/// A request's stream, both directions. Its parts are called one after the other or at once, from one thread.
+/// A request's stream in both directions. The calls may come in turn or interleaved, from one
+/// thread.
 pub struct Stream {
     pub(crate) id: u64,
     pub(crate) shared: Rc<Shared>,
-    /// Kept until the response is acknowledged: quinn answers a client that stops it with a reset when this is dropped.
+    /// Kept until the response is acknowledged: when it is dropped, quinn answers a client's stop
+    /// with a reset.
     send: RefCell<quinn::SendStream>,
     recv: RefCell<Receiving>,
-    /// Encoded, not sent yet.
+    /// Encoded bytes that are not sent yet.
     queued: RefCell<BytesMut>,
-    /// Boxed by the first datagram; few requests have any.
+    /// Allocated by the first datagram; few requests have any.
     datagrams: RefCell<Option<Box<Inbox>>>,
-    /// Why reading ended, when that was the client's fault.
+    /// The reason why reading ended, if the client was at fault.
     fault: Cell<Option<Code>>,
     priority: Cell<Priority>,
     /// Whether a PRIORITY_UPDATE has come, which overrides the field (RFC 9218 §7).
@@ -38,20 +41,20 @@ pub struct Stream {
     is_answered: Cell<bool>,
 }
 
-/// A piece of a body on its way, by [`Stream::send_data`].
+/// A piece of a body that [`Stream::send_data`] is sending.
 #[derive(Debug)]
 pub struct Sending<'a> {
     stream: &'a Stream,
     chunks: [Bytes; 2],
 }
 
-/// Why a datagram was not sent.
+/// The reason why a datagram was not sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum DatagramError {
-    /// The client takes none.
+    /// The client accepts no datagrams.
     #[error("the client takes no datagrams")]
     Unsupported,
-    /// Larger than a packet to this client.
+    /// The datagram is larger than a packet to this client.
     #[error("larger than a packet")]
     TooLarge,
 }
@@ -82,13 +85,13 @@ impl Stream {
         self.id
     }
 
-    /// Whether the request came in 0-RTT data and the handshake is not complete yet: an attacker may have replayed it
-    /// (RFC 8470 §3).
+    /// Whether the request came in 0-RTT data and the handshake is not complete yet: an attacker
+    /// may have replayed it (RFC 8470 §3).
     pub fn is_early(&self) -> bool {
         !self.shared.is_complete() && self.recv.borrow().quic.is_0rtt()
     }
 
-    /// Completes when the handshake has, and with it the danger of a replay (RFC 8470 §3). Cancel safe.
+    /// Completes with the handshake, which ends the danger of a replay (RFC 8470 §3). Cancel safe.
     pub async fn confirmed(&self) {
         poll_fn(|cx| self.shared.poll_complete(cx)).await;
     }
@@ -96,7 +99,8 @@ impl Stream {
     /// Reads the request's head. Cancel safe.
     ///
     /// # Errors
-    /// [`Error::TooLarge`] if its section is beyond the limits, [`Error::Stream`] if it is malformed.
+    /// [`Error::TooLarge`] if its section is beyond the limits, [`Error::Stream`] if it is
+    /// malformed.
     pub fn head(&self) -> impl Future<Output = Result<Request<()>, Error>> {
         poll_fn(|cx| self.poll_head(cx))
     }
@@ -112,12 +116,13 @@ impl Stream {
         Poll::Ready(Ok(request))
     }
 
-    /// Reads on after the head; `None` at the end of the request. Reading is what gives the client room to send more.
-    /// Cancel safe.
+    /// Reads the next part after the head, or returns `None` at the end of the request. Reading
+    /// gives the client credit to send more. Cancel safe.
     ///
     /// # Errors
-    /// [`Error::Reset`] if the client has reset the stream, or nothing more is wanted since [`Stream::finish`] or
-    /// [`Stream::abort`]; [`Error::Stream`] if the body is not as long as content-length says, or the trailers are malformed.
+    /// [`Error::Reset`] if the client has reset the stream, or after [`Stream::finish`] or
+    /// [`Stream::abort`]. [`Error::Stream`] if the length of the body differs from content-length,
+    /// or if the trailers are malformed.
     pub fn poll_part(&self, cx: &mut Context<'_>) -> Poll<Result<Option<Part>, Error>> {
         let part = self.recv.borrow_mut().poll_part(self, cx);
         match &part {
@@ -135,7 +140,7 @@ impl Stream {
         self.fault.get()
     }
 
-    /// How much of the body is still to come, if content-length said.
+    /// The rest of the body in bytes, if there was a content-length.
     pub fn remaining(&self) -> Option<u64> {
         self.recv.borrow().remaining()
     }
@@ -145,15 +150,16 @@ impl Stream {
         self.recv.borrow().phase == Phase::Ended
     }
 
-    /// Queues the final response's head. It is sent with the first piece of the body, or by [`Stream::poll_flush`]. Fields
-    /// of connections must not be among the fields.
+    /// Queues the final response's head. The first piece of the body or [`Stream::poll_flush`]
+    /// sends it. The fields must not contain fields of connections.
     pub fn put_head(&self, status: StatusCode, fields: &HeaderMap) {
         self.is_answered.set(true);
         self.put_section(|encoder, out| encoder.encode_response(self.id, status, fields, out));
     }
 
-    /// Queues an interim response (RFC 9110 §15.2) as [`Stream::put_head`] does the final one; [`Stream::poll_flush`] sends
-    /// it. Returns false, and does nothing, after the final head: it would be taken for trailers (RFC 9114 §4.1).
+    /// Queues an interim response (RFC 9110 §15.2) as [`Stream::put_head`] queues the final one;
+    /// [`Stream::poll_flush`] sends it. Returns false, and does nothing, after the final head: the
+    /// client would read it as trailers (RFC 9114 §4.1).
     pub fn put_interim(&self, status: StatusCode, fields: &HeaderMap) -> bool {
         if self.is_answered.get() {
             return false;
@@ -162,13 +168,13 @@ impl Stream {
         true
     }
 
-    /// Queues trailers, as [`Stream::put_head`] does a head.
+    /// Queues trailers, as [`Stream::put_head`] queues a head.
     pub fn put_trailers(&self, fields: &HeaderMap) {
         self.put_section(|encoder, out| encoder.encode_fields(self.id, fields, out));
     }
 
-    /// Sends a piece of the body without copying it, and before it what is queued. Waits while the client takes nothing.
-    /// Not cancel safe: what is not sent when the future is dropped is lost.
+    /// Sends the queued bytes and then a piece of the body, without copying it. Waits while the
+    /// client gives no credit. Not cancel safe: the unsent rest is lost when the future is dropped.
     ///
     /// # Errors
     /// The client has stopped the stream, or is gone.
@@ -183,7 +189,7 @@ impl Stream {
         Sending { stream: self, chunks: [head.freeze(), payload] }
     }
 
-    /// Sends what is queued. Cancel safe.
+    /// Sends the queued bytes. Cancel safe.
     ///
     /// # Errors
     /// As for [`Stream::send_data`].
@@ -198,16 +204,17 @@ impl Stream {
         written
     }
 
-    /// Waits for a datagram of the request (RFC 9297). Cancel safe. Datagrams beyond 64 that nobody takes are dropped, as are
-    /// those that come before the request.
+    /// Waits for a datagram of the request (RFC 9297). Cancel safe. Datagrams beyond 64 that the
+    /// caller does not take are dropped, as are those that arrive before the request.
     pub fn poll_datagram(&self, cx: &mut Context<'_>) -> Poll<Bytes> {
         self.datagrams.borrow_mut().get_or_insert_default().poll_next(cx)
     }
 
-    /// Sends a datagram of the request (RFC 9297), or drops it if the path or the client takes none now.
+    /// Sends a datagram of the request (RFC 9297), or drops it if the path or the client takes none
+    /// now.
     ///
     /// # Errors
-    /// The client has not announced that it takes datagrams, or not any that large.
+    /// The client has not announced that it accepts datagrams, or accepts none of this size.
     pub fn send_datagram(&self, payload: &[u8]) -> Result<(), DatagramError> {
         if !self.shared.settings.get().is_some_and(|settings| settings.datagrams) {
             return Err(DatagramError::Unsupported);
@@ -219,13 +226,15 @@ impl Stream {
         }
     }
 
-    /// Ends the response. What is left of the request can still be read; [`Stream::finish`] is due when it is not wanted.
+    /// Ends the response. The rest of the request can still be read. Call [`Stream::finish`] if it
+    /// is not wanted.
     pub fn end(&self) {
-        // Fails only when the client has stopped the stream, which nobody needs to know any more, or when it has ended.
+        // Fails only if the client has stopped the stream, which no longer matters, or if the
+        // stream has ended.
         let _ = self.send.borrow_mut().finish();
     }
 
-    /// Ends the response; the rest of the request is not wanted (RFC 9114 §4.1).
+    /// Ends the response and discards the rest of the request (RFC 9114 §4.1).
     pub fn finish(&self) {
         self.end();
         self.settle(Code::H3_NO_ERROR);
@@ -237,8 +246,9 @@ impl Stream {
         self.settle(code);
     }
 
-    /// Completes when the client wants no (more) response, with its code; when it has all of a finished one, with
-    /// `None`; or when the connection is lost.
+    /// Completes in one of three cases: with the client's code when it wants no more of the
+    /// response; with `None` when it has received all of a finished one; with an error when the
+    /// connection is lost.
     pub fn stopped(&self) -> impl Future<Output = Result<Option<Code>, Error>> + 'static {
         let stopped = self.send.borrow().stopped();
         async move {
@@ -250,7 +260,7 @@ impl Stream {
         }
     }
 
-    /// How urgent the response is.
+    /// The urgency of the response.
     pub fn priority(&self) -> Priority {
         self.priority.get()
     }
@@ -261,7 +271,7 @@ impl Stream {
         self.prioritize(priority);
     }
 
-    /// Whether the rest of the request is not wanted.
+    /// Whether the rest of the request is discarded.
     pub(crate) fn is_settled(&self) -> bool {
         self.is_settled.get()
     }
@@ -272,12 +282,13 @@ impl Stream {
 
     fn prioritize(&self, priority: Priority) {
         if self.priority.replace(priority) != priority {
-            // Fails only when the stream is closed.
+            // Fails only if the stream is closed.
             let _ = self.send.borrow().set_priority(priority.for_quinn());
         }
     }
 
-    /// Reads the request to its end if that is here, or else has the client stop sending.
+    /// Reads the request to its end if the end has arrived; otherwise asks the client to stop
+    /// sending.
     fn settle(&self, code: Code) {
         if self.is_settled.replace(true) {
             return;
@@ -292,7 +303,7 @@ impl Stream {
         let next = recv.poll_more(&mut cx);
         let is_over = matches!(next, Poll::Ready(Ok(None)));
         if !is_over || recv.phase != Phase::Rest || recv.is_blocked() {
-            // A section that nobody decodes may refer to the table (RFC 9204 §2.2.2.2).
+            // A section that is never decoded may refer to the table (RFC 9204 §2.2.2.2).
             self.shared.decoder.borrow_mut().cancel(self.id);
             self.shared.wake_driver();
         }
@@ -313,11 +324,11 @@ impl Stream {
         }
     }
 
-    /// Writes without copying, as one.
+    /// Writes both chunks at once, without copying.
     fn poll_write(&self, chunks: &mut [Bytes], cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
         let mut send = self.send.borrow_mut();
         while chunks.iter().any(|chunk| !chunk.is_empty()) {
-            // As with `poll_chunk`: the future keeps its state in `chunks`.
+            // As with `poll_chunk`, the future keeps its state in `chunks`.
             ready!(pin!(send.write_chunks(chunks)).poll(cx))?;
         }
         Poll::Ready(Ok(()))
@@ -325,7 +336,7 @@ impl Stream {
 }
 
 impl Sending<'_> {
-    /// Bytes that QUIC has not taken yet, the frame's head among them.
+    /// Bytes that QUIC has not taken yet, including the frame's head.
     pub fn left(&self) -> usize {
         self.chunks.iter().map(Bytes::len).sum()
     }
@@ -341,7 +352,8 @@ impl Future for Sending<'_> {
 }
 
 impl Drop for Stream {
-    /// A stream that nobody settled belonged to a request that was cancelled: its end must not look like one.
+    /// Aborts a stream without a proper end: its request was cancelled, and the client must not see
+    /// a normal end.
     fn drop(&mut self) {
         if !self.is_settled.get() {
             self.abort(Code::H3_REQUEST_CANCELLED);
@@ -355,10 +367,10 @@ impl std::fmt::Debug for Stream {
     }
 }
 
-/// Writes a HEADERS frame around what `encode` writes.
+/// Writes a HEADERS frame around the output of `encode`.
 fn put_headers(out: &mut BytesMut, encode: impl FnOnce(&mut BytesMut)) {
     let start = out.len();
-    // The type and a length of two bytes; a section is rarely longer than that can say.
+    // The type and a length of two bytes, which are nearly always enough for a section.
     out.put_slice(&[HEADERS as u8, 0, 0]);
     encode(out);
     let length = out.len() - start - 3;

@@ -1,13 +1,13 @@
-//! Frames that carry nothing, held against those that do something.
+//! Counts frames that carry nothing against useful ones.
 
 use std::time::{Duration, Instant};
 
-/// Counts for one connection what costs time and means nothing. Padding, pings and priorities are
-/// allowed, and nobody needs thousands of them for nothing.
+/// Counts, for one connection, frames that cost time and mean nothing. Padding, pings and
+/// priorities are allowed, but thousands of them have no use.
 #[derive(Debug)]
 pub struct Useless {
     balance: u32,
-    /// Until when time has been made up for.
+    /// The time up to which elapsed time has been counted.
     since: Instant,
 }
 
@@ -18,20 +18,20 @@ impl Default for Useless {
 }
 
 impl Useless {
-    /// Counts one frame that carries nothing, and says whether these are too many: more than 1,000
-    /// ahead of what was useful, with 100 more each second.
+    /// Counts one frame that carries nothing. Returns whether there are too many: more than 1,000
+    /// ahead of useful frames, with 100 more each second.
     pub fn add(&mut self) -> bool {
         self.balance = self.balance.saturating_add(1);
-        // The clock is read when it matters, and then once for many.
+        // The clock is read only when it matters, and then once for many frames.
         self.balance > AHEAD && !self.forgive()
     }
 
-    /// Something useful makes up for as many frames that carry nothing.
+    /// Notes a useful event, which makes up for `worth` frames that carry nothing.
     pub fn make_up(&mut self, worth: u32) {
         self.balance = self.balance.saturating_sub(worth);
     }
 
-    /// Makes up for the time that has passed; says whether that is enough.
+    /// Makes up for the elapsed time. Returns whether that is enough.
     #[cold]
     fn forgive(&mut self) -> bool {
         let passed = self.since.elapsed();
@@ -45,7 +45,7 @@ impl Useless {
 /// Frames that may come ahead of anything useful.
 const AHEAD: u32 = 1000;
 
-/// Time that makes up for one.
+/// The time that makes up for one frame.
 const EACH: Duration = Duration::from_millis(10);
 
 #[cfg(test)]

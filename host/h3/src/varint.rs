@@ -1,11 +1,13 @@
-//! Variable-length integers (RFC 9000 §16): one, two, four or eight bytes, the length in the two highest bits.
+//! Variable-length integers (RFC 9000 §16): one, two, four or eight bytes, with the length in the
+//! two highest bits.
 
 use bytes::BufMut;
 
-/// The largest value there is.
+/// The largest value.
 pub(crate) const MAX: u64 = (1 << 62) - 1;
 
-/// The first integer of `bytes`, and what follows it; `None` if it is not whole.
+/// Reads the first integer of `bytes` and returns it with the bytes after it, or `None` if it is
+/// incomplete.
 #[inline]
 pub(crate) fn decode(bytes: &[u8]) -> Option<(u64, &[u8])> {
     match bytes.split_first()? {
@@ -22,7 +24,7 @@ fn decode_long(first: u8, bytes: &[u8]) -> Option<(u64, &[u8])> {
     Some((value & ((1 << bits) - 1), rest))
 }
 
-/// Writes a value in the fewest bytes. Values beyond [`MAX`] are written as that.
+/// Writes a value in the fewest bytes. Values beyond [`MAX`] are written as [`MAX`].
 pub(crate) fn encode(value: u64, out: &mut impl BufMut) {
     match value {
         0..0x40 => out.put_u8(value as u8),

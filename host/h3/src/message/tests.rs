@@ -1,6 +1,7 @@
 use super::*;
 
-/// A GET of https://a.test/, changed by `change`: a field with an empty value is taken out, others are added.
+/// Reads a GET of https://a.test/ with `change`: a field with an empty value is removed, others are
+/// added.
 fn request(change: &[(&str, &str)]) -> Result<Request<()>, &'static str> {
     let fields =
         [(":method", "GET"), (":scheme", "https"), (":authority", "a.test"), (":path", "/")];
@@ -153,7 +154,7 @@ fn the_last_authority_stands_for_none_but_itself() {
     assert_eq!(last.0.borrow().as_ref().unwrap(), "a.tes", "too long to be kept");
 }
 
-/// RFC 9114 §4.2, §4.3: decoding leaves it to this.
+/// RFC 9114 §4.2, §4.3: decoding leaves this check to the assembly of the request.
 #[test]
 fn no_pseudo_header_field_holds_a_control_character() {
     let bare = [

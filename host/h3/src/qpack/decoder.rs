@@ -16,31 +16,33 @@ use table::Table;
 
 /// The decoder of a connection.
 ///
-/// It holds the dynamic table, one instruction of the encoder stream that has not come whole (less than eight
-/// times the table's limit) and a record for each blocked stream. Blocked sections are its caller's to hold.
+/// It holds the dynamic table, one incomplete instruction of the encoder stream (less than eight
+/// times the table's limit) and a record for each blocked stream. The caller holds the blocked
+/// sections.
 #[derive(Debug)]
 pub struct Decoder {
     table: Table,
-    /// The encoder stream's last instruction, as far as it has come.
+    /// The part of the encoder stream's last instruction that has arrived.
     partial: BytesMut,
     max_blocked: u64,
     blocked: Vec<BlockedStream>,
-    /// What the peer knows to have arrived: the Known Received Count (RFC 9204 §2.1.4).
+    /// The Known Received Count (RFC 9204 §2.1.4): the insertions that the peer knows to have
+    /// arrived.
     acknowledged: u64,
     feedback: BytesMut,
 }
 
-/// How much a section may decode to.
+/// The limits of a decoded section.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
-    /// Bytes of all names and values and 32 for each field (RFC 9114 §4.2.2): what
-    /// `SETTINGS_MAX_FIELD_SECTION_SIZE` tells the peer. Bounds what decoding allocates.
+    /// Bytes of all names and values, plus 32 for each field (RFC 9114 §4.2.2). The peer learns
+    /// this limit by `SETTINGS_MAX_FIELD_SECTION_SIZE`. It bounds the memory of decoding.
     pub bytes: usize,
-    /// Fields; more than 24,576, which is what a `HeaderMap` holds, count as so many.
+    /// Fields. Values beyond 24,576, the capacity of a `HeaderMap`, count as 24,576.
     pub fields: usize,
 }
 
-/// What a section decoded to.
+/// The size of a decoded section.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Decoded {
     /// Bytes, counted as for [`Limits::bytes`].
@@ -56,10 +58,11 @@ struct BlockedStream {
 }
 
 impl Decoder {
-    /// A decoder that offers the peer a table of `max_capacity` bytes and to wait on `max_blocked` streams: what
-    /// `SETTINGS_QPACK_MAX_TABLE_CAPACITY` and `SETTINGS_QPACK_BLOCKED_STREAMS` say (RFC 9204 §5).
+    /// Makes a decoder that offers the peer a table of `max_capacity` bytes and allows it
+    /// `max_blocked` blocked streams. The peer learns them by `SETTINGS_QPACK_MAX_TABLE_CAPACITY`
+    /// and `SETTINGS_QPACK_BLOCKED_STREAMS` (RFC 9204 §5).
     ///
-    /// The table takes up to five times its capacity of memory, if all its entries are small.
+    /// The table takes up to five times its capacity of memory if all its entries are small.
     pub fn new(max_capacity: usize, max_blocked: u64) -> Self {
         Self {
             table: Table::new(max_capacity),
@@ -71,7 +74,7 @@ impl Decoder {
         }
     }
 
-    /// Takes what came on the peer's encoder stream, cut anywhere.
+    /// Takes bytes of the peer's encoder stream, cut at any place.
     ///
     /// # Errors
     /// [`ErrorKind::EncoderStream`](super::ErrorKind::EncoderStream): the connection ends.
@@ -83,23 +86,26 @@ impl Decoder {
         }
         self.partial.extend_from_slice(bytes);
         let rest = Self::follow(&self.partial, &mut self.table)?.len();
-        // A new buffer, as the old one may be as large as the instruction was.
+        // A new buffer, because the old one may be as large as the instruction was.
         self.partial = BytesMut::from(self.partial.split_off(self.partial.len() - rest).as_ref());
         Ok(())
     }
 
-    /// How many insertions have arrived (the Insert Count, RFC 9204 §2.1.2): what a blocked section waits for.
+    /// The number of insertions that have arrived (the Insert Count, RFC 9204 §2.1.2). A blocked
+    /// section waits until it is high enough.
     pub fn insert_count(&self) -> u64 {
         self.table.inserted()
     }
 
-    /// Decodes a whole section that came on `stream` into `sink`.
+    /// Decodes a whole section of `stream` into `sink`.
     ///
-    /// Values that are not Huffman-coded share `section`'s memory. A section that needs the dynamic table is
-    /// acknowledged even when it turns out malformed or too large, as its references are then settled.
+    /// Values that are not Huffman-coded share `section`'s memory. A section that needs the dynamic
+    /// table is acknowledged even if it is malformed or too large, because its references are then
+    /// settled.
     ///
     /// # Errors
-    /// [`DecodeError`]; after [`DecodeError::Blocked`] nothing was delivered, after the others what came before.
+    /// [`DecodeError`]. After [`DecodeError::Blocked`] the sink has nothing; after the others it
+    /// has the fields before the error.
     pub fn decode(
         &mut self,
         stream: u64,
@@ -126,8 +132,8 @@ impl Decoder {
         result
     }
 
-    /// Tells the peer that `stream` was reset, or is read no further, before its end (RFC 9204 §2.2.2.2), and
-    /// forgets that it was blocked.
+    /// Reports to the peer that `stream` was reset, or is read no further, before its end (RFC 9204
+    /// §2.2.2.2). The stream is no longer blocked.
     pub fn cancel(&mut self, stream: u64) {
         self.blocked.retain(|blocked| blocked.stream != stream);
         if self.table.limit() > 0 {
@@ -135,20 +141,21 @@ impl Decoder {
         }
     }
 
-    /// Whether [`Decoder::take_feedback`] has something.
+    /// Whether [`Decoder::take_feedback`] would return bytes.
     pub fn has_feedback(&self) -> bool {
         !self.feedback.is_empty() || self.table.inserted() > self.acknowledged
     }
 
-    /// Bytes of feedback that nobody has taken.
+    /// Bytes of feedback that are not taken yet.
     pub fn unsent(&self) -> usize {
         self.feedback.len()
     }
 
-    /// What is to be sent on the decoder stream: an acknowledgment for each section and a cancellation for each
-    /// stream since the last call, and one count of the insertions that they do not tell.
+    /// Returns the bytes for the decoder stream. They contain an acknowledgment for each section
+    /// and a cancellation for each stream since the last call, and one count for all other
+    /// insertions.
     ///
-    /// The caller bounds what it holds unsent when the peer grants the stream no credit (RFC 9204 §7.3).
+    /// The caller bounds the unsent bytes if the peer grants the stream no credit (RFC 9204 §7.3).
     pub fn take_feedback(&mut self) -> Option<Bytes> {
         let news = self.table.inserted() - self.acknowledged;
         if news > 0 {

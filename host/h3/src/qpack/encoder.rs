@@ -1,4 +1,4 @@
-//! Encodes field sections for the peer, with a table of what repeats (RFC 9204 §2.1).
+//! Encodes field sections for the peer, with a table of repeated fields (RFC 9204 §2.1).
 
 mod dynamic;
 mod line;
@@ -19,19 +19,20 @@ use recent::Recent;
 
 /// The encoder of a connection.
 ///
-/// It never makes the peer wait: it refers only to insertions that the peer has acknowledged, so that the
-/// peer's `SETTINGS_QPACK_BLOCKED_STREAMS` does not matter. As long as the peer offers no table it holds the last line at
-/// each of a section's first places, without those that prove who someone is: 16 KiB if all are long.
+/// It never makes the peer wait: it refers only to insertions that the peer has acknowledged. The
+/// peer's `SETTINGS_QPACK_BLOCKED_STREAMS` therefore does not matter. While the peer offers no
+/// table, it holds the last line at each of a section's first places, except lines with
+/// credentials: 16 KiB if all are long.
 #[derive(Debug)]
 pub struct Encoder {
     max_capacity: usize,
     dynamic: Option<Box<Dynamic>>,
     recent: Recent,
-    /// The decoder stream's last instruction, as far as it has come: less than eleven bytes.
+    /// The part of the decoder stream's last instruction that has arrived: less than eleven bytes.
     partial: Vec<u8>,
 }
 
-/// What the peer's decoder tells (RFC 9204 §4.4).
+/// An instruction of the peer's decoder (RFC 9204 §4.4).
 enum Instruction {
     SectionAcknowledgment { stream: u64 },
     StreamCancellation { stream: u64 },
@@ -39,14 +40,16 @@ enum Instruction {
 }
 
 impl Encoder {
-    /// An encoder whose table takes at most `max_capacity` bytes, whatever the peer offers.
+    /// Makes an encoder with a table of at most `max_capacity` bytes, even if the peer offers more.
     ///
-    /// The table takes up to four times as much memory, if all its entries are small; 3 KiB come on top.
+    /// The table takes up to four times as much memory if all its entries are small; 3 KiB come on
+    /// top.
     pub fn new(max_capacity: usize) -> Self {
         Self { max_capacity, dynamic: None, recent: Recent::default(), partial: Vec::new() }
     }
 
-    /// Takes the peer's `SETTINGS_QPACK_MAX_TABLE_CAPACITY`. To be called once, or never if the peer sends none.
+    /// Takes the peer's `SETTINGS_QPACK_MAX_TABLE_CAPACITY`. Must be called once, or never if the
+    /// peer sends none.
     pub fn peer_settings(&mut self, max_table_capacity: u64) {
         if self.dynamic.is_none() {
             self.dynamic = Dynamic::new(max_table_capacity, self.max_capacity).map(Box::new);
@@ -54,8 +57,8 @@ impl Encoder {
         }
     }
 
-    /// Appends a response's field section, to be sent on `stream`. Fields that belong to one connection only are
-    /// the caller's to remove (RFC 9114 §4.2).
+    /// Appends a response's field section, to be sent on `stream`. The caller must remove fields
+    /// that belong to one connection only (RFC 9114 §4.2).
     pub fn encode_response(
         &mut self,
         stream: u64,
@@ -89,13 +92,13 @@ impl Encoder {
         self.fields(stream, headers, start, out);
     }
 
-    /// Takes what came on the peer's decoder stream, cut anywhere.
+    /// Takes bytes of the peer's decoder stream, cut at any place.
     ///
     /// # Errors
     /// [`ErrorKind::DecoderStream`](super::ErrorKind::DecoderStream): the connection ends.
     pub fn decoder_stream(&mut self, bytes: &[u8]) -> Result<(), Error> {
         let mut bytes = bytes;
-        // One byte at a time until what was cut is whole: at most ten.
+        // One byte at a time until the cut instruction is complete: at most ten.
         while !self.partial.is_empty() {
             let Some((byte, rest)) = bytes.split_first() else { return Ok(()) };
             self.partial.push(*byte);
@@ -113,13 +116,13 @@ impl Encoder {
         Ok(())
     }
 
-    /// What is to be sent on the encoder stream. Not more than the table's capacity and some is ever unsent, as
-    /// insertions that the peer has not acknowledged leave the table no room for others.
+    /// Returns the bytes for the encoder stream. The unsent bytes are never much more than the
+    /// table's capacity: insertions that the peer has not acknowledged leave no room for others.
     pub fn take_instructions(&mut self) -> Option<Bytes> {
         self.dynamic.as_mut()?.take_instructions()
     }
 
-    /// Whether [`Encoder::take_instructions`] has something.
+    /// Whether [`Encoder::take_instructions`] would return bytes.
     pub fn has_instructions(&self) -> bool {
         self.dynamic.as_ref().is_some_and(|dynamic| dynamic.has_instructions())
     }
@@ -153,7 +156,8 @@ impl Encoder {
 }
 
 impl Instruction {
-    /// The instruction that `input` begins with, and what follows it; `None` if it is not whole.
+    /// Reads the first instruction of `input` and returns it with the bytes after it, or `None` if
+    /// it is incomplete.
     fn decode(input: &[u8]) -> Result<Option<(Self, &[u8])>, Error> {
         let Some(first) = input.first() else { return Ok(None) };
         let prefix = if *first >= 0x80 { 7 } else { 6 };
@@ -172,7 +176,8 @@ impl Instruction {
     }
 }
 
-/// Leaves room for the shortest prefix, that of a section without references: two zeros (RFC 9204 §4.5.1).
+/// Reserves the shortest prefix, the one of a section without references: two zeros (RFC 9204
+/// §4.5.1).
 fn begin(out: &mut BytesMut) -> usize {
     out.put_slice(&[0; PREFIX]);
     out.len() - PREFIX

@@ -1,4 +1,4 @@
-//! What goes wrong, and how far it reaches: a message, a stream or the whole connection.
+//! The errors of QPACK, and their reach: a message, a stream or the whole connection.
 
 use std::fmt;
 
@@ -9,7 +9,7 @@ pub struct Error {
     reason: &'static str,
 }
 
-/// Which of QPACK's error codes applies (RFC 9204 §6).
+/// The QPACK error code of an error (RFC 9204 §6).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ErrorKind {
     /// `QPACK_DECOMPRESSION_FAILED`: a field section cannot be read.
@@ -20,32 +20,34 @@ pub enum ErrorKind {
     DecoderStream,
 }
 
-/// Why a field section gave no message.
+/// The reason why a field section gave no message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum DecodeError {
-    /// The section needs this many insertions and fewer have arrived (RFC 9204 §2.2.1): keep it and decode it
-    /// again when [`Decoder::insert_count`](super::Decoder::insert_count) has come so far.
+    /// The section needs this many insertions, and fewer have arrived (RFC 9204 §2.2.1). Keep it,
+    /// and decode it again when [`Decoder::insert_count`](super::Decoder::insert_count) has reached
+    /// this number.
     Blocked(u64),
-    /// The section was read but is no proper message: a stream error, `H3_MESSAGE_ERROR` (RFC 9114 §4.1.2).
+    /// The section was read but is no valid message: a stream error, `H3_MESSAGE_ERROR` (RFC 9114
+    /// §4.1.2).
     Malformed(Malformed),
-    /// The fields are larger or more than the limits allow; what came before was delivered. The client may be
-    /// told so, with 431 (RFC 9114 §4.2.2).
+    /// The fields are larger or more than the limits allow; the sink has the fields before that. A
+    /// 431 response may tell the client (RFC 9114 §4.2.2).
     TooLarge,
-    /// An integer is larger than any implementation needs: a stream error, `QPACK_DECOMPRESSION_FAILED`
-    /// (RFC 9204 §7.4). Nothing was acknowledged: the stream is to be cancelled.
+    /// An integer is larger than any implementation needs: a stream error,
+    /// `QPACK_DECOMPRESSION_FAILED` (RFC 9204 §7.4). Nothing was acknowledged: cancel the stream.
     Overflow,
     /// The connection ends.
     Connection(Error),
 }
 
-/// What makes a message malformed (RFC 9114 §4.1.2).
+/// The reason why a message is malformed (RFC 9114 §4.1.2).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Malformed {
     /// A field's name is no token in lower case (RFC 9114 §4.2).
     Name,
     /// A pseudo-header field's name is unknown (RFC 9114 §4.3).
     Pseudo,
-    /// A field's value holds a character that none may hold (RFC 9114 §10.3).
+    /// A field's value holds a forbidden character (RFC 9114 §10.3).
     Value,
     /// The [`Sink`](super::Sink) refused a field, for this reason.
     Refused(&'static str),
@@ -64,7 +66,7 @@ impl Error {
         Self { kind: ErrorKind::DecoderStream, reason }
     }
 
-    /// Which error this is.
+    /// The kind of this error.
     pub const fn kind(&self) -> ErrorKind {
         self.kind
     }
@@ -78,7 +80,7 @@ impl Error {
         }
     }
 
-    /// What the peer did, for logs and the close frame's reason.
+    /// The peer's act, for logs and the close frame's reason.
     pub const fn reason(&self) -> &'static str {
         self.reason
     }

@@ -1,4 +1,4 @@
-//! Field lines, parsed: what both tables hold and a [`Sink`] takes.
+//! Parsed field lines, for both tables and for a [`Sink`].
 
 use std::ops::Deref;
 
@@ -7,7 +7,7 @@ use http::header::{HeaderMap, HeaderName, HeaderValue};
 
 use super::error::Malformed;
 
-/// The pseudo-header fields there are (RFC 9114 §4.3, RFC 9220 §3).
+/// The known pseudo-header fields (RFC 9114 §4.3, RFC 9220 §3).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Pseudo {
     /// `:authority` of a request.
@@ -27,37 +27,39 @@ pub enum Pseudo {
 /// A field's name.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Name {
-    /// A pseudo-header field's.
+    /// The name of a pseudo-header field.
     Pseudo(Pseudo),
-    /// Any other field's.
+    /// The name of any other field.
     Field(HeaderName),
 }
 
-/// Takes a section's field lines, in their order.
+/// Takes a section's field lines in their order.
 ///
-/// A refusal makes the message malformed and ends the delivery, nothing else.
+/// A refusal makes the message malformed and ends the delivery; it does nothing else.
 pub trait Sink {
-    /// Takes a pseudo-header field. What its value may be is the sink's to check: it is narrower than for other fields.
+    /// Takes a pseudo-header field. The sink must check its value: the rules are narrower than for
+    /// other fields.
     ///
     /// # Errors
-    /// The message is malformed: the field is out of place, comes twice, or has no such value.
+    /// The message is malformed: the field is out of place, comes twice, or has an invalid value.
     fn pseudo(&mut self, name: Pseudo, value: Text<'_>) -> Result<(), Malformed>;
 
-    /// Takes any other field. The value is marked sensitive if the peer wants it never to be indexed
-    /// (RFC 9204 §7.1.3); an [`Encoder`](super::Encoder) heeds the mark.
+    /// Takes any other field. The value is marked sensitive if the peer forbids indexing it (RFC
+    /// 9204 §7.1.3). An [`Encoder`](super::Encoder) obeys the mark.
     ///
     /// # Errors
     /// The message is malformed.
     fn field(&mut self, name: HeaderName, value: HeaderValue) -> Result<(), Malformed>;
 }
 
-/// Bytes that are read, and taken by those who keep them only: each share of memory is counted.
+/// Borrowed bytes. Only a caller that keeps them takes a share of the memory, because each share is
+/// counted.
 #[derive(Debug)]
 pub struct Text<'a>(Memory<'a>);
 
 #[derive(Debug)]
 enum Memory<'a> {
-    /// Some of the bytes that these are.
+    /// A part of these bytes.
     Of(&'a Bytes, &'a [u8]),
     Own(Bytes),
 }
@@ -74,7 +76,7 @@ impl Sink for HeaderMap {
     }
 }
 
-/// A field line that may be; the value of a pseudo-header field is the sink's to check.
+/// A valid field line. The sink must check the value of a pseudo-header field.
 #[derive(Debug, Clone)]
 pub(super) enum Line {
     Pseudo(Pseudo, Bytes),
@@ -82,12 +84,12 @@ pub(super) enum Line {
 }
 
 impl<'a> Text<'a> {
-    /// `part`, which is a part of `whole`.
+    /// Makes a text of `part`, which is a part of `whole`.
     pub(super) fn of(whole: &'a Bytes, part: &'a [u8]) -> Self {
         Self(Memory::Of(whole, part))
     }
 
-    /// The bytes, to be kept.
+    /// Returns the bytes as an owned share.
     pub fn into_bytes(self) -> Bytes {
         match self.0 {
             Memory::Of(whole, part) => whole.slice_ref(part),
@@ -114,7 +116,7 @@ impl From<Bytes> for Text<'_> {
 }
 
 impl Pseudo {
-    /// The name as it is sent, colon included.
+    /// The name as sent, colon included.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Authority => ":authority",
@@ -140,7 +142,7 @@ impl Pseudo {
 }
 
 impl Name {
-    /// The name as it is sent.
+    /// The name as sent.
     pub fn as_str(&self) -> &str {
         match self {
             Self::Pseudo(name) => name.as_str(),
@@ -153,7 +155,7 @@ impl Name {
         if name.first() == Some(&b':') {
             return Pseudo::from_bytes(name).map(Self::Pseudo).ok_or(Malformed::Pseudo);
         }
-        // `HeaderName` takes a quotation mark, which is no token character (RFC 9110 §5.6.2).
+        // `HeaderName` accepts a quotation mark, which is no token character (RFC 9110 §5.6.2).
         if name.contains(&b'"') {
             return Err(Malformed::Name);
         }
@@ -168,7 +170,7 @@ impl Name {
         }
     }
 
-    /// Hands over a line with a value as a peer sent it.
+    /// Delivers a line with a value as a peer sent it.
     #[inline]
     pub(super) fn deliver(
         self,
@@ -188,7 +190,7 @@ impl Name {
 }
 
 impl Line {
-    /// A line of the static table, made at compile time.
+    /// Makes a line of the static table at compile time.
     pub(super) const fn from_static(name: &'static str, value: &'static str) -> Self {
         match Pseudo::from_bytes(name.as_bytes()) {
             Some(name) => Self::Pseudo(name, Bytes::from_static(value.as_bytes())),
@@ -212,7 +214,7 @@ impl Line {
             }
     }
 
-    /// Hands the line over.
+    /// Delivers the line to a sink.
     #[inline]
     pub(super) fn deliver(&self, sink: &mut impl Sink) -> Result<(), Malformed> {
         match self {
@@ -226,5 +228,5 @@ fn field_value(value: Bytes) -> Result<HeaderValue, Malformed> {
     HeaderValue::from_maybe_shared(value).map_err(|_| Malformed::Value)
 }
 
-/// What each field counts besides its name and value (RFC 9114 §4.2.2, RFC 9204 §3.2.1).
+/// The count of each field besides its name and value (RFC 9114 §4.2.2, RFC 9204 §3.2.1).
 pub(super) const OVERHEAD: usize = 32;

@@ -6,24 +6,24 @@ use bytes::{BufMut as _, BytesMut};
 
 use code::{CODES, LONG, ORDER, SHORT};
 
-/// Why a string is not decoded.
+/// The reason why a string is not decoded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Fault {
-    /// It holds the end-of-string code, ends inside a code, or its padding is not the start of the
-    /// end-of-string code or is longer than seven bits.
+    /// It holds the end-of-string code or ends inside a code, or its padding is invalid: not the
+    /// start of the end-of-string code, or longer than seven bits.
     Invalid,
     /// The output is full.
     Full,
 }
 
-/// Decodes `input` into the front of `output` and returns how many bytes it gave.
+/// Decodes `input` into the front of `output` and returns the number of decoded bytes.
 ///
 /// # Errors
-/// [`Fault`]; the output then holds what came before.
+/// [`Fault`]; `output` then holds the bytes before it.
 pub(super) fn decode(mut input: &[u8], output: &mut [u8]) -> Result<usize, Fault> {
     let room = output.len();
     let mut slots = output.iter_mut();
-    // The next bits of the input, first bit highest, and how many of them count.
+    // The next bits of the input, first bit highest, and the number of valid ones.
     let (mut window, mut bits) = (0_u64, 0_u32);
     loop {
         (window, bits, input) = refill(window, bits, input);
@@ -37,7 +37,7 @@ pub(super) fn decode(mut input: &[u8], output: &mut [u8]) -> Result<usize, Fault
             break;
         }
     }
-    // The last codes: ones behind the end look like the padding that the RFC asks for.
+    // The last codes: ones after the end look like the padding that the RFC requires.
     while bits > 0 {
         window |= u64::MAX >> bits;
         if bits < 8 && window == u64::MAX {
@@ -51,15 +51,15 @@ pub(super) fn decode(mut input: &[u8], output: &mut [u8]) -> Result<usize, Fault
     Ok(room - slots.len())
 }
 
-/// Bytes that `text` takes when it is encoded.
+/// Bytes of `text` in encoded form.
 #[inline]
 pub(super) fn encoded_len(text: &[u8]) -> usize {
     text.iter().map(|byte| code::length(*byte)).sum::<usize>().div_ceil(8)
 }
 
-/// Appends `text` encoded.
+/// Appends `text` in encoded form.
 pub(super) fn encode(text: &[u8], out: &mut BytesMut) {
-    // The lowest `bits` of `window` are still to be written: fewer than 32, so that a code fits.
+    // The lowest `bits` of `window` are not written yet: fewer than 32, so that a code fits.
     let (mut window, mut bits) = (0_u64, 0_u32);
     for byte in text {
         let (code, length) = CODES.get(usize::from(*byte)).copied().unwrap_or_default();
@@ -83,7 +83,7 @@ pub(super) fn encode(text: &[u8], out: &mut BytesMut) {
 #[inline]
 fn refill(mut window: u64, mut bits: u32, mut input: &[u8]) -> (u64, u32, &[u8]) {
     if let Some(chunk) = input.first_chunk::<8>() {
-        // Bits of the last byte that is not taken whole are set early; they come again.
+        // The bits of the last, incomplete byte are set early; the next refill sets them again.
         window |= u64::from_be_bytes(*chunk) >> bits;
         let whole = (63 - bits) / 8;
         bits += whole * 8;
@@ -98,7 +98,7 @@ fn refill(mut window: u64, mut bits: u32, mut input: &[u8]) -> (u64, u32, &[u8])
     (window, bits, input)
 }
 
-/// The symbol that the window begins with, and its code's length.
+/// Returns the first symbol in the window and the length of its code.
 #[inline]
 fn symbol(window: u64) -> Result<(u8, u32), Fault> {
     let [first, ..] = window.to_be_bytes();
@@ -108,14 +108,14 @@ fn symbol(window: u64) -> Result<(u8, u32), Fault> {
     }
 }
 
-/// As [`symbol`], for codes longer than eight bits: few texts have any.
+/// Does the same as [`symbol`] for codes longer than eight bits; few texts have any.
 #[cold]
 fn long_symbol(window: u64) -> Result<(u8, u32), Fault> {
     let window = window >> 32;
     let group = LONG.iter().find(|group| window < group.end).ok_or(Fault::Invalid)?;
     let position = (window - group.start) >> (32 - group.length);
     let symbol = ORDER.get(group.first + position as usize).ok_or(Fault::Invalid)?;
-    // The last in order is the end of the string, which is no byte.
+    // The last symbol in order is the end of the string, which is no byte.
     u8::try_from(*symbol).map(|symbol| (symbol, group.length)).map_err(|_| Fault::Invalid)
 }
 

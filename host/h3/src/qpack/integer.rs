@@ -1,20 +1,21 @@
-//! Integers that share their first byte with something else (RFC 9204 §4.1.1, RFC 7541 §5.1).
+//! Integers that share their first byte with other bits (RFC 9204 §4.1.1, RFC 7541 §5.1).
 
 use bytes::{BufMut as _, BytesMut};
 
 /// The largest integer: 62 bits, as RFC 9204 §4.1.1 requires and QUIC needs.
 pub(super) const MAX: u64 = (1 << 62) - 1;
 
-/// An integer is past [`MAX`] or takes more bytes than such an integer can need.
+/// An integer that is past [`MAX`] or takes more bytes than it can need.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Overflow;
 
-/// Reads an integer whose first `prefix` bits end `input`'s first byte, and what follows it.
+/// Reads an integer that begins in the last `prefix` bits of `input`'s first byte, and returns it
+/// with the bytes after it.
 ///
-/// `None` when `input` ends inside the integer. Bits of the first byte before the prefix are ignored.
+/// `None` if `input` ends inside the integer. Bits of the first byte before the prefix are ignored.
 ///
 /// # Errors
-/// [`Overflow`], which `input` may show before the integer is whole.
+/// [`Overflow`], which may show before the integer is complete.
 #[inline]
 pub(super) fn decode(input: &[u8], prefix: u32) -> Result<Option<(u64, &[u8])>, Overflow> {
     let Some((first, rest)) = input.split_first() else { return Ok(None) };
@@ -23,7 +24,7 @@ pub(super) fn decode(input: &[u8], prefix: u32) -> Result<Option<(u64, &[u8])>, 
     if value < mask { Ok(Some((u64::from(value), rest))) } else { decode_long(mask, rest) }
 }
 
-/// Appends `value`, at most [`MAX`], behind the bits of `pattern` in its first byte.
+/// Appends `value`, at most [`MAX`], after the bits of `pattern` in its first byte.
 #[inline]
 pub(super) fn encode(value: u64, prefix: u32, pattern: u8, out: &mut BytesMut) {
     let mask = mask(prefix);
@@ -66,7 +67,7 @@ const fn mask(prefix: u32) -> u8 {
     u8::MAX >> (8 - prefix)
 }
 
-/// Bytes behind the first, at most: nine hold 63 bits.
+/// The most bytes after the first: nine hold 63 bits.
 const MAX_CONTINUATION: u32 = 9;
 
 #[cfg(test)]

@@ -1,9 +1,10 @@
-//! QPACK, the compression of HTTP/3's fields (RFC 9204): the peer's field sections in, ours out.
+//! QPACK, the compression of HTTP/3's fields (RFC 9204): decodes the peer's field sections and
+//! encodes ours.
 //!
-//! A connection has one [`Decoder`] and one [`Encoder`]. Both work on bytes that their caller moves: sections
-//! are the payloads of HEADERS frames, and each of the two has a unidirectional stream in either direction. They
-//! wait for nothing and never hold more than their limits say. What a message's fields must be together is the
-//! [`Sink`]'s to judge, not theirs.
+//! A connection has one [`Decoder`] and one [`Encoder`]. Their caller moves the bytes: sections are
+//! the payloads of HEADERS frames, and each of the two has a unidirectional stream in either
+//! direction. They wait for nothing and never hold more than their limits. The [`Sink`], not they,
+//! checks whether the fields together form a valid message.
 
 mod decoder;
 mod encoder;

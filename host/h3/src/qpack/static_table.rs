@@ -1,8 +1,9 @@
-//! The static table (RFC 9204 §3.1, Appendix A), parsed at compile time, and a search by name and value.
+//! The static table (RFC 9204 §3.1, Appendix A), parsed at compile time, with a search by name and
+//! value.
 
 use super::field::Line;
 
-/// What the table has of a field line.
+/// The match of a field line in the table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Found {
     /// The line itself, at this index.
@@ -13,13 +14,13 @@ pub(super) enum Found {
     Nothing,
 }
 
-/// The line at `index`.
+/// Returns the line at `index`.
 #[inline]
 pub(super) fn line(index: u64) -> Option<&'static Line> {
     usize::try_from(index).ok().and_then(|index| LINES.get(index))
 }
 
-/// Finds a line by its name, which is no pseudo-header field's, and its value.
+/// Finds a line by its name and value. The name must not be that of a pseudo-header field.
 #[inline]
 pub(super) fn find(name: &str, value: &[u8]) -> Found {
     let Some(index) = find_name(name) else { return Found::Nothing };
@@ -33,7 +34,7 @@ pub(super) fn find(name: &str, value: &[u8]) -> Found {
     Found::Name(index)
 }
 
-/// The first index that has this name.
+/// Returns the first index with this name.
 #[inline]
 pub(super) fn find_name(name: &str) -> Option<u8> {
     let index = *FIRST.get(slot(name.as_bytes()))?;
@@ -41,7 +42,7 @@ pub(super) fn find_name(name: &str) -> Option<u8> {
     (*found == name).then_some(index)
 }
 
-/// The index of a response's status if the table has it.
+/// Returns the index of a response's status if the table has it.
 pub(super) fn status(status: u16) -> Option<u8> {
     Some(match status {
         103 => 24,
@@ -62,10 +63,11 @@ pub(super) fn status(status: u16) -> Option<u8> {
     })
 }
 
-/// An index that has the name `:status`.
+/// An index with the name `:status`.
 pub(super) const STATUS: u64 = 24;
 
-/// Where [`FIRST`] has a name: no two of the table's fall together, which `first` checks.
+/// Returns the place of a name in [`FIRST`]. No two names of the table share a slot; `first` checks
+/// this.
 #[allow(clippy::indexing_slicing, reason = "seven eighths of a length are less than the length")]
 const fn slot(name: &[u8]) -> usize {
     let [start, .., end] = name else { return 0 };
@@ -120,16 +122,16 @@ const fn equal(one: &[u8], other: &[u8]) -> bool {
 /// Lines of the table.
 const LENGTH: usize = 99;
 
-/// Slots for its 52 names: the least power of two for which `slot` was found.
+/// Slots for its 52 names: the smallest power of two for which `slot` was found.
 const SLOTS: usize = 128;
 
 /// No index.
 const NONE: u8 = u8::MAX;
 
-/// The first index of the name that falls into each slot.
+/// The first index of the name in each slot.
 static FIRST: [u8; SLOTS] = first();
 
-/// For each index, the next one that has the same name.
+/// For each index, the next one with the same name.
 static NEXT: [u8; LENGTH] = next();
 
 macro_rules! table {

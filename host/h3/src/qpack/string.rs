@@ -11,21 +11,21 @@ pub(super) struct Literal<'a> {
     pub(super) bytes: &'a [u8],
 }
 
-/// Why a string cannot be taken.
+/// The reason why a string is refused.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Fault {
-    /// Its length is no integer that can be.
+    /// Its length is no possible integer.
     Overflow,
-    /// It is longer than the limit, decoded.
+    /// It is longer than the limit after decoding.
     TooLong,
 }
 
-/// Reads a string whose Huffman flag and length are the last `prefix` bits of `input`'s first byte, and what
-/// follows it. `None` when `input` ends inside the string.
+/// Reads a string with its Huffman flag and length in the last `prefix` bits of `input`'s first
+/// byte, and returns it with the bytes after it. `None` if `input` ends inside the string.
 ///
 /// # Errors
-/// [`Fault`]; [`Fault::TooLong`] as soon as the length says that the string decodes to more than `limit` bytes,
-/// so that nobody waits for its end.
+/// [`Fault`]. [`Fault::TooLong`] comes as soon as the length shows that the string decodes to more
+/// than `limit` bytes, so that nothing waits for its end.
 #[inline]
 pub(super) fn decode(
     input: &[u8],
@@ -46,8 +46,8 @@ pub(super) fn decode(
     Ok(rest.split_at_checked(length).map(|(bytes, rest)| (Literal { is_huffman, bytes }, rest)))
 }
 
-/// Appends `text`, Huffman-coded if that is shorter, behind the bits of `pattern`, which leave `prefix` bits of
-/// the first byte to the Huffman flag and the length.
+/// Appends `text`, Huffman-coded if that is shorter, after the bits of `pattern`. The pattern
+/// leaves `prefix` bits of the first byte to the Huffman flag and the length.
 #[inline]
 pub(super) fn encode(text: &[u8], prefix: u32, pattern: u8, out: &mut BytesMut) {
     let shorter = huffman::encoded_len(text);
@@ -82,7 +82,7 @@ impl Literal<'_> {
         Ok(())
     }
 
-    /// Bytes that the decoded string can have at most: the shortest code has five bits.
+    /// The most bytes that the decoded string can have: the shortest code has five bits.
     pub(super) fn most(&self) -> usize {
         if self.is_huffman { self.bytes.len() * 8 / 5 } else { self.bytes.len() }
     }

@@ -1,4 +1,4 @@
-//! A client that says what it is told to, and waits for what comes of it.
+//! A client that sends any bytes that a test gives it, and waits for the outcome.
 
 use std::cell::RefCell;
 
@@ -18,11 +18,11 @@ pub struct Client {
     pub control: Option<SendStream>,
     /// Kept open.
     pub streams: Vec<SendStream>,
-    /// The server's, which are not to be stopped.
+    /// The server's streams, which the client must not stop.
     passed: RefCell<Vec<RecvStream>>,
 }
 
-/// What becomes of a request.
+/// The outcome of a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Outcome {
     /// A whole response with this status.
@@ -108,27 +108,27 @@ impl Client {
         stream
     }
 
-    /// What becomes of a request.
+    /// Returns the outcome of a request.
     pub async fn outcome(&self, bytes: impl AsRef<[u8]>) -> Outcome {
         self.send(bytes).await.outcome().await
     }
 
-    /// The response to a request.
+    /// Returns the response to a request.
     pub async fn answer(&self, bytes: impl AsRef<[u8]>) -> Answer {
         self.send(bytes).await.answer().await.unwrap()
     }
 
-    /// The code that the connection ends with.
+    /// Returns the code that the connection ends with.
     pub async fn closed(&self) -> Code {
         code(&self.quic.closed().await)
     }
 
-    /// Whether another request is served.
+    /// Checks that another request is served.
     pub async fn assert_serves(&self) {
         assert_eq!(self.outcome(wire::get("/")).await, Outcome::Status(200));
     }
 
-    /// The server's streams by their types, as far as they are open.
+    /// Returns the server's stream of this type, once it is open.
     pub async fn server_stream(&self, kind: u64) -> RecvStream {
         loop {
             let mut stream = self.quic.accept_uni().await.unwrap();
@@ -148,7 +148,7 @@ impl RequestStream {
         self.send.id().into()
     }
 
-    /// Writes; that the other side refuses it shows in the outcome.
+    /// Writes. If the other side refuses the bytes, the outcome shows it.
     pub async fn write(&mut self, bytes: impl AsRef<[u8]>) {
         let _ = self.send.write_all(bytes.as_ref()).await;
     }
@@ -171,12 +171,12 @@ impl RequestStream {
         }
     }
 
-    /// Reads the whole response, or why there is none.
+    /// Reads the whole response, or returns the reason why there is none.
     pub async fn answer(&mut self) -> Result<Answer, Outcome> {
         self.answer_with(&mut Decoder::new(0, 0)).await
     }
 
-    /// As [`RequestStream::answer`], with the table of `decoder`.
+    /// Reads a response as [`RequestStream::answer`] does, with the table of `decoder`.
     pub async fn answer_with(&mut self, decoder: &mut Decoder) -> Result<Answer, Outcome> {
         let mut answer = Answer::default();
         let mut is_final = false;
@@ -198,7 +198,7 @@ impl RequestStream {
         Ok(answer)
     }
 
-    /// The next frame of the response; `None` at its end.
+    /// Returns the next frame of the response, or `None` at its end.
     pub async fn frame(&mut self) -> Result<Option<(u64, Bytes)>, Outcome> {
         loop {
             let mut bytes = &self.held[..];
@@ -221,7 +221,7 @@ impl RequestStream {
         }
     }
 
-    /// Waits until the server wants no more of the request, with its code.
+    /// Waits until the server wants no more of the request, and returns its code.
     pub async fn stopped(&mut self) -> Option<Code> {
         match self.send.stopped().await {
             Ok(code) => code.map(Code::from),

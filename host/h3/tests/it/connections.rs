@@ -1,5 +1,5 @@
-//! Control streams, settings and the other unidirectional streams (RFC 9114 §6.2, §7.2; RFC 9204 §4.2): each violation has
-//! its code, and what is no violation is taken.
+//! Control streams, settings and the other unidirectional streams (RFC 9114 §6.2, §7.2; RFC 9204
+//! §4.2). Each violation has its code, and everything else is accepted.
 
 use weir_h3::{Code, Config};
 
@@ -8,7 +8,7 @@ use super::run;
 use super::server::{Server, bare, connect, transport};
 use super::wire::*;
 
-/// What a client does with a unidirectional stream.
+/// The end of a client's unidirectional stream.
 enum Then {
     /// Leaves it open.
     Open,
@@ -20,7 +20,7 @@ enum Then {
 
 use Then::{Finish, Open, Reset};
 
-/// Opens these unidirectional streams, and waits for the code that the connection ends with.
+/// Opens these unidirectional streams, and returns the code that the connection ends with.
 async fn end_of(streams: &[(u64, Vec<u8>, Then)]) -> Code {
     let mut pair = bare(Config::default()).await;
     for (kind, bytes, then) in streams {
@@ -29,7 +29,7 @@ async fn end_of(streams: &[(u64, Vec<u8>, Then)]) -> Code {
             Open => {}
             Finish => stream.finish().unwrap(),
             Reset => {
-                // What was written is lost with a reset unless it has arrived.
+                // A reset discards written bytes unless they have arrived.
                 let _ = stream.set_priority(1);
                 pair.handle_sees(&stream).await;
                 stream.reset(0u32.into()).unwrap();
@@ -38,7 +38,7 @@ async fn end_of(streams: &[(u64, Vec<u8>, Then)]) -> Code {
         pair.client.streams.push(stream);
     }
     let code = pair.client.closed().await;
-    // The server's side says why as well.
+    // The server's side reports the reason as well.
     let error = pair.end.await.unwrap();
     let weir_h3::Error::Connection(violation) = error else { panic!("{error:?}") };
     assert_eq!(violation.code, code);
@@ -46,7 +46,7 @@ async fn end_of(streams: &[(u64, Vec<u8>, Then)]) -> Code {
 }
 
 impl super::server::Pair {
-    /// Waits until what was written before has been acknowledged, by a request that is answered after it.
+    /// Waits until earlier bytes are acknowledged, by a later request that is answered.
     async fn handle_sees(&self, _: &quinn::SendStream) {
         self.client.assert_serves().await;
     }
@@ -56,7 +56,7 @@ fn settings(payload: &[u8]) -> Vec<u8> {
     frame(SETTINGS, payload)
 }
 
-/// A control stream that goes on after empty settings.
+/// A control stream that continues with `after` after empty settings.
 fn control(after: impl AsRef<[u8]>) -> (u64, Vec<u8>, Then) {
     (CONTROL_STREAM, [&settings(&[])[..], after.as_ref()].concat(), Open)
 }
@@ -346,7 +346,8 @@ fn a_type_may_come_byte_by_byte() {
     });
 }
 
-/// RFC 9114 §6.2.1: requests need not wait for the client's settings, nor the server's settings for requests.
+/// RFC 9114 §6.2.1: requests do not wait for the client's settings, and the server's settings do
+/// not wait for requests.
 #[test]
 fn requests_are_served_before_the_control_stream_comes() {
     run(async {

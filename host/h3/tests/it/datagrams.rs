@@ -15,7 +15,7 @@ async fn taking_datagrams(settings: &[(u64, u64)]) -> Pair {
     let config = Config { datagrams: true, extended_connect: true, ..Config::default() };
     let mut pair = Server::start(config).bare().await;
     pair.client.open_control(settings).await;
-    // The settings have come when later requests are served.
+    // Once later requests are served, the settings have arrived.
     while pair.handle.settings().is_none() {
         pair.client.assert_serves().await;
     }
@@ -60,7 +60,7 @@ fn datagrams_without_a_request_are_dropped() {
             pair.client.quic.send_datagram(datagram(id, b"lost")).unwrap();
         }
         pair.client.assert_serves().await;
-        // More than a request's queue holds: the rest is dropped, and nothing else happens.
+        // More than a request's queue holds: the rest is dropped, without other effects.
         let waiting = pair.client.open(get("/hang")).await;
         for _ in 0..1000 {
             pair.client.quic.send_datagram_wait(datagram(waiting.id(), &[0; 100])).await.unwrap();

@@ -68,7 +68,7 @@ fn promises_are_not_taken_back() {
     });
 }
 
-/// Refused streams give the client room for others, whose ids are then no violation.
+/// Refused streams give the client room for others; the ids of those are no violation.
 #[test]
 fn refused_requests_do_not_count_against_later_ids() {
     run(async {

@@ -1,4 +1,4 @@
-//! Requests and responses that go well, and those that one side gives up.
+//! Requests and responses that succeed, and those that one side gives up.
 
 use weir_h3::{Code, Config, Error};
 
@@ -41,11 +41,11 @@ fn bodies_and_trailers_go_both_ways() {
     });
 }
 
-/// Reads a response whose request is still being written.
+/// Reads a response while its request is still being written.
 struct RequestParts<'a>(&'a mut quinn::RecvStream);
 
 impl RequestParts<'_> {
-    /// The next frame's type, and how many bytes it has, which are thrown away.
+    /// Returns the next frame's type and its number of bytes, which are discarded.
     async fn frame(&mut self) -> (u64, usize) {
         let (kind, length) = (self.varint().await, self.varint().await as usize);
         self.0.read_exact(&mut vec![0; length]).await.unwrap();
@@ -91,7 +91,7 @@ fn many_requests_share_a_connection() {
     });
 }
 
-/// RFC 8470: what can be replayed is known.
+/// RFC 8470: requests that may be replays are marked.
 #[test]
 fn requests_of_early_data_are_marked() {
     run(async {
@@ -144,7 +144,7 @@ fn a_request_that_is_reset_in_its_body_is_told() {
     });
 }
 
-/// Who stops reading at the trailers still sees what follows them.
+/// A reader that stops at the trailers still sees the frames after them.
 #[test]
 fn trailers_are_handed_on_at_the_end_of_the_stream() {
     run(async {
@@ -179,7 +179,7 @@ fn a_reset_before_the_head_is_told() {
     });
 }
 
-/// RFC 9114 §4.1: the rest of a request is not wanted once it is answered, and the answer is whole.
+/// RFC 9114 §4.1: the rest of a request is not wanted after its answer, and the answer is complete.
 #[test]
 fn an_answer_may_come_before_the_request_has() {
     run(async {
@@ -207,7 +207,7 @@ fn a_stream_that_is_dropped_is_cancelled() {
     });
 }
 
-/// Credit is given back as the body is read, not as it comes.
+/// Credit returns as the body is read, not as it arrives.
 #[test]
 fn a_body_that_nobody_reads_stops_at_the_window() {
     run(async {
@@ -220,7 +220,7 @@ fn a_body_that_nobody_reads_stops_at_the_window() {
         while let Ok(written) = tokio::time::timeout(limit, stream.send.write(&chunk)).await {
             taken += written.unwrap();
         }
-        // quinn's default window for a stream, and what the client itself holds.
+        // quinn's default window for a stream, and the bytes that the client itself holds.
         assert!(taken < 24 << 20, "{taken}");
         pair.client.assert_serves().await;
     });

@@ -1,4 +1,5 @@
-//! Much of what is allowed: bounded in what it makes the server hold, and ended where there is no use in it.
+//! Floods of allowed frames: the memory of the server is bounded, and a useless flood ends the
+//! connection.
 
 use quinn::VarInt;
 use weir_h3::{Code, Config};
@@ -14,8 +15,8 @@ fn resident() -> usize {
     statm.split(' ').nth(1).unwrap().parse::<usize>().unwrap() * 4096
 }
 
-/// What a flood may cost this process: the flow-control windows of one connection, both sides, and what other tests in
-/// the same process take meanwhile.
+/// The most memory that a flood may cost this process. It covers the flow-control windows of one
+/// connection on both sides, and other tests in the same process.
 const ROOM: usize = 64 << 20;
 
 #[test]
@@ -82,7 +83,7 @@ fn frames_without_use_are_not_read_for_ever() {
             let end = pair.client.outcome(request).await;
             assert_eq!(end, Closed(Code::H3_EXCESSIVE_LOAD), "{what}");
         }
-        // Before the head as well, and not at all if something comes between them.
+        // The same before the head; but useful frames in between reset the count.
         let pair = connect(Config::default()).await;
         let end = pair.client.outcome(frame(GREASE, []).repeat(10_000)).await;
         assert_eq!(end, Closed(Code::H3_EXCESSIVE_LOAD));
@@ -105,7 +106,7 @@ fn half_sent_headers_are_bounded_together() {
         }
         assert_eq!(pair.client.closed().await, Code::H3_EXCESSIVE_LOAD);
 
-        // What is cancelled, refused or completed is held no more.
+        // Requests that are cancelled, refused or completed hold no bytes.
         let pair = connect(config).await;
         for _ in 0..20 {
             let mut stream = pair.client.open(&half).await;
@@ -150,7 +151,7 @@ fn the_table_may_be_churned() {
         }
         pair.client.assert_serves().await;
         assert!(resident() < before + ROOM);
-        // Half an instruction is held, but no more than the table could take.
+        // Half an instruction is held, up to the size that the table could take.
         encoder.write_all(&[0x43, b'a', b'b', b'c', 0x7f, 0xff, 0x7f]).await.unwrap();
         assert_eq!(pair.client.closed().await, Code::QPACK_ENCODER_STREAM_ERROR);
     });
@@ -163,12 +164,12 @@ fn unknown_streams_without_end_are_stopped() {
         let before = resident();
         for _ in 0..900 {
             let mut stream = pair.client.uni(GREASE, b"some").await;
-            // Where the server wants no more, it makes room for another.
+            // When the server wants no more of a stream, it makes room for another.
             let _ = stream.finish();
         }
         pair.client.assert_serves().await;
         assert!(resident() < before + ROOM);
-        // Each of some type, then each without one.
+        // Streams of some type each, then streams without a type.
         for kind in [&b"\x40"[..], b""] {
             let pair = connect(Config::default()).await;
             let mut opened = 0;

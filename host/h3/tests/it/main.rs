@@ -1,4 +1,5 @@
-//! The crate as a client meets it: a server on loopback, and a client that writes bytes to QUIC streams, whatever they are.
+//! Tests the crate from the client's side: a server on loopback, and a client that writes any bytes
+//! to QUIC streams.
 
 #![allow(
     clippy::unwrap_used,
@@ -28,7 +29,7 @@ use std::time::Duration;
 
 use tokio::task::LocalSet;
 
-/// Runs a test, its server and its client on one thread, and fails it when it waits for something that does not come.
+/// Runs a test, its server and its client on one thread. A test that waits too long fails.
 fn run(test: impl Future<Output = ()>) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let bounded = async { tokio::time::timeout(PATIENCE, test).await };
@@ -37,5 +38,5 @@ fn run(test: impl Future<Output = ()>) {
     }
 }
 
-/// Longest that a test may take on a machine that does other things as well.
+/// The longest time of a test on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(60);

@@ -1,4 +1,5 @@
-//! Malformed requests (RFC 9114 §4.1.2): each ends its stream with H3_MESSAGE_ERROR, and the connection goes on.
+//! Malformed requests (RFC 9114 §4.1.2): each ends its stream with H3_MESSAGE_ERROR, and the
+//! connection continues.
 
 use weir_h3::{Code, Config};
 
@@ -9,7 +10,7 @@ use super::wire::*;
 
 type Fields<'a> = Vec<(&'a str, &'a str)>;
 
-/// A GET of `https://a.test/` without these fields and with those.
+/// A GET of `https://a.test/` without the field `without` and with the fields `with`.
 fn changed<'a>(without: &str, with: &[(&'a str, &'a str)]) -> Fields<'a> {
     let kept = request("GET", "/").into_iter().filter(|(name, _)| *name != without);
     kept.chain(with.iter().copied()).collect()
@@ -252,7 +253,7 @@ fn extended_connect_is_taken_where_it_was_announced() {
             let end = pair.client.outcome(headers(&fields)).await;
             assert_eq!(end, Reset(Code::H3_MESSAGE_ERROR), "{what}");
         }
-        // Plain CONNECT stays what it was.
+        // Plain CONNECT is unchanged.
         let plain = headers(&[(":method", "CONNECT"), (":authority", "a.test:443")]);
         let answer = pair.client.answer([plain, frame(DATA, b"through")].concat()).await;
         assert_eq!(answer.text(), "through");

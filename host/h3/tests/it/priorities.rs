@@ -62,7 +62,7 @@ fn an_update_may_come_after_the_request() {
         let mut waiting = pair.client.send(post("/wait", &[("priority", "u=5")])).await;
         pair.log.until(|log| log.heads.borrow().first().map(|_| ())).await;
         pair.update(0, "u=0, i").await;
-        // Its effect is seen when later bytes of the control stream are.
+        // Its effect is visible once later bytes of the control stream have an effect.
         pair.client.say(GOAWAY, &[0]).await;
         while !pair.handle.is_client_going() {
             pair.client.assert_serves().await;
@@ -70,7 +70,7 @@ fn an_update_may_come_after_the_request() {
         pair.log.release.notify_one();
         assert_eq!(waiting.outcome().await, Status(200));
         assert_eq!(pair.priority(0), priority(0, true));
-        // One for a request that is over changes nothing.
+        // An update for a request that is over changes nothing.
         pair.update(0, "u=1").await;
         pair.client.assert_serves().await;
     });

@@ -29,7 +29,7 @@ fn referring(fields: &[(&str, &str)], required: u8) -> Vec<u8> {
     section
 }
 
-/// A connection whose requests nobody serves.
+/// A connection on which no requests are served.
 async fn unserved() -> (Connection, Client) {
     let server = Server::start(Config::default());
     let (connection, quic) =
@@ -71,7 +71,7 @@ fn a_section_waits_for_its_insertions() {
     });
 }
 
-/// A server that takes no more requests serves those it has.
+/// A server that takes no more requests serves those that it has.
 #[test]
 fn insertions_come_while_no_request_is_accepted() {
     run(async {
@@ -127,13 +127,13 @@ fn a_blocked_request_is_to_be_woken_once_and_not_after_its_end() {
         }
         drop(waker);
         assert!(Arc::strong_count(&task) <= 3, "itself, the stream's and the section's");
-        // The connection lives on, and must not remember it.
+        // The connection lives on, and must not hold the waker.
         drop(stream);
         assert_eq!(Arc::strong_count(&task), 1);
     });
 }
 
-/// RFC 9204 §2.2.2.2: also when all of the stream has come, and only its trailers wait.
+/// RFC 9204 §2.2.2.2: also when the whole stream has arrived, and only its trailers wait.
 #[test]
 fn blocked_trailers_that_nobody_reads_are_cancelled() {
     run(async {
@@ -236,7 +236,8 @@ fn repeated_response_fields_come_from_the_table() {
     });
 }
 
-/// RFC 9204 §7.3: a client that lets nothing be said about its sections cannot have it kept for ever.
+/// RFC 9204 §7.3: a client that gives no credit for feedback cannot make the server keep it for
+/// ever.
 #[test]
 fn feedback_that_the_client_does_not_take_is_bounded() {
     run(async {

@@ -1,4 +1,5 @@
-//! Frames of request streams (RFC 9114 §4.1, §7): their order, their kinds, and where a stream may end.
+//! Frames of request streams (RFC 9114 §4.1, §7): their order, their kinds, and the places where a
+//! stream may end.
 
 use weir_h3::{Code, Config};
 
@@ -118,7 +119,7 @@ fn frames_are_taken_in_any_pieces() {
 fn lengths_may_take_more_bytes_than_they_need() {
     run(async {
         let section = section(&request("GET", "/"));
-        // RFC 9000 §16: any of the four forms.
+        // RFC 9000 §16: any of the four forms is allowed.
         let mut frame = vec![0xc0, 0, 0, 0, 0, 0, 0, 1, 0x80, 0, 0, section.len() as u8];
         frame.extend(section);
         assert_eq!(outcome(&[frame]).await, Status(200));
@@ -137,7 +138,7 @@ fn a_large_section_is_answered_with_431_and_a_larger_one_reset() {
         assert_eq!(pair.client.outcome(post("/", &[("x", "y"); 16])).await, Status(200));
         let end = pair.client.outcome(post("/", &[("x", &value(40_000))])).await;
         assert_eq!(end, Reset(Code::H3_EXCESSIVE_LOAD));
-        // Trailers are held to the same.
+        // The same limits apply to trailers.
         let trailers = |length| [post("/", &[]), headers(&[("x", &value(length)[..])])].concat();
         assert_eq!(pair.client.outcome(trailers(900)).await, Status(200));
         assert_eq!(pair.client.outcome(trailers(1000)).await, Reset(Code::H3_EXCESSIVE_LOAD));

@@ -1,4 +1,4 @@
-//! A server that answers by path, and a QUIC client beside it.
+//! A server that answers by path, with a QUIC client beside it.
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
@@ -24,11 +24,11 @@ pub struct Server {
     pub client: Endpoint,
     pub config: Config,
     pub log: Rc<Log>,
-    /// When requests are taken from.
+    /// The moment from which requests are taken.
     pub from: Cell<From>,
 }
 
-/// When a connection's requests are taken from.
+/// The moment from which a connection's requests are taken.
 #[derive(Clone, Copy)]
 pub enum From {
     Handshake,
@@ -40,12 +40,12 @@ pub struct Pair {
     pub client: Client,
     pub handle: Handle,
     pub log: Rc<Log>,
-    /// Why the server's side ended.
+    /// The reason why the server's side ended.
     pub end: JoinHandle<Error>,
     _server: Rc<Server>,
 }
 
-/// What happened in the server.
+/// The events of the server.
 #[derive(Default)]
 pub struct Log {
     /// Heads in the order in which they were read.
@@ -56,9 +56,9 @@ pub struct Log {
     pub priorities: RefCell<HashMap<u64, Priority>>,
     /// Codes that clients stopped streams with.
     pub stopped: RefCell<Vec<Code>>,
-    /// Something was added.
+    /// Signals a new entry.
     pub news: Notify,
-    /// Lets requests to `/wait` go on.
+    /// Lets requests to `/wait` continue.
     pub release: Notify,
 }
 
@@ -75,7 +75,7 @@ impl Server {
         Self::with(config, transport())
     }
 
-    /// As [`Server::start`], with limits of QUIC on the client's side.
+    /// Starts a server as [`Server::start`] does, with QUIC limits for the client's side.
     pub fn with(config: Config, client: TransportConfig) -> Rc<Self> {
         let certificate = rcgen::generate_simple_self_signed(vec!["localhost".into()]).unwrap();
         let key = PrivatePkcs8KeyDer::from(certificate.signing_key.serialize_der());
@@ -184,7 +184,7 @@ impl Server {
 }
 
 impl Log {
-    /// Waits until `look` finds something.
+    /// Waits until `look` returns a value.
     pub async fn until<T>(&self, mut look: impl FnMut(&Self) -> Option<T>) -> T {
         loop {
             let news = self.news.notified();
@@ -201,17 +201,17 @@ impl Log {
     }
 }
 
-/// Connects to a server of its own.
+/// Connects to a new server.
 pub async fn connect(config: Config) -> Pair {
     Server::start(config).connect().await
 }
 
-/// Connects as [`connect`], with no stream of HTTP/3 yet.
+/// Connects as [`connect`] does, but opens no stream of HTTP/3.
 pub async fn bare(config: Config) -> Pair {
     Server::start(config).bare().await
 }
 
-/// Limits of a client that is content with the defaults.
+/// Limits of a client that accepts the defaults.
 pub fn transport() -> TransportConfig {
     let mut transport = TransportConfig::default();
     transport.max_concurrent_uni_streams(8u32.into());
@@ -372,5 +372,5 @@ async fn flush(stream: &Stream) -> Result<(), Code> {
     poll_fn(|cx| stream.poll_flush(cx)).await.map_err(|_| Code::H3_INTERNAL_ERROR)
 }
 
-/// Stands for a request that nobody finishes: its stream is dropped.
+/// The code for a request that is never finished: its stream is dropped.
 const LEFT: Code = Code(u64::MAX);

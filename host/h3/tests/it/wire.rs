@@ -1,4 +1,4 @@
-//! What goes over the streams, written by hand and read again.
+//! The bytes of the streams, written by hand and read back.
 
 use bytes::BytesMut;
 use http::{HeaderMap, HeaderName, HeaderValue};
@@ -15,7 +15,7 @@ pub const PRIORITY_REQUEST: u64 = 0xf_0700;
 pub const PRIORITY_PUSH: u64 = 0xf_0701;
 /// Types of HTTP/2 that must not be used (RFC 9114 §7.2.8).
 pub const HTTP2: [u64; 4] = [0x02, 0x06, 0x08, 0x09];
-/// A type that exists to be ignored (RFC 9114 §7.2.8).
+/// A type reserved to be ignored (RFC 9114 §7.2.8).
 pub const GREASE: u64 = 0x1f * 7 + 0x21;
 
 pub const CONTROL_STREAM: u64 = 0x00;
@@ -33,7 +33,7 @@ pub fn varint(value: u64) -> Vec<u8> {
     }
 }
 
-/// The integer at the start of `bytes`, taken off.
+/// Takes the integer at the start of `bytes`.
 pub fn take_varint(bytes: &mut &[u8]) -> Option<u64> {
     let length = 1 << (bytes.first()? >> 6);
     let (integer, rest) = bytes.split_at_checked(length)?;
@@ -42,18 +42,19 @@ pub fn take_varint(bytes: &mut &[u8]) -> Option<u64> {
     Some(value & (u64::MAX >> (64 - length * 8 + 2)))
 }
 
-/// Type, length, payload.
+/// Returns a frame: type, length, payload.
 pub fn frame(kind: u64, payload: impl AsRef<[u8]>) -> Vec<u8> {
     let payload = payload.as_ref();
     [&head(kind, payload.len() as u64)[..], payload].concat()
 }
 
-/// A frame's type and the length that it claims.
+/// Returns a frame's type and the length that it claims.
 pub fn head(kind: u64, length: u64) -> Vec<u8> {
     [varint(kind), varint(length)].concat()
 }
 
-/// A field section of literals, without tables or Huffman codes, so that anything can be said (RFC 9204 §4.5.6).
+/// A field section of literals, without tables or Huffman codes, so that a test can send any field
+/// (RFC 9204 §4.5.6).
 pub fn section<'a>(fields: impl IntoIterator<Item = &'a (&'a str, &'a str)>) -> Vec<u8> {
     let mut out = vec![0, 0];
     for (name, value) in fields {
@@ -94,7 +95,7 @@ pub fn get(path: &str) -> Vec<u8> {
     headers(&request("GET", path))
 }
 
-/// The HEADERS frame of a POST with more fields.
+/// The HEADERS frame of a POST with further fields.
 pub fn post(path: &str, fields: &[(&str, &str)]) -> Vec<u8> {
     headers(request("POST", path).iter().chain(fields))
 }

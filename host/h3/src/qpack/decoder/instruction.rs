@@ -1,4 +1,4 @@
-//! The encoder stream, followed one instruction at a time (RFC 9204 §4.3).
+//! Follows the encoder stream, one instruction at a time (RFC 9204 §4.3).
 
 use super::table::{Entry, Table};
 use crate::qpack::error::Error;
@@ -6,10 +6,11 @@ use crate::qpack::field::{Name, OVERHEAD};
 use crate::qpack::string::Literal;
 use crate::qpack::{integer, static_table, string};
 
-/// Follows the instruction that `input` begins with, and returns what follows it; `None` if it is not whole.
+/// Follows the first instruction of `input` and returns the bytes after it, or `None` if the
+/// instruction is incomplete.
 ///
 /// # Errors
-/// What RFC 9204 makes an error of the encoder stream, as soon as `input` shows it.
+/// The errors of the encoder stream in RFC 9204, as soon as `input` shows them.
 pub(super) fn follow<'a>(input: &'a [u8], table: &mut Table) -> Result<Option<&'a [u8]>, Error> {
     match input.first() {
         None => Ok(None),
@@ -74,7 +75,7 @@ fn insert(table: &mut Table, entry: Entry) -> Result<(), Error> {
     table.insert(entry).ok_or(TOO_LARGE)
 }
 
-/// What an entry has room for besides `taken` bytes.
+/// Returns the room of an entry besides `taken` bytes.
 fn room(table: &Table, taken: usize) -> Result<usize, Error> {
     table.capacity().checked_sub(OVERHEAD + taken).ok_or(TOO_LARGE)
 }

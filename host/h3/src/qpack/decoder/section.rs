@@ -1,4 +1,4 @@
-//! One field section, line by line (RFC 9204 §4.5).
+//! Decodes one field section, line by line (RFC 9204 §4.5).
 
 use bytes::{Bytes, BytesMut};
 
@@ -9,10 +9,10 @@ use crate::qpack::field::{Name, OVERHEAD, Sink, Text};
 use crate::qpack::string::Literal;
 use crate::qpack::{huffman, integer, static_table, string};
 
-/// What a section's prefix says (RFC 9204 §4.5.1).
+/// The prefix of a section (RFC 9204 §4.5.1).
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Prefix {
-    /// How many insertions must have arrived.
+    /// The number of insertions that must have arrived.
     pub(super) required: u64,
     base: u64,
 }
@@ -23,19 +23,19 @@ pub(super) struct Section<'a, S> {
     section: &'a Bytes,
     prefix: Prefix,
     budget: Budget,
-    /// Where Huffman-coded strings are decoded: made once, split into values.
+    /// Memory for decoded Huffman strings: allocated once, split into values.
     scratch: BytesMut,
     sink: &'a mut S,
 }
 
-/// What the limits leave.
+/// The rest of the limits.
 struct Budget {
     limits: Limits,
     left: Limits,
 }
 
 impl Prefix {
-    /// Reads the prefix of `section` and returns the lines behind it.
+    /// Reads the prefix of `section` and returns the lines after it.
     pub(super) fn decode<'a>(
         section: &'a [u8],
         table: &Table,
@@ -66,7 +66,7 @@ impl<'a, S: Sink> Section<'a, S> {
         Self { table, section, prefix, budget, scratch: BytesMut::new(), sink }
     }
 
-    /// Decodes the lines that `rest` holds.
+    /// Decodes the lines in `rest`.
     pub(super) fn decode(mut self, mut rest: &[u8]) -> Result<Decoded, DecodeError> {
         while let Some(first) = rest.first() {
             rest = match first {
@@ -163,7 +163,7 @@ impl<'a, S: Sink> Section<'a, S> {
         self.literal(entry.name(), entry.name_length(), rest, is_sensitive)
     }
 
-    /// The value of a literal line whose name is known.
+    /// Decodes the value of a literal line with a known name.
     fn literal<'b>(
         &mut self,
         name: Result<Name, Malformed>,
@@ -187,10 +187,10 @@ impl<'a, S: Sink> Section<'a, S> {
         Ok(rest)
     }
 
-    /// Room for `literal` decoded, but for no more than `most` bytes.
+    /// Returns room for `literal` decoded, but for no more than `most` bytes.
     ///
-    /// The first call makes room for all that may follow in the section, too, within its limit: later ones do not
-    /// allocate.
+    /// The first call also allocates for the rest of the section, within its limit, so that later
+    /// calls do not allocate.
     fn scratch(&mut self, literal: &Literal<'_>, rest: &[u8], most: usize) -> &mut [u8] {
         let needed = literal.most().min(most);
         if self.scratch.len() < needed {
@@ -215,7 +215,7 @@ impl<'a, S: Sink> Section<'a, S> {
 }
 
 impl Budget {
-    /// How long a string may be in a field that has `taken` bytes already.
+    /// Returns the most bytes of a string in a field that has `taken` bytes already.
     fn string(&self, taken: usize) -> Result<usize, DecodeError> {
         let left = self.left.bytes.checked_sub(OVERHEAD + taken);
         left.filter(|_| self.left.fields > 0).ok_or(DecodeError::TooLarge)
@@ -238,7 +238,8 @@ impl Budget {
     }
 }
 
-/// Undoes the wrapping of the Required Insert Count (RFC 9204 §4.5.1.1). `None` if no encoder sends this.
+/// Undoes the wrapping of the Required Insert Count (RFC 9204 §4.5.1.1). Returns `None` if no
+/// encoder sends this.
 fn required_insert_count(encoded: u64, table: &Table) -> Option<u64> {
     if encoded == 0 {
         return Some(0);
@@ -275,7 +276,7 @@ fn string_fault(fault: huffman::Fault) -> DecodeError {
     }
 }
 
-/// Names that a `HeaderMap` holds; it panics when it is given more.
+/// Names that a `HeaderMap` can hold; it panics beyond that.
 const MAX_FIELDS: usize = 24_576;
 
 const TRUNCATED: Error = Error::decompression("section ends inside a line");

@@ -1,4 +1,4 @@
-//! The dynamic table as the peer's encoder fills it (RFC 9204 §3.2).
+//! The dynamic table that the peer's encoder fills (RFC 9204 §3.2).
 
 use std::collections::VecDeque;
 
@@ -17,8 +17,8 @@ pub(super) struct Table {
     limit: usize,
 }
 
-/// An entry. One whose name or value no message may have is still an entry: only messages that use what is
-/// wrong with it are malformed.
+/// An entry. An invalid name or value is still an entry: only messages that use the invalid part
+/// are malformed.
 #[derive(Debug, Clone)]
 pub(super) struct Entry {
     content: Content,
@@ -36,27 +36,27 @@ enum Content {
 }
 
 impl Table {
-    /// An empty table that may grow to `limit` bytes, as RFC 9204 §3.2.1 counts them.
+    /// Makes an empty table that may grow to `limit` bytes, counted as in RFC 9204 §3.2.1.
     pub(super) fn new(limit: usize) -> Self {
         Self { entries: VecDeque::new(), inserted: 0, size: 0, capacity: 0, limit }
     }
 
-    /// How many entries were ever inserted.
+    /// The number of entries ever inserted.
     pub(super) fn inserted(&self) -> u64 {
         self.inserted
     }
 
-    /// What the capacity may be at most.
+    /// The largest capacity allowed.
     pub(super) fn limit(&self) -> usize {
         self.limit
     }
 
-    /// What the capacity is.
+    /// The present capacity.
     pub(super) fn capacity(&self) -> usize {
         self.capacity
     }
 
-    /// Changes the capacity. `None` if it would pass the limit.
+    /// Changes the capacity. Returns `None` if it would pass the limit.
     pub(super) fn set_capacity(&mut self, capacity: u64) -> Option<()> {
         let capacity = usize::try_from(capacity).ok().filter(|capacity| *capacity <= self.limit)?;
         self.capacity = capacity;
@@ -64,7 +64,8 @@ impl Table {
         Some(())
     }
 
-    /// Adds an entry, and drops old ones to make room. `None` if it is larger than the table.
+    /// Adds an entry, and drops old ones to make room. Returns `None` if the entry is larger than
+    /// the table.
     pub(super) fn insert(&mut self, entry: Entry) -> Option<()> {
         let room = self.capacity.checked_sub(entry.size)?;
         self.evict_to(room);
@@ -74,7 +75,7 @@ impl Table {
         Some(())
     }
 
-    /// The entry of an absolute index (RFC 9204 §3.2.4), unless it was dropped or has not come.
+    /// The entry of an absolute index (RFC 9204 §3.2.4), unless it was dropped or has not arrived.
     #[inline]
     pub(super) fn absolute(&self, index: u64) -> Option<&Entry> {
         let dropped = self.inserted - self.entries.len() as u64;
@@ -95,7 +96,7 @@ impl Table {
 }
 
 impl Entry {
-    /// Makes an entry of a name, that has `name_length` bytes, and a value as it was sent.
+    /// Makes an entry of a name with `name_length` bytes and a value as sent.
     pub(super) fn new(name: Result<Name, Malformed>, name_length: usize, value: &[u8]) -> Self {
         let content = match name {
             Ok(name) => match name.clone().with(Bytes::copy_from_slice(value)) {

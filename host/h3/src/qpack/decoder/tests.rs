@@ -7,7 +7,7 @@ use super::{Decoded, Decoder, Limits};
 use crate::qpack::tests::support::{Collected, WIDE, decode, field, literal, raw};
 use crate::qpack::{DecodeError, ErrorKind, Malformed, Pseudo, Sink, Text, integer};
 
-/// A decoder with a table of 4 KiB, in which are `a: <value>` for each of `values`.
+/// Makes a decoder with a table of 4 KiB that has `a: <value>` for each of `values`.
 fn filled(values: &[&[u8]]) -> Decoder {
     let mut decoder = Decoder::new(4096, 2);
     decoder.encoder_stream(&[0x3f, 0xe1, 0x1f]).unwrap();
@@ -248,7 +248,8 @@ fn one_blocked_stream_too_many_fails() {
     fails(decode(&mut decoder, 8, &[2, 0, 0x80]));
     decoder.cancel(4);
     assert_eq!(decode(&mut decoder, 8, &[2, 0, 0x80]), Err(DecodeError::Blocked(1)));
-    // Streams whose insertions have come are blocked no more, even before they are tried again.
+    // A stream is no longer blocked once its insertions have arrived, even before the next
+    // decoding.
     decoder.encoder_stream(b"\x41a\x011").unwrap();
     assert_eq!(decode(&mut decoder, 12, &[3, 0, 0x80]), Err(DecodeError::Blocked(2)));
     assert_eq!(decode(&mut decoder, 16, &[3, 0, 0x80]), Err(DecodeError::Blocked(2)));
@@ -388,7 +389,7 @@ fn limits_count_names_values_and_overhead() {
     }
 }
 
-/// Counts what a section delivers.
+/// Counts the fields that a section delivers.
 #[derive(Default)]
 struct Count(usize);
 
@@ -458,7 +459,7 @@ fn plain_values_share_the_memory_of_their_section() {
     assert_eq!(values.0.len(), 2);
 }
 
-/// Where values lie.
+/// The addresses of values.
 #[derive(Default)]
 struct Values(Vec<*const u8>);
 

@@ -1,4 +1,4 @@
-//! When a field goes into the dynamic table and when it is referred to (RFC 9204 §2.1).
+//! Decides when a field enters the dynamic table and when a line refers to it (RFC 9204 §2.1).
 
 use std::collections::VecDeque;
 
@@ -13,12 +13,12 @@ use crate::qpack::field::OVERHEAD;
 use crate::qpack::static_table::Found;
 use crate::qpack::{integer, string};
 
-/// The dynamic table, and what the peer is known to have of it.
+/// The dynamic table, and the part of it that the peer is known to have.
 #[derive(Debug)]
 pub(super) struct Dynamic {
     table: Table,
-    /// The range in which the peer expects the Required Insert Count: it depends on what the peer offers, not on
-    /// what is used of it.
+    /// The range in which the peer expects the Required Insert Count. It depends on the peer's
+    /// offer, not on the part of it in use.
     wrap: u64,
     is_announced: bool,
     /// The Known Received Count (RFC 9204 §2.1.4).
@@ -26,8 +26,8 @@ pub(super) struct Dynamic {
     /// Sections with references that the peer has not acknowledged, oldest first.
     outstanding: VecDeque<Outstanding>,
     instructions: BytesMut,
-    /// Insertions that were handed over to be sent. The peer can have no more, so that what waits to be sent stays in the table,
-    /// and is bounded as that is.
+    /// Insertions that were handed over to be sent. The peer cannot have more. Insertions that
+    /// still wait stay in the table, and its size bounds them.
     handed: u64,
 }
 
@@ -37,7 +37,8 @@ struct Outstanding {
     references: References,
 }
 
-/// Absolute indices that a section refers to. As entries are dropped in order, the oldest one protects the rest.
+/// Absolute indices that a section refers to. Entries are dropped in order, so the oldest one
+/// protects the rest.
 #[derive(Debug, Clone, Copy)]
 struct References {
     oldest: u64,
@@ -45,7 +46,8 @@ struct References {
 }
 
 impl Dynamic {
-    /// `None` if the smaller of what the peer offers and `max_capacity` holds no entry.
+    /// Makes the table. Returns `None` if the smaller of the peer's offer and `max_capacity` holds
+    /// no entry.
     pub(super) fn new(offered: u64, max_capacity: usize) -> Option<Self> {
         let capacity = usize::try_from(offered).unwrap_or(usize::MAX).min(max_capacity);
         (capacity >= OVERHEAD).then(|| Self {
@@ -59,7 +61,7 @@ impl Dynamic {
         })
     }
 
-    /// Appends the lines of `headers`, and completes the section's prefix, which is at `start`.
+    /// Appends the lines of `headers`, and completes the section's prefix at `start`.
     pub(super) fn fields(
         &mut self,
         stream: u64,
@@ -124,7 +126,8 @@ impl Dynamic {
         (!self.instructions.is_empty()).then(|| self.instructions.split().freeze())
     }
 
-    /// The absolute index to refer to for a field. If there is none yet, it may be there next time.
+    /// Returns the absolute index to refer to for a field. A field without an index now may have
+    /// one at the next use.
     fn entry(
         &mut self,
         name: &HeaderName,
@@ -161,15 +164,15 @@ impl Dynamic {
         Some(index)
     }
 
-    /// Entries below this absolute index may be dropped (RFC 9204 §2.1.1): the peer has them, and no section that
-    /// it may still have to decode refers to them.
+    /// Returns the absolute index below which entries may be dropped (RFC 9204 §2.1.1). The peer
+    /// has these entries, and no section that it may still decode refers to them.
     fn evictable(&self, references: Option<References>) -> u64 {
         let outstanding = self.outstanding.iter().map(|section| section.references);
         let oldest = outstanding.chain(references).map(|references| references.oldest).min();
         oldest.unwrap_or(self.known).min(self.known)
     }
 
-    /// The first insertion comes with the capacity it needs (RFC 9204 §3.2.2).
+    /// Sends the capacity before the first insertion, which needs it (RFC 9204 §3.2.2).
     fn announce(&mut self) {
         if !self.is_announced {
             self.is_announced = true;
@@ -178,8 +181,8 @@ impl Dynamic {
         }
     }
 
-    /// Writes the prefix of a section with references (RFC 9204 §4.5.1). The base is what the peer is known to
-    /// have, so that all references count down from it.
+    /// Writes the prefix of a section with references (RFC 9204 §4.5.1). The base is the count that
+    /// the peer is known to have, so that all references count down from it.
     fn prefix(&self, references: References, start: usize, out: &mut BytesMut) {
         let required = references.newest + 1;
         let mut prefix = BytesMut::with_capacity(16);
@@ -230,12 +233,13 @@ const INSERT: u8 = 0x40;
 /// RFC 9204 §4.3.4.
 const DUPLICATE: u8 = 0x00;
 
-/// Bytes of a value that goes into the table, at least: shorter ones can be guessed (RFC 9204 §7.1.3) and gain
-/// little.
+/// The fewest bytes of a value in the table: shorter values can be guessed (RFC 9204 §7.1.3) and
+/// save little.
 const SHORTEST: usize = 8;
 
-/// A value takes this part of the table at most, so that one cannot empty it.
+/// The largest part of the table for one value, so that one value cannot empty it.
 const LARGEST_SHARE: usize = 4;
 
-/// Sections whose references are remembered: 6 KiB. With more on their way, further ones do without.
+/// Sections with recorded references: 6 KiB. While this many are unacknowledged, further sections
+/// use no references.
 const MAX_OUTSTANDING: usize = 256;

@@ -10,13 +10,13 @@ use crate::qpack::field::Pseudo;
 use crate::qpack::static_table::{self, Found};
 use crate::qpack::{integer, string};
 
-/// How a field is to be sent.
+/// The encoding of a field.
 pub(super) enum Plan {
-    /// As the static table's line at this index.
+    /// The static table's line at this index.
     Static(u8),
-    /// As a literal that no one on the way may put into a table.
+    /// A literal that no intermediary may put into a table.
     Never(Found),
-    /// As seems best.
+    /// Any encoding.
     Any(Found),
 }
 
@@ -55,7 +55,7 @@ pub(super) fn pseudo(name: Pseudo, value: &[u8], out: &mut BytesMut) {
     }
 }
 
-/// Appends any other field, and tells whether it is one that nobody may keep.
+/// Appends any other field. Returns whether it is one that must not be stored.
 #[inline]
 pub(super) fn field(name: &HeaderName, value: &HeaderValue, out: &mut BytesMut) -> bool {
     match Plan::of(name, value) {
@@ -75,7 +75,7 @@ pub(super) fn indexed(index: u8, out: &mut BytesMut) {
     integer::encode(u64::from(index), 6, INDEXED_STATIC, out);
 }
 
-/// Appends a literal with the bit that forbids to index it (RFC 9204 §7.1.3).
+/// Appends a literal with the bit that forbids indexing (RFC 9204 §7.1.3).
 pub(super) fn never_indexed(
     name: &HeaderName,
     value: &HeaderValue,
@@ -85,9 +85,9 @@ pub(super) fn never_indexed(
     literal(name.as_str(), value.as_bytes(), found, 1, out);
 }
 
-/// Appends a literal, its name as the static table has it, and 1 or 0 for `never`.
+/// Appends a literal with its name's entry in the static table, and 1 or 0 for `never`.
 pub(super) fn literal(name: &str, value: &[u8], found: Found, never: u8, out: &mut BytesMut) {
-    // Both strings, the lengths of either and the index: one check of the buffer's room is enough.
+    // Both strings, both lengths and the index: one check of the buffer's room is enough.
     out.reserve(name.len() + value.len() + 24);
     match found {
         Found::Line(index) | Found::Name(index) => {
@@ -98,7 +98,7 @@ pub(super) fn literal(name: &str, value: &[u8], found: Found, never: u8, out: &m
     string::encode(value, 8, 0, out);
 }
 
-/// Fields outside the static table that prove who someone is.
+/// Credential fields outside the static table.
 fn is_secret(name: &HeaderName) -> bool {
     [&PROXY_AUTHENTICATE, &PROXY_AUTHORIZATION, &WWW_AUTHENTICATE].contains(&name)
         || name.as_str() == "authentication-info"
@@ -113,5 +113,5 @@ const LITERAL_WITH_STATIC_NAME: u8 = 0x50;
 /// RFC 9204 §4.5.6.
 const LITERAL: u8 = 0x20;
 
-/// The static table's `cookie`, `set-cookie` and `authorization`: they prove who someone is.
+/// The static table's `cookie`, `set-cookie` and `authorization`: these are credentials.
 const SECRET: [u8; 3] = [5, 14, 84];

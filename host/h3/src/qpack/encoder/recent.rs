@@ -1,4 +1,4 @@
-//! Lines of the sections before, encoded: for a peer that offers no table.
+//! Encoded lines of earlier sections, for a peer that offers no table.
 
 use bytes::BytesMut;
 use http::header::{HeaderName, HeaderValue};
@@ -7,22 +7,22 @@ use super::line;
 
 /// The last line at each place of a section.
 ///
-/// An origin's responses have the same fields in the same order, and many of them the same values for a while: `server`,
-/// `cache-control`, and `date` for a second.
+/// An origin's responses have the same fields in the same order. Many of them keep their values for
+/// a while: `server`, `cache-control`, and `date` for a second.
 #[derive(Debug, Default)]
 pub(super) struct Recent(Vec<Option<Kept>>);
 
 #[derive(Debug)]
 struct Kept {
     name: HeaderName,
-    /// The value, and behind it the line.
+    /// The value, and after it the line.
     text: Vec<u8>,
     /// Bytes of the value.
     length: usize,
 }
 
 impl Recent {
-    /// Appends the line of a field that is at `place` in its section.
+    /// Appends the line of a field at `place` in its section.
     pub(super) fn field(
         &mut self,
         place: usize,
@@ -64,7 +64,7 @@ impl Recent {
 }
 
 impl Kept {
-    /// The line, if it is that of this field.
+    /// Returns the line if it is that of this field.
     #[inline]
     fn line(&self, name: &HeaderName, value: &HeaderValue) -> Option<&[u8]> {
         let (kept, line) = self.text.split_at_checked(self.length)?;
@@ -72,10 +72,10 @@ impl Kept {
     }
 }
 
-/// Fields of a section that are kept, from the first on.
+/// Fields of a section that are stored, from the first on.
 const PLACES: usize = 24;
 
-/// Bytes of the name and the value of a field that is kept, at most.
+/// The most bytes of name and value of a field that is stored.
 const LONGEST: usize = 128;
 
 #[cfg(test)]

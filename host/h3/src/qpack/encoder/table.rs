@@ -1,4 +1,4 @@
-//! The dynamic table as this endpoint fills it (RFC 9204 §3.2), and what was seen lately.
+//! The dynamic table that this endpoint fills (RFC 9204 §3.2), and the fields seen lately.
 
 use std::collections::VecDeque;
 
@@ -7,17 +7,17 @@ use http::header::{HeaderName, HeaderValue};
 
 use crate::qpack::field::OVERHEAD;
 
-/// Entries by age, and where to find them.
+/// Entries by age, with an index to find them.
 #[derive(Debug)]
 pub(super) struct Table {
     entries: VecDeque<Entry>,
     inserted: u64,
     size: usize,
     capacity: usize,
-    /// One more than the absolute index of the last entry that fell into each slot. An entry that another
-    /// displaced is found no more, which costs compression only.
+    /// The absolute index plus one of the last entry in each slot. An entry that another displaced
+    /// is not found again; that costs only compression.
     slots: [u64; SLOTS],
-    /// Fields seen once lately, as fingerprints: those seen again are worth an entry.
+    /// Fingerprints of fields seen once lately: fields seen again are worth an entry.
     seen: [u32; SLOTS],
 }
 
@@ -41,12 +41,12 @@ impl Table {
         }
     }
 
-    /// How many entries were ever inserted.
+    /// The number of entries ever inserted.
     pub(super) fn inserted(&self) -> u64 {
         self.inserted
     }
 
-    /// Bytes of entries, at most.
+    /// The most bytes of entries.
     pub(super) fn capacity(&self) -> usize {
         self.capacity
     }
@@ -65,25 +65,25 @@ impl Table {
         is_same.then_some(index)
     }
 
-    /// Whether the field was seen lately. It has been from now on.
+    /// Returns whether the field was seen lately, and marks it as seen.
     pub(super) fn was_seen(&mut self, fingerprint: u32) -> bool {
         let slot = self.seen.get_mut(slot(fingerprint));
         slot.is_some_and(|seen| std::mem::replace(seen, fingerprint) == fingerprint)
     }
 
-    /// Whether an entry is so old that new references would keep the table from taking new entries
-    /// (RFC 9204 §2.1.1.1): it is in the older quarter of a table that is three quarters full.
+    /// Whether an entry is so old that new references would keep out new entries (RFC 9204
+    /// §2.1.1.1). This is the older quarter of a table that is three quarters full.
     pub(super) fn is_draining(&self, index: u64) -> bool {
         let age = index - self.dropped();
         self.size > self.capacity / 4 * 3 && age < (self.entries.len() / 4) as u64
     }
 
-    /// A copy of the entry of an absolute index, to insert it again.
+    /// Copies the entry of an absolute index, to insert it again.
     pub(super) fn copy(&self, index: u64) -> Option<Entry> {
         self.absolute(index).cloned()
     }
 
-    /// Adds an entry if dropping only entries below the absolute index `evictable` makes the room.
+    /// Adds an entry if entries below the absolute index `evictable` give enough room when dropped.
     pub(super) fn insert(&mut self, entry: Entry, evictable: u64) -> bool {
         let Some(room) = self.capacity.checked_sub(entry.size) else { return false };
         let (mut size, mut index) = (self.size, self.dropped());
@@ -119,7 +119,8 @@ impl Table {
 }
 
 impl Entry {
-    /// Makes an entry with memory of its own, as a message's values may share a much larger buffer.
+    /// Makes an entry with memory of its own, because a message's values may share a much larger
+    /// buffer.
     pub(super) fn new(fingerprint: u32, name: &HeaderName, value: &HeaderValue) -> Option<Self> {
         let size = name.as_str().len() + value.len() + OVERHEAD;
         let value =
@@ -128,7 +129,7 @@ impl Entry {
     }
 }
 
-/// A hash of a field, never zero. Nothing depends on its quality but compression.
+/// Returns a hash of a field, never zero. Its quality affects only compression.
 pub(super) fn fingerprint(name: &HeaderName, value: &HeaderValue) -> u32 {
     let hash = mix(mix(0, name.as_str().as_bytes()), value.as_bytes());
     ((hash >> 32) as u32).max(1)
@@ -156,5 +157,6 @@ fn slot(fingerprint: u32) -> usize {
 /// Twice the entries that 4 KiB can hold.
 const SLOTS: usize = 256;
 
-/// The golden ratio's digits, odd: spreads every bit of a word over the upper half of the product.
+/// The digits of the golden ratio, an odd number: the product spreads every bit of a word over its
+/// upper half.
 const ODD: u64 = 0x9e37_79b9_7f4a_7c15;

@@ -1,4 +1,4 @@
-//! What the encoder puts into its table, what it refers to, and errors of the decoder stream.
+//! The insertions and references of the encoder, and errors of the decoder stream.
 
 use bytes::BytesMut;
 use http::StatusCode;
@@ -8,7 +8,7 @@ use super::Encoder;
 use crate::qpack::tests::support::{WIDE, decode, field, map};
 use crate::qpack::{Decoder, Error, ErrorKind};
 
-/// An encoder whose peer offers `capacity` bytes, and the peer's decoder.
+/// An encoder for a peer that offers `capacity` bytes, and the peer's decoder.
 fn pair(capacity: usize) -> (Encoder, Decoder) {
     let mut encoder = Encoder::new(4096);
     encoder.peer_settings(capacity as u64);
@@ -152,7 +152,7 @@ fn an_entry_in_use_is_never_dropped() {
     sync(&mut encoder, &mut decoder).unwrap();
     let held = encode(&mut encoder, 4, &first);
     assert_eq!(held[..2], [2, 0]);
-    // Fills the table, and would need the first entry's room.
+    // These values fill the table and would need the first entry's room.
     for value in ["the second value", "the third value", "the fourth value"] {
         for stream in [8, 12] {
             encode(&mut encoder, stream, &map(&[("x", value)]));
@@ -258,14 +258,14 @@ fn instructions_that_nobody_takes_are_bounded_by_the_table() {
             for _ in 0..2 {
                 encode(encoder, 0, &headers);
             }
-            // A lie, which ends the connection.
+            // A false acknowledgment, which ends the connection.
             let _ = encoder.decoder_stream(&[0x01]);
         }
     };
     fill(&mut encoder);
     let first = encoder.take_instructions().unwrap();
     assert!(first.len() <= 4096, "{}", first.len());
-    // Whoever takes them for received without having read them gets as many again, and no more.
+    // A peer that acknowledges instructions without reading them gets as many again, and no more.
     encoder.decoder_stream(&[0x01]).unwrap();
     while encoder.decoder_stream(&[0x01]).is_ok() {}
     fill(&mut encoder);

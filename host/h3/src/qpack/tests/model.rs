@@ -1,5 +1,6 @@
-//! An encoder that does whatever RFC 9204 lets an encoder do, as its caller says: it refers to what the peer may
-//! not have, counts from any base, and duplicates at will. It never asks what would be wise.
+//! An encoder that uses everything that RFC 9204 allows, at its caller's command: it refers to
+//! entries that the peer may not have, counts from any base, and duplicates at will. It ignores
+//! efficiency.
 
 use std::collections::VecDeque;
 
@@ -44,7 +45,7 @@ impl Model {
         self.known
     }
 
-    /// The absolute indices there are.
+    /// The valid absolute indices.
     pub(super) fn indices(&self) -> std::ops::Range<u64> {
         self.inserted - self.entries.len() as u64..self.inserted
     }
@@ -70,7 +71,7 @@ impl Model {
         self.stream.split().freeze()
     }
 
-    /// Sets the capacity unless entries in use would go.
+    /// Sets the capacity unless this would drop entries in use.
     pub(super) fn set_capacity(&mut self, capacity: usize) {
         let capacity = capacity.min(self.limit);
         if self.make_room(capacity) {

@@ -1,4 +1,4 @@
-//! What holds for all fields, orders of delivery and bytes.
+//! Properties that hold for all fields, orders of delivery and bytes.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -13,7 +13,7 @@ use super::model::Model;
 use super::support::{Collected, Field, WIDE, decode};
 use crate::qpack::{DecodeError, Decoder, Encoder, Limits};
 
-/// One thing that happens on a connection. Numbers are taken modulo what there is.
+/// One event on a connection. Numbers are taken modulo the number of candidates.
 #[derive(Debug, Clone)]
 enum Event {
     Send { stream: u64, fields: Vec<Sent> },
@@ -25,7 +25,7 @@ enum Event {
     Cancel(u64),
 }
 
-/// A field, and for the model how to send it.
+/// A field, and for the model the way to send it.
 #[derive(Debug, Clone)]
 struct Sent {
     name: String,
@@ -71,13 +71,13 @@ fn event() -> impl Strategy<Value = Event> {
     ]
 }
 
-/// What is on its way in either direction.
+/// The bytes on their way in either direction.
 #[derive(Default)]
 struct Network {
     instructions: VecDeque<u8>,
     sections: BTreeMap<u64, VecDeque<(Bytes, Vec<Field>)>>,
     feedback: VecDeque<u8>,
-    /// Cancelled streams, on which nothing more is sent.
+    /// Cancelled streams, which carry no more bytes.
     cancelled: Vec<u64>,
 }
 

@@ -88,8 +88,8 @@ fn appendix_b_encodes() {
     assert_eq!(model.take_stream(), hex(B5_ENCODER));
 }
 
-/// What [`Encoder`] sends where the RFC's encoder sends its examples: it takes the shorter form of strings,
-/// inserts what comes again and refers to what is acknowledged.
+/// The output of [`Encoder`] for the examples of the RFC. It takes the shorter form of strings,
+/// inserts repeated fields and refers to acknowledged entries.
 #[test]
 fn appendix_b_as_the_encoder_has_it() {
     let mut encoder = Encoder::new(4096);

@@ -1,11 +1,11 @@
-//! What the tests share.
+//! Helpers of the tests.
 
 use bytes::{Bytes, BytesMut};
 use http::header::{HeaderMap, HeaderName, HeaderValue};
 
 use crate::qpack::{DecodeError, Decoder, Limits, Malformed, Pseudo, Sink, Text, string};
 
-/// A field as it came: name, value, and whether it is never to be indexed.
+/// A field as it arrived: name, value, and whether it must never be indexed.
 pub(crate) type Field = (String, Vec<u8>, bool);
 
 /// Keeps all fields.
