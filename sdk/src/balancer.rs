@@ -1,4 +1,4 @@
-//! What a balancer is made of.
+//! The parts of a balancer.
 
 use crate::bindings::balancing;
 use crate::needs::{Input, Names, bytes, text};
@@ -6,19 +6,21 @@ use crate::{Config, Manifest};
 
 pub use crate::bindings::balancing::{Endpoint, Outcome};
 
-/// Chooses the endpoint of each request. There is one instance for each worker and upstream; see the world
-/// `balancer` for when each method is called. Exported by [`#[weir_sdk::balancer]`](macro@crate::balancer).
+/// Chooses the endpoint of each request. There is one instance for each worker and upstream. The
+/// world `balancer` documents when each method is called.
+/// [`#[weir_sdk::balancer]`](macro@crate::balancer) exports it.
 pub trait Balancer: Sized + 'static {
-    /// The configuration: a type that derives `Deserialize` and `JsonSchema`, or [`NoConfig`](crate::NoConfig). Make it
-    /// `#[serde(deny_unknown_fields)]`, so that a misspelt key is refused; a user who gives none gives `{}`.
+    /// The configuration: a type that derives `Deserialize` and `JsonSchema`, or
+    /// [`NoConfig`](crate::NoConfig). Make it `#[serde(deny_unknown_fields)]`, so that a misspelt
+    /// key is refused. A user without a configuration gives `{}`.
     type Config: Config;
 
-    /// What this plugin is: `package`, filled from Cargo.toml and the configuration's schema.
+    /// Describes this plugin: `package`, filled from Cargo.toml and the configuration's schema.
     fn describe(package: Manifest) -> Manifest {
         package
     }
 
-    /// Makes an instance and asks for what it `needs`, or says what is wrong with the configuration.
+    /// Makes an instance and asks for the data that it `needs`, or refuses the configuration.
     ///
     /// # Errors
     ///
@@ -31,13 +33,13 @@ pub trait Balancer: Sized + 'static {
     /// Chooses an endpoint by its id, or none if no endpoint should take the request.
     fn pick(&mut self, pick: &Pick<'_>) -> Option<u32>;
 
-    /// Learns how requests ended, in batches, if [`Needs::outcomes`] was asked for.
+    /// Receives how requests ended, in batches, if [`Needs::outcomes`] was called.
     fn observe(&mut self, outcomes: Vec<Outcome>) {
         let _ = outcomes;
     }
 }
 
-/// What a balancer asks the host for. What is not asked for never crosses the boundary.
+/// The data that a balancer asks the host for. Other data never crosses the boundary.
 #[derive(Debug, Default)]
 pub struct Needs {
     names: Names,
@@ -47,48 +49,48 @@ pub struct Needs {
 }
 
 impl Needs {
-    /// [`Pick::sequence`] is to count.
+    /// Makes [`Pick::sequence`] count.
     pub fn sequence(&mut self) {
         self.sequence = true;
     }
 
-    /// [`Pick::loads`] is to be given.
+    /// Fills [`Pick::loads`].
     pub fn loads(&mut self) {
         self.loads = true;
     }
 
-    /// [`Balancer::observe`] is to be called.
+    /// Makes the host call [`Balancer::observe`].
     pub fn outcomes(&mut self) {
         self.outcomes = true;
     }
 
-    /// Inputs as they are, for tests of the host.
+    /// Sets the names of inputs unchecked, for tests of the host.
     #[doc(hidden)]
     pub fn raw_inputs(&mut self, names: Vec<String>) {
         self.names = Names::raw(names);
     }
 
-    /// An input by its name; the WIT lists them.
+    /// Asks for an input by its name; the WIT lists them.
     pub fn input(&mut self, name: impl Into<String>) -> Input {
         self.names.add(name.into())
     }
 
-    /// The first value of a header field.
+    /// Asks for the first value of a header field.
     pub fn header(&mut self, name: &str) -> Input {
         self.names.header(name)
     }
 
-    /// The value of a cookie.
+    /// Asks for the value of a cookie.
     pub fn cookie(&mut self, name: &str) -> Input {
         self.names.add(format!("cookie:{name}"))
     }
 
-    /// The path, with the query.
+    /// Asks for the path, with the query.
     pub fn path(&mut self) -> Input {
         self.input(":path")
     }
 
-    /// The client's IP address as text.
+    /// Asks for the client's IP address as text.
     pub fn client_address(&mut self) -> Input {
         self.input("client.address")
     }
@@ -104,15 +106,16 @@ impl From<Needs> for balancing::Needs {
 /// The request that an endpoint is chosen for.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Pick<'a> {
-    /// The request's number in its upstream, over all workers, without gaps; the same for every attempt.
-    /// 0 unless [`Needs::sequence`] was asked for.
+    /// The request's number in its upstream, over all workers, without gaps. It is the same for
+    /// every attempt. 0 unless [`Needs::sequence`] was called.
     pub sequence: u64,
     /// 0 at first, then counts the retries of this request. A retry should go elsewhere.
     pub attempt: u32,
-    /// A value, or none, for each input that was asked for, in that order.
+    /// A value, or `None`, for each requested input, in that order.
     pub inputs: &'a [Option<Vec<u8>>],
-    /// Requests in flight at each endpoint of the last update, in its order, over all workers; [`TRIED`] for one
-    /// that this request was already sent to. Empty unless [`Needs::loads`] was asked for.
+    /// Requests in flight at each endpoint of the last update, in its order, over all workers. An
+    /// endpoint that this request was already sent to has [`TRIED`]. Empty unless [`Needs::loads`]
+    /// was called.
     pub loads: &'a [u32],
 }
 
@@ -127,7 +130,7 @@ impl<'a> Pick<'a> {
         text(self.inputs, input)
     }
 
-    /// The load of the endpoint at this place of the last update; 0 if it was not given.
+    /// The load of the endpoint at this index of the last update; 0 if it was not given.
     pub fn load(&self, index: usize) -> u32 {
         self.loads.get(index).copied().unwrap_or(0)
     }

@@ -1,4 +1,4 @@
-//! Guest bindings of `wit/`, generated, and nothing else. Public for the export macros.
+//! The generated guest bindings of `wit/`, and nothing else. Public for the export macros.
 
 #![allow(
     missing_docs,
@@ -11,7 +11,7 @@
     reason = "generated code keeps its generator's style"
 )]
 
-/// The largest world brings most interfaces along; the others use its types.
+/// The largest world defines most interfaces; the other worlds use its types.
 pub mod body_filter {
     wit_bindgen::generate!({
         path: "../wit",

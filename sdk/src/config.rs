@@ -1,18 +1,19 @@
-//! A plugin's configuration, from JSON text.
+//! Reads a plugin's configuration from JSON text.
 
 use schemars::{JsonSchema, generate::SchemaSettings};
 use serde::de::DeserializeOwned;
 
-/// What a plugin is configured with. Every type that derives `Deserialize` and `JsonSchema` is one.
+/// A plugin's configuration. Every type that derives `Deserialize` and `JsonSchema` implements it.
 pub trait Config: Sized {
-    /// The JSON Schema that every configuration satisfies which [`Config::parse`] may accept.
+    /// Returns a JSON Schema. Every configuration that [`Config::parse`] accepts must satisfy it.
     fn schema() -> String;
 
-    /// Reads a configuration from JSON text; `null`, what the host hands over when the user gave none, is `{}`.
+    /// Reads a configuration from JSON text. `null`, which the host sends if the user gave none,
+    /// counts as `{}`.
     ///
     /// # Errors
     ///
-    /// What is wrong with it, for the user.
+    /// The problem, for the user.
     fn parse(text: &str) -> Result<Self, String>;
 }
 
@@ -25,7 +26,8 @@ impl<C: DeserializeOwned + JsonSchema> Config for C {
     fn parse(text: &str) -> Result<Self, String> {
         let text = if text.trim() == "null" { "{}" } else { text };
         serde_json::from_str(text).map_err(|error| {
-            // The place is left out: the text is the host's, the user never saw its lines.
+            // The position is left out: the text comes from the host, and the user never saw its
+            // lines.
             let message = error.to_string();
             match message.split_once(" at line ") {
                 Some((reason, _place)) => reason.to_owned(),
@@ -35,7 +37,7 @@ impl<C: DeserializeOwned + JsonSchema> Config for C {
     }
 }
 
-/// The configuration of a plugin that has nothing to configure: every key is refused.
+/// The configuration of a plugin without options: every key is refused.
 ///
 /// It is read without serde, which saves such a plugin two thirds of its size.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

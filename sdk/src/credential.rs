@@ -1,16 +1,17 @@
-//! Where requests carry what they show for themselves: a token or a key in a header field, a cookie or the query.
+//! The places where requests carry credentials: a token or a key in a header field, a cookie or the
+//! query.
 
 use std::borrow::Cow;
 
 use crate::parse::{field_name, is_token};
 use crate::{Edit, FilterNeeds, Header, Input, Request};
 
-/// The places where a credential is looked for.
+/// The places where a filter looks for a credential.
 #[derive(Debug)]
 pub struct Places(Vec<Place>);
 
-/// The request has several credentials, or one that is no text. An origin might take another one than a filter checks, so
-/// none of them may count.
+/// The request has several credentials, or one that is not text. An origin might use another one
+/// than the filter checks, so the filter must accept none of them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Unclear;
 
@@ -20,18 +21,19 @@ enum Place {
     Bearer(Input),
     /// The whole value of a field.
     Header(String, Input),
-    /// A cookie; all header fields are looked at, since a cookie may come twice.
+    /// A cookie. All header fields are read, since a cookie may come twice.
     Cookie(String, Input),
     /// A parameter of the query.
     Query(String, Input),
 }
 
 impl Places {
-    /// Reads places from `bearer`, `header:NAME`, `cookie:NAME` and `query:NAME`, and asks for what they need.
+    /// Reads places from `bearer`, `header:NAME`, `cookie:NAME` and `query:NAME`, and asks for the
+    /// inputs that they need.
     ///
     /// # Errors
     ///
-    /// What is wrong with which, for the user; `key` is that of the configuration.
+    /// The place and its problem, for the user; `key` is that of the configuration.
     pub fn new(key: &str, places: &[String], needs: &mut FilterNeeds) -> Result<Self, String> {
         if places.is_empty() {
             return Err(format!("{key}: there must be at least one place"));
@@ -45,7 +47,7 @@ impl Places {
         Ok(Self(places.collect::<Result<_, _>>()?))
     }
 
-    /// The credential of a request; none if it has none in any of the places.
+    /// Returns the credential of a request, or `None` if no place has one.
     ///
     /// # Errors
     ///
@@ -62,8 +64,8 @@ impl Places {
         Ok(found)
     }
 
-    /// The value of `Vary` for responses that depend on the credential (RFC 9110 §12.5.5); none if it is only in the query,
-    /// which caches look at anyway.
+    /// Returns the value of `Vary` for responses that depend on the credential (RFC 9110 §12.5.5).
+    /// Returns `None` if the credential is only in the query, which is part of every cache's key.
     pub fn vary(&self) -> Option<String> {
         let name = |place: &Place| match place {
             Place::Bearer(_) => Some(AUTHORIZATION.to_owned()),
@@ -77,12 +79,13 @@ impl Places {
         (!names.is_empty()).then(|| names.join(", "))
     }
 
-    /// The edits with which nothing of the credential gets to the origin.
+    /// Returns edits that remove every credential from the request to the origin.
     pub fn remove(&self, request: &Request<'_>) -> Vec<Edit> {
         self.0.iter().filter_map(|place| place.remove(request)).collect()
     }
 
-    /// The edits with which the origin sees the fields that were looked at and no others of their names.
+    /// Returns edits that leave only the checked fields: the origin sees no other fields of their
+    /// names.
     pub fn keep(&self, request: &Request<'_>) -> Vec<Edit> {
         self.0.iter().filter_map(|place| place.keep(request)).collect()
     }
@@ -142,7 +145,7 @@ impl Place {
 
     fn remove(&self, request: &Request<'_>) -> Option<Edit> {
         match self {
-            // Another scheme is another's credential.
+            // A credential of another scheme is not this filter's.
             Place::Bearer(input) => {
                 let value = text(request.bytes(*input)?).ok();
                 match value.is_some_and(|value| bearer(value).is_some()) {
@@ -160,20 +163,20 @@ impl Place {
         let (name, input) = match self {
             Place::Bearer(input) => (AUTHORIZATION, input),
             Place::Header(name, input) => (name.as_str(), input),
-            // Twice is unclear already.
+            // A second value is already an error.
             Place::Cookie(..) | Place::Query(..) => return None,
         };
         request.bytes(*input).map(|value| Edit::Set(Header::new(name, value)))
     }
 }
 
-/// The token of a value of `Authorization`; empty if there is only the scheme.
+/// Returns the token of a value of `Authorization`; empty if there is only the scheme.
 fn bearer(value: &str) -> Option<&str> {
     let (scheme, token) = value.split_once(' ').unwrap_or((value, ""));
     scheme.eq_ignore_ascii_case("bearer").then(|| token.trim_start_matches(' '))
 }
 
-/// The cookies of all fields named `cookie`, of fields as lines.
+/// Returns the cookies of all fields named `cookie`; `fields` has one field per line.
 fn cookies(fields: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
     cookie_pairs(fields).map(|pair| {
         let (name, value) = split(pair, b'=');
@@ -206,7 +209,7 @@ fn without_cookie(fields: &[u8], name: &[u8]) -> Option<Edit> {
     })
 }
 
-/// Names and values of a path's query, decoded.
+/// Returns the decoded names and values of a path's query.
 fn parameters(path: Option<&[u8]>) -> impl Iterator<Item = (Vec<u8>, Vec<u8>)> {
     let query = path.and_then(|path| split(path, b'?').1).unwrap_or_default();
     query.split(|byte| *byte == b'&').filter(|pair| !pair.is_empty()).map(|pair| {
@@ -226,7 +229,7 @@ fn without_parameter(path: &str, name: &[u8]) -> Option<Edit> {
     Some(Edit::Path(if rest.is_empty() { path.to_owned() } else { format!("{path}?{rest}") }))
 }
 
-/// A part of a query without its percent-encoding, as forms have it: `+` is a space.
+/// Decodes the percent-encoding of a part of a query by the rule of forms: `+` is a space.
 fn decoded(part: &[u8]) -> Vec<u8> {
     let digit = |byte: Option<&u8>| char::from(*byte?).to_digit(16);
     let mut bytes = Vec::with_capacity(part.len());
@@ -257,8 +260,8 @@ fn text(bytes: &[u8]) -> Result<&str, Unclear> {
 const AUTHORIZATION: &str = "authorization";
 const COOKIE: &str = "cookie";
 
-/// Whether a filter may tell the origin who the client is in a field of this name: not in one that the host keeps to itself, and
-/// not in one that makes up a credential.
+/// Whether a filter may name the client to the origin in this field. Fields reserved for the host
+/// and fields of credentials are excluded.
 pub fn is_identity_field(name: &str) -> bool {
     field_name(name).is_ok_and(|name| !["authorization", "cookie"].contains(&name.as_str()))
 }

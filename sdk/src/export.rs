@@ -1,6 +1,8 @@
-//! What the attributes expand to. Each exports on WebAssembly and nothing elsewhere, so that the logic unit-tests natively.
+//! The expansions of the attributes. Each exports on WebAssembly and nothing elsewhere, so that
+//! unit tests run the logic natively.
 
-/// The [`Manifest`](crate::Manifest) of the package it is written in, with the schema of the configuration given.
+/// Makes the [`Manifest`](crate::Manifest) of the package that contains the call, with the schema
+/// of the given configuration.
 #[doc(hidden)]
 #[macro_export]
 macro_rules! package_manifest {
@@ -28,7 +30,7 @@ macro_rules! one_instance {
         fn with<T>(call: impl FnOnce(&mut $plugin) -> T) -> T {
             INSTANCE.with_borrow_mut(|instance| match instance {
                 Some(instance) => call(instance),
-                // The host configures first; whatever else calls has earned a trap.
+                // The host configures first; any other first call ends in a trap.
                 None => ::core::arch::wasm32::unreachable(),
             })
         }
@@ -39,7 +41,7 @@ macro_rules! one_instance {
 #[macro_export]
 macro_rules! export_balancer {
     ($plugin:ty) => {
-        // Natively nobody calls it but tests; this keeps the compiler from calling it dead.
+        // Natively only tests call it; this use prevents the compiler's warning about dead code.
         #[cfg(not(target_arch = "wasm32"))]
         const _: fn($plugin, &$crate::Pick<'_>) = |mut plugin, pick| {
             <$plugin as $crate::Balancer>::pick(&mut plugin, pick);
@@ -95,7 +97,7 @@ macro_rules! export_balancer {
     };
 }
 
-/// What both worlds of filters export.
+/// The exports that both worlds of filters share.
 #[doc(hidden)]
 #[macro_export]
 macro_rules! filter_functions {

@@ -1,4 +1,4 @@
-//! What a filter is made of.
+//! The parts of a filter.
 
 use std::time::Duration;
 
@@ -11,62 +11,68 @@ pub use crate::bindings::filtering::{
     Changes, Edit, Fetch, Header, Reply, RequestDecision, ResponseDecision,
 };
 
-/// Looks at requests and responses. There is one instance for each worker, called for all requests in turn: what a call
-/// must know of an earlier one of the same request travels as context. See the world `filter` for when each method is
-/// called. Exported by [`#[weir_sdk::filter]`](macro@crate::filter).
+/// Decides on requests and responses. There is one instance for each worker, and it gets all
+/// requests in turn. A call passes data to a later call of the same request as context. The world
+/// `filter` documents when each method is called. [`#[weir_sdk::filter]`](macro@crate::filter)
+/// exports it.
 pub trait Filter: Sized + 'static {
-    /// The configuration: a type that derives `Deserialize` and `JsonSchema`, or [`NoConfig`](crate::NoConfig). Make it
-    /// `#[serde(deny_unknown_fields)]`, so that a misspelt key is refused; a user who gives none gives `{}`.
+    /// The configuration: a type that derives `Deserialize` and `JsonSchema`, or
+    /// [`NoConfig`](crate::NoConfig). Make it `#[serde(deny_unknown_fields)]`, so that a misspelt
+    /// key is refused. A user without a configuration gives `{}`.
     type Config: Config;
 
-    /// What this plugin is: `package`, filled from Cargo.toml and the configuration's schema.
+    /// Describes this plugin: `package`, filled from Cargo.toml and the configuration's schema.
     fn describe(package: Manifest) -> Manifest {
         package
     }
 
-    /// Makes an instance and asks for what it `needs`, or says what is wrong with the configuration.
+    /// Makes an instance and asks for the data that it `needs`, or refuses the configuration.
     ///
     /// # Errors
     ///
     /// The reason, for the user.
     fn new(config: Self::Config, needs: &mut FilterNeeds) -> Result<Self, String>;
 
-    /// Decides on a request, if [`FilterNeeds::on_request`] or an input of it was asked for.
+    /// Decides on a request, if `new` called [`FilterNeeds::on_request`] or asked for an input of
+    /// the request.
     fn on_request(&mut self, request: &Request<'_>) -> RequestDecision {
         let _ = request;
         RequestDecision::Next
     }
 
-    /// Goes on after a [`Fetch`]: with its context, and the answer or the reason why there is none.
+    /// Continues after a [`Fetch`], with its context and the answer, or the reason why there is
+    /// none.
     fn on_fetch(&mut self, context: &[u8], answer: Result<Reply, String>) -> RequestDecision {
         let _ = (context, answer);
         RequestDecision::Next
     }
 
-    /// Decides on a response, if [`FilterNeeds::on_response`] or an input of it was asked for.
+    /// Decides on a response, if `new` called [`FilterNeeds::on_response`] or asked for an input of
+    /// the response.
     fn on_response(&mut self, response: &Response<'_>) -> ResponseDecision {
         let _ = response;
         ResponseDecision::Next
     }
 }
 
-/// A filter that also sees bodies, of the messages whose decision had [`Changes::body`]. Exported by
-/// [`#[weir_sdk::body_filter]`](macro@crate::body_filter), in place of the attribute on [`Filter`].
+/// A filter that also sees bodies: those of messages with [`Changes::body`] in their decision.
+/// [`#[weir_sdk::body_filter]`](macro@crate::body_filter) exports it, in place of the attribute on
+/// [`Filter`].
 pub trait BodyFilter: Filter {
-    /// Takes a piece of a request's body.
+    /// Decides on a piece of a request's body.
     fn on_request_body(&mut self, piece: &Piece<'_>) -> BodyDecision {
         let _ = piece;
         BodyDecision::Keep
     }
 
-    /// Takes a piece of a response's body.
+    /// Decides on a piece of a response's body.
     fn on_response_body(&mut self, piece: &Piece<'_>) -> BodyDecision {
         let _ = piece;
         BodyDecision::Keep
     }
 }
 
-/// What a filter asks the host for. What is not asked for never crosses the boundary.
+/// The data that a filter asks the host for. Other data never crosses the boundary.
 #[derive(Debug, Default)]
 pub struct FilterNeeds {
     on_request: bool,
@@ -77,82 +83,86 @@ pub struct FilterNeeds {
 }
 
 impl FilterNeeds {
-    /// [`Filter::on_request`] is to be called. Asking for an input of it says so too.
+    /// Makes the host call [`Filter::on_request`]. Asking for an input of the request does the
+    /// same.
     pub fn on_request(&mut self) {
         self.on_request = true;
     }
 
-    /// [`Filter::on_response`] is to be called. Asking for an input of it says so too.
+    /// Makes the host call [`Filter::on_response`]. Asking for an input of the response does the
+    /// same.
     pub fn on_response(&mut self) {
         self.on_response = true;
     }
 
-    /// What it decides depends on nothing but what a call is given and the configuration. The host may then remember decisions
-    /// that let a message pass, and need not ask again; now and then it does, and stops remembering if the decision is another.
-    /// Not for a filter that counts, logs, keeps state, or looks at the time or at random numbers where it lets messages pass.
+    /// Declares that a decision depends on nothing but the inputs of the call and the
+    /// configuration. The host may then store decisions that let a message pass, and reuse them.
+    /// Now and then the host repeats a call, and stops storing if the decision differs. Do not use
+    /// it in a filter that counts, logs, keeps state, or reads the time or random numbers for
+    /// messages that it lets pass.
     pub fn pure(&mut self) {
         self.pure = true;
     }
 
-    /// An input of the request by its name; the WIT lists them.
+    /// Asks for an input of the request by its name; the WIT lists them.
     pub fn input(&mut self, name: impl Into<String>) -> Input {
         self.on_request = true;
         self.request.add(name.into())
     }
 
-    /// The first value of a header field of the request.
+    /// Asks for the first value of a header field of the request.
     pub fn header(&mut self, name: &str) -> Input {
         self.on_request = true;
         self.request.header(name)
     }
 
-    /// The value of a cookie.
+    /// Asks for the value of a cookie.
     pub fn cookie(&mut self, name: &str) -> Input {
         self.input(format!("cookie:{name}"))
     }
 
-    /// All header fields of the request, one `name: value` a line.
+    /// Asks for all header fields of the request, one `name: value` per line.
     pub fn headers(&mut self) -> Input {
         self.input("headers")
     }
 
-    /// The path, with the query.
+    /// Asks for the path, with the query.
     pub fn path(&mut self) -> Input {
         self.input(":path")
     }
 
-    /// The method.
+    /// Asks for the method.
     pub fn method(&mut self) -> Input {
         self.input(":method")
     }
 
-    /// Host and port that the client asked for.
+    /// Asks for the host and port of the client's request.
     pub fn authority(&mut self) -> Input {
         self.input(":authority")
     }
 
-    /// The client's IP address as text.
+    /// Asks for the client's IP address as text.
     pub fn client_address(&mut self) -> Input {
         self.input("client.address")
     }
 
-    /// The name of the request in logs.
+    /// Asks for the id of the request in logs.
     pub fn request_id(&mut self) -> Input {
         self.input("request.id")
     }
 
-    /// The name of the route.
+    /// Asks for the name of the route.
     pub fn route_name(&mut self) -> Input {
         self.input("route.name")
     }
 
-    /// An input of the response by its name; the WIT lists them.
+    /// Asks for an input of the response by its name; the WIT lists them.
     pub fn response_input(&mut self, name: impl Into<String>) -> Input {
         self.on_response = true;
         self.response.add(name.into())
     }
 
-    /// The first value of a header field of the response.
+    /// Asks for the first value of a header field of the response.
     pub fn response_header(&mut self, name: &str) -> Input {
         self.on_response = true;
         self.response.header(name)
@@ -167,10 +177,10 @@ impl From<FilterNeeds> for filtering::FilterNeeds {
     }
 }
 
-/// What a filter sees of a request.
+/// The part of a request that a filter sees.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Request<'a> {
-    /// A value, or none, for each input that was asked for, in that order.
+    /// A value, or `None`, for each requested input, in that order.
     pub inputs: &'a [Option<Vec<u8>>],
 }
 
@@ -186,14 +196,14 @@ impl<'a> Request<'a> {
     }
 }
 
-/// What a filter sees of a response.
+/// The part of a response that a filter sees.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Response<'a> {
     /// The status.
     pub status: u16,
-    /// A value, or none, for each input of the response that was asked for, in that order.
+    /// A value, or `None`, for each requested input of the response, in that order.
     pub inputs: &'a [Option<Vec<u8>>],
-    /// What the decision on the request had as context.
+    /// The context of the decision on the request.
     pub context: &'a [u8],
 }
 
@@ -212,30 +222,30 @@ impl<'a> Response<'a> {
 /// A piece of a body.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Piece<'a> {
-    /// What the decision on the head had as context, then what the piece before left.
+    /// The context of the decision on the head, then the context that the last piece left.
     pub context: &'a [u8],
     /// The bytes.
     pub data: &'a [u8],
-    /// Whether it is the last piece; that one may be empty.
+    /// Whether it is the last piece, which may be empty.
     pub end: bool,
 }
 
 impl<'a> Piece<'a> {
-    /// Sends `data` on in its place, and has the next call see `context`.
+    /// Sends `data` on in place of this piece, and gives `context` to the next call.
     pub fn replace(data: impl Into<Vec<u8>>, context: impl Into<Vec<u8>>) -> BodyDecision {
         BodyDecision::Replace(bodies::Piece { data: data.into(), context: context.into() })
     }
 }
 
 impl Header {
-    /// A field.
+    /// Makes a field.
     pub fn new(name: impl Into<String>, value: impl Into<Vec<u8>>) -> Self {
         Self { name: name.into(), value: value.into() }
     }
 }
 
 impl Changes {
-    /// No change yet.
+    /// Makes an empty set of changes.
     pub fn new() -> Self {
         Self { edits: Vec::new(), context: Vec::new() }
     }
@@ -258,37 +268,37 @@ impl Changes {
         self.with(Edit::Remove(name.into()))
     }
 
-    /// Requests only: the path and query, from the first slash on.
+    /// Sets the path and query, from the first slash on. Requests only.
     #[must_use]
     pub fn path(self, path: impl Into<String>) -> Self {
         self.with(Edit::Path(path.into()))
     }
 
-    /// Requests only: host and port as the origin is to see it.
+    /// Sets the host and port that the origin sees. Requests only.
     #[must_use]
     pub fn authority(self, authority: impl Into<String>) -> Self {
         self.with(Edit::Authority(authority.into()))
     }
 
-    /// Requests only: the upstream that serves it, one that `allow.upstreams` names.
+    /// Sets the upstream that serves the request; `allow.upstreams` must name it. Requests only.
     #[must_use]
     pub fn upstream(self, upstream: impl Into<String>) -> Self {
         self.with(Edit::Upstream(upstream.into()))
     }
 
-    /// Responses only: the status, 200 to 599.
+    /// Sets the status, 200 to 599. Responses only.
     #[must_use]
     pub fn status(self, status: u16) -> Self {
         self.with(Edit::Status(status))
     }
 
-    /// [`BodyFilter`]s only: hands this message's body over.
+    /// Asks for this message's body. [`BodyFilter`]s only.
     #[must_use]
     pub fn body(self) -> Self {
         self.with(Edit::Body)
     }
 
-    /// What this request's `on_response`, or this message's first piece, is to know.
+    /// Sets the context for this request's `on_response`, or for this message's first piece.
     #[must_use]
     pub fn context(self, context: impl Into<Vec<u8>>) -> Self {
         Self { context: context.into(), ..self }
@@ -307,7 +317,7 @@ impl Default for Changes {
 }
 
 impl Reply {
-    /// A response without fields or body.
+    /// Makes a response without fields or body.
     pub fn new(status: u16) -> Self {
         Self { status, headers: Vec::new(), body: Vec::new() }
     }
@@ -333,7 +343,8 @@ impl Reply {
 }
 
 impl Fetch {
-    /// A GET of `path` from an upstream that `allow.upstreams` names, for the client's own authority.
+    /// Makes a GET of `path` from an upstream that `allow.upstreams` names, with the client's
+    /// authority.
     pub fn get(upstream: impl Into<String>, path: impl Into<String>) -> Self {
         Self {
             upstream: upstream.into(),
@@ -360,15 +371,15 @@ impl Fetch {
         Self { method: method.into(), body: body.into(), ..self }
     }
 
-    /// How long to wait for the whole answer; 5 s otherwise, 60 s at the most.
+    /// Sets the time limit for the whole answer. The default is 5 s, the most 60 s.
     #[must_use]
     pub fn timeout(self, timeout: Duration) -> Self {
-        // 0 stands for the default.
+        // 0 would mean the default.
         let timeout_ms = u32::try_from(timeout.as_millis()).unwrap_or(u32::MAX).max(1);
         Self { timeout_ms, ..self }
     }
 
-    /// What `on_fetch` is to know.
+    /// Sets the context for `on_fetch`.
     #[must_use]
     pub fn context(self, context: impl Into<Vec<u8>>) -> Self {
         Self { context: context.into(), ..self }

@@ -1,8 +1,9 @@
-//! What a Weir plugin written in Rust depends on.
+//! The library for Weir plugins written in Rust.
 //!
-//! A balancer is a type that implements [`Balancer`] under [`#[weir_sdk::balancer]`](macro@balancer), a filter one that
-//! implements [`Filter`] under [`#[weir_sdk::filter]`](macro@filter). The attribute exports the type on WebAssembly and
-//! nothing elsewhere, so that the logic unit-tests natively, with `cargo test`.
+//! A balancer is a type that implements [`Balancer`] under
+//! [`#[weir_sdk::balancer]`](macro@balancer). A filter is a type that implements [`Filter`] under
+//! [`#[weir_sdk::filter]`](macro@filter). The attribute exports the type on WebAssembly and nothing
+//! elsewhere, so that unit tests run the logic natively, with `cargo test`.
 //!
 //! A balancer chooses:
 //!
@@ -58,7 +59,9 @@
 //!
 //!     fn on_request(&mut self, request: &Request<'_>) -> RequestDecision {
 //!         match request.text(self.given) {
-//!             Some(tenant) if tenant == self.tenant => Changes::new().set("x-checked", "1").into(),
+//!             Some(tenant) if tenant == self.tenant => {
+//!                 Changes::new().set("x-checked", "1").into()
+//!             }
 //!             _ => Reply::new(403).body("unknown tenant\n").into(),
 //!         }
 //!     }
@@ -70,10 +73,10 @@
 //! assert!(matches!(gate.on_request(&Request { inputs: &inputs }), RequestDecision::Edit(_)));
 //! ```
 //!
-//! `weir plugin build` turns such a crate into a component. The interface itself, in the words of WIT, is in `wit/`; this
-//! crate adds no protocol of its own.
+//! `weir plugin build` turns the crate into a component. The interface itself is in `wit/`, in WIT;
+//! this crate adds no protocol of its own.
 
-// The attributes name this crate, in the tests of this crate as well.
+// The attributes name this crate, also in its own tests.
 extern crate self as weir_sdk;
 
 mod balancer;
@@ -101,7 +104,7 @@ pub use secret::Secret;
 
 /// Exports the type of an `impl Balancer for …` from a component.
 pub use weir_sdk_macros::balancer;
-/// Exports the type of an `impl BodyFilter for …`, which is a [`Filter`] too, from a component.
+/// Exports the type of an `impl BodyFilter for …`, which is also a [`Filter`], from a component.
 pub use weir_sdk_macros::body_filter;
 /// Exports the type of an `impl Filter for …` from a component.
 pub use weir_sdk_macros::filter;

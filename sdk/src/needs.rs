@@ -1,10 +1,10 @@
-//! Inputs: asked for by name once, read by a handle for each request.
+//! Inputs: requested once by name, read by a handle for each request.
 
-/// An input that was asked for; what reads its value.
+/// The handle of a requested input; it reads the input's value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Input(usize);
 
-/// The names that were asked for. One that is asked for twice crosses the boundary once.
+/// The names of requested inputs. A name that is requested twice crosses the boundary once.
 #[derive(Debug, Default)]
 pub(crate) struct Names(Vec<String>);
 

@@ -1,19 +1,19 @@
-//! What configurations of plugins have in them: names of header fields, and times.
+//! Parsers for plugin configurations: names of header fields, and durations.
 
 use std::time::Duration;
 
-/// Whether a text is a token (RFC 9110 §5.6.2), as the name of a header field and a method are.
+/// Whether a text is a token (RFC 9110 §5.6.2), such as the name of a header field or a method.
 pub fn is_token(text: &str) -> bool {
     let is_of_token = |b: u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b);
     !text.is_empty() && text.bytes().all(is_of_token)
 }
 
-/// A header field's name in lower case, if a filter may set, append or remove it: fields that frame or route a message
-/// are the host's own.
+/// Returns a header field's name in lower case, if a filter may set, append or remove it. Fields
+/// that frame or route a message belong to the host.
 ///
 /// # Errors
 ///
-/// What is wrong with it, for the user.
+/// The problem, for the user.
 pub fn field_name(name: &str) -> Result<String, String> {
     if !is_token(name) || name.len() > LONGEST_NAME {
         return Err(format!("{name:?} is not the name of a header field"));
@@ -25,7 +25,7 @@ pub fn field_name(name: &str) -> Result<String, String> {
     Ok(name)
 }
 
-/// A time such as `500ms`, `30s`, `10m`, `2h` or `1d`.
+/// Reads a duration such as `500ms`, `30s`, `10m`, `2h` or `1d`.
 pub fn duration(text: &str) -> Option<Duration> {
     let (digits, unit) = text.split_at_checked(text.find(|c: char| !c.is_ascii_digit())?)?;
     let unit = match unit {

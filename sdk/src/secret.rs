@@ -1,4 +1,4 @@
-//! Values of a configuration that are nobody's to read.
+//! Secret values of a configuration.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -7,8 +7,9 @@ use std::hint::black_box;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::{Deserialize, Deserializer, Error};
 
-/// A password, a key or a token of the configuration. The user writes it as it is, or where it is: the schema's annotation
-/// `x-weir-secret` has Weir put what `env:NAME` and `file:PATH` stand for in its place before the plugin sees it.
+/// A password, a key or a token of the configuration. The user writes its text, or `env:NAME` or
+/// `file:PATH`. The schema's annotation `x-weir-secret` makes Weir replace such a reference by its
+/// value before the plugin sees it.
 ///
 /// It cannot be empty, and `Debug` does not show it.
 ///
@@ -35,7 +36,8 @@ impl Secret {
         &self.0
     }
 
-    /// Whether `given` is the secret, in a time that tells nothing of it but its length.
+    /// Compares `given` with the secret. The time reveals nothing about the secret except its
+    /// length.
     pub fn eq_bytes(&self, given: &[u8]) -> bool {
         let own = self.0.as_bytes();
         let differences = own.iter().zip(given).fold(0, |all, (a, b)| black_box(all | (a ^ b)));
@@ -86,8 +88,8 @@ impl JsonSchema for Secret {
         json_schema!({
             "type": "string",
             "minLength": 1,
-            "description": "A secret: its text, `env:NAME` for the value of a variable of the environment, or `file:PATH` for \
-                what a file has.",
+            "description": "A secret: its text, `env:NAME` for the value of an environment variable, or `file:PATH` for \
+                the content of a file.",
             "x-weir-secret": true,
         })
     }

@@ -1,19 +1,20 @@
-//! Values that all instances of a plugin share, on every worker and over swaps. Natively, in unit tests, each thread has
-//! a state of its own.
+//! Values that all instances of a plugin share, on every worker and across swaps. Natively, in unit
+//! tests, each thread has its own state.
 //!
-//! `space` is the empty string for the plugin's own, or a name in `allow.state` of the configuration for one that it
-//! shares with other plugins. A time to live of 0 milliseconds means none.
+//! `space` is the empty string for the plugin's own space. A name in `allow.state` of the
+//! configuration is a space that it shares with other plugins. A time to live of 0 milliseconds
+//! means no end.
 
 #[cfg_attr(target_arch = "wasm32", path = "state/component.rs")]
 #[cfg_attr(not(target_arch = "wasm32"), path = "state/native.rs")]
 mod imp;
 
-/// Adds to a counter and returns the sum; one that is not there begins at 0, and gets the time to live.
+/// Adds to a counter and returns the sum. A missing counter begins at 0 and gets the time to live.
 pub fn add(space: &str, key: &str, by: i64, ttl_ms: u64) -> i64 {
     imp::add(space, key, by, ttl_ms)
 }
 
-/// The value of a key; a counter's is its sum in decimal.
+/// Returns the value of a key; for a counter, its sum in decimal.
 pub fn get(space: &str, key: &str) -> Option<Vec<u8>> {
     imp::get(space, key)
 }
@@ -23,7 +24,7 @@ pub fn set(space: &str, key: &str, value: &[u8], ttl_ms: u64) {
     imp::set(space, key, value, ttl_ms);
 }
 
-/// Sets a value if the present one is `expected`, in one step: whether it did.
+/// Sets a value if the present one is `expected`, in one step. Returns whether it set the value.
 pub fn replace(space: &str, key: &str, expected: Option<&[u8]>, value: &[u8], ttl_ms: u64) -> bool {
     imp::replace(space, key, expected, value, ttl_ms)
 }

@@ -1,4 +1,4 @@
-//! The attributes of `weir-sdk`, which documents them.
+//! The attributes of `weir-sdk`; its documentation describes them.
 
 use proc_macro::{Delimiter, Group, Ident, Punct, Spacing, Span, TokenStream, TokenTree};
 
@@ -14,13 +14,14 @@ pub fn filter(arguments: TokenStream, item: TokenStream) -> TokenStream {
     export("filter", "Filter", "export_filter", &arguments, item)
 }
 
-/// On `impl BodyFilter for T`: exports `T`, which is a `Filter` too, as the component's filter of bodies.
+/// On `impl BodyFilter for T`: exports `T`, which is also a `Filter`, as the component's filter of
+/// bodies.
 #[proc_macro_attribute]
 pub fn body_filter(arguments: TokenStream, item: TokenStream) -> TokenStream {
     export("body_filter", "BodyFilter", "export_body_filter", &arguments, item)
 }
 
-/// The item as it is, followed by `::weir_sdk::export_…!(T);`.
+/// Returns the item unchanged, followed by `::weir_sdk::export_…!(T);`.
 fn export(
     attribute: &str,
     wanted: &str,
@@ -32,11 +33,11 @@ fn export(
         return error(&format!("#[weir_sdk::{attribute}] takes no arguments"));
     }
     let Some((name, subject)) = implementation(item.clone()) else {
-        return error(&format!("#[weir_sdk::{attribute}] stands on `impl {wanted} for …`"));
+        return error(&format!("#[weir_sdk::{attribute}] belongs on `impl {wanted} for …`"));
     };
     if name != wanted {
         return error(&format!(
-            "#[weir_sdk::{attribute}] stands on `impl {wanted} for …`, not on {name}"
+            "#[weir_sdk::{attribute}] belongs on `impl {wanted} for …`, not on {name}"
         ));
     }
     let mut output = item;
@@ -55,7 +56,8 @@ fn export(
     output
 }
 
-/// The trait's last name and the type of `impl path::Trait for Type { … }`, attributes before it aside.
+/// Returns the trait's last name and the type of `impl path::Trait for Type { … }`, and skips
+/// attributes before it.
 fn implementation(item: TokenStream) -> Option<(String, TokenStream)> {
     let mut tokens = item.into_iter().skip_while(|token| !is(token, "impl"));
     tokens.next()?;

@@ -1,4 +1,4 @@
-//! Tests of where credentials are found, and what is removed.
+//! Tests of finding and removing credentials.
 
 use super::*;
 
@@ -7,7 +7,7 @@ fn places(texts: &[&str]) -> Places {
     Places::new("from", &texts, &mut FilterNeeds::default()).unwrap()
 }
 
-/// What is found in one place of a request.
+/// Returns the credential in one place of a request.
 fn found(place: &str, input: &str) -> Result<Option<String>, Unclear> {
     let inputs = [Some(input.as_bytes().to_vec())];
     let found = places(&[place]).find(&Request { inputs: &inputs })?;

@@ -4,6 +4,6 @@ use crate::bindings::host;
 pub(super) use crate::bindings::host::{count, log, now};
 
 pub(super) fn random() -> u64 {
-    // The host answers with as many bytes as were asked for.
+    // The host returns exactly the requested number of bytes.
     host::random(8).try_into().map(u64::from_le_bytes).unwrap_or_default()
 }
