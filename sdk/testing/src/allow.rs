@@ -1,9 +1,10 @@
-//! What a plugin under test may reach.
+//! The permissions of a plugin under test.
 
 use serde::Deserialize;
 use weir_runtime::filter::{Edit, RequestDecision, not_allowed};
 
-/// What a plugin under test may reach, as `allow` of a plugin in Weir's configuration says it. Nothing by default.
+/// The permissions of a plugin under test, in the form of `allow` in Weir's configuration. Nothing
+/// by default.
 #[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Allow {
@@ -14,7 +15,8 @@ pub struct Allow {
 }
 
 impl Allow {
-    /// Refuses a decision that names another upstream; a running Weir answers such a request with 503.
+    /// Refuses a decision that names another upstream. A running Weir answers that request with
+    /// 503.
     pub(crate) fn check(&self, decision: &RequestDecision) -> Result<(), String> {
         let mut named = match decision {
             RequestDecision::Next | RequestDecision::Reply(_) => Vec::new(),

@@ -1,4 +1,4 @@
-//! Cases in YAML: requests and what a plugin is to make of them.
+//! Cases in YAML: requests and the results that a plugin must give.
 //!
 //! ```yaml
 //! config: { tenant: acme }            # of all cases; a case may have its own
@@ -19,7 +19,8 @@
 //!     decisions: { next: 90, reply: 10 }
 //! ```
 //!
-//! What is expected must be among what was decided: fields that are not named are not looked at. See [`Case`] for all keys.
+//! The decision must contain everything in the expectation; other fields are ignored. [`Case`] has
+//! all keys.
 
 mod body;
 mod decision;
@@ -40,30 +41,30 @@ use decision::{compare, fetch_value, request_value, response_value};
 
 pub use file::{Case, Cases, Member, Message, Streamed};
 
-/// How a case went.
+/// The result of a case.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Outcome {
     /// The case's name.
     pub name: String,
-    /// What was wrong.
+    /// The fault, if there was one.
     pub fault: Option<String>,
 }
 
-/// Why cases could not be run.
+/// The reason why cases could not be run.
 #[derive(Debug, thiserror::Error)]
 pub enum CasesError {
-    /// The file is not what cases look like.
+    /// The text does not have the format of cases.
     #[error("read cases: {0}")]
     Format(#[from] serde_yaml::Error),
-    /// The plugin does not take the configuration, or fails from the first.
+    /// The plugin refuses the configuration, or fails at the start.
     #[error(transparent)]
     Plugin(#[from] PluginError),
 }
 
-/// Runs the cases of a text; `folder` is what files are relative to.
+/// Runs the cases of a text. Paths in the text are relative to `folder`.
 ///
 /// # Errors
-/// [`CasesError`] if there is nothing to run; what a case finds wrong is in its [`Outcome`].
+/// [`CasesError`] if no case can run; the fault of a case is in its [`Outcome`].
 pub fn run(component: &Component, text: &str, folder: &Path) -> Result<Vec<Outcome>, CasesError> {
     let cases: Cases = serde_yaml::from_str(unmarked(text))?;
     let mut runner = Runner { component, cases: &cases, folder, subjects: BTreeMap::new() };
@@ -75,13 +76,13 @@ struct Runner<'a> {
     component: &'a Component,
     cases: &'a Cases,
     folder: &'a Path,
-    /// An instance for each configuration, and what it may reach.
+    /// An instance for each configuration and set of permissions.
     subjects: BTreeMap<(String, Option<Allow>), Subject>,
 }
 
 enum Subject {
     Filter(Filter),
-    /// With the endpoints that it was given last.
+    /// With the endpoints of the last update.
     Balancer(Balancer, Vec<Endpoint>),
 }
 
@@ -115,7 +116,7 @@ impl Runner<'_> {
                 run_balancer(self, balancer, case, members)
             }
         };
-        // A failed instance is in no known state.
+        // The state of a failed instance is unknown.
         if result.is_ok() {
             self.subjects.insert(key, subject);
         }
@@ -146,7 +147,7 @@ impl Runner<'_> {
     }
 }
 
-/// Text without the byte order mark that some editors put before it.
+/// Removes the byte order mark that some editors put before the text.
 fn unmarked(text: &str) -> &str {
     text.strip_prefix('\u{feff}').unwrap_or(text)
 }

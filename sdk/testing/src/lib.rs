@@ -1,7 +1,8 @@
 //! Runs a built Weir plugin in the real runtime, with a clock and randomness that repeat.
 //!
-//! [`Component`] is a plugin under test; [`Bench`](World) is the world around it: a clock that stands until it is moved,
-//! seeded randomness, counters and log lines that can be looked at. A plugin reaches what [`Allow`] names, as in a running Weir. [`cases`] runs cases that are written in YAML, as `weir
+//! [`Component`] is a plugin under test. [`World`] is the world around it: a clock that stands
+//! until it is moved, seeded randomness, counters and log lines that tests can read. [`Allow`] is
+//! a plugin's permissions, as in a running Weir. [`cases`] runs cases written in YAML, as `weir
 //! plugin test` does.
 //!
 //! ```no_run
@@ -44,28 +45,29 @@ pub struct Component {
     rules: Option<Arc<dyn Rules>>,
 }
 
-/// Rules of a host for plugins, beyond those of the runtime. `weir plugin test` gives the proxy's.
+/// A host's rules for plugins, in addition to those of the runtime. `weir plugin test` applies the
+/// proxy's.
 pub trait Rules: Send + Sync {
-    /// Checks a configuration, JSON text, before a plugin gets it; `schema` is the one that the plugin brings.
+    /// Checks a configuration, JSON text, before a plugin gets it. `schema` is the plugin's own.
     ///
     /// # Errors
-    /// What is wrong with it.
+    /// The rule that is broken.
     fn config(&self, schema: &str, config: &str) -> Result<(), String>;
 
     /// Checks a decision on a request.
     ///
     /// # Errors
-    /// What is wrong with it.
+    /// The rule that is broken.
     fn request(&self, decision: &RequestDecision) -> Result<(), String>;
 
     /// Checks a decision on a response.
     ///
     /// # Errors
-    /// What is wrong with it.
+    /// The rule that is broken.
     fn response(&self, decision: &ResponseDecision) -> Result<(), String>;
 }
 
-/// Why a component could not be had.
+/// The reason why a component could not be opened.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
     /// The file could not be read.
@@ -73,10 +75,10 @@ pub enum OpenError {
     Read {
         /// The file.
         path: String,
-        /// What happened.
+        /// The cause.
         source: std::io::Error,
     },
-    /// The runtime does not take it.
+    /// The runtime refuses it.
     #[error(transparent)]
     Plugin(#[from] PluginError),
 }
@@ -94,10 +96,11 @@ impl Component {
         Ok(Self::load(&wasm, Limits::default())?)
     }
 
-    /// Loads a component under `limits`. It may reach its own state and no upstream, until [`Self::allowing`] says more.
+    /// Loads a component under `limits`. It may reach its own state and no upstream, until
+    /// [`Self::allowing`] permits more.
     ///
     /// # Errors
-    /// What the runtime has against it.
+    /// The runtime's error.
     pub fn load(wasm: &[u8], limits: Limits) -> Result<Self, PluginError> {
         let world = Arc::new(World::default());
         let state = Arc::new(MemoryState::new(16 << 20));
@@ -106,7 +109,7 @@ impl Component {
         Ok(Self { plugin, world, allow: Arc::default(), rules: None })
     }
 
-    /// The same plugin in the same world, allowed to reach this and nothing else.
+    /// Returns the same plugin in the same world, with exactly these permissions.
     #[must_use]
     pub fn allowing(&self, allow: Allow) -> Self {
         let environment = self.plugin.environment().with_spaces(&allow.state);
@@ -114,7 +117,7 @@ impl Component {
         Self { plugin, allow: Arc::new(allow), ..self.clone() }
     }
 
-    /// The same plugin, held to a host's rules as well.
+    /// Returns the same plugin, with a host's rules applied as well.
     #[must_use]
     pub fn under(self, rules: Arc<dyn Rules>) -> Self {
         Self { rules: Some(rules), ..self }
@@ -125,24 +128,24 @@ impl Component {
         &self.plugin
     }
 
-    /// What is around it.
+    /// The world of the plugin.
     pub fn world(&self) -> &World {
         &self.world
     }
 
-    /// An instance of a filter, configured with JSON text.
+    /// Makes an instance of a filter, configured with JSON text.
     ///
     /// # Errors
-    /// What the runtime or the plugin has against that.
+    /// The error of the runtime or of the plugin.
     pub fn filter(&self, config: &str) -> Result<Filter, PluginError> {
         self.check(config)?;
         Ok(Filter { instance: self.plugin.filter(config)?, component: Arc::new(self.clone()) })
     }
 
-    /// An instance of a balancer, configured with JSON text, that chooses among `endpoints`.
+    /// Makes an instance of a balancer, configured with JSON text, that chooses among `endpoints`.
     ///
     /// # Errors
-    /// What the runtime or the plugin has against that.
+    /// The error of the runtime or of the plugin.
     pub fn balancer(&self, config: &str, endpoints: &[Endpoint]) -> Result<Balancer, PluginError> {
         self.check(config)?;
         let mut instance = self.plugin.balancer(config)?;
@@ -170,10 +173,11 @@ pub struct Filter {
 }
 
 impl Filter {
-    /// Hands it a request. A filter that does not want requests lets it pass; one that calls itself pure is given it twice.
+    /// Passes a request to the filter. A filter without `on_request` lets it pass. A filter that
+    /// calls itself pure gets the request twice.
     ///
     /// # Errors
-    /// What went wrong in the plugin.
+    /// The error of the plugin.
     pub fn on_request(&mut self, request: &Request) -> Result<RequestDecision, PluginError> {
         if !self.instance.needs().on_request {
             return Ok(RequestDecision::Next);
@@ -189,7 +193,7 @@ impl Filter {
         self.checked(decision)
     }
 
-    /// A decision on a request that a host takes.
+    /// Returns the decision if the permissions and the host's rules accept it.
     fn checked(&self, decision: RequestDecision) -> Result<RequestDecision, PluginError> {
         let Component { allow, rules, .. } = &*self.component;
         let rules = || rules.as_ref().map_or(Ok(()), |rules| rules.request(&decision));
@@ -201,15 +205,15 @@ impl Filter {
 
     fn is_impure(&self, function: &str) -> PluginError {
         let what = format!(
-            "{function} decided otherwise when it was given the same again, though it calls itself pure"
+            "{function} decides differently on the same inputs, but the plugin calls itself pure"
         );
         self.component.invalid(what)
     }
 
-    /// Hands it the answer to its fetch, or the reason why there is none.
+    /// Passes the answer to its fetch to the filter, or the reason why there is none.
     ///
     /// # Errors
-    /// What went wrong in the plugin.
+    /// The error of the plugin.
     pub fn on_fetch(
         &mut self,
         context: &[u8],
@@ -219,10 +223,11 @@ impl Filter {
         self.checked(decision)
     }
 
-    /// Hands it a response to `request`, whose header fields are `fields`. A filter that does not want responses lets it pass.
+    /// Passes a response to `request` to the filter, with the header fields `fields`. A filter
+    /// without `on_response` lets it pass.
     ///
     /// # Errors
-    /// What went wrong in the plugin.
+    /// The error of the plugin.
     pub fn on_response(
         &mut self,
         request: &Request,
@@ -248,10 +253,10 @@ impl Filter {
         Ok(decision)
     }
 
-    /// Streams a body through it: each piece, then the end. The error says that it stopped the body.
+    /// Streams a body through the filter: each piece, then the end.
     ///
     /// # Errors
-    /// What went wrong in the plugin; the inner error if it stopped the body.
+    /// The error of the plugin; the inner error if the filter stopped the body.
     pub fn body(
         &mut self,
         of_request: bool,
@@ -285,7 +290,7 @@ impl Filter {
     }
 }
 
-/// A filter let nothing more of a body pass.
+/// The filter stopped a body: no more of it passes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Stopped;
 
@@ -293,7 +298,7 @@ pub struct Stopped;
 pub struct Balancer {
     instance: BalancerInstance,
     sequence: u64,
-    /// How many there are to choose from.
+    /// The number of endpoints to choose from.
     endpoints: usize,
 }
 
@@ -301,17 +306,17 @@ impl Balancer {
     /// Replaces the endpoints.
     ///
     /// # Errors
-    /// What went wrong in the plugin.
+    /// The error of the plugin.
     pub fn update(&mut self, endpoints: &[Endpoint]) -> Result<(), PluginError> {
         self.endpoints = endpoints.len();
         self.instance.update(endpoints)
     }
 
-    /// Asks for the endpoint of the next request; `attempt` counts its retries, `loads` are of the endpoints in
-    /// order; none means that all are idle.
+    /// Asks for the endpoint of the next request. `attempt` counts its retries. `loads` are those
+    /// of the endpoints, in order; an empty list means that all are idle.
     ///
     /// # Errors
-    /// What went wrong in the plugin.
+    /// The error of the plugin.
     pub fn pick(
         &mut self,
         request: &Request,

@@ -1,11 +1,11 @@
-//! A request as a plugin under test sees it.
+//! A request in the form that a plugin under test sees.
 
 use std::sync::Arc;
 
 use serde::Deserialize;
 use weir_runtime::PluginError;
 
-/// A request: what a plugin may ask to be given of it.
+/// A request, with all inputs that a plugin may ask for.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Request {
@@ -19,9 +19,9 @@ pub struct Request {
     pub scheme: String,
     /// The client's address.
     pub client: String,
-    /// The client's country, as two letters; left out: not known.
+    /// The client's country, as two letters; unknown if left out.
     pub country: Option<String>,
-    /// The number of the client's autonomous system; left out: not known.
+    /// The number of the client's autonomous system; unknown if left out.
     pub asn: Option<u32>,
     /// The request's id.
     pub id: String,
@@ -55,7 +55,7 @@ impl Request {
         Self { path: path.to_owned(), ..Self::default() }
     }
 
-    /// The id as the number that it is, which the lines carry that a plugin logs.
+    /// The id as a number; the lines that a plugin logs carry it.
     pub(crate) fn number(&self) -> u64 {
         u64::from_str_radix(&self.id, 16).unwrap_or_default()
     }
@@ -103,7 +103,7 @@ impl Request {
                 Some(("header", field)) => return Ok(find(&self.headers, field)),
                 Some(("cookie", cookie)) => return Ok(self.cookie(cookie)),
                 _ => {
-                    let what = format!("it asks for the input {name:?}, which there is not");
+                    let what = format!("it asks for the input {name:?}, which does not exist");
                     return Err(PluginError::invalid(&Arc::from("plugin"), what));
                 }
             },
@@ -132,7 +132,7 @@ fn lines(fields: &[(String, String)]) -> Vec<u8> {
     lines.concat().into_bytes()
 }
 
-/// Fields as a map of names to a value or several.
+/// Reads fields from a map of names to one value or several.
 pub(crate) fn fields<'de, D: serde::Deserializer<'de>>(
     deserializer: D,
 ) -> Result<Vec<(String, String)>, D::Error> {

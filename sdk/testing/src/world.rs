@@ -9,7 +9,8 @@ use rand::rngs::SmallRng;
 use rand::{Rng as _, SeedableRng as _};
 use weir_runtime::{Level, Line, Services};
 
-/// A clock that stands until it is moved, randomness that is the same in each run, counters and log lines.
+/// A clock that stands until it is moved, randomness that is the same in each run, counters and log
+/// lines.
 pub struct World {
     now: AtomicU64,
     random: Mutex<SmallRng>,
@@ -20,7 +21,7 @@ pub struct World {
 /// A line that a plugin logged.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Logged {
-    /// The number of the request that it belongs to, if there is one.
+    /// The number of its request, if there is one.
     pub request: Option<u64>,
     /// How much it matters.
     pub level: Level,
@@ -35,24 +36,24 @@ impl World {
         self.now.fetch_add(nanos, Ordering::Relaxed);
     }
 
-    /// What the plugin has counted, by name.
+    /// The counters of the plugin, by name.
     pub fn counters(&self) -> BTreeMap<String, u64> {
         lock(&self.counters).clone()
     }
 
-    /// What the plugin has logged.
+    /// The log lines of the plugin.
     pub fn lines(&self) -> Vec<(Level, String)> {
         self.logged().into_iter().map(|line| (line.level, line.message)).collect()
     }
 
-    /// The same, with the requests that the lines belong to.
+    /// The log lines of the plugin, with the requests that they belong to.
     pub fn logged(&self) -> Vec<Logged> {
         lock(&self.lines).clone()
     }
 }
 
 impl Default for World {
-    /// The clock stands at the beginning of 2026, UTC.
+    /// A world with its clock at the beginning of 2026, UTC.
     fn default() -> Self {
         Self {
             now: AtomicU64::new(START),

@@ -1,5 +1,6 @@
-//! The examples in every language: built from source as a copy outside the repository, held to the same cases, and called until
-//! what leaks would show. A toolchain that is missing fails its tests with the command that installs it.
+//! Tests the examples in every language. Each is built from source, as a copy outside the
+//! repository. It must pass the shared cases, and it is called until a leak would show. A missing
+//! toolchain fails its tests with the command that installs it.
 
 #![allow(
     clippy::unwrap_used,
@@ -18,7 +19,7 @@ use weir_runtime::filter::{RequestDecision, ResponseDecision};
 use weir_runtime::{Endpoint, Limits};
 use weir_sdk_testing::{Component, Request, cases};
 
-/// How long an instance is called, and what it may take meanwhile.
+/// The number of calls of an instance, and its limits meanwhile.
 struct Run {
     calls: u32,
     memory: usize,
@@ -28,10 +29,10 @@ struct Run {
 
 const RUN: Run = Run { calls: 100_000, memory: 64 << 20, growth: usize::MAX };
 
-/// Without a collector what is used once is used again: a leak of a few bytes a call shows.
+/// Without a collector, freed memory is reused at once: a leak of a few bytes per call shows.
 const STEADY_RUN: Run = Run { growth: 64 << 10, ..RUN };
 
-/// A collector that is called into the component at a bad moment shows only after some of its cycles.
+/// A bug of a collector that runs at a bad moment shows only after some of its cycles.
 const LONG_RUN: Run = Run { calls: 400_000, memory: 256 << 20, growth: usize::MAX };
 
 macro_rules! examples {
@@ -65,7 +66,7 @@ fn balancer(language: &str, run: &Run) {
     let start = Instant::now();
     for call in 0..run.calls {
         let request = Request::get("/").header("x-user", &(call % 1000).to_string());
-        // Endpoints come and go; the number of those that are there is what the loads are of.
+        // Endpoints come and go; the number of loads follows the number of endpoints.
         if call % 10_000 == 9_999 {
             endpoints.rotate_left(1);
             balancer.update(&endpoints[..24 + (call / 10_000 % 9) as usize]).unwrap();
@@ -130,8 +131,8 @@ fn example(language: &str, kind: &str, run: &Run) -> Component {
     let wasm = built(&examples.join(language).join(kind));
     println!("{language} {kind}: {} bytes, built in {:.1?}", wasm.len(), start.elapsed());
     let start = Instant::now();
-    // Of so many calls one meets a processor that its virtual machine has stopped, which counts as its time; how long a call may
-    // take is not what these are about.
+    // With this many calls, one meets a processor that its virtual machine has stopped, and that
+    // time counts as the call's. These tests are not about the time limit.
     let limits = Limits { memory: run.memory, time: Duration::from_millis(100) };
     let component = Component::load(&wasm, limits).unwrap();
     println!("{language} {kind}: compiled in {:.1?}", start.elapsed());
@@ -146,7 +147,8 @@ fn example(language: &str, kind: &str, run: &Run) -> Component {
     component
 }
 
-/// The component of an example. All but Rust's are copied away from the repository first; Rust's names the SDK by its path there.
+/// Builds the component of an example. All but Rust's are first copied out of the repository;
+/// Rust's refer to the SDK by a path in it.
 fn built(example: &Path) -> Vec<u8> {
     let copy = tempfile::tempdir().unwrap();
     let folder = if example.join("Cargo.toml").exists() {

@@ -1,5 +1,5 @@
-//! The two test plugins in every language, `ledger` and `turns`: numbers of 64 bits cross to the host and back as they are, and a bug
-//! tells its message and its place.
+//! The two test plugins in every language, `ledger` and `turns`. Numbers of 64 bits cross to the
+//! host and back unchanged, and a bug reports its message and its position.
 
 #![allow(
     clippy::unwrap_used,
@@ -18,7 +18,7 @@ use weir_runtime::filter::RequestDecision;
 use weir_runtime::{Endpoint, Level, Limits, Outcome, Pick, PluginError};
 use weir_sdk_testing::{Component, Filter, Logged, Request};
 
-/// What the whole numbers of a language hold.
+/// The range of a language's whole numbers.
 #[derive(Clone, Copy, PartialEq)]
 enum Numbers {
     /// All of 64 bits.
@@ -54,7 +54,7 @@ macro_rules! languages {
     )* };
 }
 
-// The last is how a place is written: the file, its line and the function.
+// The last text is the format of a position: the file, its line and the function.
 languages![
     rust Whole "src/lib.rs" "src/lib.rs:LINE:",
     c Whole "src/plugin.c" "src/plugin.c: answer: LINE",
@@ -66,10 +66,10 @@ languages![
     python Whole "src/plugin.py" "plugin.py:LINE in answer",
 ];
 
-/// The largest number that JavaScript holds exactly, as all below it.
+/// The largest number up to which JavaScript holds every whole number exactly.
 const SAFE: u64 = (1 << 53) - 1;
 
-/// Longer than 32 bits count milliseconds, and a second less.
+/// One second more than 32 bits can count in milliseconds.
 const LONG: u64 = (1 << 32) + 1000;
 
 fn ledger(language: &str, numbers: Numbers) {
@@ -83,7 +83,7 @@ fn ledger(language: &str, numbers: Numbers) {
     assert_eq!(does("set long v 4294968296") + &does("replace other - w 4294968296"), "donetrue");
     assert_eq!(does("add sum 7 4294968296"), "7");
     assert_eq!(does("replace long wrong w 0") + &does("get none"), "falsenone");
-    // What 32 bits are left with would be over.
+    // A duration cut to 32 bits would be over.
     component.world().advance(Duration::from_millis(LONG - 1));
     assert_eq!(does("get long") + &does("get other") + &does("get sum"), "vw7");
     component.world().advance(Duration::from_millis(1));
@@ -116,7 +116,8 @@ fn all_of_64_bits(component: &Component, does: &mut impl FnMut(&str) -> String) 
     assert_eq!(does("get forever"), "v");
 }
 
-/// What a number does not hold is an error that says so, and nothing else happens; only a sum has been added by then.
+/// A number that is too large is an error that says this, and has no other effect; only a sum is
+/// added by then.
 fn beyond_53_bits(component: &Component) {
     let refuses = |command: &str, what: &str| {
         let error = answer(&mut component.filter("{}").unwrap(), command).unwrap_err().to_string();
@@ -212,7 +213,7 @@ fn bug(language: &str, source: &str, place: &str) {
         let told = chain(&error);
         assert!(told.contains(message) && told.contains(place), "{command}: {told}");
     }
-    // Go's `println` is for standard error, C's `printf` for standard output.
+    // Go's `println` writes to standard error, C's `printf` to standard output.
     let printed = match language {
         "go" => Level::Warn,
         "c" => Level::Info,
@@ -224,7 +225,7 @@ fn bug(language: &str, source: &str, place: &str) {
     assert_eq!(line.message, "printed on purpose");
 }
 
-/// What else ends an instance in a language: a command, what is told of it and where.
+/// Returns other ends of an instance in a language: a command, its message and its position.
 fn others(language: &str) -> &'static [(&'static str, &'static str, &'static str)] {
     match language {
         "c" => &[("abort", "!abort", "!exports_filter_on_request")],
@@ -242,7 +243,7 @@ fn others(language: &str) -> &'static [(&'static str, &'static str, &'static str
     }
 }
 
-/// Has a filter do something, and takes what it answers.
+/// Sends a command to a filter and returns the answer.
 fn answer(filter: &mut Filter, command: &str) -> Result<String, PluginError> {
     let mut request = Request::get("/").header("x-do", command);
     request.id = "000000000000feed".to_owned();
@@ -272,7 +273,7 @@ fn component(language: &str, name: &str) -> Component {
         copy_all(&folder, copy.path());
         weir_sdk_build::build(copy.path()).unwrap_or_else(|error| panic!("{error:#}")).wasm
     };
-    // An interpreter's instance is large, and a stopped virtual machine's time counts.
+    // An interpreter's instance is large, and the time of a stopped virtual machine counts.
     let limits = Limits { memory: 64 << 20, time: Duration::from_millis(100) };
     Component::load(&wasm, limits).unwrap()
 }

@@ -1,12 +1,12 @@
-//! A body that streams through a filter, held against what a case expects.
+//! Streams a body through a filter and compares it with the expectation of a case.
 
 use weir_runtime::filter::{Changes, Edit};
 
 use super::{Streamed, chain};
 use crate::Filter;
 
-/// Streams a body after the decision on its message, whose changes are `changes`. A filter that did not ask for the body there
-/// (the edit `body`) does not see it, as in a running Weir.
+/// Streams a body after the decision on its message, with the changes `changes`. A filter that did
+/// not ask for the body there (the edit `body`) does not see it, as in a running Weir.
 pub(super) fn check(
     filter: &mut Filter,
     of_request: bool,
@@ -32,7 +32,7 @@ pub(super) fn check(
     let hint = match is_asked_for {
         true => "",
         false => {
-            "; the filter did not see it, as its decision on the message does not ask for it (the edit `body`)"
+            "; the filter did not see it: its decision on the message does not ask for the body (the edit `body`)"
         }
     };
     Err(format!("the body became {}, expected {}{hint}", shown(&became), shown(&body.becomes)))

@@ -1,11 +1,11 @@
-//! What a filter decided, as a value that is held against what a case expects.
+//! Turns a filter's decision into a value, and compares it with the expectation of a case.
 
 use serde_json::{Map, Value, json};
 use weir_runtime::filter::{
     Changes, Edit, Fetch, Header, Reply, RequestDecision, ResponseDecision,
 };
 
-/// Whether `actual` has all that is expected.
+/// Checks that `actual` contains everything in `expected`.
 pub(super) fn compare(expected: &Value, actual: &Value, path: &str) -> Result<(), String> {
     if let (Value::Object(expected), Value::Object(actual)) = (expected, actual) {
         for (key, value) in expected {
@@ -22,7 +22,7 @@ pub(super) fn compare(expected: &Value, actual: &Value, path: &str) -> Result<()
         }
         return Ok(());
     }
-    // `1` in YAML is the number; what a plugin makes is text.
+    // In YAML, `1` is a number; plugins produce text.
     let is_number = expected.is_number() && actual.as_str() == Some(&expected.to_string());
     let is_same = expected == actual || is_number;
     if is_same { Ok(()) } else { Err(format!("{path}: expected {expected}, got {actual}")) }

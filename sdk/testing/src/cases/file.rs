@@ -1,4 +1,4 @@
-//! A file of cases as it is written.
+//! The format of a file of cases.
 
 use std::collections::BTreeMap;
 
@@ -15,13 +15,13 @@ pub struct Cases {
     /// The plugin's configuration; a case may have its own.
     #[serde(default)]
     pub config: Value,
-    /// The upstreams and spaces of the state that it may reach; a case may have its own. Left out: none, if the component was
-    /// given none.
+    /// The upstreams and spaces of the state that the plugin may reach; a case may have its own.
+    /// Without it, the permissions of the component apply.
     pub allow: Option<Allow>,
     /// The endpoints that a balancer chooses among; a case may have its own.
     #[serde(default)]
     pub endpoints: Vec<Member>,
-    /// The cases, run in order in one world: state and time go on from one to the next.
+    /// The cases, run in order in one world: state and time continue from one to the next.
     pub cases: Vec<Case>,
 }
 
@@ -29,12 +29,12 @@ pub struct Cases {
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Member {
-    /// IP address and port; picks name it so.
+    /// IP address and port, as `picks` names it.
     pub address: String,
     /// Its share.
     #[serde(default = "one")]
     pub weight: u32,
-    /// Where it is.
+    /// Its zone.
     #[serde(default)]
     pub zone: String,
     /// Free text.
@@ -46,54 +46,56 @@ pub struct Member {
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Case {
-    /// What it shows.
+    /// The behaviour that it shows.
     pub name: String,
-    /// Takes the place of the file's.
+    /// Replaces the file's `config`.
     pub config: Option<Value>,
-    /// Takes the place of the file's.
+    /// Replaces the file's `allow`.
     pub allow: Option<Allow>,
-    /// Time that passes before it, such as `1s` or `500ms`.
+    /// Time that passes before the case, such as `1s` or `500ms`.
     pub advance: Option<String>,
     /// The request.
     #[serde(default)]
     pub request: Request,
-    /// How often the same request comes; what is expected is expected each time.
+    /// The number of times that the request comes; the expectation must hold each time.
     #[serde(default = "one")]
     pub repeat: u32,
-    /// What a filter decides: `next`, or an object with `edit`, `reply`, `fetch`, or `error` for a failure of this kind.
-    /// For a request that fetches it is the decision after the answer, if there is one.
+    /// The decision of a filter: `next`, or an object with `edit`, `reply`, `fetch`, or `error` for
+    /// a failure of this kind. For a request that fetches, it is the decision after the answer, if
+    /// there is one.
     pub expect: Option<Value>,
-    /// The answer to a fetch; its absence fails the fetch with `no answer` if `unanswered` is set.
+    /// The answer to a fetch. Without it, the fetch fails with `no answer` if `unanswered` is set.
     pub answer: Option<Message>,
     /// The fetch gets no answer.
     #[serde(default)]
     pub unanswered: bool,
-    /// What a filter fetches.
+    /// The fetch of a filter.
     pub fetches: Option<Value>,
-    /// The response that comes to the request.
+    /// The response to the request.
     pub response: Option<Message>,
-    /// What a filter makes of it: `next`, or an object with `edit` or `reply`.
+    /// The decision of a filter on the response: `next`, or an object with `edit` or `reply`.
     pub expect_response: Option<Value>,
-    /// Pieces of the request's body, and what comes out of them.
+    /// Pieces of the request's body, and the body that comes out.
     pub request_body: Option<Streamed>,
-    /// Pieces of the response's body, and what comes out of them.
+    /// Pieces of the response's body, and the body that comes out.
     pub response_body: Option<Streamed>,
-    /// Takes the place of the file's.
+    /// Replaces the file's `endpoints`.
     pub endpoints: Option<Vec<Member>>,
     /// Requests in flight at each endpoint.
     #[serde(default)]
     pub loads: Vec<u32>,
-    /// Which attempt of the request it is.
+    /// The number of the attempt.
     #[serde(default)]
     pub attempt: u32,
-    /// Addresses that a balancer chooses for so many requests in turn; `none` for none.
+    /// Addresses that a balancer chooses for this many requests in turn; `none` for no endpoint.
     pub picks: Option<Vec<String>>,
-    /// How often each address is chosen in `repeat` requests, as bounds: `[400, 600]`.
+    /// The number of choices of each address in `repeat` requests, as bounds: `[400, 600]`.
     pub shares: Option<BTreeMap<String, (u64, u64)>>,
-    /// A file of Weir's access records (JSON), relative to that of the cases: each is a request. Lines of Weir's log among them
-    /// are passed over.
+    /// A file of Weir's access records (JSON), relative to the file of cases. Each record is a
+    /// request. Lines of Weir's log in it are skipped.
     pub replay: Option<String>,
-    /// How many of the replayed requests end in which decision (`next`, `edit`, `reply`, `fetch`) or at which endpoint.
+    /// The number of replayed requests for each decision (`next`, `edit`, `reply`, `fetch`) or
+    /// endpoint.
     pub decisions: Option<BTreeMap<String, u64>>,
 }
 
@@ -116,7 +118,7 @@ pub struct Message {
 pub struct Streamed {
     /// Its pieces.
     pub pieces: Vec<String>,
-    /// What comes out; left out: that it is stopped.
+    /// The body that comes out. Without it, the filter must stop the body.
     pub becomes: Option<String>,
 }
 

@@ -1,13 +1,15 @@
-//! Access records of Weir's, read back as requests.
+//! Reads Weir's access records back as requests.
 
 use serde_json::Value;
 
 use crate::Request;
 
-/// The requests of a text with a record in each line. Lines of Weir's log are passed over: both may be in one stream.
+/// Returns the requests of a text with one record per line. Lines of Weir's log are skipped: both
+/// may be in one stream.
 ///
 /// # Errors
-/// The number of a line that is neither, and what it is. A text without a record is an error too: nothing would be replayed.
+/// The number and the problem of a line that is neither. A text without a record is also an error:
+/// there would be nothing to replay.
 pub(super) fn requests(text: &str) -> Result<Vec<Request>, (usize, String)> {
     let mut requests = Vec::new();
     for (line, text) in (1..).zip(text.lines()) {
@@ -20,7 +22,7 @@ pub(super) fn requests(text: &str) -> Result<Vec<Request>, (usize, String)> {
             Some(request) => requests.push(request),
             None if is_log(&value) => {}
             None => {
-                let what = "it is no access record: client, method, path and status are in each";
+                let what = "it is no access record: a record has client, method, path and status";
                 return Err((line, what.to_owned()));
             }
         }
@@ -37,7 +39,7 @@ fn is_log(line: &Value) -> bool {
     ["level", "target", "message"].iter().all(|key| line.get(key).is_some_and(Value::is_string))
 }
 
-/// The request of an access record. Ports are not the client's address.
+/// Returns the request of an access record. The client's address has no port.
 fn request(record: &Value) -> Option<Request> {
     record.get("status")?.as_u64()?;
     let text = |key: &str| record.get(key).and_then(Value::as_str).map(str::to_owned);
