@@ -1,5 +1,5 @@
-//! Finds the Go runtime library in the sources of the crate wit-bindgen-go, which carries it but does not offer it, and lists its
-//! files for the program to embed.
+//! Finds the Go runtime library in the sources of the crate wit-bindgen-go, which contains it but
+//! does not export it. Lists the library's files for the program to embed.
 
 use std::ffi::OsStr;
 use std::fmt::Write as _;
@@ -14,7 +14,7 @@ fn main() -> anyhow::Result<()> {
     let crate_root = in_registry().or_else(in_metadata);
     let Some(crate_root) = crate_root else {
         bail!(
-            "the sources of {CRATE} were not found: neither below CARGO_HOME nor by cargo metadata"
+            "the sources of {CRATE} are neither in CARGO_HOME nor in the output of cargo metadata"
         );
     };
     let library = crate_root.join("src/pkg");
@@ -23,7 +23,7 @@ fn main() -> anyhow::Result<()> {
     files.sort();
     let mut list = String::from("&[\n");
     for file in &files {
-        let name = file.strip_prefix(&library)?.to_str().context("a path that is no text")?;
+        let name = file.strip_prefix(&library)?.to_str().context("the path is not text")?;
         writeln!(list, "    ({name:?}, include_str!({:?})),", file.to_str().unwrap_or_default())?;
     }
     list.push_str("]\n");
@@ -31,7 +31,7 @@ fn main() -> anyhow::Result<()> {
     fs::write(Path::new(&out).join("go_runtime.rs"), list).context("write the list of files")
 }
 
-/// Where cargo unpacks what it takes from a registry.
+/// Returns the folder where cargo unpacks the crate from a registry.
 fn in_registry() -> Option<PathBuf> {
     let home = env::var_os("CARGO_HOME").map(PathBuf::from);
     let home = home.or_else(|| Some(PathBuf::from(env::var_os("HOME")?).join(".cargo")))?;
@@ -40,7 +40,7 @@ fn in_registry() -> Option<PathBuf> {
     registries.flatten().map(|registry| registry.path().join(&wanted)).find(|path| path.is_dir())
 }
 
-/// The version in the lock file.
+/// Returns the crate's version in the lock file.
 fn locked() -> Option<String> {
     let root = Path::new(&env::var_os("CARGO_MANIFEST_DIR")?).join("../../Cargo.lock");
     println!("cargo::rerun-if-changed={}", root.display());
@@ -51,12 +51,12 @@ fn locked() -> Option<String> {
     Some(version.trim_matches('"').to_owned())
 }
 
-/// Where it is when it was vendored, or comes from elsewhere.
+/// Returns the crate's folder if it was vendored or comes from another place.
 fn in_metadata() -> Option<PathBuf> {
     let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut command = Command::new(cargo);
     command.args(["metadata", "--format-version", "1", "--filter-platform"]);
-    // What only other platforms need may not be there.
+    // Packages that only other platforms need may be missing.
     let told = command.arg(env::var_os("TARGET")?).output().ok()?;
     let told: serde_json::Value = serde_json::from_slice(&told.stdout).ok()?;
     let mut packages = told.get("packages")?.as_array()?.iter();

@@ -1,14 +1,15 @@
-//! Core module → component.
+//! Turns a core module into a component.
 
 use anyhow::Context;
 use wit_component::ComponentEncoder;
 
-/// Wraps a core module, as `cargo build --target wasm32-unknown-unknown` makes it of a crate that uses `weir-sdk`,
-/// as a component. No adapter is linked in, so a module that imports WASI is refused.
+/// Wraps a core module as a component. The module comes from `cargo build --target
+/// wasm32-unknown-unknown` of a crate that uses `weir-sdk`. No adapter is linked in: a module that
+/// imports WASI is refused.
 ///
 /// # Errors
 ///
-/// If the module is not valid, carries no description of its world, or lacks a function of it.
+/// If the module is not valid, has no description of its world, or lacks a function of its world.
 pub fn component(core: &[u8]) -> anyhow::Result<Vec<u8>> {
     ComponentEncoder::default()
         .validate(true)

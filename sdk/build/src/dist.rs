@@ -1,6 +1,7 @@
-//! The committed components and `manifest.json` beside them, which says what each was built from.
+//! The committed components, with `manifest.json`, which records the sources of each.
 //!
-//! Components of different compilers differ in their bytes, so what is compared is the digest of the sources.
+//! Different compilers produce different bytes for the same component. The digest of the sources is
+//! therefore compared.
 
 use std::collections::BTreeSet;
 use std::fmt::Write;
@@ -22,13 +23,13 @@ pub struct Entry {
     pub name: String,
     /// SHA-256 over the names and contents of its sources, the SDK's and the interface's.
     pub sources: String,
-    /// The compiler it was built with.
+    /// The compiler of the component.
     pub toolchain: String,
     /// SHA-256 of the file.
     pub sha256: String,
 }
 
-/// Writes components and their manifest to `dist`, and removes components that are no more.
+/// Writes components and their manifest to `dist`, and removes components that no longer exist.
 ///
 /// # Errors
 ///
@@ -63,7 +64,8 @@ pub fn write(
     Ok(entries)
 }
 
-/// Compares the components in `dist` with their sources: what is wrong, one line each, or nothing.
+/// Compares the components in `dist` with their sources. Returns one line for each problem, or
+/// nothing.
 ///
 /// # Errors
 ///
@@ -95,11 +97,11 @@ pub fn verify(workspace: &Workspace, dist: &Path) -> anyhow::Result<Vec<String>>
     Ok(wrong)
 }
 
-/// The digest of a package's sources.
+/// Returns the digest of a package's sources.
 ///
 /// # Errors
 ///
-/// If one cannot be read.
+/// If a source cannot be read.
 pub fn digest(workspace: &Workspace, name: &str) -> anyhow::Result<String> {
     let mut sha = Sha256::new();
     for path in workspace.sources(name)? {
@@ -113,7 +115,7 @@ pub fn digest(workspace: &Workspace, name: &str) -> anyhow::Result<String> {
     Ok(hex(&sha.finalize()))
 }
 
-/// The names of the components in a folder.
+/// Returns the names of the components in a folder.
 fn components(dist: &Path) -> anyhow::Result<Vec<String>> {
     let entries = dist.read_dir().with_context(|| format!("read {}", dist.display()))?;
     let mut names = Vec::new();
@@ -142,7 +144,7 @@ mod tests {
 
     use super::*;
 
-    /// A repository with one plugin, built.
+    /// Makes a repository with one plugin, built.
     fn repository() -> (TempDir, Workspace) {
         let root = tempfile::tempdir().unwrap();
         for file in [

@@ -1,6 +1,7 @@
-//! Plugins in languages other than Rust: a folder with a `plugin.yaml`, the user's sources and nothing else. The interface, the
-//! bindings to it and the language's SDK are this crate's; they are written to `build/` in that folder anew each time, so
-//! that a plugin has exactly the interface of the host it is built with.
+//! Builds plugins in languages other than Rust: a folder with a `plugin.yaml` and the user's
+//! sources. This crate brings the interface, the bindings to it and the language's SDK. Each build
+//! writes them anew to `build/` in that folder, so that a plugin has exactly the interface of its
+//! host.
 
 mod bindings;
 mod c;
@@ -23,10 +24,10 @@ use crate::workspace::Built;
 /// The file that makes a folder a project.
 pub(crate) const MANIFEST: &str = "plugin.yaml";
 
-/// The `.gitignore` in `build/`, by which an earlier build is known.
+/// The `.gitignore` in `build/`, which marks an earlier build.
 const MARK: &str = "# Written anew by weir plugin build.\n*\n";
 
-/// A language that components are built from, with the tools that a machine has for it.
+/// A language of components, with its tools.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 enum Language {
@@ -40,19 +41,19 @@ enum Language {
     Js,
     /// With CPython.
     Python,
-    /// As JavaScript, once its types were checked.
+    /// Like JavaScript, after a check of its types.
     Ts,
     /// With Zig's own compiler.
     Zig,
 }
 
-/// A world that a plugin is of.
+/// The world of a plugin.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 enum World {
     /// Chooses endpoints.
     Balancer,
-    /// Looks at requests and responses.
+    /// Decides on requests and responses.
     Filter,
 }
 
@@ -66,7 +67,7 @@ impl World {
     }
 }
 
-/// What `plugin.yaml` says.
+/// The content of `plugin.yaml`.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Manifest {
@@ -76,27 +77,28 @@ struct Manifest {
     world: World,
 }
 
-/// A project while it is built.
+/// A project during a build.
 struct Project {
-    /// Absolute: tools run in other folders.
+    /// An absolute path, because tools run in other folders.
     folder: PathBuf,
-    /// Where everything goes that the user did not write.
+    /// The folder of all generated files.
     build: PathBuf,
     name: String,
     language: Language,
     world: World,
 }
 
-/// Whether a folder has a project that [`build`] builds.
+/// Whether a folder has a project for [`build`].
 pub(crate) fn is_guest(folder: &Path) -> bool {
     folder.join(MANIFEST).exists()
 }
 
-/// Builds the project in a folder; the tools write what they have to say to standard error.
+/// Builds the project in a folder; the tools write their messages to standard error.
 ///
 /// # Errors
 ///
-/// If the manifest cannot be read, a tool is missing (the message has the command that installs it), or one fails.
+/// If the manifest cannot be read, a tool is missing (the message has the command that installs
+/// it), or a tool fails.
 pub(crate) fn build(folder: &Path) -> anyhow::Result<Built> {
     let project = Project::open(folder)?;
     project.put("wit", bindings::WIT)?;
@@ -124,7 +126,11 @@ impl Project {
         if build.exists() {
             let is_ours =
                 fs::read_to_string(build.join(".gitignore")).is_ok_and(|text| text == MARK);
-            ensure!(is_ours, "{} is not of an earlier build; move it elsewhere", build.display());
+            ensure!(
+                is_ours,
+                "{} does not come from an earlier build; move it elsewhere",
+                build.display()
+            );
             fs::remove_dir_all(&build).with_context(|| format!("empty {}", build.display()))?;
         }
         let project = Project { folder, build, name, language, world };
@@ -140,7 +146,7 @@ impl Project {
         Ok(())
     }
 
-    /// The sources with one of these extensions in `src/`.
+    /// Returns the sources in `src/` with one of these extensions.
     fn sources(&self, extensions: &[&str]) -> anyhow::Result<Vec<PathBuf>> {
         let folder = self.folder.join("src");
         let entries = folder.read_dir().with_context(|| format!("read {}", folder.display()))?;
@@ -159,14 +165,14 @@ impl Project {
         Ok(sources)
     }
 
-    /// A file that a tool has made.
+    /// Reads a file that a tool has made.
     fn made(&self, name: &str) -> anyhow::Result<Vec<u8>> {
         let path = self.build.join(name);
         fs::read(&path).with_context(|| format!("read {}", path.display()))
     }
 }
 
-/// A text file of the user's, without the byte order mark that some editors put first.
+/// Reads a text file of the user, without the byte order mark that some editors put first.
 fn text(path: &Path) -> anyhow::Result<String> {
     let text = fs::read_to_string(path).with_context(|| format!("read {}", path.display()))?;
     Ok(text.strip_prefix('\u{feff}').map(str::to_owned).unwrap_or(text))
@@ -216,7 +222,7 @@ mod tests {
         let build = folder.path().join("build");
         fs::create_dir(&build).unwrap();
         fs::write(build.join("mine"), "").unwrap();
-        assert!(fault(&folder).contains("not of an earlier build"));
+        assert!(fault(&folder).contains("not come from an earlier build"));
         fs::remove_file(build.join("mine")).unwrap();
         fs::write(build.join(".gitignore"), MARK).unwrap();
         assert!(Project::open(folder.path()).is_ok());

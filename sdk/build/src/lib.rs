@@ -1,8 +1,8 @@
-//! Builds components: finds a Rust toolchain that has the WebAssembly target, compiles a workspace of plugins with
-//! it, wraps each core module as a component, has plugins in other languages built by the tools of those, and tells later
-//! whether a component is older than its sources.
+//! Builds components. Finds a Rust toolchain with the WebAssembly target, compiles a workspace of
+//! plugins with it, and wraps each core module as a component. Builds plugins in other languages
+//! with their own tools. Detects later that a component is older than its sources.
 //!
-//! It installs nothing. The binary `weir-sdk-build` is this library's face; `make plugins` calls it.
+//! It installs nothing. The binary `weir-sdk-build` is its command line; `make plugins` calls it.
 
 mod component;
 mod dist;

@@ -1,4 +1,5 @@
-//! `weir-sdk-build`: builds the components of this repository, and tells when one is older than its sources.
+//! `weir-sdk-build`: builds the components of this repository, and detects components that are
+//! older than their sources.
 
 use std::env;
 use std::fs;
@@ -21,7 +22,7 @@ struct Arguments {
 enum Command {
     /// Builds the built-in plugins, with a manifest
     Plugins {
-        /// Where to, instead of plugins/dist
+        /// Output folder, instead of plugins/dist
         #[arg(long, value_name = "DIR")]
         out: Option<PathBuf>,
     },
@@ -35,7 +36,7 @@ enum Command {
     Project {
         /// The folder
         folder: PathBuf,
-        /// Where to, instead of NAME.wasm there
+        /// Output file, instead of NAME.wasm in the folder
         #[arg(short, long, value_name = "FILE")]
         output: Option<PathBuf>,
     },
@@ -43,7 +44,7 @@ enum Command {
     Component {
         /// The module, built with weir-sdk for wasm32-unknown-unknown
         module: PathBuf,
-        /// Where to
+        /// Output file
         #[arg(short, long, value_name = "FILE")]
         output: PathBuf,
     },
@@ -112,7 +113,7 @@ fn report(built: &[Built], dist: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The repository that the current folder is in.
+/// Returns the repository that contains the current folder.
 fn repository() -> anyhow::Result<PathBuf> {
     let folder = env::current_dir().context("find the current folder")?;
     folder

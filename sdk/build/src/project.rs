@@ -1,4 +1,4 @@
-//! One plugin in a folder of its own, as `weir plugin new` writes it.
+//! A plugin in a folder of its own, as `weir plugin new` writes it.
 
 use std::path::Path;
 use std::process::Stdio;
@@ -11,12 +11,13 @@ use crate::guest;
 use crate::toolchain::Toolchain;
 use crate::workspace::Built;
 
-/// Builds the project in `folder`: one with a `Cargo.toml` in Rust, one with a `plugin.yaml` in the language that is named
-/// there. What the tools have to say goes to standard error.
+/// Builds the project in `folder`. A `Cargo.toml` means Rust; a `plugin.yaml` names the language.
+/// The tools write their messages to standard error.
 ///
 /// # Errors
 ///
-/// If the folder has no project, a tool is missing (the message has the command that installs it) or fails.
+/// If the folder has no project, a tool is missing (the message has the command that installs it),
+/// or a tool fails.
 pub fn build(folder: &Path) -> anyhow::Result<Built> {
     if guest::is_guest(folder) {
         return guest::build(folder);
@@ -30,11 +31,12 @@ pub fn build(folder: &Path) -> anyhow::Result<Built> {
     )
 }
 
-/// Compiles the package in `folder` and wraps it as a component; cargo writes its progress to standard error.
+/// Compiles the package in `folder` and wraps it as a component; cargo writes its progress to
+/// standard error.
 ///
 /// # Errors
 ///
-/// If compiling or wrapping fails, or the package makes no module.
+/// If compiling or wrapping fails, or the package produces no module.
 fn package(folder: &Path, toolchain: &Toolchain) -> anyhow::Result<Built> {
     let mut command = toolchain.build(&[]);
     command
@@ -45,11 +47,11 @@ fn package(folder: &Path, toolchain: &Toolchain) -> anyhow::Result<Built> {
     let output = child.wait_with_output().context("wait for cargo")?;
     ensure!(output.status.success(), "compile {} ({})", folder.display(), output.status);
     let messages = String::from_utf8_lossy(&output.stdout);
-    // The package itself is compiled last; what it depends on makes no modules.
+    // The package itself is compiled last; its dependencies produce no modules.
     let module = messages.lines().rev().find_map(module);
     let Some((name, module)) = module else {
         bail!(
-            "{} makes no module: its Cargo.toml needs crate-type = [\"cdylib\"]",
+            "{} produces no module: its Cargo.toml needs crate-type = [\"cdylib\"]",
             folder.display()
         );
     };
@@ -58,7 +60,7 @@ fn package(folder: &Path, toolchain: &Toolchain) -> anyhow::Result<Built> {
     Ok(Built { name, wasm })
 }
 
-/// The package's name and the module of a message of cargo's that tells of one.
+/// Returns the package's name and the module from a message of cargo that contains them.
 fn module(line: &str) -> Option<(String, String)> {
     let message: Value = serde_json::from_str(line).ok()?;
     let files = message.get("filenames")?.as_array()?;

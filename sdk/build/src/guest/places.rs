@@ -1,17 +1,18 @@
-//! Where the lines of a bundle come from, by its source map (ECMA-426): a file and a line for each line of it.
+//! Reads a bundle's source map (ECMA-426): the source file and line of each line of the bundle.
 
 use anyhow::{Context, bail};
 use serde::Deserialize;
 
-/// What is read of a source map.
+/// The parts of a source map that are read.
 #[derive(Deserialize)]
 struct Map {
     sources: Vec<String>,
     mappings: String,
 }
 
-/// The places as a JSON array: `[[FILE, LINE], …]` by the line of the bundle, both counted from 1, and 0 for a line that comes
-/// from nowhere, or from the SDK. A file is named from the project's folder.
+/// Returns the places as a JSON array, `[[FILE, LINE], …]`, by the line of the bundle. Both count
+/// from 1. A line without a source, or from the SDK, has 0. The path of a file is relative to the
+/// project's folder.
 pub(super) fn of(map: &[u8]) -> anyhow::Result<String> {
     let Map { sources, mappings } = serde_json::from_slice(map)?;
     let (mut source, mut line) = (0_i64, 0_i64);
@@ -19,7 +20,8 @@ pub(super) fn of(map: &[u8]) -> anyhow::Result<String> {
     for group in mappings.split(';') {
         let mut first = None;
         for segment in group.split(',').filter(|segment| !segment.is_empty()) {
-            // Column in the bundle, then source, line and column there, each from the one before.
+            // Column in the bundle, then source, line and column there, each relative to the one
+            // before.
             if let [_, of_source, of_line, ..] = numbers(segment)?[..] {
                 (source, line) = (source + of_source, line + of_line);
                 first.get_or_insert((source, line));
@@ -38,7 +40,8 @@ pub(super) fn of(map: &[u8]) -> anyhow::Result<String> {
     serde_json::to_string(&places).context("write the places")
 }
 
-/// The numbers of a segment, in Base64 digits of five bits and one that says that more follow; the lowest bit is the sign.
+/// Reads the numbers of a segment. A Base64 digit has five bits and one for a further digit; the
+/// lowest bit of a number is its sign.
 fn numbers(segment: &str) -> anyhow::Result<Vec<i64>> {
     let (mut numbers, mut value, mut shift) = (Vec::new(), 0_i64, 0_u32);
     for digit in segment.bytes() {
@@ -66,12 +69,13 @@ mod tests {
 
     #[test]
     fn each_line_has_the_place_that_it_begins_with() {
-        // Lines: nowhere; the SDK's; line 3 of the plugin; two segments, of lines 5 and 4; nowhere again.
+        // Lines: no source; the SDK's; line 3 of the plugin; two segments, of lines 5 and 4; no
+        // source again.
         let map = br#"{"version":3,"sources":["weir/weir.ts","../src/plugin.ts"],"names":[],
             "mappings":";AAAA;ACEA;AAEA,GADA;"}"#;
         assert_eq!(of(map).unwrap(), r#"[0,0,["src/plugin.ts",3],["src/plugin.ts",5]]"#);
         assert!(of(br#"{"sources":[],"mappings":"A?"}"#).is_err());
-        // A source that is not there, and a number that is too long, are no places.
+        // A missing source and a number that is too long give no place.
         assert_eq!(of(br#"{"sources":[],"mappings":"AAAA,gggggggggggggggggggA"}"#).unwrap(), "[]");
     }
 }

@@ -14,7 +14,7 @@ pub(super) fn build(project: &Project) -> anyhow::Result<Vec<u8>> {
         },
     )?;
     let mut componentize = COMPONENTIZE.command(&project.build)?;
-    // What else is installed beside the tool is not to come along.
+    // Other packages in the tool's environment must not enter the component.
     componentize.env_remove("VIRTUAL_ENV");
     componentize.args(["--wit-path", "wit", "--world", project.world.name(), "componentize"]);
     componentize.args(["--python-path", "../src", "--python-path", "weir", "--stub-wasi"]);

@@ -1,4 +1,5 @@
-//! JavaScript and TypeScript: bundled by esbuild, run by QuickJS, which `componentize-qjs` puts into the component.
+//! JavaScript and TypeScript: esbuild bundles the code, and `componentize-qjs` puts QuickJS, which
+//! runs it, into the component.
 
 use anyhow::Context;
 
@@ -18,7 +19,8 @@ pub(super) fn build(project: &Project) -> anyhow::Result<Vec<u8>> {
     bundle
         .args([entry, "--bundle", "--format=esm", "--target=es2023", "--log-level=warning"])
         .args(["--external:weir:plugin/*", "--alias:weir=./build/weir/weir.ts"])
-        // Functions that check what crosses to the host stand in for the host's own, whose names lack the version.
+        // Functions that check the values for the host replace the host's own, which have no
+        // version in their names.
         .arg("--alias:weir:plugin/host@0.1.0=./build/weir/checked-host.ts")
         .arg("--alias:weir:plugin/state@0.1.0=./build/weir/checked-state.ts")
         .args(["--sourcemap=external", "--sources-content=false"])
@@ -32,7 +34,8 @@ pub(super) fn build(project: &Project) -> anyhow::Result<Vec<u8>> {
     project.made("component.wasm")
 }
 
-/// Adds to the bundle the places that its lines come from, for the SDK to tell where an error was.
+/// Adds the source places of its lines to the bundle, so that the SDK can report the place of an
+/// error.
 fn name_places(project: &Project) -> anyhow::Result<()> {
     let map = project.made("plugin.js.map")?;
     let places = places::of(&map).context("read the source map that esbuild wrote")?;

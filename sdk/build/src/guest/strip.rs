@@ -1,8 +1,9 @@
-//! Takes what only a debugger reads out of a core module. The names of functions stay: a trap tells by them where it was.
+//! Removes the data for debuggers from a core module. The names of functions stay: a trap reports
+//! its position by them.
 
 use anyhow::{Context, bail};
 
-/// The module without its sections of DWARF.
+/// Returns the module without its DWARF sections.
 pub(super) fn without_dwarf(module: &[u8]) -> anyhow::Result<Vec<u8>> {
     let (header, mut rest) = module.split_at_checked(HEADER).context(BROKEN)?;
     let mut stripped = header.to_vec();
@@ -18,7 +19,7 @@ pub(super) fn without_dwarf(module: &[u8]) -> anyhow::Result<Vec<u8>> {
     Ok(stripped)
 }
 
-/// The name of a custom section.
+/// Returns the name of a custom section.
 fn name(mut content: &[u8]) -> anyhow::Result<&[u8]> {
     let len = number(&mut content)?;
     content.get(..len).context(BROKEN)

@@ -1,4 +1,5 @@
-//! Programs of other languages: found, run, and named with the command that installs them when they are missing.
+//! Programs of other languages: finds and runs them. If one is missing, the error has the command
+//! that installs it.
 
 use std::env;
 use std::ffi::OsString;
@@ -7,7 +8,7 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context, bail, ensure};
 
-/// A program, under each of the names that it goes by, and how to install it.
+/// A program with all its possible names, and the command that installs it.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Tool {
     pub(super) names: &'static [&'static str],
@@ -15,8 +16,8 @@ pub(super) struct Tool {
 }
 
 impl Tool {
-    /// Finds it where npm and Python put programs for a folder (`node_modules/.bin` and `.venv/bin`, there or in a folder
-    /// above), else in the search path.
+    /// Finds the program where npm and Python install programs for a folder (`node_modules/.bin`
+    /// and `.venv/bin`, in it or in a folder above), else in the search path.
     pub(super) fn find(&self, folder: &Path) -> anyhow::Result<PathBuf> {
         let local = folder
             .ancestors()
@@ -33,7 +34,7 @@ impl Tool {
         Ok(found)
     }
 
-    /// A command of it, to be run in a folder.
+    /// Returns a command of the program, to be run in a folder.
     pub(super) fn command(&self, folder: &Path) -> anyhow::Result<Command> {
         let mut command = Command::new(self.find(folder)?);
         command.current_dir(folder);
@@ -41,7 +42,8 @@ impl Tool {
     }
 }
 
-/// Runs a command to its end. Standard output is the build's own, so what a tool writes there goes to standard error.
+/// Runs a command to its end. Standard output belongs to the build, so a tool's output goes to
+/// standard error.
 pub(super) fn run(command: &mut Command) -> anyhow::Result<()> {
     let program = command.get_program().to_string_lossy().into_owned();
     let output = command.stdin(Stdio::null()).stderr(Stdio::inherit()).output();
@@ -56,16 +58,16 @@ pub(super) fn run(command: &mut Command) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// An argument made of two parts.
+/// Joins two parts into one argument.
 pub(super) fn joined(first: &str, second: &Path) -> OsString {
     let mut argument = OsString::from(first);
     argument.push(second);
     argument
 }
 
-/// Checks that a file of the user's is there.
+/// Checks that a file of the user exists.
 pub(super) fn expect_file(path: &Path) -> anyhow::Result<()> {
-    ensure!(path.is_file(), "{} is not there", path.display());
+    ensure!(path.is_file(), "{} does not exist", path.display());
     Ok(())
 }
 

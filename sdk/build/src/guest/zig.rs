@@ -1,4 +1,4 @@
-//! Zig: its own compiler, and bindings that `sdk/zig` has written out.
+//! Zig: its own compiler, and the written-out bindings of `sdk/zig`.
 
 use super::bindings;
 use super::strip::without_dwarf;
@@ -13,7 +13,7 @@ pub(super) fn build(project: &Project) -> anyhow::Result<Vec<u8>> {
         World::Filter => "weir/filter.zig",
     };
     let mut zig = ZIG.command(&project.build)?;
-    // A bug that is noticed ends the instance, and the host starts a fresh one.
+    // A detected bug ends the instance, and the host starts a fresh one.
     zig.args(["build-exe", "-fno-entry", "-rdynamic", "-fno-strip", "-OReleaseSafe"]);
     zig.args(["-target", "wasm32-freestanding", "--stack", "131072", "--dep", "plugin"]);
     zig.args(["--dep", "weir", &format!("-Mroot={root}"), "--dep", "weir"]);
