@@ -1,5 +1,5 @@
-//! Clients that hold what others need: slow bodies, floods of frames, more than their share of an
-//! origin's connections.
+//! Clients that occupy resources of others: slow bodies, floods of frames, more than their share of
+//! an origin's connections.
 
 use std::net::Ipv4Addr;
 use std::time::Duration;
@@ -11,7 +11,7 @@ use crate::support::raw_h1::RawH1;
 use crate::support::raw_h2::{DATA, END_HEADERS, HEADERS, RawH2, SETTINGS, get};
 use crate::support::{Answer, Body, Client, Origin, Protocol, Setup, Weir, fields, spawn, within};
 
-/// A body of which a byte comes every 50 ms, so many times.
+/// A body with one byte every 50 ms, `times` bytes in all.
 fn dripping(times: usize) -> Body {
     let (sender, body) = Body::channel();
     spawn(async move {
@@ -25,7 +25,7 @@ fn dripping(times: usize) -> Body {
     body
 }
 
-/// How many clients were cut off.
+/// The number of clients that were cut off.
 async fn cut(weir: &Weir, protocol: Protocol, reason: &str) -> f64 {
     let labels = [format!("protocol=\"{}\"", protocol.label()), format!("reason=\"{reason}\"")];
     weir.metric("http_clients_cut_total", &[&labels[0], &labels[1]]).await
@@ -57,7 +57,7 @@ async fn time_that_the_origin_takes_does_not_count_as_the_client_s() {
         let client = weir.client(protocol).await;
         let later = async {
             origin.until_requests(at + 1).await;
-            // More than the grace and what 8 MiB earn.
+            // Longer than the grace and the time that 8 MiB earn.
             sleep(Duration::from_secs(2)).await;
             origin.release();
         };
@@ -78,7 +78,8 @@ async fn a_client_that_may_send_nothing_more_is_not_slow() {
     for (at, protocol) in [Protocol::H2, Protocol::H3].into_iter().enumerate() {
         let client = std::sync::Arc::new(weir.client(protocol).await);
         for _ in 0..2 {
-            // More than all buffers on the way hold: what the client may send ahead stays unread.
+            // More than all buffers on the way hold: the bytes that the client may send ahead stay
+            // unread.
             let client = client.clone();
             spawn(async move { client.post("/hold-read", Body::repeat(200 << 20)).await });
         }
@@ -122,13 +123,13 @@ async fn what_moves_in_either_direction_keeps_an_exchange() {
     let weir = Setup::to([&origin]).upstream("timeouts: { idle: 400ms }").start().await;
     for protocol in Protocol::ALL {
         let client = weir.client(protocol).await;
-        // The origin is silent after its first byte, while the client goes on.
+        // The origin is silent after its first byte, while the client continues.
         let mut answer = client.post("/hold-body", dripping(30)).await;
         assert_eq!(answer.chunk().await.unwrap().unwrap(), "first");
         sleep(Duration::from_millis(1200)).await;
         origin.release();
         assert_eq!(answer.text().await, "last", "{protocol:?}");
-        // The client is silent, while the origin goes on.
+        // The client is silent, while the origin continues.
         let (_silent, body) = Body::channel();
         let mut answer = weir.client(protocol).await.post("/endless", body).await;
         let until = tokio::time::Instant::now() + Duration::from_millis(1200);
@@ -141,7 +142,7 @@ async fn what_moves_in_either_direction_keeps_an_exchange() {
 #[tokio::test]
 async fn a_client_that_takes_a_response_below_the_rate_is_cut_off() {
     let origin = Origin::start().await;
-    // No client takes that much, and nothing but the grace matters.
+    // No client takes this much, so only the grace matters.
     let limits = "limits: { download_rate: 1GiB, rate_grace: 300ms }";
     let weir = Setup::to([&origin]).listener(limits).start().await;
     for (at, protocol) in Protocol::ALL.into_iter().enumerate() {
@@ -283,7 +284,7 @@ async fn h2_frames_of_no_use_end_their_connection_and_are_counted_not_logged() {
         assert!(within("the end of the connection", flood).await, "100,000 frames of type {kind}");
         assert_eq!(cut(&weir, Protocol::H2, "flood").await, (at + 1) as f64, "type {kind}");
     }
-    // h2 ends this one.
+    // The h2 crate ends this one.
     let mut raw = RawH2::connect(&weir).await;
     let resets = async {
         for stream in (1..40_000).step_by(2) {
@@ -327,7 +328,7 @@ async fn an_endless_line_ends_its_connection() {
             0
         };
         let taken = within("the end of the connection", flood).await;
-        // What is read after the answer, so that it arrives, and what buffers hold.
+        // Bytes that Weir reads after the answer, so that the answer arrives, and bytes in buffers.
         assert!(taken < 32 << 20, "{taken} bytes after {start:?}");
         assert_eq!(weir.get(Protocol::H1, "/who").await.0, 200);
     }

@@ -1,5 +1,5 @@
-//! Whom a request is for: one authority, compared after normalising, or the listener's own (RFC 9110 §4.2.3, RFC 9112 §3.3,
-//! RFC 9113 §8.3.1).
+//! The target of a request: one authority, compared after normalising, or the listener's own (RFC
+//! 9110 §4.2.3, RFC 9112 §3.3, RFC 9113 §8.3.1).
 
 use http::Request;
 
@@ -118,7 +118,7 @@ async fn http_1_0_without_host_is_served_by_the_address_that_it_came_to() {
     }
     let reply = RawH1::exchange(&weir, "GET /who HTTP/1.0\r\nHost: a.example\r\n\r\n").await;
     assert_eq!((reply.status(), origin.head().header("host").as_str()), (200, "a.example"));
-    // HTTP/1.1 has no such excuse (RFC 9112 §3.2).
+    // HTTP/1.1 requires Host (RFC 9112 §3.2).
     let requests = origin.requests();
     for host in ["", "Host:\r\n"] {
         let request = format!("GET /who HTTP/1.1\r\n{host}Connection: close\r\n\r\n");

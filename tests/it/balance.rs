@@ -1,4 +1,4 @@
-//! Which endpoint serves which request: the built-in balancers, custom ones, and ones that misbehave.
+//! The choice of endpoints: the built-in balancers, custom ones, and ones that misbehave.
 
 use std::collections::BTreeMap;
 
@@ -136,7 +136,7 @@ async fn consistent_hashing_moves_only_what_it_must() {
         pairs.filter(|(before, after)| before != after && (*before == "a") == from_a).count()
     };
     assert!(!after.contains(&"a".to_owned()), "{after:?}");
-    // Maglev's table keeps nearly all of the others in place.
+    // Maglev's table keeps nearly all other users in place.
     assert!(moved(true) > 0 && moved(false) <= 6, "{} of {} moved", moved(false), before.len());
 }
 
@@ -229,7 +229,7 @@ async fn endpoints_that_are_to_get_nothing_get_nothing() {
 async fn a_balancer_learns_how_requests_ended() {
     let origin = Origin::start().await;
     let (gone, _kept) = crate::support::weir::refusing_address();
-    // It chooses the endpoint whose number is that of the attempt: first the one that is gone.
+    // The balancer chooses the endpoint with the number of the attempt: first the one that is gone.
     let source = guest("misbehave");
     let plugins = format!("plugins:\n  - {{ name: bad, source: \"file:{}\" }}", source.display());
     let weir = Setup::addresses([gone, origin.address()])
@@ -242,7 +242,7 @@ async fn a_balancer_learns_how_requests_ended() {
     for protocol in Protocol::ALL {
         who(&weir.client(protocol).await, 4).await;
     }
-    // Told with the pick that follows: the outcomes of the last are still to come.
+    // Outcomes arrive with the next pick: those of the last request are still to come.
     let told = async |metric: &str| {
         let metric = format!("metric=\"{metric}\"");
         weir.metric("weir_plugin_custom_total", &["plugin=\"bad\"", &metric]).await
@@ -290,7 +290,8 @@ async fn a_plugin_that_refuses_its_configuration_stops_the_start() {
     assert!(errors.contains("nonsense"), "{errors}");
 }
 
-/// Every request is answered while the balancer fails at each, or once it has leaked enough; failures are counted by kind.
+/// Checks that every request is answered while the balancer fails at each request, or once it has
+/// leaked enough. Failures are counted by kind.
 async fn misbehaves(call: &str, act: &str, kind: &str) {
     let origins = Origin::several::<3>().await;
     let mut weir = bad(call, act, &origins).start().await;
@@ -310,7 +311,7 @@ async fn misbehaves(call: &str, act: &str, kind: &str) {
 
 fn bad(call: &str, act: &str, origins: &[Origin]) -> Setup {
     let source = guest("misbehave");
-    // Taking memory page by page takes time, which is not what is looked at then.
+    // Taking memory page by page takes time, and this test is not about time.
     let time = if act == "allocate" { "500ms" } else { "5ms" };
     let plugins = format!(
         "plugins:\n  - {{ name: bad, source: \"file:{}\", limits: {{ time: {time} }} }}",

@@ -1,4 +1,5 @@
-//! Heads without their bodies: HEAD and 304 say of a response what GET says of it, also where a filter changes the body.
+//! Heads without their bodies: HEAD and 304 describe a response as GET does, also if a filter
+//! changes the body.
 
 use http::{HeaderMap, Request};
 
@@ -6,7 +7,7 @@ use crate::support::{Body, Client, Protocol, RawOrigin, Setup};
 
 const REPLACE: &str = "plugins: [{ name: b, source: builtin:body-replace, config: { replace: [{ from: xxxxx, to: y }] } }]";
 
-/// An origin that answers everything so, behind a filter that replaces text.
+/// An origin that always gives this answer, behind a filter that replaces text.
 async fn replaced(answer: &str) -> (RawOrigin, Setup) {
     let origin = RawOrigin::answering(answer).await;
     let setup = Setup::addresses([origin.address()]).top(REPLACE);
@@ -20,7 +21,8 @@ async fn ask(client: &Client, method: &str, known: &str) -> (u16, HeaderMap, Str
     (answer.status.as_u16(), answer.headers.clone(), answer.text().await)
 }
 
-/// What a head says of the body, but for the length, which HTTP/1.1 cannot tell of a body that streams.
+/// The fields of a head that describe the body. The length is left out if HTTP/1.1 cannot know it,
+/// as for a body that streams.
 fn of_the_body(fields: &HeaderMap) -> Vec<(String, String)> {
     let names = ["content-length", "etag", "accept-ranges", "content-md5", "content-digest"];
     let all = names.into_iter().flat_map(|name| {

@@ -1,4 +1,4 @@
-//! Every built-in filter: its cases hold in the real runtime, and its page tells its keys.
+//! Every built-in filter: its cases hold in the real runtime, and its page lists its keys.
 
 use std::fs;
 use std::path::Path;
@@ -88,7 +88,7 @@ fn is_cases(path: &Path) -> bool {
     name.starts_with("cases") && name.ends_with(".yaml")
 }
 
-/// What is between the marks of a page is made from the schema; `UPDATE_GOLDEN=1` writes it anew.
+/// Checks the text between the marks of a page against the schema; `UPDATE_GOLDEN=1` rewrites it.
 fn page_is_up_to_date(name: &str) {
     const MARKS: [&str; 2] = ["<!-- configuration -->\n", "<!-- /configuration -->\n"];
     let component = builtin(name);

@@ -1,4 +1,4 @@
-//! A client that goes away takes the upstream's work with it; what it left behind is not reused.
+//! A client that goes away ends the upstream's work too, and nothing of its exchange is reused.
 
 use http::Request;
 

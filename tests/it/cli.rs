@@ -1,4 +1,5 @@
-//! The commands: what they print, and their exit codes. 0 done, 1 failed, 2 wrong usage, 78 configuration error.
+//! The commands: their output and their exit codes. 0 done, 1 failed, 2 wrong usage, 78
+//! configuration error.
 
 use std::process::Command;
 
@@ -128,7 +129,7 @@ fn a_plugin_that_cannot_be_used_is_told_where_its_source_is_written() {
     let directory = TempDir::new().unwrap();
     let write = |name: &str, bytes: &[u8]| std::fs::write(directory.path().join(name), bytes);
     write("broken.wasm", b"not a component").unwrap();
-    // The preamble of a component, and nothing in it.
+    // The preamble of a component, without content.
     write("empty.wasm", b"\0asm\x0d\0\x01\0").unwrap();
     let filter = std::fs::read(crate::support::tools::builtin("headers")).unwrap();
     write("filter.wasm", &filter).unwrap();
@@ -201,7 +202,7 @@ fn an_address_in_use_is_told_where_it_is_written() {
         assert_eq!(code, 78, "{yaml}: {errors}");
         assert!(errors.contains(&format!("{place} {address} ")), "{place}: {errors}");
         assert!(errors.contains("the port is in use"), "{errors}");
-        // Whether a port is free, only who takes it knows.
+        // Only binding a port shows whether it is free, and `check` does not bind it.
         assert_eq!(command_in("check", &directory, &yaml).0, 0);
     }
     let taken = address.to_string();
@@ -236,7 +237,7 @@ async fn the_demo_serves_three_origins_on_all_protocols() {
     }
     assert!(demo.metric("backend_health_status", &[]).await >= 3.0);
     assert!(demo.printed().contains("curl"), "what to try: {}", demo.printed());
-    // Its plugins can be listed with what it printed.
+    // The printed command can list its plugins.
     let printed = demo.printed();
     let token = printed.split("WEIR_ADMIN_TOKEN=").nth(1).and_then(|rest| rest.lines().next());
     let mut list = Command::new(WEIR);

@@ -1,4 +1,4 @@
-//! Clients and origins that nobody here wrote.
+//! Clients and origins of other projects.
 
 use std::io::{BufRead, BufReader};
 use std::process::Stdio;
@@ -87,7 +87,8 @@ async fn aioquic_is_served() {
             "{scenario}: {lines:?}"
         );
     }
-    // A reset may overtake its request, which the origin then never sees; the others are cancelled there.
+    // A reset may overtake its request, which the origin then never sees. The other requests are
+    // cancelled at the origin.
     let held = origin.heads().iter().filter(|head| head.target == "/hold").count();
     origin.until_cancelled(held).await;
 }

@@ -1,5 +1,6 @@
-//! Standard components in other languages than Rust: JavaScript by componentize-js, Python by componentize-py. Each test builds
-//! its own, with the interface that the crate of wasmtime's `wasi:http` carries.
+//! Standard components in other languages than Rust: JavaScript by componentize-js, Python by
+//! componentize-py. Each test builds its own component, with the interface from the crate of
+//! wasmtime's `wasi:http`.
 
 use std::path::{Path, PathBuf};
 
@@ -12,7 +13,7 @@ use crate::support::tools::{
 };
 use crate::support::{Body, Origin, Protocol, Setup, Weir};
 
-/// A component and the folder that goes with it.
+/// A component and the folder that it needs.
 struct Built {
     _folder: TempDir,
     wasm: PathBuf,
@@ -23,7 +24,7 @@ fn sources(language: &str) -> PathBuf {
     root().join("tests/components").join(language)
 }
 
-/// Puts the interface `wasi:http` into a folder, as one of its versions.
+/// Writes the interface `wasi:http` into a folder, under this version.
 fn interface(folder: &Path, version: &str) {
     let carried = packaged("wasmtime-wasi-http").join("wit/deps");
     let deps = folder.join("deps");
@@ -34,7 +35,7 @@ fn interface(folder: &Path, version: &str) {
     for entry in std::fs::read_dir(carried).unwrap() {
         let path = entry.unwrap().path();
         let text = std::fs::read_to_string(&path).unwrap();
-        // What came with a version stands in its gates too.
+        // Feature gates name the version too.
         let text = text.replace(&format!("@{own}"), &format!("@{version}"));
         let text = text.replace(&format!("(version = {own})"), &format!("(version = {version})"));
         std::fs::write(deps.join(path.file_name().unwrap()), text).unwrap();
@@ -46,7 +47,7 @@ fn interface(folder: &Path, version: &str) {
 
 async fn javascript() -> Built {
     let folder = TempDir::new().unwrap();
-    // The version that the tool's engine is made for.
+    // The version of the tool's engine.
     interface(&folder.path().join("wit"), "0.2.10");
     let wasm = folder.path().join("server.wasm");
     let mut tool = componentize_js();
@@ -68,7 +69,7 @@ async fn python() -> Built {
     Built { _folder: folder, wasm }
 }
 
-/// A Weir whose every route is answered by a component, with these keys of its plugin.
+/// A Weir that answers every route by a component, with these keys of its plugin.
 async fn served(built: &Built, origin: &Origin, keys: &str) -> Weir {
     let source = built.wasm.display();
     Setup::to([origin])
@@ -80,7 +81,7 @@ async fn served(built: &Built, origin: &Origin, keys: &str) -> Weir {
         .await
 }
 
-/// Sends a request whose answer begins and is cut short.
+/// Sends a request and checks that its answer begins and is cut short.
 async fn cut(weir: &Weir, protocol: Protocol, path: &str) {
     let request = Request::get(path).body(Body::empty()).unwrap();
     if let Ok(mut answer) = weir.try_send(protocol, request).await {
@@ -116,7 +117,7 @@ async fn a_server_in_javascript_answers_on_every_protocol() {
     let failures = weir.metric("weir_plugin_failures_total", &["plugin=\"c\"", "kind=\"invalid\""]);
     assert_eq!(failures.await, 6.0);
 
-    // Where its instance lives on, an unfinished body ends all the same.
+    // With an instance that lives on, an unfinished body must end all the same.
     let weir = served(&built, &origin, &format!("{keys}, reuse: worker")).await;
     for protocol in Protocol::ALL {
         cut(&weir, protocol, "/throw").await;
@@ -142,8 +143,8 @@ async fn a_server_in_python_answers_on_every_protocol() {
     }
 }
 
-/// As in a cargo home that has all that a build for this platform downloads, and nothing else: the registry here lists a
-/// package for another platform and does not have it.
+/// Reproduces a cargo home that has exactly the packages that a build for this platform downloads.
+/// The registry here lists a package for another platform and does not have it.
 #[test]
 fn a_package_is_found_without_those_that_other_platforms_need() {
     let folder = TempDir::new().unwrap();
@@ -184,11 +185,12 @@ fn a_package_is_found_without_those_that_other_platforms_need() {
     assert_eq!(found.canonicalize().unwrap(), workspace.canonicalize().unwrap());
 }
 
-/// Sends one request that ends in an exception: its record, and the first line that has the message.
+/// Sends one request that ends in an exception. Returns its record, and the first line with the
+/// message.
 async fn thrown(weir: &mut Weir, path: &str) -> (Value, Value) {
     let request = Request::get(path).body(Body::empty()).unwrap();
     if let Ok(mut answer) = weir.try_send(Protocol::H2, request).await {
-        // It may be cut short.
+        // The answer may be cut short.
         let _ = answer.bytes().await;
     }
     (weir.record().await, weir.said("as asked").await)

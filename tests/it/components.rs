@@ -1,5 +1,6 @@
-//! Standard components, `wasi:http` of 0.2 and 0.3, as what answers a route. Two of them are examples that published crates
-//! carry, built from there: `http_server` of wstd and `http-proxy` of wasip3; `mischief` does by its path what a test asks for.
+//! Standard components, `wasi:http` of 0.2 and 0.3, that answer a route. Two of them are examples
+//! in published crates, built from there: `http_server` of wstd and `http-proxy` of wasip3.
+//! `mischief` acts by its path as a test wants.
 
 use std::time::{Duration, Instant};
 
@@ -8,7 +9,7 @@ use http::{HeaderMap, Request};
 use crate::support::tools::component;
 use crate::support::{Answer, Body, Client, Origin, Protocol, Setup, Weir, until};
 
-/// A Weir whose every route is answered by the component of this name, with these keys of its plugin.
+/// A Weir that answers every route by the component of this name, with these keys of its plugin.
 fn served(origin: &Origin, name: &str, keys: &str) -> Setup {
     let source = component(name).display().to_string();
     Setup::to([origin])
@@ -107,7 +108,7 @@ async fn one_trap_never_reaches_another_request() {
     for protocol in [Protocol::H2, Protocol::H3] {
         let client = weir.client(protocol).await;
         let before = origin.requests();
-        // At work until the origin answers them.
+        // These requests are at work until the origin answers them.
         let good = futures_util::future::join_all((0..50).map(|_| client.get("/fetch/app/hold")));
         let bad = async {
             until("the others", async || (origin.requests() == before + 50).then_some(())).await;

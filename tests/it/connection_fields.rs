@@ -1,4 +1,5 @@
-//! What `Connection` names ends here, wherever in the message it stands and whoever sent it (RFC 9110 §7.6.1).
+//! Fields that `Connection` names end here, at any place in the message and from any sender (RFC
+//! 9110 §7.6.1).
 
 use http::Request;
 

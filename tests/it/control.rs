@@ -1,4 +1,5 @@
-//! The listeners for metrics and the admin API: clients that stall, pages that a browser shows, wrong tokens.
+//! The listeners for metrics and the admin API: clients that stall, pages that a browser shows,
+//! wrong tokens.
 
 use std::net::SocketAddr;
 use std::process::Command;
@@ -27,14 +28,14 @@ async fn start() -> (Origin, Weir) {
     (origin, weir)
 }
 
-/// A connection from an address of this machine.
+/// Opens a connection from an address of this machine.
 async fn connect(from: [u8; 4], to: SocketAddr) -> TcpStream {
     let socket = TcpSocket::new_v4().unwrap();
     socket.bind((from, 0).into()).unwrap();
     within("a connection", socket.connect(to)).await.unwrap()
 }
 
-/// Sends a head, whose lines end as they must, and the body; the answer.
+/// Sends a head, with its line ends corrected, and the body. Returns the answer.
 async fn ask(to: SocketAddr, head: &str, body: &[u8]) -> String {
     let mut stream = connect([127, 0, 0, 1], to).await;
     let head = head.replace('\n', "\r\n") + "\r\n";
@@ -69,7 +70,7 @@ async fn silent_connections_delay_no_scrape_and_no_command() {
     let (_origin, weir) = start().await;
     let mut silent = Vec::new();
     for number in 0..360_u16 {
-        // Some of them all of the way through a request's line.
+        // Some of them stall inside a request's line.
         let from = [127, 0, 0, 1 + (number % 3) as u8];
         for to in [weir.metrics_address(), weir.admin_address()] {
             let mut stream = connect(from, to).await;
@@ -186,7 +187,7 @@ async fn wrong_tokens_wait_and_the_right_one_does_not() {
     let guesses: Vec<_> =
         (0..8).map(|_| spawn(async move { ask(address, &list(WRONG), b"").await })).collect();
     weir.logged("the admin API was given a wrong token").await;
-    // A missing token is no guess, and the right one never waits.
+    // A missing token is no guess, and the right token never waits.
     let answer = ask(address, "GET /api/plugins HTTP/1.1\nhost: localhost\n", b"").await;
     assert!(status(&answer) == 401 && answer.contains("www-authenticate: Bearer"), "{answer}");
     for _ in 0..20 {
@@ -199,7 +200,7 @@ async fn wrong_tokens_wait_and_the_right_one_does_not() {
         assert_eq!(status(&answer), 401, "{answer}");
         assert!(!answer.contains(WRONG) && !answer.contains(TOKEN), "{answer}");
     }
-    // Eight answers, one a second, the last of them after five.
+    // Eight answers, one per second, the last after five.
     assert!(first.elapsed().as_secs() >= 4, "{:?}", first.elapsed());
     assert!(!weir.printed().contains(WRONG) && !weir.printed().contains(TOKEN));
 }

@@ -1,5 +1,6 @@
-//! A plugin that crashes on purpose: the log has its message, its place and the id of the request that met it, whatever the
-//! protocol and the function. What each language makes of a crash is tested in `sdk/testing/tests/languages.rs`.
+//! A plugin that crashes on purpose. For every protocol and function, the log has its message, its
+//! position and the id of the request. `sdk/testing/tests/languages.rs` tests the crashes of each
+//! language.
 
 use http::Request;
 use serde_json::Value;
@@ -11,11 +12,12 @@ const CLOSED: &str = "plugin failed; the request is answered with 503";
 const CHOSEN: &str = "plugin failed; another choice took its place for this request";
 const GONE: &str = "plugin failed; its request gets no more of it";
 
-/// Sends a request that breaks a plugin, and takes its access record and the line about the failed plugin.
+/// Sends a request that breaks a plugin. Returns its access record and the line about the failed
+/// plugin.
 async fn breaks(weir: &mut Weir, protocol: Protocol, path: &str, failed: &str) -> (Value, Value) {
     let request = Request::post(path).header("x-do", "break").body(Body::repeat(10)).unwrap();
     if let Ok(mut answer) = weir.try_send(protocol, request).await {
-        // A body that is cut short is what some of these are about.
+        // Some of these tests cut the body short.
         let _ = answer.bytes().await;
     }
     let record = weir.record().await;

@@ -1,4 +1,4 @@
-//! What docs/http.md decides where other proxies differ.
+//! The decisions of docs/http.md in which other proxies differ.
 
 use http::Request;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -91,7 +91,7 @@ async fn a_malformed_trace_context_ends_here_where_requests_are_traced() {
             let left = (head.header("traceparent"), head.header("tracestate"));
             let expected = if passes { ("00-1-1-01", "a=1") } else { ("", "") };
             assert_eq!((left.0.as_str(), left.1.as_str()), expected, "{protocol:?}");
-            // One that nobody samples is the client's to pass on.
+            // A trace that is not sampled is the client's; it passes unchanged.
             let parent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-00";
             traced(&client, &[("traceparent", parent), ("tracestate", "a=1")]).await;
             let head = origin.head();
@@ -135,7 +135,7 @@ async fn an_answer_to_http_1_0_that_ends_with_the_connection_says_so() {
         assert!(!reply.text.contains("keep-alive"), "{reply:?}");
         assert!(reply.text.contains("connection: close\r\n"), "{reply:?}");
     }
-    // One whose length is told is not the last.
+    // A response with a known length keeps the connection open.
     let two = request("/bytes/3", "a") + "GET /bytes/3 HTTP/1.0\r\nHost: a\r\n\r\n";
     let reply = RawH1::exchange(&weir, &two).await;
     assert_eq!(reply.text.matches("\r\n\r\nxxx").count(), 2, "{reply:?}");

@@ -9,7 +9,7 @@ use crate::support::{Protocol, RawOrigin, Setup, Weir, until};
 #[derive(Debug, Clone, Default)]
 struct Message {
     method: &'static str,
-    /// What HTTP/1.1 has in its first line; the others have its path.
+    /// The target in the first line of HTTP/1.1; the other protocols use its path.
     target: &'static str,
     path: &'static str,
     fields: Vec<(String, String)>,
@@ -17,7 +17,8 @@ struct Message {
     trailers: Vec<(&'static str, &'static str)>,
 }
 
-/// What came to the origin: the first line, the fields, the body without its chunks, the trailers.
+/// The message at the origin: the first line, the fields, the body without its chunks, the
+/// trailers.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Received {
     line: String,
@@ -55,7 +56,7 @@ async fn odd_fields_are_the_same() {
     same(Message { fields: large, ..message("GET", "/large", &[]) }).await;
 }
 
-/// RFC 9113 §8.2.3, RFC 9114 §4.2.1: crumbs are put together before another version of HTTP sees them.
+/// RFC 9113 §8.2.3, RFC 9114 §4.2.1: crumbs are joined before another version of HTTP sees them.
 #[tokio::test]
 async fn crumbs_of_a_cookie_are_one_field() {
     let whole = message("GET", "/", &[("x", "y"), ("cookie", "a=b; c=d; e=f")]);
@@ -86,7 +87,8 @@ async fn targets_are_the_same() {
 async fn bodies_and_trailers_are_the_same() {
     let pieces = || Some(vec!["first ", "second ", "third"]);
     let length = [("content-length", "18")];
-    // Not an empty body without a length: whether it is seen to be empty before the request goes on is a matter of time.
+    // An empty body without a length is left out: timing decides whether its end is seen before the
+    // request goes on.
     for body in [pieces(), Some(vec!["x"])] {
         for trailers in [&[][..], &[("checksum", "abc"), ("x-other", "")]] {
             let trailers = trailers.to_vec();
@@ -105,7 +107,7 @@ fn message(method: &'static str, path: &'static str, fields: &[(&str, &str)]) ->
     Message { method, target: path, path, fields, ..Message::default() }
 }
 
-/// Sends the message in all three protocols and compares what came.
+/// Sends the message in all three protocols and compares the results at the origin.
 async fn same(message: Message) {
     let h1 = received(Protocol::H1, &message).await;
     for protocol in [Protocol::H2, Protocol::H3] {
@@ -187,7 +189,7 @@ async fn send_h3(weir: &Weir, message: &Message) {
 }
 
 impl Received {
-    /// Reads a message; `None` when it is not whole. Protocol labels are made the same.
+    /// Reads a message, or returns `None` if it is incomplete. Protocol labels are made equal.
     fn parse(text: &str, protocol: Protocol) -> Option<Self> {
         let (head, rest) = text.split_once("\r\n\r\n")?;
         let (line, fields) = head.split_once("\r\n").unwrap_or((head, ""));
@@ -210,14 +212,14 @@ fn field(line: &str, protocol: Protocol) -> (String, String) {
     let via = format!("{} weir", protocol.via());
     let value = match &*name {
         "via" => value.replace(&via, "* weir"),
-        // Made anew for each request.
+        // These differ for each request.
         "x-request-id" | "traceparent" => "*".to_owned(),
         _ => value.to_owned(),
     };
     (name, value)
 }
 
-/// Body and trailers of a chunked message.
+/// Returns body and trailers of a chunked message.
 fn dechunk(mut rest: &str, protocol: Protocol) -> Option<(String, Vec<(String, String)>)> {
     let mut body = String::new();
     loop {

@@ -1,4 +1,5 @@
-//! The pages in docs/write: what they quote is what is in the repository, and what they link to is there.
+//! The pages in docs/write: their quotations are the repository's text, and the targets of their
+//! links exist.
 
 use std::path::{Path, PathBuf};
 
@@ -11,7 +12,7 @@ fn pages() -> Vec<PathBuf> {
     pages
 }
 
-/// The fenced blocks of a page: the line above, the language, the text.
+/// Returns the fenced blocks of a page: the line above, the language, the text.
 fn blocks(text: &str) -> Vec<(&str, &str, String)> {
     let (mut found, mut above) = (Vec::new(), "");
     let mut lines = text.lines();

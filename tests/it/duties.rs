@@ -1,4 +1,5 @@
-//! What hyper does for HTTP/1.1 without being asked, held for all three protocols; docs/duties.md lists the rest.
+//! Duties that hyper fulfils for HTTP/1.1 by itself, checked for all three protocols;
+//! docs/duties.md lists the rest.
 
 use http::Request;
 
@@ -7,7 +8,7 @@ use crate::support::tools::{component, curl, output};
 use crate::support::weir::refusing_address;
 use crate::support::{Body, Origin, Protocol, RawOrigin, Setup, Weir};
 
-/// Whether a response says when it was made, in the form that RFC 9110 §5.6.7 prefers.
+/// Whether a response has its date in the form that RFC 9110 §5.6.7 prefers.
 fn is_dated(date: &str) -> bool {
     date.len() == 29 && date.ends_with(" GMT") && date.as_bytes()[3] == b','
 }
@@ -112,7 +113,7 @@ async fn a_204_with_a_length_loses_it() {
                 assert_eq!(answer.text().await, "", "{protocol:?}");
             }
         }
-        // Two of them answer such a message with an error of its own.
+        // With two of these options, curl itself reports an error for a 204 with a length.
         for option in ["--http3-only", "--http2", "--http1.1"] {
             let mut get = curl();
             get.args([option, "--write-out", "%{response_code}", &weir.url("/")]);
@@ -187,7 +188,7 @@ async fn nothing_is_read_after_a_tunnel_that_was_refused() {
 
 #[tokio::test]
 async fn a_connection_that_was_asked_for_a_tunnel_ends_with_all_of_its_response() {
-    // More than the kernel holds for both sides, so that the end of it waits in the proxy.
+    // More than the kernel holds for both sides, so that the end of the answer waits in the proxy.
     let length = 16 << 20;
     let content = "x".repeat(length);
     let answer = format!("HTTP/1.1 200 OK\r\ncontent-length: {length}\r\n\r\n{content}");
@@ -213,7 +214,8 @@ async fn a_refused_tunnel_s_bytes_cost_nobody_the_answer() {
         let mut raw = RawH1::connect(&weir).await;
         raw.send(head).await;
         weir.record().await;
-        // The answer is on its way or there; bytes that nobody reads would have the kernel reset the connection.
+        // The answer is on its way or there. If nothing read these bytes, the kernel would reset
+        // the connection.
         for _ in 0..16 {
             let _ = raw.try_send(&[b'x'; 16 << 10]).await;
         }

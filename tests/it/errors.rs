@@ -1,4 +1,4 @@
-//! What a client sees when an origin fails: a status and a request's id, and nothing of the inside.
+//! The client's view of a failing origin: a status and a request's id, and nothing internal.
 
 use bytes::Bytes;
 use http::Request;
@@ -70,7 +70,8 @@ async fn a_body_that_ends_early_is_an_error_for_the_client_too() {
         let weir = Setup::addresses([origin.address()]).start().await;
         for protocol in Protocol::ALL {
             let request = Request::get("/").body(Body::empty()).unwrap();
-            // The head may not arrive before the failure does; what matters is that nothing looks whole.
+            // The head may not arrive before the failure does. The test only requires that nothing
+            // looks complete.
             if let Ok(mut answer) = weir.try_send(protocol, request).await {
                 assert!(answer.bytes().await.is_err(), "{protocol:?} {head:?}");
             }
@@ -174,7 +175,8 @@ async fn an_answer_that_comes_unasked_is_for_nobody() {
 #[tokio::test]
 async fn a_stale_pooled_connection_is_retried_unseen() {
     let answer = Step::Send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok".to_owned());
-    // Answers once and resets what comes next on that connection, as an origin does whose keep-alive has just ended.
+    // Answers once and resets the next request on that connection, like an origin when its
+    // keep-alive has just ended.
     let script = vec![Step::Head, answer, Step::Reset];
     let origin = RawOrigin::start(vec![script]).await;
     let weir = Setup::addresses([origin.address()]).workers(1).start().await;
@@ -196,7 +198,8 @@ async fn informational_answers_are_not_taken_for_the_final_one() {
     }
 }
 
-/// Who has begun to answer has seen the request: it is not sent again as over a connection that had closed while idle.
+/// An origin that has begun to answer has seen the request. The request is therefore not repeated,
+/// unlike one over a connection that closed while idle.
 #[tokio::test]
 async fn a_connection_that_ends_behind_an_informational_answer_is_broken() {
     let answer = Step::Send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok".to_owned());

@@ -1,4 +1,5 @@
-//! The configurations in configs/ that show a filter: each is run as it is, over HTTP/3, and does what it says.
+//! The configurations in configs/ that show a filter. Each runs unchanged, over HTTP/3, and behaves
+//! as documented.
 
 use std::path::Path;
 
@@ -10,7 +11,7 @@ use tokio::net::TcpStream;
 use crate::support::mmdb::{Data, database};
 use crate::support::{Answer, Body, Client, Origin, Protocol, RawOrigin, Weir, within};
 
-/// A request of an example and what becomes of it.
+/// A request of an example and its expected result.
 struct Step<'a> {
     method: &'a str,
     path: &'a str,
@@ -30,7 +31,7 @@ struct Example {
 }
 
 impl Example {
-    /// Starts one whose upstreams are `app`, `second` and `third`, as far as it has that many.
+    /// Starts an example with the upstreams `app`, `second` and `third`, as many as it has.
     async fn start(name: &str, origins: usize) -> Self {
         Self::edited(name, origins, |yaml, _| yaml).await
     }
@@ -57,14 +58,14 @@ impl Example {
         self.client.send(request.body(Body::empty()).unwrap()).await
     }
 
-    /// Sends a request that an origin answers: the origin's name.
+    /// Sends a request that an origin answers, and returns the origin's name.
     async fn served(&self, step: Step<'_>) -> String {
         let answer = self.send(step).await;
         assert_eq!(answer.status, 200);
         answer.text().await
     }
 
-    /// A field of the last request that the first origin got.
+    /// Returns a field of the last request at the first origin.
     fn seen(&self, name: &str) -> String {
         self.origins[0].head().header(name)
     }
@@ -176,7 +177,7 @@ async fn redirect() {
     assert_eq!(example.send(get("/app/x", &[])).await.header("location"), "/app/x/");
     assert_eq!(example.served(get("/app/x/", &[])).await, "app");
 
-    // The address that is told last is that of the listener without TLS.
+    // The last address in the log is that of the listener without TLS.
     let plain = |yaml: String, _: &Path| yaml.replace("\"127.0.0.1:8080\"", "\"127.0.0.1:0\"");
     let origin = Origin::start().await;
     let weir = Weir::example("redirect", &[&origin], plain).await;
@@ -271,7 +272,8 @@ async fn waf() {
 #[tokio::test]
 async fn api_key() {
     let keys = |yaml: String, folder: &Path| {
-        // The example has digests only; here the keys themselves, from a file and from the text.
+        // The example has only digests; this test has the keys themselves, from a file and in the
+        // text.
         std::fs::write(folder.join("acme.key"), "a-key-of-acme-itself\n").unwrap();
         let key = |line: &str| match line.trim_start().split_once(": \"sha256:") {
             Some(("acme", _)) => "        acme: \"file:acme.key\"\n".to_owned(),
@@ -292,14 +294,14 @@ async fn api_key() {
     let reports = [("x-api-key", "the-key-of-reports")];
     assert_eq!(example.served(get("/reports/1", &reports)).await, "second");
     assert_eq!(example.send(get("/", &reports)).await.status, 403);
-    // As it is, it loads too.
+    // The unchanged example loads too.
     let example = Example::start("api-key", 2).await;
     assert_eq!(example.send(get("/", &acme)).await.status, 401);
 }
 
 #[tokio::test]
 async fn basic_auth() {
-    // Unoptimised and beside other tests a hash takes longer than where it counts.
+    // In an unoptimised build beside other tests, a hash takes longer than in production.
     let slow = |yaml: String, _: &Path| yaml.replace("time: 150ms", "time: 1s");
     let example = Example::edited("basic-auth", 1, slow).await;
     let answer = example.send(get("/admin/", &[])).await;
@@ -321,7 +323,8 @@ async fn basic_auth() {
 
 #[tokio::test]
 async fn jwt() {
-    // Signed by the key of the document, for ann until the year 2100: of the tier gold, of none, and without the scope.
+    // Signed by the key of the document, for ann until the year 2100: of the tier gold, of none,
+    // and without the scope.
     const KEYS: &str = r#"{"keys":[{"kty":"OKP","crv":"Ed25519","alg":"EdDSA","kid":"1","x":"A6EHv_POEL4dcN0Y50vAmWfk1jCbpQ1fHdyGZBJVMbg"}]}"#;
     const HEAD: &str = "eyJhbGciOiJFZERTQSIsImtpZCI6IjEiLCJ0eXAiOiJKV1QifQ";
     const GOLD: &str = "eyJpc3MiOiJodHRwczovL2lkcC5leGFtcGxlLmNvbSIsImF1ZCI6InNob3AiLCJleHAiOjQxMDI0NDQ4MDAsInN1YiI6ImFubiIsInJlYWxtX2FjY2VzcyI6eyJyb2xlcyI6WyJhIiwiYiJdfSwic2NvcGUiOiJyZWFkIHdyaXRlIiwidGllciI6ImdvbGQifQ.x-Wd_XSGfGLt58VRxToX-nDzFJok9zAEZz9_C2qPlzFUTmvPxXKBZy47hSsc8PMKVcIzIhFJUVAcqzSyaX5LCg";
@@ -332,7 +335,8 @@ async fn jwt() {
         KEYS.len()
     );
     let provider = RawOrigin::answering(&document).await;
-    // Its upstream is the third; an unoptimised host beside other tests takes longer than where it counts.
+    // Its upstream is the third. An unoptimised host beside other tests takes longer than in
+    // production.
     let edit = |yaml: String, _: &Path| {
         yaml.replace("127.0.0.1:3002", &provider.address().to_string())
             .replace("    source: builtin:jwt", "    limits: { time: 1s }\n    source: builtin:jwt")
@@ -351,7 +355,7 @@ async fn jwt() {
     assert_eq!((example.seen("x-user"), example.seen("x-roles")), ("ann".into(), "a,b".into()));
     assert_eq!(sent(GOLD, "/").await.text().await, "second");
     assert_eq!(sent(OTHER, "/").await.status, 403);
-    // One byte of the signature is another.
+    // One byte of the signature is changed.
     assert_eq!(sent(&PLAIN.replace("uAA", "vAA"), "/").await.status, 401);
     assert_eq!(sent(PLAIN, "/public/").await.status, 200);
     assert_eq!(example.seen("x-user"), "ann");

@@ -1,4 +1,4 @@
-//! Text files with a byte order mark before them, as some editors store them.
+//! Text files that begin with a byte order mark, as some editors write them.
 
 use http::Request;
 
@@ -22,7 +22,7 @@ async fn a_byte_order_mark_loses_no_user_and_spoils_no_certificate() {
         let user = format!("{MARK}ann:{}\n", hash.trim_matches('"'));
         std::fs::write(folder.join("htpasswd"), user).unwrap();
         let yaml = format!("{MARK}{before}htpasswd: file:htpasswd{after}");
-        // Unoptimised and beside other tests a hash takes longer than where it counts.
+        // In an unoptimised build beside other tests, a hash takes longer than in production.
         yaml.replace("time: 150ms", "time: 1s")
             .replace("tls: { self_signed: {} }", &certificate.config())
     })

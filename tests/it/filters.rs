@@ -1,11 +1,11 @@
-//! Filters on routes: the built-in ones on every protocol, their order, and what they may reach.
+//! Filters on routes: the built-in ones on every protocol, their order, and their permissions.
 
 use http::Request;
 
 use crate::support::tools::guest;
 use crate::support::{Answer, Body, Client, Origin, Protocol, RawOrigin, Setup};
 
-/// One route with these filters, which are declared so.
+/// One route with these filters and these declarations.
 fn with(origin: &Origin, plugins: &str, filters: &str) -> Setup {
     Setup::to([origin])
         .top(&format!("plugins:\n{plugins}"))
@@ -324,7 +324,7 @@ async fn a_balancer_is_no_filter_and_a_filter_no_balancer() {
     assert!(errors.contains("world filter"), "{errors}");
 }
 
-/// `naughty` configured so, with what else the plugin has.
+/// `naughty` with this configuration and further keys of the plugin.
 fn naughty(config: &str, extra: &str) -> String {
     let source = guest("naughty");
     format!("  - {{ name: n, source: \"file:{}\", config: {config} {extra} }}\n", source.display())
@@ -385,7 +385,7 @@ async fn a_client_near_the_limits_cannot_make_a_filter_fail_or_be_left_out() {
             let before = origin.requests();
             assert_eq!(send(&client, "/who", &many).await.status, 431, "{protocol:?}");
             assert_eq!(origin.requests(), before, "{on_failure} {protocol:?}");
-            // What is replaced does not count twice.
+            // Replaced fields do not count twice.
             let fields = [&many[..12], &few[..]].concat();
             assert_eq!(send(&client, "/who", &fields).await.status, 200, "{protocol:?}");
             assert_eq!(origin.head().all("x-0"), ["1"], "{protocol:?}");

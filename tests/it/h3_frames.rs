@@ -1,5 +1,5 @@
-//! HTTP/3 as `weir` speaks it: what breaks the rules gets its code from the whole binary, what floods it leaves its memory
-//! as it was, and a browser is served.
+//! HTTP/3 of the whole binary: a violation gets its code, a flood does not grow the memory, and a
+//! browser is served.
 
 use std::process::Command;
 
@@ -10,19 +10,19 @@ use crate::support::raw_h3::{HEADERS, RawH3, varint};
 use crate::support::tools::{browser, h3i, output, python};
 use crate::support::{Origin, RawOrigin, Setup, fields, tls, within};
 
-/// Written with aioquic and pylsqpack, which share no code with this project.
+/// The client uses aioquic and pylsqpack, which share no code with this project.
 #[tokio::test]
 async fn an_independent_client_s_violations_get_their_codes() {
     violations(python("illegal.py"), 70).await;
 }
 
-/// Written with h3i, which is made of quiche.
+/// The client uses h3i, which is made of quiche.
 #[tokio::test]
 async fn violations_by_quiche_get_their_codes() {
     violations(h3i(), 100).await;
 }
 
-/// Runs a client that tells of each case what came of it, and what should have.
+/// Runs a client that reports the outcome and the expectation of each case.
 async fn violations(mut client: Command, least: usize) {
     let origin = Origin::start().await;
     let weir = Setup::to([&origin]).start().await;
@@ -64,12 +64,13 @@ async fn a_gib_of_headers_moves_the_memory_by_less_than_a_mib() {
         println!("{sent} bytes sent, {grown} bytes grown");
         grown
     };
-    // The first brings pages in that any traffic would.
+    // The first run maps pages that any traffic would map.
     flood().await;
     assert!(flood().await < 1 << 20);
 }
 
-/// With one request allowed, and that one waiting for QPACK's table, the stream that fills it is read all the same.
+/// One request is allowed, and it waits for QPACK's table: the stream that fills the table must
+/// still be read.
 #[tokio::test]
 async fn a_blocked_request_is_unblocked_when_no_other_may_run() {
     let origin = Origin::start().await;
@@ -88,7 +89,8 @@ async fn a_blocked_request_is_unblocked_when_no_other_may_run() {
     assert_eq!(origin.head().header("x"), "y");
 }
 
-/// Chromium uses the dynamic table, priorities and GREASE, and speaks QUIC to nobody it does not trust.
+/// Chromium uses the dynamic table, priorities and GREASE, and speaks QUIC only to servers that it
+/// trusts.
 #[tokio::test]
 async fn a_browser_is_served_by_quic() {
     let page = "<body><p id=out></p><script>(async () => {\n\

@@ -1,4 +1,5 @@
-//! Header fields on their way through: what is stripped, added and kept (RFC 9110 §7.6, RFC 7239).
+//! Header fields on their way through: those that Weir removes, adds and keeps (RFC 9110 §7.6, RFC
+//! 7239).
 
 use http::Request;
 
@@ -226,7 +227,7 @@ async fn several_cookie_fields_become_one_toward_http_1() {
     let weir = Setup::to([&origin]).start().await;
     for protocol in [Protocol::H2, Protocol::H3] {
         send(&weir.client(protocol).await, &[("cookie", "a=b"), ("cookie", "c=d")]).await;
-        // RFC 9113 §8.2.3, RFC 9114 §4.2.1: joined by "; " before they go anywhere else.
+        // RFC 9113 §8.2.3, RFC 9114 §4.2.1: joined by "; " before they are forwarded.
         assert_eq!(origin.head().all("cookie"), ["a=b; c=d"], "{protocol:?}");
     }
 }

@@ -1,4 +1,5 @@
-//! Endpoints that fail their probes get no new request, and get them again once they have recovered.
+//! Endpoints that fail their probes get no new request; once they have recovered, they get requests
+//! again.
 
 use std::time::Instant;
 

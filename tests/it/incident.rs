@@ -1,4 +1,5 @@
-//! The commands that an operator needs in an incident: the configuration would not start, and a plugin was exchanged by hand.
+//! The commands that an operator needs in an incident: the configuration would not start, and a
+//! plugin was exchanged by hand.
 
 use std::path::Path;
 use std::process::Command;
@@ -9,7 +10,7 @@ use crate::support::{Origin, Protocol, Setup, Weir, until};
 
 const TOKEN: &str = "s3cret";
 
-/// A Weir with the filter `v`, and its file, which is gone.
+/// A Weir with the filter `v`, and the path of its file, which is deleted.
 async fn without_its_file(origin: &Origin) -> Weir {
     let setup = Setup::to([origin]);
     let folder = setup.directory().to_owned();
@@ -43,7 +44,7 @@ async fn the_commands_read_nothing_of_a_configuration_but_its_admin() {
         assert!(ok, "{arguments:?}: {errors}");
         text
     };
-    // Only the token is there, and the last key is wrong.
+    // Only the token's file exists, and the last key is wrong.
     let yaml = format!(
         "\u{feff}admin: {{ address: \"{}\", token: \"file:token\" }}\n\
          plugins: [{{ name: v, source: \"file:gone.wasm\", config: {{ x: \"file:gone\" }} }}]\n\
@@ -138,7 +139,7 @@ async fn a_swap_is_held_to_the_bounds_of_the_configuration_wherever_it_is_asked_
     assert!(refused.abs() < f64::EPSILON, "a wrong query is no swap");
 }
 
-/// Status and body of a swap by the admin API itself.
+/// Swaps by the admin API itself. Returns status and body.
 fn put(address: &str, query: &str, component: &str) -> (String, String) {
     let output = Command::new("curl")
         .args(["-s", "-w", "\n%{http_code}", "-X", "PUT", "--data-binary"])

@@ -1,4 +1,5 @@
-//! Interim responses (RFC 9110 §15.2): 100 from the proxy to a client that waits for it, others from the origin.
+//! Interim responses (RFC 9110 §15.2): 100 from the proxy to a client that waits for it, others
+//! from the origin.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -16,7 +17,7 @@ use crate::support::{Origin, Protocol, RawOrigin, Setup, Weir, spawn, within};
 const CURL: [(&str, &str); 3] =
     [("--http3-only", "HTTP/3"), ("--http2", "HTTP/2"), ("--http1.1", "HTTP/1.1")];
 
-/// An origin that sends `interim` at once, and the rest when it is told to.
+/// An origin that sends `interim` at once, and the rest after [`Gated::open`].
 struct Gated {
     address: SocketAddr,
     gate: Arc<Semaphore>,
@@ -35,7 +36,7 @@ impl Gated {
         Self { address, gate }
     }
 
-    /// Lets one request have its final response.
+    /// Releases one request's final response.
     fn open(&self) {
         self.gate.add_permits(1);
     }
@@ -126,7 +127,7 @@ async fn a_client_of_http_1_0_gets_the_final_response_only() {
 
 #[tokio::test]
 async fn a_hint_never_comes_between_two_other_messages() {
-    // Pipelined, and each with its own hint: head, hint, head, hint, however they are flushed.
+    // Pipelined, and each with its own hint: head, hint, head, hint, at any flushing.
     let origin = RawOrigin::answering(&format!("{HINTS}{OK}")).await;
     let weir = Setup::addresses([origin.address()]).start().await;
     let request = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
@@ -159,7 +160,8 @@ async fn a_filter_s_own_requests_give_the_client_no_hints() {
     assert!(login.requests() > 0);
 }
 
-/// What a client that waits for 100 gets: on h1, h2 and h3 the same, whoever answers.
+/// Checks the answer to a client that waits for 100: the same on h1, h2 and h3, from the proxy or
+/// the origin.
 async fn expects(weir: &Weir, path: &str, fields: &[(&str, &str)]) {
     let extra = [&[("expect", "100-Continue")][..], fields].concat();
     let mut h1 = RawH1::connect(weir).await;
@@ -238,7 +240,8 @@ async fn a_body_that_is_there_already_needs_no_100() {
     for outcome in
         [RawH2::post(&weir, &expect, &["body"]).await, RawH3::post(&weir, &expect, &["body"]).await]
     {
-        // 100 may come where the body is later than its head; nothing else may, and never twice.
+        // A 100 may come if the body is later than its head. Nothing else may come, and no 100
+        // comes twice.
         assert!(matches!(outcome, Outcome::Status(100 | 200)), "{outcome:?}");
     }
     for protocol in Protocol::ALL {

@@ -1,4 +1,4 @@
-//! What one client may take: fields, bodies, connections, streams, file descriptors.
+//! The limits of one client: fields, bodies, connections, streams, file descriptors.
 
 use http::Request;
 
@@ -17,7 +17,8 @@ async fn fields_beyond_their_bytes_are_a_431() {
         let answer = weir.try_send(protocol, fits.unwrap()).await.unwrap();
         assert_eq!(answer.status, 200, "{protocol:?}");
         let long = Request::get("/who").header("x-long", "x".repeat(9000)).body(Body::empty());
-        // Beyond the limit of a protocol's parser the stream may be reset instead (RFC 9114 §4.2.2, RFC 9113 §10.5.1).
+        // Beyond the limit of a protocol's parser the stream may be reset instead (RFC 9114 §4.2.2,
+        // RFC 9113 §10.5.1).
         if let Ok(answer) = weir.try_send(protocol, long.unwrap()).await {
             assert_eq!(answer.status, 431, "{protocol:?}");
         }
@@ -35,13 +36,13 @@ async fn fields_beyond_their_count_are_a_431() {
                 (0..count).fold(Request::get("/who"), |r, n| r.header(format!("x-{n}"), "1"));
             match weir.try_send(protocol, many.body(Body::empty()).unwrap()).await {
                 Ok(answer) => assert_eq!(answer.status, status, "{protocol:?} {count}"),
-                // hyper refuses so many itself, before there is a request.
+                // hyper itself refuses this many fields, before there is a request.
                 Err(failure) => assert!(count == 200, "{protocol:?} {count}: {failure:?}"),
             }
         }
     }
     assert_eq!(origin.requests(), 3);
-    // On HTTP/2 and HTTP/3, of which the records come last, each refusal leaves one.
+    // On HTTP/2 and HTTP/3, which come last, each refusal leaves a record.
     let mut refused = 0;
     while refused < 4 {
         let record = weir.record().await;
@@ -61,7 +62,8 @@ async fn tens_of_thousands_of_fields_hurt_nobody() {
     fields.extend(names.iter().map(|name| (name.as_str(), "")));
     assert!(RawH3::request(&weir, &fields).await.is_refusal());
     assert!(RawH2::request(&weir, &fields).await.is_refusal());
-    // The same field again and again is a byte each (RFC 7541 §6.1): no limit on bytes as sent would see it.
+    // The same field, repeated, is one byte each (RFC 7541 §6.1): no limit on bytes as sent would
+    // catch it.
     let mut block = fields::hpack(&get("/who"));
     block.extend(b"\x40\x01a\x01b");
     block.resize(block.len() + 30_000, 0x80 | 62);
@@ -115,7 +117,8 @@ async fn a_body_that_grows_too_large_is_a_413() {
         let request = Request::post("/count").body(Body::repeat(200 << 10).announcing(None));
         match weir.try_send(protocol, request.unwrap()).await {
             Ok(answer) => assert_eq!(answer.status, 413, "{protocol:?}"),
-            // HTTP/1.1 closes a connection whose request it does not read, which may overtake the answer.
+            // HTTP/1.1 closes a connection when it does not read the request; the close may
+            // overtake the answer.
             Err(failure) => assert_eq!(protocol, Protocol::H1, "{failure:?}"),
         }
         origin.until_cancelled(at + 1).await;
@@ -219,7 +222,8 @@ async fn running_out_of_file_descriptors_is_survived() {
     }
     weir.logged("accept failed; trying again").await;
     let before = weir.ticks();
-    // It is logged once a second: at least that has passed, and a loop without a pause would have used all of it.
+    // Weir logs this once per second. At least a second has passed, and a loop without a pause
+    // would have used all of it.
     weir.logged("accept failed; trying again").await;
     weir.logged("accept failed; trying again").await;
     let used = weir.ticks() - before;
@@ -331,12 +335,12 @@ async fn an_origin_s_fields_are_counted_and_the_limit_is_named() {
         let origin = RawOrigin::answering(&answer).await;
         let mut weir = Setup::addresses([origin.address()])
             .upstream(&format!("limits: {limits}"))
-            // What it adds is bounded by what may come.
+            // The field that the filter adds does not count against the limit.
             .top("plugins: [{ name: h, source: builtin:headers, config: { response: { set: { x-b: c } } } }]")
             .routes("  - { name: all, filters: [h], upstream: app }")
             .start()
             .await;
-        // Clients of the other protocols bound what they take.
+        // Clients of the other protocols have bounds of their own.
         assert_eq!(weir.get(Protocol::H3, "/").await.0, status, "{limits} {count}");
         if status == 502 {
             let line = weir.logged("request failed").await.to_string();
@@ -349,7 +353,7 @@ async fn an_origin_s_fields_are_counted_and_the_limit_is_named() {
 async fn a_request_s_head_has_one_outcome_however_it_is_cut() {
     let origin = Origin::start().await;
     let weir = Setup::to([&origin]).listener("limits: { header_bytes: 16KiB }").start().await;
-    // Most of it is the target, which no count of fields sees.
+    // Most of the head is the target, which no count of fields includes.
     let head = |bytes: usize| {
         let frame = "GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
         frame.replace("GET /", &format!("GET /{}", "a".repeat(bytes - frame.len())))

@@ -1,4 +1,4 @@
-//! Where clients connect: certificates, TLS versions, protocols, QUIC's own ways.
+//! The listeners: certificates, TLS versions, protocols, and the features of QUIC.
 
 use std::sync::Arc;
 
@@ -129,7 +129,8 @@ async fn a_client_must_prove_its_address_when_retry_is_always() {
     assert_eq!(weir.get(Protocol::H3, "/who").await.0, 200, "who goes on with it is served");
 }
 
-/// What half-open handshakes of one worker cost newcomers: from a hundred on, by `retry: under-load`, their address.
+/// Half-open handshakes cost newcomers a proof of their address: from a hundred per worker on, with
+/// `retry: under-load`.
 #[tokio::test]
 async fn a_client_must_prove_its_address_under_load_only() {
     let origin = Origin::start().await;
@@ -175,7 +176,7 @@ async fn a_client_may_send_as_far_ahead_as_the_windows_say() {
         let weir = Setup::to([&origin]).listener(&format!("quic: {{ {windows} }}")).start().await;
         let raw = RawH3::connect(&weir).await;
         let mut stream = raw.open().await;
-        // Nothing has been acknowledged yet: what is taken at once is all that the window has.
+        // Nothing is acknowledged yet: the bytes taken at once fill the window.
         let taken = stream.send.write(&vec![0; 2 << 20]).await.unwrap();
         assert_eq!(taken, stream_takes, "{windows}");
         let raw = RawH3::connect(&weir).await;

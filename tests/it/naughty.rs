@@ -1,15 +1,16 @@
-//! Filters that misbehave on purpose: what the client sees, what is counted, and that nobody else pays.
+//! Filters that misbehave on purpose: the client's view, the counters, and no harm to others.
 
 use http::Request;
 
 use crate::support::tools::guest;
 use crate::support::{Body, Client, Origin, Protocol, Setup, Weir, until};
 
-/// What a client gets of a filter that does something wrong.
+/// The client's view of a filter that misbehaves.
 enum Seen {
-    /// The filter failed: 503 while it is closed on failure, the origin's answer while it is open; this kind is counted.
+    /// The filter failed: 503 if it is closed on failure, the origin's answer if it is open. This
+    /// kind is counted.
     Fails(&'static str),
-    /// Nothing wrong is seen.
+    /// No error is visible.
     Passes,
 }
 
@@ -36,7 +37,8 @@ async fn start(origin: &Origin, config: &str, extra: &str) -> Weir {
         .await
 }
 
-/// Sends requests through a filter that is closed and one that is open on failure, on every protocol.
+/// Sends requests on every protocol through a filter that is closed on failure and one that is
+/// open.
 async fn misbehaves(config: &str, seen: Seen) {
     misbehaves_with(config, "", seen).await;
 }
@@ -59,7 +61,7 @@ async fn misbehaves_with(config: &str, extra: &str, seen: Seen) {
                 }
             }
         }
-        // Whoever does not pass the filter notices nothing.
+        // A request that does not pass the filter is not affected.
         assert_eq!(client.get("/who").await.status, 200, "{config}: {protocol:?}");
     }
     let kind = match seen {
@@ -144,7 +146,7 @@ async fn upstreams_that_are_not_allowed_are_not_reached() {
 
 #[tokio::test]
 async fn results_that_are_too_large_are_refused() {
-    // Copying so much can take longer than a call may, on a machine that does other things as well.
+    // On a busy machine, copying this much can take longer than a call may.
     let time = ", limits: { time: 1s }";
     for (config, kind) in [
         ("{ do: many, count: 20000 }", "trap"),
@@ -285,7 +287,7 @@ async fn what_a_plugin_cannot_be_configured_with_stops_the_start() {
 #[tokio::test]
 async fn a_filter_that_fails_on_a_body_cuts_it_short_and_nobody_else_notices() {
     let origin = Origin::start().await;
-    // What fills 10 MiB may run out of time before it is too much.
+    // Filling 10 MiB may run out of time before it is too much.
     let acts = [
         ("do: body-trap", "kind=\"trap\"", 1.0),
         ("do: body-spin", "kind=\"timeout\"", 1.0),
@@ -296,7 +298,7 @@ async fn a_filter_that_fails_on_a_body_cuts_it_short_and_nobody_else_notices() {
     for (act, kind, wanted) in acts {
         for side in ["request", "response"] {
             let config = format!("{{ {act}, in: {side} }}");
-            // Copying what is too large takes time, on a machine that does other things as well.
+            // On a busy machine, copying a piece that is too large takes time.
             let time = if act == "do: body-spin" { "" } else { ", limits: { time: 500ms }" };
             let weir = start(&origin, &config, time).await;
             let failures = async || {
@@ -320,7 +322,7 @@ async fn a_filter_that_fails_on_a_body_cuts_it_short_and_nobody_else_notices() {
     }
 }
 
-/// Sends 1 MiB and reads it back: how much came, or the status of a refusal.
+/// Sends 1 MiB and reads it back. Returns the bytes received, or the status of a refusal.
 async fn upload(client: &Client) -> Result<u64, u16> {
     let request = Request::post("/closed/echo").body(Body::repeat(1 << 20)).unwrap();
     match client.try_send(request).await {

@@ -1,4 +1,5 @@
-//! Plugins as packages: pushed to a registry, pulled from it, kept on disk, and refused when they are not what they should be.
+//! Plugins as packages: pushed to a registry, pulled from it, kept on disk, and refused if they are
+//! wrong.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -13,7 +14,8 @@ use crate::support::tools::builtin;
 use crate::support::weir::WEIR;
 use crate::support::{Origin, Protocol, Setup, until};
 
-/// A user at a command line: a folder with a cache, and a Docker configuration that is empty at first.
+/// A user at a command line: a folder with a cache, and a Docker configuration that is empty at
+/// first.
 struct User {
     folder: TempDir,
 }
@@ -33,7 +35,7 @@ impl User {
         std::fs::write(self.path(name), text).unwrap();
     }
 
-    /// The exit code, standard output without its line end, and standard error.
+    /// Returns the exit code, standard output without its line end, and standard error.
     fn weir(&self, arguments: &[&str]) -> (i32, String, String) {
         let output = Command::new(WEIR)
             .args(arguments)
@@ -47,27 +49,27 @@ impl User {
         (output.status.code().unwrap(), text(&output.stdout), text(&output.stderr))
     }
 
-    /// `weir plugin …`, which must succeed; what it prints.
+    /// Runs `weir plugin …`, which must succeed, and returns its output.
     fn plugin(&self, arguments: &[&str]) -> String {
         let (code, printed, told) = self.weir(&[&["plugin"], arguments].concat());
         assert_eq!(code, 0, "{arguments:?}: {told}");
         printed
     }
 
-    /// `weir plugin …`, which must fail; what it says.
+    /// Runs `weir plugin …`, which must fail, and returns its message.
     fn refused(&self, arguments: &[&str]) -> String {
         let (code, _, told) = self.weir(&[&["plugin"], arguments].concat());
         assert_eq!(code, 1, "{arguments:?}: {told}");
         told
     }
 
-    /// Pushes the built-in filter `headers`; the source to write into a configuration.
+    /// Pushes the built-in filter `headers`, and returns its source for a configuration.
     fn push(&self, registry: &Registry, arguments: &[&str]) -> String {
         let target = format!("{}/team/canary:1.2", registry.host());
         self.plugin(&[&["push", builtin("headers").to_str().unwrap(), &target], arguments].concat())
     }
 
-    /// `weir check` of a configuration with one plugin from `source`.
+    /// Runs `weir check` on a configuration with one plugin from `source`.
     fn check(&self, source: &str, top: &str) -> (i32, String) {
         let config = format!(
             "listeners: [{{ address: \"127.0.0.1:0\" }}]\n{}routes: [{{ filters: [p], respond: {{}} }}]\n{top}\n",
@@ -84,7 +86,7 @@ impl User {
         told
     }
 
-    /// The message of a configuration that is refused for its plugin.
+    /// Returns the message of a configuration that is refused because of its plugin.
     fn fails(&self, source: &str, top: &str) -> String {
         let (code, told) = self.check(source, top);
         assert_eq!(code, 78, "{told}");
@@ -115,7 +117,7 @@ fn registries(host: &str, keys: &str) -> String {
     format!("registries: [{{ host: \"{host}\", {keys} }}]")
 }
 
-/// A source by digest, and the same by tag.
+/// Returns a source by digest, and the same source by tag.
 fn both(pinned: &str) -> (String, String) {
     let (tagged, digest) = pinned.split_once('@').unwrap();
     (format!("{}@{digest}", tagged.strip_suffix(":1.2").unwrap()), tagged.to_owned())
@@ -144,7 +146,7 @@ async fn a_package_is_pushed_and_serves_by_digest_and_by_tag() {
             .await;
         let answer = weir.client(Protocol::H3).await.get("/").await;
         assert_eq!((answer.status.as_u16(), answer.header("x-packaged")), (200, "yes"), "{source}");
-        // All is there before anything is served, and the way there is told.
+        // Everything is there before anything is served, and the log shows the progress.
         let log = weir.printed();
         let place = |text: &str| log.find(text).unwrap_or_else(|| panic!("{text}: {log}"));
         assert!(place("KiB)") < place("listening") && place("\"pulling ") < place("\"ready\""));
@@ -188,7 +190,7 @@ fn what_was_pulled_once_needs_no_registry() {
     let told = user.passes(&by_digest, "");
     assert!(!told.contains("pulling "), "{told}");
 
-    // A file that was damaged is as good as none.
+    // A damaged file counts as missing.
     let component = std::fs::read(builtin("headers")).unwrap();
     let blob = user.path("cache/oci/blobs").join(sha256(&component));
     std::fs::write(&blob, &component[..100]).unwrap();
@@ -274,7 +276,7 @@ fn a_package_that_must_be_signed_is_refused_without_the_right_signature() {
     let told = user.fails(&by_tag, &by("file:other.pub.pem"));
     assert!(told.contains("none of its signatures (1)"), "{told}");
 
-    // Another signature is added to the first.
+    // A further signature is added to the first.
     user.push(&registry, &["--sign", "second.pem"]);
     user.passes(&by_digest, &by("file:second.pub.pem"));
     user.passes(&by_tag, &by("file:other.pub.pem, file:release.pub.pem"));
@@ -303,7 +305,7 @@ fn a_signature_that_was_checked_once_needs_no_registry() {
     registry.stop();
     assert_eq!(user.passes(&by_digest, &by("release.pub.pem", true)), "");
     user.passes(&unsigned, &by("release.pub.pem", false));
-    // What is kept is held against the keys of today.
+    // Kept components are checked against the present keys.
     let told = user.fails(&by_digest, &by("other.pub.pem", true));
     assert!(told.contains("no answer from"), "{told}");
 }
@@ -339,7 +341,7 @@ async fn a_registry_that_lies_is_found_out() {
                 answer("200 OK", "", right.unwrap_or(&other))
             }
             _ if name == digest(&whole) && path.contains("/short/") => {
-                // Ends before its length.
+                // The answer ends before its length.
                 let mut short = answer("200 OK", "", &whole);
                 short.truncate(short.len() - 10);
                 short
@@ -372,7 +374,7 @@ async fn a_registry_that_lies_is_found_out() {
     .unwrap();
 }
 
-/// As the large registries do it: a token for each repository, from a server of its own.
+/// Tests the scheme of the large registries: a token for each repository, from a separate server.
 #[tokio::test]
 async fn a_token_is_fetched_for_the_repository_and_nothing_else() {
     let component = std::fs::read(builtin("headers")).unwrap();

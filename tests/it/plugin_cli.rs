@@ -1,4 +1,4 @@
-//! `weir plugin …` as a user types it, outside the repository.
+//! `weir plugin …` as a user runs it, outside the repository.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -13,7 +13,7 @@ fn weir(folder: &Path, arguments: &[&str]) -> (bool, String) {
         .args(arguments)
         .current_dir(folder)
         .env("CARGO_TARGET_DIR", target(folder))
-        // What cargo tells its tests is not what a user's shell tells.
+        // cargo sets this for its tests; a user's shell does not.
         .env_remove("RUSTC")
         .output()
         .unwrap();
@@ -21,7 +21,7 @@ fn weir(folder: &Path, arguments: &[&str]) -> (bool, String) {
     (output.status.success(), text(&output.stdout) + &text(&output.stderr))
 }
 
-/// Where a test's projects are built: the crates that they share are compiled once.
+/// Returns the build folder of a test's projects: shared crates are compiled once.
 fn target(folder: &Path) -> PathBuf {
     folder.ancestors().find(is_temporary).unwrap_or(folder).join("target")
 }
@@ -55,7 +55,7 @@ fn what_new_writes_builds_and_its_tests_pass() {
     }
 }
 
-/// A Weir that runs may watch the file.
+/// A running Weir may watch the file.
 #[test]
 fn what_fails_its_cases_takes_no_component_s_place() {
     let folder = tempfile::tempdir().unwrap();
@@ -190,7 +190,7 @@ fn a_plugin_under_test_reaches_what_its_cases_allow_and_nothing_else() {
             let (ok, text) = test(allow, case);
             assert!(!ok && text.contains(refusal), "{allow} {case}: {text}");
         }
-        // What a failure is expected of fails as in a Weir that runs.
+        // An expected failure has the same kind as in a running Weir.
         let kind = if config.contains("space") { "trap" } else { "invalid" };
         let (ok, text) =
             test("", &format!("{{ name: fails, config: {config}, expect: {{ error: {kind} }} }}"));
@@ -269,7 +269,8 @@ fn inspect_tells_world_imports_needs_and_limits() {
     }
 }
 
-/// One that imports no function of the host would be linked: types are compared by their form.
+/// The linker would accept a plugin that imports no function of the host: it compares types by
+/// their form.
 #[test]
 fn a_plugin_for_another_version_of_the_interface_is_refused_by_every_command() {
     let folder = tempfile::tempdir().unwrap();
@@ -324,7 +325,7 @@ fn recorded_traffic_is_replayed() {
         format!("{{\"client\":\"{client}:99\",\"method\":\"GET\",\"path\":\"/\",\"status\":200}}\n")
     };
     let records: String = ["192.0.2.1", "192.0.2.2", "192.0.2.1", "192.0.2.1"].map(record).concat();
-    // One stream of standard output and standard error, as containers have it.
+    // Standard output and standard error in one stream, as in containers.
     let log = r#"{"time":"2026-01-02T03:04:05Z","level":"info","target":"weir::server","message":"ready"}"#;
     let records = format!("\u{feff}{log}\n{records}{log}\n");
     fs::write(folder.path().join("access.jsonl"), records).unwrap();

@@ -1,4 +1,4 @@
-//! Filters that decide by what they are given alone, which are not asked the same again.
+//! Pure filters, which decide by their inputs alone: the same inputs cause no second call.
 
 use crate::support::tools::guest;
 use crate::support::weir::Weir;
@@ -47,7 +47,8 @@ async fn what_was_decided_twice_is_not_asked_again_and_stays_as_it_was() {
         let calls = counted(&weir, "weir_plugin_calls_total", function).await;
         let remembered = counted(&weir, "weir_plugin_remembered_total", function).await;
         assert_eq!(calls + remembered, 240.0, "{function}");
-        // The first are calls, to know their time; then each is asked twice, at most three times over if both have the same place.
+        // The first requests are calls, to measure their time. After that each of the two inputs
+        // needs two calls, and at most three times as many if both have the same place in the memo.
         assert!((52.0..=70.0).contains(&calls), "{function}: {calls}");
     }
 }
@@ -67,7 +68,8 @@ async fn what_differs_with_each_request_is_asked_each_time() {
     assert_eq!(counted(&weir, "weir_plugin_calls_total", "on-request").await, 150.0);
 }
 
-/// What is remembered must not hide from the back-off that the plugin is well: else one client could have it left alone.
+/// A stored decision must count as a success for the back-off. Otherwise one client could disable
+/// the plugin.
 #[tokio::test]
 async fn a_request_that_makes_it_fail_costs_no_other_that_is_remembered() {
     let origin = Origin::start().await;
@@ -93,7 +95,7 @@ async fn a_request_that_makes_it_fail_costs_no_other_that_is_remembered() {
     );
 }
 
-/// `naughty` counts its calls, says that it is pure, and is believed until it is asked again.
+/// `naughty` counts its calls and declares itself pure. Weir trusts it until the next check.
 #[tokio::test]
 async fn a_filter_that_is_not_pure_is_found_out() {
     let origin = Origin::start().await;

@@ -1,4 +1,4 @@
-//! Which requests go where: the first route whose conditions all hold.
+//! The choice of a route: the first one that has all its conditions met.
 
 use http::Request;
 

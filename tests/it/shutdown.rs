@@ -1,4 +1,4 @@
-//! The end: stop accepting, finish what was accepted, close; in bounded time.
+//! The shutdown: Weir stops accepting, finishes accepted requests, and closes, all in bounded time.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -124,8 +124,9 @@ async fn a_second_signal_ends_at_once() {
     assert!(started.elapsed() < Duration::from_secs(5), "{:?}", started.elapsed());
 }
 
-/// Clients of all protocols ask without pause while the signal comes. A request may be refused (its connection was closed or asked for
-/// no more before the request was taken); one that reached an origin must be answered, to its last byte.
+/// Clients of all protocols send requests without pause while the signal comes. A request may be
+/// refused: its connection closed, or was told to send no more, before the request was accepted. A
+/// request that reached an origin must be answered, to its last byte.
 async fn loses_nothing(signal: &str) {
     let origin = Arc::new(Origin::start().await);
     let mut weir = Setup::to([&*origin]).workers(4).start().await;

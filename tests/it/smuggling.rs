@@ -1,4 +1,4 @@
-//! Messages that two readers could understand differently: refused, and never passed on.
+//! Messages that two readers could understand differently: they are refused, and never passed on.
 
 use crate::support::raw_h1::RawH1;
 use crate::support::raw_h2::{Outcome, RawH2, get, post};
@@ -7,7 +7,8 @@ use crate::support::{Protocol, RawOrigin, Setup, Weir};
 
 const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
 
-/// Requests of HTTP/1.1 that must not reach an origin. After each comes a request that must not be answered.
+/// Requests of HTTP/1.1 that must not reach an origin. A further request follows each, and it must
+/// not be answered.
 const AMBIGUOUS: &[(&str, &str)] = &[
     (
         "content-length and chunked",
@@ -417,7 +418,7 @@ async fn raw() -> (RawOrigin, Weir) {
     (origin, weir)
 }
 
-/// Whether an origin that reads strictly saw a request's end: by its length, its last chunk, or its head alone.
+/// Whether a strict origin saw a request's end: by its length, its last chunk, or its head alone.
 fn whole_request(origin: &RawOrigin) -> bool {
     let whole = |bytes: &[u8]| {
         let text = String::from_utf8_lossy(bytes).to_ascii_lowercase();
@@ -437,7 +438,7 @@ async fn a_get_whose_end_comes_late_goes_on_without_a_body() {
     let connection = RawH3::connect(&weir).await;
     let mut stream = connection.open().await;
     stream.headers(&get("/late")).await;
-    // The head alone is sent on its way to Weir before the end: another exchange passes between the two.
+    // Only the head is sent to Weir before the end: another exchange passes between the two.
     assert_eq!(RawH3::request(&weir, &get("/between")).await, Outcome::Status(200));
     stream.finish();
     assert_eq!(stream.outcome().await, Outcome::Status(200));

@@ -1,4 +1,5 @@
-//! Load on all protocols for a time, a few seconds or WEIR_SOAK_SECONDS of them: every answer whole, memory flat, nothing left behind.
+//! Load on all protocols for a few seconds, or for WEIR_SOAK_SECONDS: every answer is complete,
+//! memory is flat, and nothing is left behind.
 
 use std::time::{Duration, Instant};
 
@@ -35,7 +36,8 @@ async fn memory_stays_flat_under_load() {
     .await;
 }
 
-/// New connections all the time, each with some exchanges of every kind, one of them given up.
+/// Opens new connections all the time, each with some exchanges of every kind; one exchange is
+/// given up.
 async fn load(weir: &crate::support::Weir, length: Duration) -> usize {
     let address = weir.address();
     let end = Instant::now() + length;

@@ -1,4 +1,4 @@
-//! Bodies of any size in flat memory: what one side does not take, the other side does not send.
+//! Bodies of any size in flat memory: if one side takes nothing, the other side sends nothing.
 
 use std::time::Instant;
 
@@ -7,7 +7,8 @@ use crate::support::{Body, Client, Origin, Protocol, Setup, Weir, spawn, within}
 
 const MIB: u64 = 1 << 20;
 
-/// What a transfer may add to the memory of the process: buffers of sockets and streams, never the body.
+/// The memory that a transfer may add to the process: buffers of sockets and streams, never the
+/// body.
 const GROWTH: u64 = 48 * MIB;
 
 #[tokio::test]
@@ -52,7 +53,7 @@ async fn a_client_that_does_not_read_holds_the_origin_back() {
         for _ in 0..many {
             answers.push(client.get("/endless").await);
         }
-        // All that can move has moved once the process has done nothing for a while: it uses no time any more.
+        // Once the process uses no more time, everything that can move has moved.
         quiet(&weir).await;
         assert!(weir.memory() < before + GROWTH, "{protocol:?}: {} MiB", weir.memory() / MIB);
     }
@@ -107,7 +108,7 @@ async fn pieces_pass_as_they_come() {
             "{protocol:?}"
         );
         drop(sender);
-        // An HTTP/2 stream may end with a frame that holds nothing.
+        // An HTTP/2 stream may end with an empty frame.
         while let Some(rest) = within("the end", answer.chunk()).await {
             assert_eq!(rest.unwrap(), "", "{protocol:?}");
         }
@@ -143,7 +144,7 @@ fn expect_flat(weir: &Weir, before: u64, started: Instant) {
     assert!(peak < before + GROWTH, "memory grew from {} to {} MiB", before / MIB, peak / MIB);
 }
 
-/// Memory after a first exchange of the same kind.
+/// Returns the memory after a first exchange of the same kind.
 async fn warm(weir: &Weir, client: &Client) -> u64 {
     let mut answer = client.post("/echo", Body::repeat(4 * MIB)).await;
     assert_eq!(answer.count().await.unwrap(), 4 * MIB);

@@ -1,4 +1,5 @@
-//! Swapping plugins while requests flow: by the admin API, by the commands, by a changed file; canaries, shadows, the way back.
+//! Swaps of plugins under load: by the admin API, by the commands, by a changed file; canaries,
+//! shadows, and the rollback.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -13,7 +14,7 @@ use crate::support::{Origin, Protocol, Setup, Weir, spawn, until};
 
 const TOKEN: &str = "s3cret";
 
-/// The component `versioned` with another version and other faults in it.
+/// The component `versioned` with another version and other faults.
 fn version(version: u64, faults: &str) -> Vec<u8> {
     let wasm = std::fs::read(guest("versioned")).unwrap();
     let (from, to) = (
@@ -45,7 +46,7 @@ impl Swapping {
         Self { admin: weir.admin_address().to_string(), weir, file }
     }
 
-    /// `weir plugin …` with the token.
+    /// Runs `weir plugin …` with the token.
     fn command(&self, arguments: &[&str]) -> (bool, String, String) {
         let output = Command::new(WEIR)
             .arg("plugin")
@@ -58,7 +59,7 @@ impl Swapping {
         (output.status.success(), text(&output.stdout), text(&output.stderr))
     }
 
-    /// Swaps a version in from a file of its own.
+    /// Swaps in a version from a separate file.
     fn swap(&self, wasm: &[u8], arguments: &[&str]) -> (bool, String, String) {
         let path = self.file.with_file_name("next.wasm");
         std::fs::write(&path, wasm).unwrap();
@@ -207,7 +208,7 @@ async fn a_canary_that_is_slow_goes_by_itself() {
     let origin = Origin::start().await;
     let v = Swapping::start(&origin, ", limits: { time: 500ms }").await;
     let client = v.weir.client(Protocol::H3).await;
-    // Enough calls of the first to know what one takes: its first ones are all timed.
+    // Enough calls of the first version to know the time of one; its first calls are all timed.
     for _ in 0..100 {
         client.get("/who").await;
     }
@@ -239,7 +240,8 @@ async fn a_canary_that_is_far_too_slow_shows_on_a_quiet_route() {
             assert!(ok, "{errors}");
         }
     }
-    // Another generation would have made it the one that serves: it has had its calls without a failure.
+    // A further generation promotes a canary that has had its calls without a failure; this one is
+    // too slow.
     let (ok, _, errors) = v.swap(&version(3, "none"), &["--for", "1h"]);
     assert!(ok, "{errors}");
     let status = v.status();
@@ -264,7 +266,7 @@ async fn a_generation_in_the_shadow_is_measured_and_decides_nothing() {
         assert!(calls >= 3.0, "{decision}: {calls}");
     }
     assert_eq!(v.status()["generation"]["number"], 1);
-    // What cannot be used is a failure of it like any other.
+    // An invalid result counts as a failure, like any other.
     let (ok, _, errors) = v.swap(&version(4, "invalid-response"), &["--shadow", "--for", "1h"]);
     assert!(ok, "{errors}");
     for protocol in Protocol::ALL {
@@ -318,7 +320,7 @@ async fn a_balancer_s_old_generations_go_without_traffic_too() {
         let serves = |generation| generation == number;
         weir.until_metric("weir_plugin_generation", &["plugin=\"v\""], serves).await;
     }
-    // The one before the last is kept to go back to, the first is not.
+    // The last generation but one is kept for a rollback; the first is dropped.
     let is_gone = async || {
         let metrics = weir.metrics().await;
         let first = |line: &str| line.contains("plugin=\"v\"") && line.contains("generation=\"1\"");
@@ -347,7 +349,7 @@ async fn compiled_code_is_taken_from_the_cache_by_the_next_process() {
     assert_eq!(check(), first, "nothing was compiled and written again");
 }
 
-/// The files of compiled code below a folder, with the time of their last change.
+/// Returns the files of compiled code below a folder, with the time of their last change.
 fn compiled(folder: &Path) -> Vec<(PathBuf, std::time::SystemTime)> {
     let mut found = Vec::new();
     for entry in std::fs::read_dir(folder).unwrap().map(Result::unwrap) {
@@ -393,7 +395,7 @@ async fn a_changed_file_is_swapped_in_and_a_broken_one_is_not() {
     assert_eq!(v.version(Protocol::H3).await, 2);
 }
 
-/// As tools write files: beside, then renamed.
+/// Replaces a file as tools do: writes a new file beside it, then renames it.
 fn replace(path: &Path, bytes: &[u8]) {
     let beside = path.with_extension("new");
     std::fs::write(&beside, bytes).unwrap();

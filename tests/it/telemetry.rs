@@ -1,4 +1,4 @@
-//! What operators see: metrics under their exact names, access records, traces.
+//! The operator's view: metrics under their exact names, access records, traces.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -11,7 +11,7 @@ use crate::support::tools::{self, python};
 use crate::support::weir::refusing_address;
 use crate::support::{Body, Origin, Protocol, Setup, Weir, within};
 
-/// The names that dashboards are built on.
+/// The names that dashboards use.
 const NAMES: &[&str] = &[
     "quic_connections_total",
     "quic_connections_active",
@@ -246,7 +246,7 @@ async fn each_call_of_a_filter_has_a_span_and_each_body_one() {
         let client = weir.client(protocol).await;
         client.send(request.body("xxx".into()).unwrap()).await.text().await;
     }
-    // The request, four of the filter, a pick and an attempt, for each protocol.
+    // The request, four spans of the filter, a pick and an attempt, for each protocol.
     let spans = collector.spans(21).await;
     for function in ["on-request", "on-response", "on-request-body", "on-response-body"] {
         let own = |span: &&Value| {
@@ -289,7 +289,8 @@ async fn a_trace_that_began_elsewhere_goes_on_at_the_origin() {
     assert!(spans.iter().any(|span| span["parent"] == "00f067aa0ba902b7"), "{spans:#?}");
 }
 
-/// Sampling by the parent, as `telemetry.tracing.sample` documents it: the share is of requests without one.
+/// Sampling by the parent, as `telemetry.tracing.sample` documents it: the share is of requests
+/// without a parent.
 #[tokio::test]
 async fn a_request_whose_parent_is_not_sampled_is_not_traced() {
     let mut collector = Collector::start();
@@ -323,7 +324,7 @@ async fn a_collector_that_is_absent_or_silent_slows_nothing_down() {
         let tracing = format!("tracing: {{ otlp: \"http://{address}\", sample: 100% }}");
         let mut weir = Setup::to([&origin]).telemetry(&tracing).start().await;
         let client = weir.client(Protocol::H3).await;
-        // By turns, so that whatever else the machine does slows both down.
+        // In turns, so that other load on the machine slows both down.
         let (mut without, mut with) = (Vec::new(), Vec::new());
         for _ in 0..ROUNDS {
             without.push(time(&baseline).await);
@@ -360,14 +361,15 @@ async fn a_second_signal_ends_in_time_while_spans_are_delivered() {
     assert!(ending.elapsed() < FLUSH, "{:?}", ending.elapsed());
 }
 
-/// Rounds of requests whose times are compared, and requests of a round: more spans than the queue holds, several times.
+/// The compared rounds of requests, and the requests of a round: several times more spans than the
+/// queue holds.
 const ROUNDS: usize = 21;
 const ROUND: usize = 200;
 
-/// What the last spans, records and lines may take at the end, and a machine that does other things.
+/// Time for the last spans, records and lines to arrive on a busy machine.
 const FLUSH: Duration = Duration::from_secs(8);
 
-/// How long a round of requests takes.
+/// Measures a round of requests.
 async fn time(client: &crate::support::Client) -> Duration {
     let started = std::time::Instant::now();
     for _ in 0..ROUND {

@@ -48,7 +48,7 @@ async fn the_first_byte_is_not_waited_for_while_another_endpoint_is_connected_to
         .start()
         .await;
     for protocol in Protocol::ALL {
-        // Round robin: one of two begins with the endpoint that cannot be connected to.
+        // Round robin: one of the two begins with the unreachable endpoint.
         for _ in 0..2 {
             let answer = weir.get(protocol, "/").await;
             assert_eq!(answer, (200, "ok".to_owned()), "{protocol:?}");
