@@ -1,4 +1,5 @@
-//! One body type for requests and responses: bytes, a repeated chunk, or what a test sends piece by piece.
+//! One body type for requests and responses: bytes, a repeated chunk, or chunks that a test sends
+//! one by one.
 
 use std::collections::VecDeque;
 use std::io;
@@ -34,7 +35,7 @@ impl Body {
         Self::from(Bytes::new())
     }
 
-    /// `length` bytes, announced, in chunks of 64 KiB.
+    /// A body of `length` bytes, announced, in chunks of 64 KiB.
     pub(crate) fn repeat(length: u64) -> Self {
         let chunk = Bytes::from(vec![b'x'; 64 << 10]);
         Self {
@@ -44,20 +45,20 @@ impl Body {
         }
     }
 
-    /// What the sender sends, unannounced. One chunk waits at most.
+    /// A body from the sender's chunks, unannounced. At most one chunk waits.
     pub(crate) fn channel() -> (Sender, Self) {
         let (sender, receiver) = mpsc::channel(1);
         (Sender(sender), Self { source: Source::Channel(receiver), length: None, trailers: None })
     }
 
-    /// Ends with trailers, so without an announced length.
+    /// Adds trailers at the end, and therefore announces no length.
     pub(crate) fn with_trailers(mut self, trailers: HeaderMap) -> Self {
         self.trailers = Some(trailers);
         self.length = None;
         self
     }
 
-    /// Announces another length than it has, or none.
+    /// Announces a wrong length, or none.
     pub(crate) fn announcing(mut self, length: Option<u64>) -> Self {
         self.length = length;
         self
@@ -131,7 +132,7 @@ impl http_body::Body for Body {
 }
 
 impl Sender {
-    /// Sends a chunk; false when nobody reads any more.
+    /// Sends a chunk. Returns false if the reader is gone.
     pub(crate) async fn send(&self, chunk: impl Into<Bytes>) -> bool {
         self.0.send(Ok(Frame::data(chunk.into()))).await.is_ok()
     }
@@ -146,7 +147,7 @@ impl Sender {
         let _ = self.0.send(Err(io::Error::other("aborted by the test"))).await;
     }
 
-    /// Completes when nobody reads any more.
+    /// Completes when the reader is gone.
     pub(crate) async fn closed(&self) {
         self.0.closed().await;
     }

@@ -1,5 +1,5 @@
-//! One client for the three protocols. Dropping a request that has no answer yet, or an answer whose body has not ended,
-//! cancels it as its protocol does: a reset stream, or a closed connection.
+//! One client for the three protocols. Dropping an unanswered request, or an answer with an
+//! unfinished body, cancels it in the way of its protocol: a reset stream, or a closed connection.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
@@ -36,7 +36,7 @@ impl Protocol {
         }
     }
 
-    /// As in a Via field.
+    /// The protocol in a Via field.
     pub(crate) fn via(self) -> &'static str {
         match self {
             Self::H1 => "1.1",
@@ -69,7 +69,7 @@ type H3Requests = h3::client::SendRequest<h3_quinn::OpenStreams, Bytes>;
 type H3Answer = h3::client::RequestStream<h3_quinn::RecvStream, Bytes>;
 type H3Body = h3::client::RequestStream<h3_quinn::SendStream<Bytes>, Bytes>;
 
-/// What Weir answered; its body is read as it comes.
+/// Weir's answer; its body is read as it arrives.
 pub(crate) struct Answer {
     pub(crate) status: StatusCode,
     pub(crate) headers: HeaderMap,
@@ -88,13 +88,13 @@ struct Reading {
     ended: bool,
 }
 
-/// Why there is no (whole) answer.
+/// The reason why there is no complete answer.
 #[derive(Debug)]
 #[allow(dead_code, reason = "read through Debug when a test fails")]
 pub(crate) struct Failure(pub(crate) String);
 
 impl Client {
-    /// Connects, and fails the test when that does not work.
+    /// Connects, and fails the test if that fails.
     pub(crate) async fn connect(address: SocketAddr, protocol: Protocol) -> Self {
         match within("connecting", Self::try_connect(address, protocol)).await {
             Ok(client) => client,
@@ -110,7 +110,7 @@ impl Client {
         Self::try_connect_from(address, protocol, None).await
     }
 
-    /// Connects, from an address of loopback if one is given.
+    /// Connects, from a loopback address if one is given.
     pub(crate) async fn try_connect_from(
         address: SocketAddr,
         protocol: Protocol,
@@ -158,7 +158,7 @@ impl Client {
         self.send(Request::post(path).body(body.into()).unwrap()).await
     }
 
-    /// Sends a request, and fails the test when there is no answer.
+    /// Sends a request, and fails the test if there is no answer.
     pub(crate) async fn send(&self, request: Request<Body>) -> Answer {
         let what = format!("{} {}", request.method(), request.uri());
         match within(&what, self.try_send(request)).await {
@@ -167,7 +167,7 @@ impl Client {
         }
     }
 
-    /// Sends a request whose URI is a path. Dropping the future cancels the request.
+    /// Sends a request; its URI is a path. Dropping the future cancels the request.
     pub(crate) async fn try_send(&self, mut request: Request<Body>) -> Result<Answer, Failure> {
         let address = self.address;
         let authority = match request.headers_mut().remove(http::header::HOST) {
@@ -197,7 +197,7 @@ impl Client {
         }
     }
 
-    /// The local address of a QUIC connection's socket moves to another port.
+    /// Moves the local address of a QUIC connection to another port.
     pub(crate) fn rebind(&self) {
         let Connection::H3(_, endpoint, _) = &self.connection else { panic!("only QUIC migrates") };
         let socket = std::net::UdpSocket::bind((address_any(self.address), 0)).unwrap();
@@ -221,12 +221,12 @@ impl Answer {
         Self { status: head.status, headers: head.headers, body, trailers: HeaderMap::new() }
     }
 
-    /// The value of a field, empty without one.
+    /// The value of a field; empty if it is absent.
     pub(crate) fn header(&self, name: &str) -> &str {
         self.headers.get(name).map_or("", |value| value.to_str().unwrap())
     }
 
-    /// The next piece of the body; `None` at its end.
+    /// Returns the next piece of the body, or `None` at its end.
     pub(crate) async fn chunk(&mut self) -> Option<Result<Bytes, Failure>> {
         loop {
             return match &mut self.body {
@@ -269,7 +269,7 @@ impl Answer {
         Ok(all.into())
     }
 
-    /// Reads the whole body as text, and fails the test when it does not end well.
+    /// Reads the whole body as text, and fails the test if the body is cut short.
     pub(crate) async fn text(mut self) -> String {
         let bytes = self.bytes().await.unwrap_or_else(|e| panic!("a whole body: {e:?}"));
         String::from_utf8(bytes.into()).unwrap()
@@ -284,7 +284,7 @@ impl Answer {
         Ok(count)
     }
 
-    /// The trailers, once the body has ended.
+    /// The trailers, after the end of the body.
     pub(crate) fn trailers(&self) -> &HeaderMap {
         &self.trailers
     }

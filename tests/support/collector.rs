@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::tools::{Running, python};
 use super::within;
 
-/// A gRPC server made from the published OTLP definitions; prints each span as a line of JSON.
+/// A gRPC server made from the published OTLP definitions; it prints each span as a line of JSON.
 pub(crate) struct Collector {
     _process: Running,
     lines: Option<BufReader<ChildStdout>>,
@@ -16,7 +16,7 @@ pub(crate) struct Collector {
 }
 
 impl Collector {
-    /// Starts it on a free port.
+    /// Starts the server on a free port.
     pub(crate) fn start() -> Self {
         let mut process = Running::start(python("collector.py").stdout(Stdio::piped()));
         let mut lines = BufReader::new(process.child().stdout.take().unwrap());
@@ -26,7 +26,7 @@ impl Collector {
         Self { _process: process, lines: Some(lines), port }
     }
 
-    /// Waits for so many spans.
+    /// Waits for this many spans.
     pub(crate) async fn spans(&mut self, count: usize) -> Vec<Value> {
         let mut lines = self.lines.take().unwrap();
         let read = tokio::task::spawn_blocking(move || {

@@ -1,4 +1,4 @@
-//! The smallest HPACK and QPACK that a raw client needs: literal fields out, the status in.
+//! The minimum of HPACK and QPACK for a raw client: literal fields out, the status in.
 
 /// A header block of HPACK: literals without indexing, no Huffman (RFC 7541 §6.2.2).
 pub(crate) fn hpack(fields: &[(&str, &str)]) -> Vec<u8> {
@@ -21,7 +21,7 @@ pub(crate) fn qpack(fields: &[(&str, &str)]) -> Vec<u8> {
     section
 }
 
-/// The status of a response's HPACK block, whose first field is `:status`.
+/// The status of a response's HPACK block; `:status` must be the first field.
 pub(crate) fn hpack_status(block: &[u8]) -> Option<u16> {
     // A dynamic table size update may come first (RFC 7541 §6.3).
     let start = block.iter().position(|byte| byte & 0xe0 != 0x20)?;
@@ -34,7 +34,7 @@ pub(crate) fn hpack_status(block: &[u8]) -> Option<u16> {
     }
 }
 
-/// The status of a response's QPACK section, whose first field is `:status`.
+/// The status of a response's QPACK section; `:status` must be the first field.
 pub(crate) fn qpack_status(section: &[u8]) -> Option<u16> {
     let line = section.get(2..)?;
     let first = *line.first()?;

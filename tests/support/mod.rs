@@ -1,7 +1,9 @@
-//! What the integration tests share: the real binary with a configuration, clients of all three protocols, origins that
-//! behave and misbehave, bytes that no library would send, and the tools that nobody here wrote.
+//! Helpers of the integration tests: the real binary with a configuration, clients of all three
+//! protocols, origins that behave and misbehave, bytes that no library would send, and programs of
+//! other projects.
 //!
-//! Every wait is bounded by [`within`]; nothing waits for time to pass where an event can be waited for.
+//! Every wait is bounded by [`within`]. A test waits for events; it waits for time to pass only if
+//! there is no event.
 
 pub(crate) mod body;
 pub(crate) mod client;
@@ -29,10 +31,10 @@ pub(crate) use origin::Origin;
 pub(crate) use raw_origin::RawOrigin;
 pub(crate) use weir::{Setup, Weir};
 
-/// Longest that anything on loopback may take on a machine that does other things as well.
+/// The longest time of anything on loopback on a busy machine.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
-/// Awaits `future`, and fails the test when it takes longer than [`PATIENCE`].
+/// Awaits `future`, and fails the test if it takes longer than [`PATIENCE`].
 pub(crate) async fn within<F: Future>(what: impl Display, future: F) -> F::Output {
     match tokio::time::timeout(PATIENCE, future).await {
         Ok(output) => output,
@@ -40,7 +42,7 @@ pub(crate) async fn within<F: Future>(what: impl Display, future: F) -> F::Outpu
     }
 }
 
-/// Looks again and again until `look` finds something.
+/// Calls `look` again and again until it returns a value.
 pub(crate) async fn until<T>(what: impl Display, mut look: impl AsyncFnMut() -> Option<T>) -> T {
     let started = Instant::now();
     loop {

@@ -1,4 +1,4 @@
-//! An HTTP/1.1 origin in the test's process. What it does is chosen by the path of the request:
+//! An HTTP/1.1 origin in the test's process. The path of the request selects its answer:
 //!
 //! | path | answer |
 //! |---|---|
@@ -41,7 +41,7 @@ pub(crate) struct Origin {
     stop: CancellationToken,
 }
 
-/// The head of a request as an origin got it.
+/// The head of a request as it reached an origin.
 #[derive(Debug, Clone)]
 pub(crate) struct Head {
     pub(crate) method: String,
@@ -90,7 +90,7 @@ impl Origin {
         Self { address, state, stop }
     }
 
-    /// Starts origins named `a`, `b`, `c` and so on.
+    /// Starts origins named `a`, `b`, `c` and further letters.
     pub(crate) async fn several<const N: usize>() -> [Self; N] {
         let mut origins = Vec::new();
         for name in (b'a'..).take(N) {
@@ -103,7 +103,7 @@ impl Origin {
         self.address
     }
 
-    /// The heads of all requests so far, health probes aside.
+    /// The heads of all requests so far, without health probes.
     pub(crate) fn heads(&self) -> Vec<Head> {
         self.state.heads.lock().unwrap().clone()
     }
@@ -118,7 +118,7 @@ impl Origin {
         self.heads().pop()
     }
 
-    /// Requests so far, health probes aside.
+    /// Requests so far, without health probes.
     pub(crate) fn requests(&self) -> usize {
         self.heads().len()
     }
@@ -133,29 +133,29 @@ impl Origin {
         self.state.probes.load(Ordering::SeqCst)
     }
 
-    /// Exchanges whose other side went away before their end.
+    /// Exchanges that the other side gave up before their end.
     pub(crate) fn cancelled(&self) -> usize {
         self.state.cancelled.load(Ordering::SeqCst)
     }
 
-    /// Waits until so many requests have arrived.
+    /// Waits until this many requests have arrived.
     pub(crate) async fn until_requests(&self, count: usize) {
         let found = async || (self.requests() >= count).then_some(());
         until(format!("request {count} at the origin"), found).await;
     }
 
-    /// Waits until so many exchanges were given up.
+    /// Waits until this many exchanges were given up.
     pub(crate) async fn until_cancelled(&self, count: usize) {
         let found = async || (self.cancelled() >= count).then_some(());
         until(format!("cancellation {count} at the origin"), found).await;
     }
 
-    /// Lets everything that is held go on.
+    /// Releases everything that is held.
     pub(crate) fn release(&self) {
         self.state.released.send_modify(|count| *count += 1);
     }
 
-    /// What probes are answered from now on.
+    /// Sets the answer to probes from now on.
     pub(crate) fn set_healthy(&self, healthy: bool) {
         self.state.healthy.store(healthy, Ordering::SeqCst);
     }
@@ -246,7 +246,7 @@ async fn answer(
             let content_type = request.headers().get("content-type").cloned();
             spawn(copy(request.into_body(), Some(sender), exchange));
             let mut response = Response::new(body.announcing(length));
-            // Trailers that are not announced go no further over HTTP/1.1 (RFC 9110 §6.6.2).
+            // Trailers that are not announced are not forwarded over HTTP/1.1 (RFC 9110 §6.6.2).
             if let Some(announced) = announced {
                 response.headers_mut().insert("trailer", announced);
             }
@@ -255,7 +255,7 @@ async fn answer(
             }
             response
         }
-        // An authorization service: who presents `Bearer good` is ann.
+        // An authorization service: a request with `Bearer good` comes from ann.
         "auth" => {
             let is_good =
                 request.headers().get("authorization").is_some_and(|v| v == "Bearer good");
@@ -334,7 +334,7 @@ async fn drain(request: Request<Incoming>) {
     while let Some(Ok(_)) = body.frame().await {}
 }
 
-/// Reads a body to its end, counts its bytes, and passes it on if there is somewhere to.
+/// Reads a body to its end, counts its bytes, and passes it to `to` if that is given.
 async fn copy(mut body: Incoming, to: Option<super::body::Sender>, exchange: Exchange) -> u64 {
     let mut count = 0;
     while let Some(frame) = body.frame().await {

@@ -1,4 +1,4 @@
-//! Bytes of HTTP/1.1 over TLS, as no library would write them.
+//! Bytes of HTTP/1.1 over TLS that no library would write.
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -6,11 +6,11 @@ use tokio_rustls::client::TlsStream;
 
 use super::{Weir, tls};
 
-/// A TLS connection that carries whatever a test writes.
+/// A TLS connection that carries any bytes that a test writes.
 #[derive(Debug)]
 pub(crate) struct RawH1(TlsStream<TcpStream>);
 
-/// What came back until the connection was closed, or nothing came for long.
+/// The bytes received until the connection was closed, or until nothing came for long.
 #[derive(Debug)]
 pub(crate) struct Reply {
     pub(crate) text: String,
@@ -40,7 +40,7 @@ impl RawH1 {
         self.0.flush().await
     }
 
-    /// Reads until what has come ends with `end`, and returns it.
+    /// Reads until the received bytes end with `end`, and returns them.
     pub(crate) async fn until(&mut self, end: &str) -> String {
         let mut all = Vec::new();
         while !all.ends_with(end.as_bytes()) {
@@ -57,7 +57,7 @@ impl RawH1 {
         self.read(std::time::Duration::ZERO).await
     }
 
-    /// As [`Self::rest`], a little at a time, so that the other side waits with bytes that it could not write.
+    /// Reads like [`Self::rest`], but slowly, so that the other side waits with unwritten bytes.
     pub(crate) async fn slowly(&mut self) -> Reply {
         self.read(std::time::Duration::from_micros(100)).await
     }
@@ -83,13 +83,13 @@ impl RawH1 {
 }
 
 impl Reply {
-    /// The status of the first response; 0 when there was none.
+    /// The status of the first response; 0 if there was none.
     pub(crate) fn status(&self) -> u16 {
         let status = self.text.strip_prefix("HTTP/1.1 ").or(self.text.strip_prefix("HTTP/1.0 "));
         status.and_then(|rest| rest.get(..3)?.parse().ok()).unwrap_or(0)
     }
 
-    /// How many responses came.
+    /// The number of responses.
     pub(crate) fn responses(&self) -> usize {
         self.text.matches("HTTP/1.1 ").count()
     }

@@ -1,4 +1,4 @@
-//! Frames of HTTP/2, as no library would send them (RFC 9113 §4.1).
+//! Frames of HTTP/2 that no library would send (RFC 9113 §4.1).
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt, ReadHalf, WriteHalf};
 use tokio::net::TcpStream;
@@ -13,7 +13,7 @@ pub(crate) struct RawH2 {
     writer: WriteHalf<TlsStream<TcpStream>>,
 }
 
-/// A frame as it came.
+/// A received frame.
 #[derive(Debug)]
 pub(crate) struct Frame {
     pub(crate) kind: u8,
@@ -21,7 +21,7 @@ pub(crate) struct Frame {
     pub(crate) payload: Vec<u8>,
 }
 
-/// How a raw request ended.
+/// The end of a raw request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Outcome {
     /// A response with this status.
@@ -41,7 +41,7 @@ pub(crate) const CONTINUATION: u8 = 9;
 pub(crate) const END_STREAM: u8 = 1;
 pub(crate) const END_HEADERS: u8 = 4;
 
-/// RFC 9113 §4.2: what every endpoint takes.
+/// RFC 9113 §4.2: the size that every endpoint accepts.
 const MAX_FRAME: usize = 16_384;
 
 impl Outcome {
@@ -65,8 +65,8 @@ impl RawH2 {
         raw
     }
 
-    /// Sends one request on a connection of its own and waits for what becomes of it. Fields come after the four
-    /// pseudo-header fields of a POST to `/count`, unless they name their own.
+    /// Sends one request on a new connection and returns the outcome. Fields come after the four
+    /// pseudo-header fields of a POST to `/count`, unless they replace those.
     pub(crate) async fn post(weir: &Weir, extra: &[(&str, &str)], body: &[&str]) -> Outcome {
         let mut raw = Self::connect(weir).await;
         let fields = [&post("/count")[..], extra].concat();
@@ -88,7 +88,8 @@ impl RawH2 {
         self.block(stream, &fields::hpack(fields), end).await;
     }
 
-    /// Sends a header block, in as many frames as it needs; that the other side refuses it shows in the outcome.
+    /// Sends a header block, in as many frames as it needs. If the other side refuses it, the
+    /// outcome shows it.
     pub(crate) async fn block(&mut self, stream: u32, block: &[u8], end: bool) {
         let count = block.chunks(MAX_FRAME).count();
         for (at, part) in block.chunks(MAX_FRAME).enumerate() {
@@ -122,7 +123,7 @@ impl RawH2 {
         self.writer.flush().await
     }
 
-    /// The next frame; `None` when the connection was closed.
+    /// Returns the next frame, or `None` if the connection was closed.
     pub(crate) async fn next(&mut self) -> Option<Frame> {
         let mut head = [0; 9];
         within("a frame", self.reader.read_exact(&mut head)).await.ok()?;

@@ -1,4 +1,4 @@
-//! Frames of HTTP/3 on QUIC streams, as no library would send them (RFC 9114 §7.1).
+//! Frames of HTTP/3 on QUIC streams that no library would send (RFC 9114 §7.1).
 
 use quinn::{Connection, Endpoint, ReadExactError, RecvStream, SendStream, VarInt};
 
@@ -32,7 +32,7 @@ impl RawH3 {
         Self { connection, _endpoint: endpoint, _control: control }
     }
 
-    /// As [`super::raw_h2::RawH2::post`].
+    /// Does the same as [`super::raw_h2::RawH2::post`].
     pub(crate) async fn post(weir: &Weir, extra: &[(&str, &str)], body: &[&str]) -> Outcome {
         let raw = Self::connect(weir).await;
         let mut stream = raw.open().await;
@@ -44,7 +44,7 @@ impl RawH3 {
         stream.outcome().await
     }
 
-    /// As [`super::raw_h2::RawH2::request`].
+    /// Does the same as [`super::raw_h2::RawH2::request`].
     pub(crate) async fn request(weir: &Weir, fields: &[(&str, &str)]) -> Outcome {
         let raw = Self::connect(weir).await;
         let mut stream = raw.open().await;
@@ -64,7 +64,7 @@ impl RawStream {
         self.frame(HEADERS, &fields::qpack(fields)).await;
     }
 
-    /// Sends a frame; that the other side refuses it shows in the outcome.
+    /// Sends a frame. If the other side refuses it, the outcome shows it.
     pub(crate) async fn frame(&mut self, kind: u64, payload: &[u8]) {
         let mut frame = varint(kind);
         frame.extend(varint(payload.len() as u64));
@@ -76,7 +76,7 @@ impl RawStream {
         let _ = self.send.finish();
     }
 
-    /// Cancels the request, both directions.
+    /// Cancels the request in both directions.
     pub(crate) fn cancel(&mut self) {
         let cancelled = VarInt::from_u32(0x10c);
         let _ = self.send.reset(cancelled);

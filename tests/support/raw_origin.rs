@@ -1,4 +1,4 @@
-//! An origin made of bytes: it answers each connection by a script, and keeps all that it received.
+//! An origin made of bytes: it answers each connection by a script, and keeps all received bytes.
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
@@ -9,7 +9,7 @@ use tokio::net::{TcpListener, TcpSocket, TcpStream};
 
 use super::{spawn, until};
 
-/// What an origin does on a connection, step by step; after the last it closes.
+/// A step of an origin on a connection. After the last step the origin closes.
 #[derive(Debug, Clone)]
 pub(crate) enum Step {
     /// Reads until a whole header section has arrived since the last answer.
@@ -22,23 +22,24 @@ pub(crate) enum Step {
     Reset,
 }
 
-/// An origin that follows a script; the n-th connection the n-th script, and the last one from then on.
+/// An origin that follows scripts: the n-th connection the n-th script, later connections the last
+/// one.
 #[derive(Debug)]
 pub(crate) struct RawOrigin {
     address: SocketAddr,
     connections: Arc<Mutex<Vec<Received>>>,
 }
 
-/// What came over one connection.
+/// The bytes received on one connection.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Received {
     pub(crate) bytes: Vec<u8>,
-    /// The other side has closed it.
+    /// Whether the other side has closed the connection.
     pub(crate) closed: bool,
 }
 
 impl RawOrigin {
-    /// Answers every request with `answer` and keeps connections open, as far as the other side goes along.
+    /// Answers every request with `answer`, and keeps connections open while the other side does.
     pub(crate) async fn answering(answer: &str) -> Self {
         let round = [Step::Head, Step::Send(answer.to_owned())];
         let mut steps: Vec<_> = round.iter().cloned().cycle().take(40).collect();
@@ -75,7 +76,7 @@ impl RawOrigin {
         self.address
     }
 
-    /// What has come so far, by connection.
+    /// The received bytes so far, by connection.
     pub(crate) fn received(&self) -> Vec<Received> {
         self.connections.lock().unwrap().clone()
     }
@@ -86,26 +87,26 @@ impl RawOrigin {
         String::from_utf8_lossy(&all).into_owned()
     }
 
-    /// Requests that came, counted by their heads' first lines.
+    /// The number of received requests, counted by the first lines of their heads.
     pub(crate) fn requests(&self) -> usize {
         self.text().matches(" HTTP/1.1\r\n").count()
     }
 
-    /// Waits until the other side has closed the connection of this number.
+    /// Waits until the other side has closed this connection.
     pub(crate) async fn until_closed(&self, number: usize) {
         let closed = || self.received().get(number).is_some_and(|r| r.closed);
         until(format!("end of upstream connection {number}"), async || closed().then_some(()))
             .await;
     }
 
-    /// Waits until these bytes have come.
+    /// Waits until this text has arrived.
     pub(crate) async fn until_text(&self, text: &str) {
         let found = async || self.text().contains(text).then_some(());
         until(format!("{text:?} at the origin"), found).await;
     }
 }
 
-/// An address that accepts no more connections, and what keeps it so.
+/// Returns an address that accepts no more connections, and a guard that keeps it full.
 pub(crate) async fn full_listener() -> (SocketAddr, impl Sized) {
     let socket = TcpSocket::new_v4().unwrap();
     socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
@@ -149,12 +150,12 @@ async fn follow(
             return;
         }
     }
-    // An end of stream, not a reset, whatever still arrives.
+    // An end of stream, not a reset, even if more bytes arrive.
     let _ = stream.shutdown().await;
     read_until(&mut stream, number, &all, |_| false).await;
 }
 
-/// Reads until `enough`; false when the other side closed before.
+/// Reads until `enough` returns true. Returns false if the other side closed before.
 async fn read_until(
     stream: &mut TcpStream,
     number: usize,

@@ -1,4 +1,5 @@
-//! QUIC datagrams from outside of any library: first packets of clients that go no further, and a relay that sees both ways.
+//! QUIC datagrams without a library: first packets of clients that stop there, and a relay that
+//! sees both directions.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -9,24 +10,24 @@ use tokio::net::UdpSocket;
 
 use super::{Weir, client, spawn, within};
 
-/// What a server says first to a client that it does not know (RFC 9000 §17.2).
+/// The first answer of a server to an unknown client (RFC 9000 §17.2).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Reply {
-    /// It goes on with the handshake.
+    /// The server continues the handshake.
     Initial,
-    /// It wants the client's address proven.
+    /// The server wants a proof of the client's address.
     Retry,
     /// Another long header.
     Other(u8),
 }
 
-/// The first datagrams of so many clients, none of which got further.
+/// Returns the first datagrams of this many clients, which all stop there.
 pub(crate) async fn first_packets(count: usize) -> Vec<Vec<u8>> {
     let nobody = UdpSocket::bind("127.0.0.1:0").await.unwrap();
     let address = nobody.local_addr().unwrap();
     let clients: Vec<_> =
         (0..count).map(|_| spawn(async move { drop(client::quic(address).await) })).collect();
-    // By connection id: a client repeats what nobody answers.
+    // By connection id: a client repeats unanswered packets.
     let mut packets = BTreeMap::new();
     let mut buffer = [0; 2048];
     while packets.len() < count {
@@ -39,7 +40,7 @@ pub(crate) async fn first_packets(count: usize) -> Vec<Vec<u8>> {
     packets.into_values().collect()
 }
 
-/// Sends a first packet from an address of its own and returns what comes back.
+/// Sends a first packet from a new address and returns the answer.
 pub(crate) async fn knock(weir: &Weir, packet: &[u8]) -> Reply {
     let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
     socket.send_to(packet, weir.address()).await.unwrap();

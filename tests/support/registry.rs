@@ -1,4 +1,5 @@
-//! A registry that nobody here wrote, docker-registry, with a folder of its own; and one that answers by a script.
+//! A registry of another project, docker-registry, with its own folder, and a server that answers
+//! by a script.
 
 use std::io::{BufRead as _, BufReader};
 use std::net::SocketAddr;
@@ -15,23 +16,23 @@ use super::{spawn, tls, tools};
 pub(crate) struct Registry {
     child: Child,
     address: SocketAddr,
-    /// Keeps the port of one that was stopped: another test's registry would answer in its place.
+    /// Holds the port of a stopped registry: another test's registry could answer there.
     held: Option<TcpSocket>,
     _folder: TempDir,
 }
 
 impl Registry {
-    /// Any user may read and write.
+    /// Starts a registry that any user may read and write.
     pub(crate) fn start() -> Self {
         Self::with("", "")
     }
 
-    /// Only `weir` with the password `sesame` may.
+    /// Starts a registry for the user `weir` with the password `sesame` only.
     pub(crate) fn with_password() -> Self {
         Self::with("auth: { htpasswd: { realm: weir, path: users } }", "")
     }
 
-    /// Over TLS.
+    /// Starts a registry over TLS.
     pub(crate) fn with_tls(certificate: &tls::Certificate) -> Self {
         let (cert, key) = (certificate.cert(), certificate.key());
         Self::with("", &format!(", tls: {{ certificate: \"{cert}\", key: \"{key}\" }}"))
@@ -59,22 +60,22 @@ impl Registry {
             let (_, after) = line.split_once("listening on ")?;
             after.split([',', '"']).next()?.parse().ok()
         });
-        // It must not fill its pipe.
+        // The log must be drained: the registry must not fill its pipe.
         std::thread::spawn(move || log.for_each(drop));
         let address = address.expect("the registry starts");
         Self { child, address, held: None, _folder: folder }
     }
 
-    /// Its host, as references have it.
+    /// Its host, in the form of references.
     pub(crate) fn host(&self) -> String {
         self.address.to_string()
     }
 
-    /// Ends it; its address refuses connections from then on.
+    /// Stops the registry. Its address refuses connections from then on.
     pub(crate) fn stop(&mut self) {
         self.kill();
         let socket = TcpSocket::new_v4().unwrap();
-        // Connections of its own may linger.
+        // Connections of the stopped registry may linger.
         socket.set_reuseaddr(true).unwrap();
         socket.bind(self.address).unwrap();
         self.held = Some(socket);
@@ -92,7 +93,7 @@ impl Drop for Registry {
     }
 }
 
-/// A server of HTTP/1.1 that answers each request by `answer`, given its head, and closes.
+/// Starts a server of HTTP/1.1 that answers each request with `answer` of its head, and closes.
 pub(crate) async fn scripted(
     answer: impl Fn(SocketAddr, &str) -> Vec<u8> + Clone + Send + 'static,
 ) -> SocketAddr {
@@ -123,7 +124,7 @@ async fn exchange(
     let _ = stream.shutdown().await;
 }
 
-/// An answer of [`scripted`], with fields such as `a: b\r\n`.
+/// An answer for [`scripted`], with fields such as `a: b\r\n`.
 pub(crate) fn answer(status: &str, fields: &str, body: impl AsRef<[u8]>) -> Vec<u8> {
     let body = body.as_ref();
     let length = body.len();
@@ -133,5 +134,5 @@ pub(crate) fn answer(status: &str, fields: &str, body: impl AsRef<[u8]>) -> Vec<
     [head.as_bytes(), body].concat()
 }
 
-/// `weir:sesame`, by bcrypt with the least work that it takes.
+/// `weir:sesame`, by bcrypt with the lowest cost.
 const USERS: &str = "weir:$2b$04$4Q2DwhC/XXBy2DJS1Bf/vukmlHYLIPhEo3PZRWhY.sIUiahzr.HFO\n";

@@ -1,4 +1,4 @@
-//! TLS toward a Weir whose certificate nobody signed.
+//! TLS to a Weir with an unsigned certificate.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
@@ -44,7 +44,7 @@ pub(crate) async fn connect_as(
     encrypt(TcpStream::connect(address).await?, alpn, name).await
 }
 
-/// Connects to `address` as `localhost`, from an address of loopback if one is given.
+/// Connects to `address` as `localhost`, from a loopback address if one is given.
 pub(crate) async fn connect_from(
     address: SocketAddr,
     alpn: &[&[u8]],
@@ -98,13 +98,13 @@ impl Certificate {
         self.directory.path().join("key.pem").display().to_string()
     }
 
-    /// A listener's `tls`.
+    /// The `tls` of a listener.
     pub(crate) fn config(&self) -> String {
         let (certificate, key) = (self.cert(), self.key());
         format!("tls: {{ certificates: [{{ cert: {certificate}, key: {key} }}] }}")
     }
 
-    /// What a browser may be told to trust: the SHA-256 of the public key, in base64.
+    /// The SHA-256 of the public key, in base64, by which a browser can trust it.
     pub(crate) fn fingerprint(&self) -> &str {
         &self.fingerprint
     }

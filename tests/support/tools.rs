@@ -1,4 +1,4 @@
-//! Programs that nobody here wrote. One that is missing fails the test and names the command that installs it.
+//! Programs of other projects. A missing one fails the test with the command that installs it.
 
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
@@ -22,13 +22,15 @@ pub(crate) fn component(name: &str) -> PathBuf {
     path
 }
 
-/// A built-in plugin as a file: from where `WEIR_PLUGINS` says that `make test` has built them anew, or as committed.
+/// Returns the file of a built-in plugin: the fresh build of `make test` in the folder
+/// `WEIR_PLUGINS`, or the committed file.
 pub(crate) fn builtin(name: &str) -> PathBuf {
     fresh_builtin(name)
         .unwrap_or_else(|| root().join("plugins/dist").join(name).with_extension("wasm"))
 }
 
-/// A built-in plugin as `make test` has built it anew; `None` without `WEIR_PLUGINS`.
+/// Returns the file of a built-in plugin from the fresh build of `make test`, or `None` without
+/// `WEIR_PLUGINS`.
 pub(crate) fn fresh_builtin(name: &str) -> Option<PathBuf> {
     let folder = PathBuf::from(std::env::var_os("WEIR_PLUGINS")?);
     let path = folder.join(name).with_extension("wasm");
@@ -72,24 +74,25 @@ pub(crate) fn browser() -> Command {
     browser
 }
 
-/// What makes components of JavaScript.
+/// The tool that makes components of JavaScript.
 pub(crate) fn componentize_js() -> Command {
     let names = ["componentize-js"];
     Command::new(find("WEIR_COMPONENTIZE_JS", &names, |path| works(path, "--version")))
 }
 
-/// What makes components of Python.
+/// The tool that makes components of Python.
 pub(crate) fn componentize_py() -> Command {
     let names = ["componentize-py"];
     Command::new(find("WEIR_COMPONENTIZE_PY", &names, |path| works(path, "--version")))
 }
 
-/// Where cargo has unpacked a package that is among the dependencies.
+/// Returns the folder where cargo has unpacked a dependency.
 pub(crate) fn packaged(name: &str) -> PathBuf {
     packaged_in(root(), name)
 }
 
-/// The same in another workspace. Packages that only other platforms need are left out: a build for this one downloads none.
+/// Does the same in another workspace. Packages that only other platforms need are left out: a
+/// build for this platform does not download them.
 pub(crate) fn packaged_in(workspace: &Path, name: &str) -> PathBuf {
     let metadata = Command::new(env!("CARGO"))
         .args(["metadata", "--format-version", "1", "--offline", "--locked"])
@@ -111,12 +114,13 @@ fn platform() -> String {
     version.lines().find_map(|line| line.strip_prefix("host: ")).unwrap().to_owned()
 }
 
-/// nginx; its configuration is the caller's.
+/// nginx; the caller provides its configuration.
 pub(crate) fn nginx() -> Command {
     Command::new(find("WEIR_NGINX", &["nginx"], |path| works(path, "-v")))
 }
 
-/// The registry of OCI packages that Debian calls docker-registry; its configuration is the caller's.
+/// The registry of OCI packages that Debian calls docker-registry; the caller provides its
+/// configuration.
 pub(crate) fn registry() -> Command {
     Command::new(find("WEIR_REGISTRY", &["docker-registry"], |path| works(path, "--version")))
 }
@@ -126,7 +130,7 @@ pub(crate) fn h2load() -> Command {
     Command::new(find("WEIR_H2LOAD", &["h2load"], |path| works(path, "--version")))
 }
 
-/// h2load with HTTP/3, which no distribution packages: where someone has built one.
+/// h2load with HTTP/3, which no distribution packages; returns it if it was built.
 pub(crate) fn h2load_h3() -> Option<Command> {
     let mut places = Vec::new();
     places.extend(
@@ -165,7 +169,8 @@ pub(crate) fn python_module(module: &str) -> Command {
     command
 }
 
-/// Runs a command to its end without blocking the test's runtime; fails the test when it fails.
+/// Runs a command to its end without blocking the test's runtime. Fails the test if the command
+/// fails.
 pub(crate) async fn output(command: Command) -> String {
     let result = try_output(command).await;
     let text = String::from_utf8_lossy(&result.stdout).into_owned();

@@ -1,4 +1,5 @@
-//! The real binary with a configuration of its own, on free ports, watched through what it prints and exposes.
+//! The real binary with its own configuration, on free ports. Tests watch its output and its
+//! listeners.
 
 use std::io::{BufRead, BufReader, Read, Write as _};
 use std::net::{SocketAddr, TcpListener};
@@ -17,8 +18,8 @@ use super::{Answer, Body, Client, Protocol, client::Failure, until, within};
 /// The binary under test.
 pub(crate) const WEIR: &str = env!("CARGO_BIN_EXE_weir");
 
-/// What a Weir is started with. One listener with TLS and all protocols, one upstream `app`, one route `all`, two workers,
-/// and what a test adds.
+/// The configuration of a Weir: one listener with TLS and all protocols, one upstream `app`, one
+/// route `all`, two workers, and the additions of a test.
 #[derive(Debug)]
 pub(crate) struct Setup {
     endpoints: Vec<String>,
@@ -118,7 +119,7 @@ impl Setup {
         self
     }
 
-    /// Adds keys to the file itself, such as `plugins: […]`.
+    /// Adds top-level keys, such as `plugins: […]`.
     pub(crate) fn top(mut self, yaml: &str) -> Self {
         self.top.push(yaml.to_owned());
         self
@@ -130,13 +131,13 @@ impl Setup {
         self
     }
 
-    /// The keys of `telemetry.log` beside `format`.
+    /// Sets the keys of `telemetry.log` besides `format`.
     pub(crate) fn log(mut self, yaml: &str) -> Self {
         self.log = yaml.to_owned();
         self
     }
 
-    /// Logs and records as text.
+    /// Writes the log and the records as text.
     pub(crate) fn text(mut self) -> Self {
         self.text = true;
         self
@@ -158,19 +159,19 @@ impl Setup {
         self
     }
 
-    /// Sets a variable of the environment.
+    /// Sets an environment variable.
     pub(crate) fn variable(mut self, name: &str, value: impl Into<String>) -> Self {
         self.variables.push((name.to_owned(), value.into()));
         self
     }
 
-    /// Most file descriptors that the process may have.
+    /// Sets the most file descriptors of the process.
     pub(crate) fn files(mut self, files: u32) -> Self {
         self.files = Some(files);
         self
     }
 
-    /// Where the configuration is written, for files beside it.
+    /// The folder of the configuration, for files beside it.
     pub(crate) fn directory(&self) -> &Path {
         self.directory.path()
     }
@@ -182,7 +183,8 @@ impl Setup {
         path
     }
 
-    /// Compiles its plugins before it is started: a start has a bound, and a component that brings an interpreter takes its time.
+    /// Compiles its plugins before the start: a start has a time limit, and a component with an
+    /// interpreter takes long.
     pub(crate) async fn compiled(self) -> Self {
         let mut check = Command::new(WEIR);
         check.env("WEIR_PLUGIN_CACHE", PLUGIN_CACHE);
@@ -193,7 +195,7 @@ impl Setup {
 
     /// Starts Weir and waits until it serves.
     pub(crate) async fn start(self) -> Weir {
-        // A free port that is the kernel's choice; the log tells which.
+        // The kernel chooses a free port; the log has its number.
         let metrics = ([127, 0, 0, 1], 0).into();
         let config = self.write(metrics);
         let mut command = match self.files {
@@ -210,8 +212,9 @@ impl Setup {
         Weir::start(command, metrics, self.text, self.directory).await
     }
 
-    /// CI tests the built-in plugins as built from source in that run, whatever is embedded: those that the
-    /// configuration names without declaring them. [`Self::write`] sees to the others.
+    /// Declares the built-in plugins that the configuration names without a declaration. CI tests
+    /// those built from source in that run, not the embedded ones. [`Self::write`] handles the
+    /// declared ones.
     fn fresh_plugins(&self) -> Vec<String> {
         let yaml = self.yaml(([127, 0, 0, 1], 0).into());
         let is_word = |byte: Option<&u8>| {
@@ -263,7 +266,7 @@ impl Setup {
 }
 
 impl Weir {
-    /// Starts a command that serves, and waits until it says so.
+    /// Starts a command that serves, and waits until it logs that it is ready.
     pub(crate) async fn start(
         mut command: Command,
         metrics: SocketAddr,
@@ -309,8 +312,8 @@ impl Weir {
         weir
     }
 
-    /// Starts with a file of configs/, on free ports: its upstreams at 127.0.0.1:3000 and up are `origins`, and `edit`
-    /// changes the rest.
+    /// Starts with a file of configs/, on free ports. `origins` replace its upstreams at
+    /// 127.0.0.1:3000 and up, and `edit` changes the rest.
     pub(crate) async fn example(
         name: &str,
         origins: &[&super::Origin],
@@ -339,17 +342,17 @@ impl Weir {
         Self::start(command, ([127, 0, 0, 1], 0).into(), false, directory).await
     }
 
-    /// Where clients connect, TCP and UDP alike.
+    /// The address for clients, TCP and UDP alike.
     pub(crate) fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// Where the admin API is.
+    /// The address of the admin API.
     pub(crate) fn admin_address(&self) -> SocketAddr {
         self.admin.expect("an admin API is configured")
     }
 
-    /// Where metrics are.
+    /// The address of the metrics.
     pub(crate) fn metrics_address(&self) -> SocketAddr {
         self.metrics
     }
@@ -364,13 +367,13 @@ impl Weir {
         Client::connect(self.address, protocol).await
     }
 
-    /// One GET over a connection of its own, read to its end.
+    /// Sends one GET over a new connection and reads the answer to its end.
     pub(crate) async fn get(&self, protocol: Protocol, path: &str) -> (u16, String) {
         let answer = self.client(protocol).await.get(path).await;
         (answer.status.as_u16(), answer.text().await)
     }
 
-    /// One request over a connection of its own.
+    /// Sends one request over a new connection.
     pub(crate) async fn try_send(
         &self,
         protocol: Protocol,
@@ -390,7 +393,7 @@ impl Weir {
         sum(&self.metrics().await, name, labels)
     }
 
-    /// Waits until [`Self::metric`] is as `good` wants it.
+    /// Waits until `good` accepts the value of [`Self::metric`].
     pub(crate) async fn until_metric(
         &self,
         name: &str,
@@ -408,7 +411,7 @@ impl Weir {
         serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error} in {line}"))
     }
 
-    /// The next access record as it was written.
+    /// The next access record as written.
     pub(crate) async fn record_line(&mut self) -> String {
         within("an access record", self.records.recv()).await.expect("Weir still runs")
     }
@@ -425,7 +428,7 @@ impl Weir {
         }
     }
 
-    /// Waits for a log event whose message contains this, and returns its fields.
+    /// Waits for a log event with this part in its message, and returns its fields.
     pub(crate) async fn said(&mut self, part: &str) -> Value {
         loop {
             let Some(line) = within(format!("log event with {part:?}"), self.log.recv()).await
@@ -461,7 +464,7 @@ impl Weir {
         self.status("VmRSS:")
     }
 
-    /// Resident memory now without huge pages, of which the kernel gives 2 MiB where one byte was asked for.
+    /// Resident memory now without huge pages: for one byte the kernel may give 2 MiB of those.
     pub(crate) fn memory_in_pages(&self) -> u64 {
         let path = format!("/proc/{}/smaps_rollup", self.child.id());
         let text = std::fs::read_to_string(path).unwrap();
@@ -477,7 +480,7 @@ impl Weir {
         self.status("VmHWM:")
     }
 
-    /// Starts measuring the peak anew.
+    /// Resets the measured peak.
     pub(crate) fn forget_peak(&self) {
         std::fs::write(format!("/proc/{}/clear_refs", self.child.id()), "5").unwrap();
     }
@@ -489,7 +492,7 @@ impl Weir {
         fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap()
     }
 
-    /// Everything printed so far, both streams.
+    /// The output of both streams so far.
     pub(crate) fn printed(&self) -> String {
         self.printed.lock().unwrap().join("\n")
     }
@@ -511,15 +514,15 @@ impl Drop for Weir {
     }
 }
 
-/// Compiled once for all tests; those of the cache itself have one of their own.
+/// The cache of compiled code for all tests; the tests of the cache itself have their own.
 const PLUGIN_CACHE: &str = concat!(env!("CARGO_TARGET_TMPDIR"), "/plugins");
 
-/// A configuration with the built-in plugins as built from source, if they were.
+/// Returns a configuration with the built-in plugins of a fresh build, if there is one.
 fn with_fresh_builtins(mut yaml: String) -> String {
     for name in super::tools::builtins() {
         if let Some(fresh) = super::tools::fresh_builtin(&name) {
             let fresh = format!("source: \"file:{}\"", fresh.display());
-            // The whole name: one may begin with another.
+            // The whole name: a name may begin with another.
             for end in ["\n", ",", " "] {
                 yaml =
                     yaml.replace(&format!("source: builtin:{name}{end}"), &format!("{fresh}{end}"));
@@ -529,26 +532,27 @@ fn with_fresh_builtins(mut yaml: String) -> String {
     yaml
 }
 
-/// An address whose port was free a moment ago.
+/// Returns an address with a port that was free a moment ago.
 pub(crate) fn free_address() -> SocketAddr {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
 }
 
-/// An address that refuses connections, and is nobody else's, for as long as what comes with it is kept.
+/// Returns an address that refuses connections, and a guard. While the guard lives, no other
+/// process can use the address.
 pub(crate) fn refusing_address() -> (SocketAddr, impl Sized) {
     let socket = tokio::net::TcpSocket::new_v4().unwrap();
     socket.bind(([127, 0, 0, 1], 0).into()).unwrap();
     (socket.local_addr().unwrap(), socket)
 }
 
-/// Runs Weir to its end: exit code, standard output, standard error.
+/// Runs Weir to its end. Returns exit code, standard output and standard error.
 pub(crate) fn run(arguments: &[&str]) -> (i32, String, String) {
     let output = Command::new(WEIR).args(arguments).stdin(Stdio::null()).output().unwrap();
     let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
     (output.status.code().unwrap_or(-1), text(output.stdout), text(output.stderr))
 }
 
-/// A plain GET by HTTP/1.1: status and body.
+/// Sends a plain GET by HTTP/1.1. Returns status and body.
 pub(crate) async fn scrape(address: SocketAddr, path: &str) -> (u16, String) {
     let stream = tokio::net::TcpStream::connect(address).await.unwrap();
     let stream = hyper_util::rt::TokioIo::new(stream);
@@ -586,7 +590,7 @@ fn lines(
     receiver
 }
 
-/// The fields of an event, if the line is one with this message.
+/// Returns the fields of an event, if the line is one with this message.
 fn event(line: &str, message: &str, text: bool) -> Option<Value> {
     if text {
         let after = line.split_once(&format!(" {message}"))?.1;
