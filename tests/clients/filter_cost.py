@@ -1,10 +1,14 @@
 #!/usr/bin/env python3
-"""What each filter adds to a request that passes it: the proxy's processor time with the filter on the route, less that without.
+"""Measures the cost of each filter for a request that passes it.
+
+The cost is the proxy's processor time with the filter on the route, less the time without it.
 
     python3 tests/clients/filter_cost.py target/release/weir [NAME…] [--rounds 9] [--seconds 1] [--rate 8000]
 
-Two of Weir run on one core, one with the filter; nginx as their origin and h2load, 32 connections of HTTP/2 each at a fixed rate, on another: both meet
-the same noise, and as many requests in the same time, so that the kernel has batches of the same size. The figure is the median of the rounds' differences.
+Two Weirs run on one core, one with the filter. Their origin, nginx, and h2load run on another core;
+h2load has 32 connections of HTTP/2 to each at a fixed rate. Both Weirs meet the same noise and the
+same number of requests in the same time, so that the kernel has batches of the same size. The figure
+is the median of the rounds' differences.
 Needs nginx, h2load and taskset; make's PATH has those that .ci/setup installs."""
 import argparse
 import base64
@@ -63,7 +67,7 @@ def headers(**config):
 
 
 def filters():
-    """Of each filter its plugins and the fields of a request that passes it."""
+    """Returns, for each filter, its plugins and the fields of a request that passes it."""
     secret, claims = "a secret of thirty-two characters", {"sub": "ann", "aud": "shop", "exp": int(time.time()) + 86400}
     one = lambda name, config, fields={}, **more: ([{"source": f"builtin:{name}", "config": config, **more}], fields)
     upstreams = {"allow": {"upstreams": ["app", "canary"]}}
@@ -129,12 +133,12 @@ class Proxy:
         sys.exit("weir did not start:\n" + "".join(log))
 
     def spent(self):
-        """Processor time so far, in seconds, by the scheduler."""
+        """Returns the processor time so far, in seconds, by the scheduler."""
         tasks = f"/proc/{self.process.pid}/task"
         return sum(int(open(f"{tasks}/{task}/schedstat").read().split()[0]) for task in os.listdir(tasks)) / 1e9
 
     def load(self, fields, rate, seconds):
-        """Begins to send it requests."""
+        """Starts the requests."""
         connections = 32
         command = ["taskset", "-c", "1", "h2load", "-c", str(connections), "-m", "10", "--rps", str(rate // connections), "-D", f"{seconds}s"]
         command += [argument for name, value in fields.items() for argument in ("-H", f"{name}: {value}")]
@@ -142,7 +146,7 @@ class Proxy:
         self.client = subprocess.Popen([*command, f"https://127.0.0.1:{self.port}/shop/cart?item=17"], stdout=subprocess.PIPE, text=True)
 
     def loaded(self):
-        """Processor time of a request, in microseconds, when they are answered."""
+        """Waits for the answers and returns the processor time of a request, in microseconds."""
         output = self.client.communicate()[0]
         after = self.spent()
         done = re.search(r"(\d+) succeeded, 0 failed.*\nstatus codes: \d+ 2xx, 0 3xx, 0 4xx, 0 5xx", output)

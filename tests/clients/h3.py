@@ -92,7 +92,7 @@ async def main(port, scenario):
 
 
 class Moved(asyncio.DatagramProtocol):
-    """Hands what arrives on the new socket to the connection."""
+    """Passes datagrams of the new socket to the connection."""
 
     def __init__(self, client):
         self.client = client

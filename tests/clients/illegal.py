@@ -1,7 +1,8 @@
 """An independent HTTP/3 client (aioquic) that breaks the rules: illegal.py PORT.
 
-Every case has a connection of its own. Prints a line of JSON for each: its name, what ended (the connection, a stream, or
-nothing: a status), and the code; and what RFC 9114, 9204, 9218, 9220 or 9297 says it should be.
+Every case has its own connection. It prints a line of JSON for each case: its name, the part that
+ended (the connection, a stream, or nothing: a status), and the code. The line also has the result
+that RFC 9114, 9204, 9218, 9220 or 9297 requires.
 """
 
 import asyncio
@@ -23,7 +24,7 @@ GET = [(b":method", b"GET"), *REQUEST[1:3], (b":path", b"/who")]
 
 
 class Client(QuicConnectionProtocol):
-    """Sends what it is told to on streams, and waits for what comes of it."""
+    """Sends given bytes on streams, and waits for the outcome."""
 
     def __init__(self, *args, **kwargs):
         super().__init__(*args, **kwargs)

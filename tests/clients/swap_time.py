@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""How long a swap takes: from the upload to its answer, and from there to the first request that meets the new generation.
+"""Measures a swap: from the upload to its answer, and then to the first request on the new generation.
 
     python3 tests/clients/swap_time.py target/release/weir tests/guests/target/dist/versioned.wasm
 

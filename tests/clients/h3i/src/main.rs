@@ -1,8 +1,9 @@
 //! An independent HTTP/3 client, h3i, that breaks the rules: `weir-h3i PORT`.
 //!
-//! Every case has a connection of its own. Prints a line of JSON for each: its name, what ended (the connection, a stream, or
-//! nothing: an answer), and the code; and what RFC 9114, 9204, 9218 or 9297 says it should be. `illegal.py` does the same with
-//! aioquic; the cases here are those that h3i has its own frames, headers and streams for.
+//! Every case has its own connection. It prints a line of JSON for each case: its name, the part
+//! that ended (the connection, a stream, or nothing: an answer), and the code. The line also has
+//! the result that RFC 9114, 9204, 9218 or 9297 requires. `illegal.py` does the same with aioquic;
+//! the cases here use h3i's own frames, headers and streams.
 
 use h3i::actions::h3::{
     Action, ExpectedStreamSendResult, StreamEvent, StreamEventType, WaitType, send_headers_frame,
@@ -16,7 +17,7 @@ use h3i::quiche::ConnectionError;
 use h3i::quiche::h3::frame::Frame;
 use h3i::quiche::h3::{Header, WireErrorCode};
 
-/// What a server does about what a client did.
+/// A server's reaction to a client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum End {
     Connection(u64),
@@ -96,7 +97,7 @@ fn cases() -> Vec<Case> {
     cases
 }
 
-/// What ends the connection (RFC 9114 §4.1, §5.2, §6.2, §7.2, RFC 9218 §7.2).
+/// Violations that end the connection (RFC 9114 §4.1, §5.2, §6.2, §7.2, RFC 9218 §7.2).
 fn connections(case: &mut dyn FnMut(&str, End, Vec<Action>)) {
     use WireErrorCode as Code;
     let mut closes = |name: &str, code: Code, actions: Vec<Action>| {
@@ -189,7 +190,7 @@ fn connections(case: &mut dyn FnMut(&str, End, Vec<Action>)) {
             closes(&format!("a reset {name} stream"), Code::ClosedCriticalStream, reset);
         }
     }
-    // It is open when a request has been answered.
+    // The control stream is open once a request has been answered.
     let answered = StreamEvent { stream_id: REQUEST, event_type: StreamEventType::Finished };
     closes(
         "a stopped control stream",
@@ -278,7 +279,7 @@ fn sections(case: &mut dyn FnMut(&str, End, Vec<Action>)) {
 fn messages(case: &mut dyn FnMut(&str, End, Vec<Action>)) {
     let malformed = End::Stream(WireErrorCode::MessageError as u64);
     let mut head = |name: &str, fields: Vec<Header>| {
-        // As they are: h3i would write names in lower case.
+        // The names stay as they are: h3i would write them in lower case.
         let actions = with_control([send_headers_frame_literal(REQUEST, true, fields)]);
         case(name, malformed, actions);
     };
@@ -344,7 +345,7 @@ fn messages(case: &mut dyn FnMut(&str, End, Vec<Action>)) {
     case("HEADERS of a GiB", load, with_control([bytes(REQUEST, &gib, false)]));
 }
 
-/// What is to be taken, odd as it is (RFC 9114 §4.1, §7.2.8, §9, RFC 9218 §7).
+/// Unusual messages that a server must accept (RFC 9114 §4.1, §7.2.8, §9, RFC 9218 §7).
 fn proper(case: &mut dyn FnMut(&str, End, Vec<Action>)) {
     let grease = || Frame::Unknown { raw_type: GREASE, payload: b"x".to_vec() };
     let mut answers = |name: &str, actions: Vec<Action>| case(name, End::Answer, actions);
@@ -390,7 +391,7 @@ fn proper(case: &mut dyn FnMut(&str, End, Vec<Action>)) {
     answers("a priority before its request", with_control([send(CONTROL, priority), request()]));
 }
 
-/// A control stream that begins as it should.
+/// A control stream with a correct start.
 fn control() -> Vec<Action> {
     vec![open(CONTROL, h3i::HTTP3_CONTROL_STREAM_TYPE_ID, false), send(CONTROL, settings(vec![]))]
 }
@@ -443,7 +444,7 @@ fn head(method: &str, path: &str, more: &[(&str, &str)]) -> Vec<Header> {
     all.map(|(name, value)| Header::new(name.as_bytes(), value.as_bytes())).collect()
 }
 
-/// A GET with another field in one's place.
+/// A GET with one field replaced.
 fn replaced(index: usize, name: &str, value: &str) -> Vec<Header> {
     let mut fields = get(&[]);
     fields[index] = Header::new(name.as_bytes(), value.as_bytes());
@@ -455,7 +456,7 @@ const REQUEST: u64 = 0;
 const CONTROL: u64 = 2;
 const SERVER_CONTROL: u64 = 3;
 
-/// A type that is reserved, for frames, streams and settings (RFC 9114 §7.2.8).
+/// A reserved type, for frames, streams and settings (RFC 9114 §7.2.8).
 const GREASE: u64 = 0x1f * 7 + 0x21;
 
 /// RFC 9204 §6.
