@@ -79,9 +79,9 @@ impl Plugin {
     ///
     /// # Errors
     ///
-    /// [`PluginError::Invalid`] if the bytes are no component, or the component imports anything
-    /// but the interfaces of `weir:plugin`, is made for another version of them, has none of the
-    /// worlds, or describes itself beyond the bounds. Otherwise the error of the call of
+    /// [`PluginError::Invalid`] if the bytes are no component, or if the component imports another
+    /// interface than those of `weir:plugin`, or another version of them. Also if it has none of
+    /// the worlds, or describes itself beyond the bounds. Otherwise the error of the call of
     /// `describe`.
     pub fn load(
         engine: &Engine,
