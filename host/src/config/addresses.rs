@@ -13,13 +13,13 @@ pub(super) struct HostPort;
 /// A subject of a self-signed certificate.
 pub(super) struct CertificateName;
 
-/// A host that requests are for.
+/// A host of requests, or a pattern of hosts.
 pub(super) struct HostPattern;
 
-/// Where spans are sent.
+/// The address that spans are sent to.
 pub(super) struct Collector;
 
-/// What a Host field holds.
+/// The value of a Host field.
 pub(super) struct Authority;
 
 impl Kind for SocketAddress {
@@ -169,7 +169,7 @@ impl Kind for Authority {
     }
 }
 
-/// A DNS name, an underscore allowed, or an IPv4 address.
+/// Whether the text is a DNS name, an underscore allowed, or an IPv4 address.
 fn is_host(host: &str) -> bool {
     let label = |label: &str| {
         (1..=63).contains(&label.len())

@@ -1,7 +1,7 @@
 //! File → [`Config`]: names to indices, paths to files that exist, hosts to addresses.
 //!
-//! Shape has been checked. This reports everything that it can in one go; it reads files and asks the resolver, and starts
-//! nothing.
+//! `shape` has checked the shape. This module reports as many faults as it can at once. It reads
+//! files and asks the resolver, and it starts nothing.
 
 mod files;
 mod registries;
@@ -24,17 +24,17 @@ use super::{
     Upstream, UpstreamId,
 };
 
-/// What checking found besides its result.
+/// The faults and warnings that checking has found.
 pub(super) struct Check<'a> {
     document: &'a Document,
     base: &'a Path,
-    /// With the path that each is about.
+    /// Each problem, with the path of its value.
     pub(super) problems: Vec<(String, Problem)>,
     warnings: Vec<Problem>,
 }
 
 impl<'a> Check<'a> {
-    /// Relative paths are below `base`.
+    /// Makes a check. Relative paths are below `base`.
     pub(super) fn new(document: &'a Document, base: &'a Path) -> Self {
         Self { document, base, problems: Vec::new(), warnings: Vec::new() }
     }
@@ -192,12 +192,13 @@ impl<'a> Check<'a> {
         }
     }
 
-    /// A plugin of the file, or a built-in one, which gets an entry when it is first named.
+    /// Resolves the name of a balancer: a plugin of the file, or a built-in one. A built-in one
+    /// gets an entry when it is first named.
     fn balancer(&mut self, path: &str, name: &str, plugins: &mut Vec<Plugin>) -> PluginId {
         self.plugin_named("balancer", BALANCERS, path, name, plugins)
     }
 
-    /// Resolves a name among the plugins of the file and those `builtin` ones that serve as `what`.
+    /// Resolves a name among the plugins of the file and the `builtin` ones that serve as `what`.
     fn plugin_named(
         &mut self,
         what: &str,
@@ -215,7 +216,7 @@ impl<'a> Check<'a> {
         }
         let mut names: Vec<&str> = plugins.iter().map(|plugin| plugin.name.as_str()).collect();
         names.extend(builtin.iter().filter(|builtin| !plugins.iter().any(|p| p.name == **builtin)));
-        let none = || format!("; no {what} of this name is built in, and no plugin has it");
+        let none = || format!("; no built-in {what} and no plugin has this name");
         let near = Some(did_you_mean(name, &names)).filter(|near| !near.is_empty());
         self.problem(path, format!("unknown {what} \"{name}\"{}", near.unwrap_or_else(none)));
         PluginId::new(0)
@@ -243,7 +244,7 @@ impl<'a> Check<'a> {
             failed => {
                 let path = below(path, "address");
                 let why =
-                    failed.err().map_or("it has no address".to_owned(), |error| error.to_string());
+                    failed.err().map_or("no address found".to_owned(), |error| error.to_string());
                 self.problem(&path, format!("{path}: cannot resolve \"{host}\": {why}"));
                 SocketAddr::from(([0; 4], 0))
             }
@@ -284,7 +285,8 @@ impl<'a> Check<'a> {
         }
         if let Some(address) = admin.filter(|address| !address.ip().is_loopback()) {
             let message = format!(
-                "admin.address: {address} is not a loopback address, and the token crosses the network in the clear"
+                "admin.address: {address} is not a loopback address; the token crosses the network \
+                 unencrypted"
             );
             self.warn("admin.address", message);
         }
@@ -320,7 +322,7 @@ impl<'a> Check<'a> {
         }
     }
 
-    /// What a route looks for and no listener lets pass.
+    /// Warns of fields that a route matches and no listener lets pass.
     fn unseen_fields(&mut self, listeners: &[Listener], routes: &[super::Route]) {
         if listeners.iter().any(|listener| listener.limits.underscores_in_headers) {
             return;
@@ -385,7 +387,8 @@ impl<'a> Check<'a> {
     }
 }
 
-/// An IPv4 address if there is one: `localhost` resolves to `::1` as well, where many servers do not listen.
+/// Returns an IPv4 address if there is one. `localhost` resolves to `::1` as well, and many servers
+/// do not listen there.
 fn preferred(addresses: impl Iterator<Item = SocketAddr>) -> Option<SocketAddr> {
     let addresses: Vec<SocketAddr> = addresses.collect();
     addresses.iter().find(|address| address.is_ipv4()).or(addresses.first()).copied()

@@ -1,4 +1,4 @@
-//! What a key is worth when it is left out, and why.
+//! The defaults of keys that are left out, and the reasons for them.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
@@ -9,112 +9,118 @@ use super::{
     PluginLimits, Quic, Respond, Retry, Reuse, SharedState, Source, Timeouts, UpstreamLimits,
 };
 
-/// Browsers open a page's whole set of requests at once; RFC 9114 §6.1 asks for at least 100.
+/// Browsers open all requests of a page at once. RFC 9114 §6.1 asks for at least 100.
 pub const MAX_CONCURRENT_STREAMS: u32 = 128;
 
-/// Long enough to survive a reader's pause, short enough that lost clients do not pile up.
+/// Long enough for a reader's pause, and short enough that lost clients do not pile up.
 pub const QUIC_IDLE_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// A third of the idle timeout, so that two lost pings end no connection. Most NATs forget UDP after 30 s.
+/// A third of the idle timeout: two lost pings end no connection. Most NATs forget UDP after 30 s.
 pub const QUIC_KEEP_ALIVE: Duration = Duration::from_secs(10);
 
 /// One upload fills 80 Mbit/s over 100 ms with it.
 pub const STREAM_WINDOW: u64 = 1 << 20;
 
-/// Eight uploads at full speed on one connection; what a client that sends and is not read from may cost.
+/// Eight uploads at full speed on one connection. It bounds the memory that a client can take while
+/// nothing reads its data.
 pub const CONNECTION_WINDOW: u64 = 8 << 20;
 
-/// One file descriptor each on TCP; common limits of open files are at or above it.
+/// Each connection takes one file descriptor on TCP. Common limits of open files are at or above
+/// it.
 pub const CONNECTIONS: usize = 65_536;
 
-/// Twice what nginx takes (4 × 8 KiB), so that moving here breaks no large cookie.
+/// Twice nginx's bound (4 × 8 KiB): no large cookie fails after a move from nginx.
 pub const HEADER_BYTES: usize = 64 << 10;
 
-/// Real requests have ten to forty fields; nothing legitimate was seen near it.
+/// Real requests have ten to forty fields. No legitimate request was seen near this bound.
 pub const HEADER_COUNT: usize = 128;
 
-/// Large enough for uploads of media; bodies stream, so that it bounds time and traffic, not memory.
+/// Large enough for uploads of media. Bodies stream: the bound limits time and traffic, not memory.
 pub const BODY: u64 = 1 << 30;
 
 /// Three round trips and a lost packet on the slowest mobile link fit in it.
 pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// A slow client finishes its fields in it, and a connection between two page views is kept.
+/// A slow client can finish its fields in it, and a connection is kept between two page views.
 pub const HEADER_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// A twentieth of what the slowest mobile networks carry; Kestrel has the same, Apache 500 B/s.
+/// A twentieth of the rate of the slowest mobile networks. Kestrel has the same, Apache 500 B/s.
 pub const BODY_RATE: u64 = 240;
 
 /// A phone that changes networks is silent for some seconds. Kestrel has 5 s, Apache 20 s.
 pub const RATE_GRACE: Duration = Duration::from_secs(10);
 
-/// Room for a JavaScript or Python runtime; the built-in balancers use 1 MiB.
+/// Enough for a JavaScript or Python runtime. The built-in balancers use 1 MiB.
 pub const PLUGIN_MEMORY: usize = 16 << 20;
 
-/// Room for the runtimes of JavaScript and Python, of which most begin with 16 MiB.
+/// Enough for the runtimes of JavaScript and Python. Most of them begin with 16 MiB.
 pub const COMPONENT_MEMORY: usize = 64 << 20;
 
-/// As long as an upstream's first byte: a component waits for others as an origin does.
+/// The same as an upstream's first byte: a component waits for others as an origin does.
 pub const COMPONENT_TIME: Duration = Duration::from_secs(30);
 
-/// A hundred times what a page takes to render; guests that compute take turns, so that it holds up nobody.
+/// A hundred times the rendering of a page. Components that compute take turns, so other requests
+/// are not held up.
 pub const COMPONENT_CPU: Duration = Duration::from_secs(1);
 
-/// With the memory of each, 8 GiB for each worker at the worst.
+/// With the memory of each instance, at most 8 GiB for each worker.
 pub const COMPONENT_CONCURRENCY: usize = 128;
 
-/// What a call of a plugin of Weir's own worlds may take at the most: the worker serves nothing else meanwhile.
+/// The longest call of a plugin of Weir's own worlds. The worker serves nothing else meanwhile.
 pub const LONGEST_CALL: Duration = Duration::from_secs(1);
 
-/// A thousand times what a call usually takes, and what one bad call may hold up its worker's other requests.
+/// A thousand times the usual call. One bad call may hold up the other requests of its worker for
+/// this time.
 pub const PLUGIN_TIME: Duration = Duration::from_millis(5);
 
-/// A generation that traps shows it with its first requests; one that is slow, within some thousands.
+/// A generation that traps fails at its first requests. A slow one shows within some thousands.
 pub const CANARY_TIME: Duration = Duration::from_secs(10);
 
 /// Half a million counters.
 pub const STATE_MEMORY: usize = 64 << 20;
 
-/// Loopback: who can swap plugins can do everything.
+/// Loopback: a client that can swap plugins can do everything.
 pub const ADMIN_ADDRESS: SocketAddr =
     SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 9091);
 
-/// One lost SYN (1 s until it is sent again) does not fail a request.
+/// One lost SYN (sent again after 1 s) does not fail a request.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// As long as people wait for a page.
+/// The time that people wait for a page.
 pub const FIRST_BYTE_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Longer than the pauses of event streams that send a comment every 15 or 30 s.
 pub const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// One endpoint rarely serves more at once from one worker; it keeps a flood from taking every file descriptor.
+/// One endpoint rarely serves more requests at once from one worker. The bound keeps a flood from
+/// taking every file descriptor.
 pub const UPSTREAM_CONNECTIONS: usize = 1024;
 
-/// One busy proxy or load generator in front stays below it, and a quarter is left for everybody
-/// else.
+/// One busy proxy or load generator in front stays below it, and a quarter is left for all others.
 pub const PER_CLIENT: f64 = 0.75;
 
-/// A quarter of the open ones: bursts reuse connections, a quiet endpoint is not held open by thousands.
+/// A quarter of the open connections: bursts reuse connections, and a quiet endpoint does not hold
+/// thousands open.
 pub const IDLE_CONNECTIONS: usize = 256;
 
 /// Below the 65 to 75 s after which common servers close idle connections themselves.
 pub const IDLE_CONNECTION_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// Four times what common origins allow themselves; HAProxy and nginx take 16 KiB and 8 KiB by default.
+/// Four times the limits that common origins set themselves. HAProxy and nginx take 16 KiB and 8
+/// KiB by default.
 pub const RESPONSE_HEADER_BYTES: usize = 128 << 10;
 
-/// Loopback: what metrics tell is nobody else's business until somebody decides so.
+/// Loopback: metrics are private until an operator decides otherwise.
 pub const METRICS_ADDRESS: SocketAddr =
     SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 9090);
 
-/// Where Prometheus looks by itself.
+/// The path that Prometheus scrapes by default.
 pub const METRICS_PATH: &str = "/metrics";
 
-/// Enough to see what is slow, at a tenth of the collector's cost.
+/// Enough to find slow requests, at a tenth of the collector's cost.
 pub const SAMPLE: f64 = 0.1;
 
-/// Of an upstream's `balancer`: fair without knowing anything of the endpoints.
+/// The default `balancer` of an upstream. It is fair without any knowledge of the endpoints.
 pub const BALANCER: &str = "round-robin";
 
 /// Ends before orchestrators kill: Kubernetes and systemd wait 30 s or longer.
@@ -206,13 +212,13 @@ impl Default for Respond {
     }
 }
 
-/// Whoever names keys wants signatures.
+/// Keys without signatures would serve no purpose.
 pub(super) fn signatures_required() -> bool {
     true
 }
 
 impl Plugin {
-    /// The built-in plugin of this name, with default limits and no configuration.
+    /// Returns the built-in plugin of this name, with default limits and no configuration.
     pub fn builtin(name: &str) -> Self {
         Self {
             name: name.to_owned(),
@@ -232,7 +238,7 @@ impl Plugin {
 }
 
 impl Endpoint {
-    /// An endpoint of weight 1 at an address that is known.
+    /// Returns an endpoint of weight 1 at a known address.
     pub fn at(address: SocketAddr) -> Self {
         Self {
             name: address.to_string(),
@@ -244,9 +250,10 @@ impl Endpoint {
     }
 }
 
-// `#[serde(default = …)]` takes functions only. They serve types with a required key, which have no `Default`.
+// `#[serde(default = …)]` takes functions only. They serve types with a required key, which have
+// no `Default`.
 
-/// A request that a filter should have refused must not pass because the filter broke.
+/// A request that a filter should refuse must not pass because the filter fails.
 pub(super) fn on_failure() -> OnFailure {
     OnFailure::Closed
 }
@@ -254,7 +261,8 @@ pub(super) fn on_failure() -> OnFailure {
 /// For a plugin of Weir's own worlds: a fresh instance costs twenty times a call.
 pub const PLUGIN_REUSE: Reuse = Reuse::Worker;
 
-/// For a standard component, whose author counts on it: a fresh instance is a tenth of a request.
+/// For a standard component. Its author relies on fresh instances, and one costs a tenth of a
+/// request.
 pub const COMPONENT_REUSE: Reuse = Reuse::Request;
 
 pub(super) fn watch() -> bool {
@@ -266,7 +274,8 @@ pub(super) fn admin_address() -> SocketAddr {
 }
 
 pub(super) fn health_interval() -> Duration {
-    // Three failures take an endpoint out in 15 s, and a probe costs an origin nothing at this rate.
+    // Three failures take an endpoint out in 15 s, and a probe costs an origin nothing at this
+    // rate.
     Duration::from_secs(5)
 }
 
@@ -283,7 +292,7 @@ pub(super) fn healthy_after() -> u32 {
     2
 }
 
-/// One failure may be a lost packet, two a restart of something on the way.
+/// One failure may be a lost packet, and two a restart of a device on the way.
 pub(super) fn unhealthy_after() -> u32 {
     3
 }

@@ -1,8 +1,8 @@
-//! What is wrong with a configuration, and where it is written.
+//! The faults of a configuration, and their places in the file.
 
 use std::fmt;
 
-/// Everything that is wrong with a configuration, in the order of the file.
+/// All faults of a configuration, in the order of the file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ConfigErrors(Vec<Problem>);
 
@@ -13,7 +13,7 @@ pub struct Problem {
     message: String,
 }
 
-/// Where something was written.
+/// The place where something is written.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Place {
     /// An argument of the command line.
@@ -25,7 +25,7 @@ pub(super) enum Place {
 }
 
 impl ConfigErrors {
-    /// Faults that were found after the file was read.
+    /// Makes an error of faults that were found after the file was read.
     pub fn of(problems: Vec<Problem>) -> Self {
         Self::new(problems)
     }
@@ -35,7 +35,7 @@ impl ConfigErrors {
         Self(problems)
     }
 
-    /// The faults, in the order of the file.
+    /// Returns the faults, in the order of the file.
     pub fn problems(&self) -> &[Problem] {
         &self.0
     }
@@ -47,7 +47,7 @@ impl From<Problem> for ConfigErrors {
     }
 }
 
-/// One line for each fault.
+/// Writes one line for each fault.
 impl fmt::Display for ConfigErrors {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (at, problem) in self.0.iter().enumerate() {
@@ -67,13 +67,13 @@ impl Problem {
         Self { place, message: message.into() }
     }
 
-    /// By place, the order of discovery within one.
+    /// Sorts problems by place. Those at one place stay in the order of discovery.
     pub(super) fn sort(problems: &mut Vec<Self>) {
         problems.sort_by(|a, b| a.place.cmp(&b.place));
         problems.dedup();
     }
 
-    /// What is wrong, without the place.
+    /// Returns the description of the fault, without its place.
     pub fn message(&self) -> &str {
         &self.message
     }
@@ -94,7 +94,7 @@ impl fmt::Display for Place {
     }
 }
 
-/// `; did you mean "…"?`, or the choices when none is near.
+/// Returns `; did you mean "…"?`, or the choices if none is near.
 pub(crate) fn did_you_mean(word: &str, choices: &[&str]) -> String {
     match nearest(word, choices) {
         Some(near) => format!("; did you mean \"{near}\"?"),
@@ -104,13 +104,14 @@ pub(crate) fn did_you_mean(word: &str, choices: &[&str]) -> String {
     }
 }
 
-/// The choice that a typing error turns into `word`.
+/// Returns the choice that a typing error turns into `word`.
 pub(super) fn nearest<'a>(word: &str, choices: &[&'a str]) -> Option<&'a str> {
     let word = word.to_lowercase().replace('-', "_");
     let distance = |choice: &&str| {
         strsim::damerau_levenshtein(&word, &choice.to_lowercase().replace('-', "_"))
     };
-    // A third of the letters: `h4` is near `h3`, `conect` near `connect`, `retries` near nothing here.
+    // A third of the letters: `h4` is near `h3`, `conect` near `connect`, `retries` near nothing
+    // here.
     let (near, steps) =
         choices.iter().map(|choice| (*choice, distance(choice))).min_by_key(|(_, steps)| *steps)?;
     (steps <= (word.chars().count() / 3).max(1)).then_some(near)

@@ -1,7 +1,8 @@
-//! The file as it is written: what `serde` reads, what the JSON Schema describes, what [`super::check`] resolves.
+//! The file as it is written. `serde` reads these types, the JSON Schema describes them and
+//! [`super::check`] resolves them.
 //!
-//! Only types that are written differently from what they mean are here; the others are in `types`. Every comment on a
-//! field is the documentation of its key.
+//! Only types with a written form that differs from their meaning are here. The others are in
+//! `types`. The comment on a field is the documentation of its key.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -28,16 +29,17 @@ pub(super) type SecretText = Text<Secret>;
 #[serde(deny_unknown_fields)]
 #[schemars(title = "Weir")]
 pub(super) struct File {
-    /// Where clients connect.
+    /// The addresses where clients connect.
     #[schemars(length(min = 1))]
     pub(super) listeners: Vec<Listener>,
-    /// WebAssembly components that choose endpoints and filter requests and responses. Built-in ones that are used without
-    /// `config` need no entry.
+    /// WebAssembly components that choose endpoints and filter requests and responses. A built-in
+    /// plugin that is used without `config` needs no entry.
     #[serde(default)]
     #[schemars(length(min = 1))]
     pub(super) plugins: Vec<Plugin>,
-    /// How registries of plugins are reached. A registry without an entry: over TLS, with the credentials of Docker's
-    /// configuration if it has any, signatures not looked at.
+    /// Access to registries of plugins. Weir reaches a registry without an entry over TLS, or
+    /// without TLS on a loopback host. It takes the credentials in Docker's configuration, if there
+    /// are any, and checks no signatures.
     #[serde(default)]
     #[schemars(length(min = 1))]
     pub(super) registries: Vec<Registry>,
@@ -45,24 +47,26 @@ pub(super) struct File {
     #[serde(default)]
     #[schemars(length(min = 1))]
     pub(super) upstreams: Vec<Upstream>,
-    /// Which requests go where: the first route that matches. Without one the answer is 404.
+    /// The routes of requests. The first route that matches a request handles it. A request that
+    /// matches no route is answered with 404.
     #[schemars(length(min = 1))]
     pub(super) routes: Vec<Route>,
     /// Metrics, traces and logs.
     #[serde(default)]
     pub(super) telemetry: Telemetry,
-    /// The admin API: lists plugins and swaps them. Left out: there is none.
+    /// The admin API, which lists plugins and swaps them. If left out, there is none.
     pub(super) admin: Option<Admin>,
-    /// What plugins share over workers and swaps.
+    /// State that plugins share across workers and swaps.
     #[serde(default)]
     pub(super) state: SharedState,
-    /// Where clients are, for plugins that ask.
+    /// Databases of the location of clients, for plugins that ask.
     #[serde(default)]
     pub(super) geoip: GeoIp,
-    /// What happens on SIGTERM and SIGINT.
+    /// The reaction to SIGTERM and SIGINT.
     #[serde(default)]
     pub(super) shutdown: Shutdown,
-    /// Threads that serve, each with its own connections; 0: one a core.
+    /// The number of threads that serve, each with its own connections. `0` means one for each
+    /// core.
     #[serde(default)]
     #[schemars(range(min = 0, max = 256))]
     pub(super) workers: usize,
@@ -72,22 +76,24 @@ pub(super) struct File {
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Listener {
-    /// Address and port, the same for UDP and TCP.
+    /// IP address and port, the same for UDP and TCP.
     pub(super) address: Text<SocketAddress>,
-    /// Which protocols are served. Left out: `[h3, h2, h1]` with `tls`, `[h1]` without.
+    /// The protocols to serve. If left out: `[h3, h2, h1]` with `tls`, `[h1]` without.
     #[schemars(length(min = 1))]
     pub(super) protocols: Option<Vec<Protocol>>,
-    /// The host of HTTP/1.0 requests without a Host field, as health checkers send them: what routes match, plugins see as
-    /// `:authority` and origins get as Host. Left out: the address and port that the client connected to (RFC 9112 §3.3).
-    /// A request of HTTP/1.1 without Host is answered with 400.
+    /// The host of an HTTP/1.0 request without a Host field. Some health checkers send these.
+    /// Routes match it, plugins see it as `:authority` and origins get it as Host. If left out, the
+    /// host is the address and port that the client connected to (RFC 9112 §3.3). An HTTP/1.1
+    /// request without Host is answered with 400.
     #[serde(default, with = "AsOption::<Authority>")]
     pub(super) default_host: Option<String>,
-    /// Certificates: exactly one of `certificates` and `self_signed`. Left out: plain text, HTTP/1.1 only.
+    /// The certificates: exactly one of `certificates` and `self_signed`. If left out, the listener
+    /// serves plain HTTP/1.1 only.
     pub(super) tls: Option<Tls>,
     /// Settings of QUIC connections (RFC 9000 §18.2).
     #[serde(default)]
     pub(super) quic: Quic,
-    /// What the clients of this listener may take.
+    /// Limits for the clients of this listener.
     #[serde(default)]
     pub(super) limits: ListenerLimits,
 }
@@ -107,19 +113,20 @@ pub(super) enum Protocol {
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Tls {
-    /// PEM files. The client's server name chooses among them; the first is for clients that send none or an unknown one.
+    /// PEM files. The client's server name selects a certificate. The first one is for clients that
+    /// send no server name or an unknown one.
     #[schemars(length(min = 1))]
     pub(super) certificates: Option<Vec<Certificate>>,
-    /// A certificate made in memory at start, for trying things out. `self_signed: {}` takes the defaults.
+    /// A certificate made in memory at start, for trials. `self_signed: {}` takes the defaults.
     pub(super) self_signed: Option<SelfSigned>,
 }
 
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Certificate {
-    /// The certificate chain, leaf first; PEM, relative to the configuration.
+    /// The certificate chain in PEM, leaf first. The path is relative to the configuration.
     pub(super) cert: String,
-    /// The private key (PKCS#8, PKCS#1 or SEC1); PEM, relative to the configuration.
+    /// The private key in PEM (PKCS#8, PKCS#1 or SEC1). The path is relative to the configuration.
     pub(super) key: String,
 }
 
@@ -134,122 +141,137 @@ pub(super) struct SelfSigned {
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Plugin {
-    /// What `balancer` and `filters` refer to; unique. The name of a built-in plugin replaces that.
+    /// A unique name, for `balancer` and `filters` to refer to. The name of a built-in plugin
+    /// replaces that plugin.
     pub(super) name: Text<Name>,
-    /// Where the component is.
+    /// The source of the component.
     pub(super) source: Text<PluginSource>,
-    /// When given, the component must have this SHA-256.
+    /// The SHA-256 of the component. A component with another SHA-256 is refused. If left out, it
+    /// is not checked.
     pub(super) sha256: Option<Text<Digest>>,
-    /// Handed to the plugin as JSON, once it satisfies the plugin's own JSON Schema (`weir plugin inspect` shows it).
+    /// The plugin's configuration. Weir checks it against the plugin's own JSON Schema (`weir
+    /// plugin inspect` shows it) and hands it over as JSON.
     #[serde(default)]
     pub(super) config: Value,
-    /// What one instance may take; a call that exceeds it fails and its instance is replaced.
+    /// Limits of one instance. A call that exceeds one of them fails, and its instance is replaced.
     #[serde(default)]
     pub(super) limits: PluginLimits,
-    /// What a filter's failure means for its request. A balancer's failure never fails one: round robin takes its place.
+    /// The consequence of a filter's failure for its request. A balancer's failure never fails a
+    /// request: round robin takes its place.
     #[serde(default = "defaults::on_failure")]
     pub(super) on_failure: OnFailure,
-    /// How long an instance lives. Left out: `worker`, and `request` for a standard component.
+    /// The lifetime of an instance. If left out: `worker`, and `request` for a standard component.
     #[serde(default)]
     #[schemars(with = "Reuse")]
     pub(super) reuse: Option<Reuse>,
-    /// What the plugin can reach; nothing that is not named here.
+    /// Access of the plugin to upstreams and shared state. It can reach nothing that is not named
+    /// here.
     #[serde(default)]
     pub(super) allow: Allow,
-    /// Whether a `file:` source is looked at every second and swapped in when it has changed. Never with `sha256`.
+    /// Whether Weir checks a `file:` source every second and swaps in a changed file. It has no
+    /// effect together with `sha256`.
     #[serde(default = "defaults::watch")]
     pub(super) watch: bool,
-    /// How a new generation is tried when it is swapped in; `weir plugin swap` may say otherwise.
+    /// The trial of a new generation when it is swapped in. Options of `weir plugin swap` take
+    /// precedence.
     #[serde(default)]
     pub(super) canary: Canary,
 }
 
-/// What a plugin can reach.
+/// Access of a plugin to upstreams and shared state.
 #[derive(Default, Deserialize, Serialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub(super) struct Allow {
-    /// Upstreams that it may fetch from, or send a request to.
+    /// Upstreams that the plugin may fetch from or send a request to.
     pub(super) upstreams: Vec<Text<Name>>,
-    /// Spaces of the shared state that it shares with other plugins; its own it always has.
+    /// Spaces of the shared state that the plugin shares with other plugins. It always has a space
+    /// of its own.
     pub(super) state: Vec<Text<Name>>,
 }
 
-/// How a registry is reached, and whose signatures count there.
+/// Access to a registry, and the signatures that its packages need.
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Registry {
-    /// Its host as `source` has it; unique.
+    /// The registry's host, written as in `source`. Each host has one entry.
     pub(super) host: Text<RegistryHost>,
-    /// The user; with `password`. Left out, and no `token`: from `config.json` in `$DOCKER_CONFIG` or `~/.docker`, without
-    /// its helper programs.
+    /// The user name. It needs `password`. Without `username` and `token`, credentials come from
+    /// `config.json` in `$DOCKER_CONFIG` or `~/.docker`. Weir does not run Docker's credential
+    /// helpers.
     pub(super) username: Option<String>,
     /// The user's password, or a personal access token.
     pub(super) password: Option<Text<Secret>>,
     /// A bearer token, instead of a user.
     pub(super) token: Option<Text<Secret>>,
-    /// Certificate authorities to trust besides the system's; PEM, relative to the configuration.
+    /// Certificate authorities to trust besides the system's, in PEM. The path is relative to the
+    /// configuration.
     pub(super) ca: Option<String>,
-    /// Whether it is spoken to without TLS. Left out: if the host is a loopback address and there is no `ca`.
+    /// Whether Weir reaches the registry without TLS. If left out, it does if the host is a
+    /// loopback address and there is no `ca`.
     pub(super) plain_http: Option<bool>,
-    /// Whose signatures packages must have. Left out: signatures are not looked at.
+    /// The signatures that packages must have. If left out, signatures are not checked.
     pub(super) signatures: Option<Signatures>,
 }
 
-/// Whose signatures packages of a registry must have: cosign's, by key.
+/// The signatures that packages of a registry must have: cosign's, by key.
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Signatures {
-    /// Public keys in PEM, Ed25519 or ECDSA P-256, each mostly `file:PATH`. A signature by any of them is enough.
+    /// Public keys in PEM, Ed25519 or ECDSA P-256, each usually `file:PATH`. A signature by any of
+    /// them is enough.
     #[schemars(length(min = 1))]
     pub(super) keys: Vec<Text<Secret>>,
-    /// Whether a package without a signature is refused; one whose signatures are all by others always is.
+    /// Whether a package without a signature is refused. A package that has signatures, but none by
+    /// these keys, is always refused.
     #[serde(default = "defaults::signatures_required")]
     pub(super) required: bool,
 }
 
-/// Where clients are, for plugins that ask.
+/// Databases of the location of clients, for plugins that ask.
 #[derive(Default, Deserialize, Serialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub(super) struct GeoIp {
-    /// Files of the MaxMind DB format, with countries (GeoLite2 Country or City, DB-IP) or autonomous systems (GeoLite2 ASN),
-    /// relative to the configuration; read at start. The first that knows an address counts. Plugins get `client.country`
-    /// and `client.asn` from them.
+    /// Files of the MaxMind DB format, with countries (GeoLite2 Country or City, DB-IP) or
+    /// autonomous systems (GeoLite2 ASN). Paths are relative to the configuration. The files are
+    /// read at start. The first file that has an entry for an address decides. Plugins get
+    /// `client.country` and `client.asn` from them.
     pub(super) databases: Vec<PathBuf>,
 }
 
-/// The admin API, over plain HTTP; keep it on a loopback address.
+/// The admin API, over plain HTTP. Keep it on a loopback address.
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Admin {
-    /// Address and port. Requests must name it by an IP address or `localhost`, and those that a browser sends for
-    /// another site are refused.
+    /// IP address and port. A request must name the API by an IP address or `localhost`. A request
+    /// that a browser sends for another site is refused.
     #[serde(default = "defaults::admin_address", with = "As::<SocketAddress>")]
     pub(super) address: std::net::SocketAddr,
-    /// The bearer token that clients must present. Take a long random one: guesses are slowed, yet not prevented.
+    /// The bearer token that clients must present. Use a long random token: Weir slows guesses
+    /// down, but it does not prevent them.
     pub(super) token: Text<Secret>,
 }
 
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Upstream {
-    /// What `upstream` of a route refers to; unique.
+    /// A unique name, for the `upstream` of a route to refer to.
     pub(super) name: Text<Name>,
-    /// Who chooses the endpoint of a request: `round-robin`, `least-connections`, `weighted`, `random-two-choices`,
-    /// `consistent-hash`, or a plugin's name.
+    /// The plugin that chooses the endpoint of a request: `round-robin`, `least-connections`,
+    /// `weighted`, `random-two-choices`, `consistent-hash`, or another plugin's name.
     #[serde(default = "defaults::balancer", with = "As::<Name>")]
     pub(super) balancer: String,
-    /// Replaces the plugin's `config` for this upstream.
+    /// A configuration for this upstream that replaces the plugin's `config`.
     #[serde(default)]
     pub(super) balancer_config: Value,
     /// The servers.
     #[schemars(length(min = 1))]
     pub(super) endpoints: Vec<Endpoint>,
-    /// Active HTTP probes. Left out: every endpoint counts as healthy.
+    /// Active HTTP probes. If left out, every endpoint counts as healthy.
     pub(super) health: Option<Health>,
-    /// Bounds on waiting for an endpoint.
+    /// Limits on the time to wait for an endpoint.
     #[serde(default)]
     pub(super) timeouts: Timeouts,
-    /// Bounds on connections to one endpoint, for each worker.
+    /// Limits on connections to one endpoint, for each worker.
     #[serde(default)]
     pub(super) limits: UpstreamLimits,
 }
@@ -257,13 +279,15 @@ pub(super) struct Upstream {
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Endpoint {
-    /// Host and port. A name is resolved once, when the configuration is loaded; an IPv4 address is preferred.
+    /// Host and port. A name is resolved once, when the configuration is loaded. An IPv4 address is
+    /// preferred.
     pub(super) address: Text<HostPort>,
-    /// Share of requests relative to the others, for balancers that weigh; 0 takes none.
+    /// The share of requests relative to the other endpoints, for balancers that use weights. An
+    /// endpoint of weight 0 gets no requests.
     #[serde(default = "defaults::weight")]
     #[schemars(range(min = 0, max = 65_536))]
     pub(super) weight: u32,
-    /// Where it is; free text for balancers.
+    /// The location of the endpoint, as free text for balancers.
     #[serde(default)]
     pub(super) zone: String,
     /// Free text for balancers.
@@ -274,31 +298,35 @@ pub(super) struct Endpoint {
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Route {
-    /// The `route` label of metrics and records; unique. Left out: the host and path that match.
+    /// The `route` label of metrics and records; unique. If left out, it is the host and path of
+    /// `match`.
     pub(super) name: Option<Text<Name>>,
-    /// Conditions; all that are given must hold. Left out: every request.
+    /// Conditions, all of which must hold. If left out, the route matches every request.
     #[serde(default, rename = "match")]
     pub(super) matcher: Match,
-    /// Plugins that requests pass in this order, and responses in reverse: the name of a plugin, a standard
-    /// `wasi:http/middleware` among them, or of a built-in filter that needs no configuration (docs/filters.md has them all).
+    /// Plugins that requests pass in this order, and responses in reverse. Each item is the name of
+    /// a plugin, which may be a standard `wasi:http/middleware`, or of a built-in filter that needs
+    /// no configuration. All filters are in docs/filters.md.
     #[serde(default)]
     pub(super) filters: Vec<Text<Name>>,
-    /// Sends the request to the upstream of this name. A route has exactly one of `upstream`, `component` and `respond`.
+    /// The name of the upstream that gets the request. A route has exactly one of `upstream`,
+    /// `component` and `respond`.
     pub(super) upstream: Option<Text<Name>>,
-    /// Has the plugin of this name answer: a standard component, `wasi:http/service` or `wasi:http/proxy`.
+    /// The name of the plugin that answers the request: a standard component, `wasi:http/service`
+    /// or `wasi:http/proxy`.
     pub(super) component: Option<Text<Name>>,
-    /// Answers by itself.
+    /// A fixed response, which Weir sends itself.
     pub(super) respond: Option<Respond>,
 }
 
 #[derive(Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub(super) struct Match {
-    /// The host that the request is for.
+    /// The host of the request.
     pub(super) host: Option<Text<HostPattern>>,
     /// The path of the request, without its query.
     pub(super) path: Option<Text<PathPattern>>,
-    /// The methods. Left out: any.
+    /// The methods. If left out, any method matches.
     #[schemars(length(min = 1))]
     pub(super) methods: Vec<Text<Method>>,
     /// Header fields that must have exactly this value.
@@ -320,7 +348,7 @@ pub(super) struct Respond {
 #[derive(Deserialize, Serialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub(super) struct Shutdown {
-    /// How long requests in flight may take before their connections are closed.
+    /// The time that requests in flight may take before their connections are closed.
     #[serde(with = "As::<units::Duration>")]
     #[schemars(extend("x-minimum" = "0s", "x-maximum" = "24h"))]
     pub(super) grace: std::time::Duration,

@@ -1,8 +1,9 @@
 //! The configuration: a file becomes a [`Config`] in which nothing is left to check.
 //!
-//! `document` reads the text and notes where everything is written, `shape` holds it against the JSON Schema, `file` mirrors
-//! the YAML as it is written, `check` resolves it. Past [`load`] no key is unknown, no name dangles, no unit is implicit. It
-//! starts nothing and opens no socket; `run`, `check` and `schema` all call it.
+//! `document` reads the text and notes the place of each part. `shape` compares it with the JSON
+//! Schema. `file` mirrors the YAML as it is written, and `check` resolves it. After [`load`] no key
+//! is unknown, no name dangles and no unit is implicit. The module starts nothing and opens no
+//! socket. `run`, `check` and `schema` all call it.
 
 mod addresses;
 pub mod check;
@@ -77,10 +78,10 @@ pub fn is_builtin(name: &str) -> bool {
     BALANCERS.contains(&name) || FILTERS.contains(&name)
 }
 
-/// Reads a name as the configuration has them, of a plugin for instance.
+/// Reads a name in the form of the configuration, for example that of a plugin.
 ///
 /// # Errors
-/// What is wrong with it.
+/// The fault of the name.
 pub fn name(text: &str) -> Result<String, String> {
     <names::Name as text::Kind>::parse(text)
 }
@@ -88,14 +89,15 @@ pub fn name(text: &str) -> Result<String, String> {
 /// Reads, checks and resolves a configuration file. Relative paths in it are below its folder.
 ///
 /// # Errors
-/// With everything that is wrong with it, as far as one fault does not hide another.
+/// All faults of the file, unless one fault hides another.
 pub fn load(path: &Path, overrides: &Overrides) -> Result<Config, ConfigErrors> {
     let (document, value) = open(path)?;
     resolve(document, value, folder(path), overrides)
 }
 
-/// Reads the address of the admin API and its token from a configuration file; `None` if it has no `admin`. The rest of the file
-/// does not count: an operator who must act on a running Weir may have removed a plugin or a certificate.
+/// Reads the address of the admin API and its token from a configuration file. Returns `None` if it
+/// has no `admin`. The rest of the file is not checked: an operator must be able to act on a
+/// running Weir after a plugin or a certificate is removed.
 ///
 /// # Errors
 /// The file cannot be read, is not YAML, or its `admin` is wrong.
@@ -129,12 +131,13 @@ fn open(path: &Path) -> Result<(Document, Value), ConfigErrors> {
     document::read(&name, &text).map_err(ConfigErrors::new)
 }
 
-/// The folder that the paths in a file are relative to.
+/// Returns the folder that the paths in a file are relative to.
 fn folder(path: &Path) -> &Path {
     path.parent().unwrap_or(Path::new(""))
 }
 
-/// Checks and resolves a configuration's text. `name` stands for it in errors; relative paths are below `base`.
+/// Checks and resolves a configuration's text. Errors show `name` as the file. Relative paths are
+/// below `base`.
 ///
 /// # Errors
 /// As [`load`].
@@ -162,7 +165,7 @@ fn from_value(document: Document, mut value: Value, base: &Path) -> Result<Confi
     let shape = Shape::of(&document, &SCHEMA, &mut value);
     let file = match serde_json::from_value::<File>(value) {
         Ok(file) => file,
-        // What is missing or misshapen has been reported with its place.
+        // Missing and wrong parts have been reported with their places.
         Err(_) if shape.has_problems() => return Err(ConfigErrors::new(shape.into_problems())),
         Err(error) => return Err(Problem::new(document.value(""), error.to_string()).into()),
     };
@@ -182,7 +185,7 @@ fn from_value(document: Document, mut value: Value, base: &Path) -> Result<Confi
 /// The key of the admin API at the top level.
 const ADMIN: &str = "admin";
 
-/// Made once: it is the same for every file.
+/// The schema, made once: it is the same for every file.
 static SCHEMA: LazyLock<Value> = LazyLock::new(schema);
 
 #[cfg(test)]

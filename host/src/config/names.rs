@@ -11,7 +11,7 @@ use crate::oci::{Reference, registry_host};
 /// A name that other keys refer to and that labels metrics.
 pub(super) struct Name;
 
-/// Where a plugin's component is.
+/// The source of a plugin's component.
 pub(super) struct PluginSource;
 
 /// The host of a registry.
@@ -20,13 +20,13 @@ pub(super) struct RegistryHost;
 /// A SHA-256 in hexadecimal.
 pub(super) struct Digest;
 
-/// A secret, or where it is.
+/// A secret, or its location.
 pub(super) struct Secret;
 
-/// A path of requests.
+/// A pattern of request paths.
 pub(super) struct PathPattern;
 
-/// A path to ask for.
+/// A path that Weir requests or serves.
 pub(super) struct RequestPath;
 
 /// A request method.
@@ -35,7 +35,7 @@ pub(super) struct Method;
 /// A status code or a range of them.
 pub(super) struct StatusRange;
 
-/// What the log lets through.
+/// The least level of log lines.
 pub(super) struct LogLevel;
 
 impl Kind for Name {
@@ -66,7 +66,8 @@ impl Kind for PluginSource {
     type Value = Source;
     const FORMAT: &'static str = "source";
     const MEANING: &'static str = "`builtin:NAME`, `file:PATH` relative to the configuration, or a package in a registry: \
-         `oci:REGISTRY/NAME@sha256:…`, or `oci:REGISTRY/NAME:TAG` for whatever the tag names when it is loaded";
+         `oci:REGISTRY/NAME@sha256:…`, or `oci:REGISTRY/NAME:TAG` for the package that the tag names \
+         when it is loaded";
     const PATTERN: &'static str = "^(builtin|file|oci):.+$";
     const EXAMPLES: &'static [&'static str] = &[
         "file:plugins/canary.wasm",

@@ -1,6 +1,7 @@
 //! The JSON Schema of the configuration, and the reference page made from it.
 //!
-//! Both come from the types that read the file, whose comments are the descriptions: neither can drift from the program.
+//! Both come from the types that read the file, and their comments are the descriptions. Neither
+//! can drift from the program.
 
 use std::fmt::Write as _;
 
@@ -13,9 +14,9 @@ use super::file::File;
 use super::shape::choices;
 use super::text::FORMATS;
 
-/// The JSON Schema (draft 2020-12) of a configuration file.
+/// Returns the JSON Schema (draft 2020-12) of a configuration file.
 ///
-/// `x-minimum` and `x-maximum` bound values with a unit, which the standard has no word for.
+/// `x-minimum` and `x-maximum` bound values with a unit. The standard has no keyword for that.
 pub fn schema() -> Value {
     let settings =
         SchemaSettings::draft2020_12().with(|settings| settings.inline_subschemas = true);
@@ -24,7 +25,7 @@ pub fn schema() -> Value {
     schema.to_value()
 }
 
-/// The page docs/configuration.md.
+/// Returns the page docs/configuration.md.
 pub fn reference() -> String {
     let schema = schema();
     let mut page = INTRODUCTION.to_owned();
@@ -47,7 +48,7 @@ pub fn reference() -> String {
     page
 }
 
-/// The keys of a plugin's configuration in Markdown, from its JSON Schema.
+/// Returns the keys of a plugin's configuration in Markdown, from its JSON Schema.
 pub fn plugin_keys(schema: &Value) -> String {
     let schema = inline(schema, schema, 0);
     let mut page = String::new();
@@ -62,7 +63,8 @@ pub fn plugin_keys(schema: &Value) -> String {
     page
 }
 
-/// A schema with what it refers to in place, and without the null of what may be left out.
+/// Returns a schema with its references replaced by their targets, and without the null of optional
+/// values.
 fn inline(root: &Value, schema: &Value, depth: u32) -> Value {
     match schema {
         Value::Array(items) => {
@@ -73,7 +75,7 @@ fn inline(root: &Value, schema: &Value, depth: u32) -> Value {
             let target = members.remove("$ref");
             let target = target.as_ref().and_then(Value::as_str);
             let target = target.and_then(|path| root.pointer(path.strip_prefix('#')?));
-            // One that refers to itself is written out so far and no further.
+            // A schema that refers to itself is expanded to this depth and no further.
             if let Some(Value::Object(target)) = target.filter(|_| depth < DEEPEST) {
                 for (key, value) in target {
                     members.entry(key.clone()).or_insert_with(|| value.clone());
@@ -102,8 +104,8 @@ fn inline(root: &Value, schema: &Value, depth: u32) -> Value {
     }
 }
 
-/// Takes out what `serde` accepts and a file must not say (null), what the reference would repeat (defaults of whole
-/// mappings), and the names of Rust's types.
+/// Removes null, which `serde` accepts and a file must not contain, the defaults of whole mappings,
+/// which the reference would repeat, and the names of Rust's types.
 fn tidy(schema: &mut Schema) {
     let Some(object) = schema.as_object_mut() else { return };
     if let Some(Value::Array(kinds)) = object.get_mut("type") {
@@ -120,7 +122,7 @@ fn tidy(schema: &mut Schema) {
     if object.get("format").and_then(Value::as_str).is_some_and(rust) {
         object.remove("format");
     }
-    // Lists may be left out and not be empty.
+    // These lists may be left out, and they may not be empty.
     if object.contains_key("minItems")
         && object.get("default").is_some_and(|value| value.as_array().is_some_and(Vec::is_empty))
     {
@@ -128,7 +130,7 @@ fn tidy(schema: &mut Schema) {
     }
 }
 
-/// A table of the keys of the mapping at `path`, and after it those of the mappings inside.
+/// Writes a table of the keys of the mapping at `path`, and then those of the mappings inside.
 fn section(page: &mut String, path: &str, schema: &Value, title: &dyn Fn(&str) -> String) {
     let none = Map::new();
     let keys = schema.get("properties").and_then(Value::as_object).unwrap_or(&none);
@@ -207,7 +209,7 @@ fn default(schema: &Value) -> String {
     }
 }
 
-/// The description, the bounds, and what each value of an enumeration means.
+/// Returns the description, the bounds, and the meaning of each value of an enumeration.
 fn meaning(schema: &Value) -> String {
     let mut text = description(schema).unwrap_or_default();
     let bound = |name| {
@@ -236,16 +238,17 @@ fn line(page: &mut String, cells: &[&str]) {
     let _ = writeln!(page, "| {} |", cells.join(" | "));
 }
 
-/// How often a schema may refer on.
+/// The most references that are followed one after another.
 const DEEPEST: u32 = 8;
 
 const INTRODUCTION: &str = "# Configuration
 
 <!-- Made by `weir schema --reference > docs/configuration.md`; a test fails when it is out of date. -->
 
-A configuration is one YAML document. It is strict: an unknown key, a number without its unit or a name that nothing has is
-an error with file, line and column, and `weir check -c FILE` shows all of them at once. Paths are relative to the file. A key
-without a value is an error too: leave the key out, or write `{}` for a mapping's defaults. `weir schema` prints the JSON
-Schema for editors; the files in configs/ are examples. The file, and each text file that it names (certificates, keys, secrets,
-lists of users), is UTF-8; a byte order mark at its beginning is passed over.
+A configuration is one YAML document. It is strict: an unknown key, a number without its unit and an
+unknown name are errors. Each error has its file, line and column, and `weir check -c FILE` shows
+all errors at once. Paths are relative to the file. A key without a value is an error too: leave the
+key out, or write `{}` for a mapping's defaults. `weir schema` prints the JSON Schema for editors.
+The files in configs/ are examples. The file and each text file that it names (certificates, keys,
+secrets, lists of users) are UTF-8. A byte order mark at the beginning is ignored.
 ";

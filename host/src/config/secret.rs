@@ -1,4 +1,4 @@
-//! Secrets: where they are, and how they are read.
+//! Secrets: their locations, and how they are read.
 
 use std::env::{self, VarError};
 use std::path::{Path, PathBuf};
@@ -7,7 +7,7 @@ use super::names::Secret;
 use super::text::Kind as _;
 use crate::files;
 
-/// Where a secret is.
+/// The location of a secret.
 #[derive(Clone, PartialEq, Eq)]
 pub(super) enum SecretSource {
     Environment(String),
@@ -16,8 +16,9 @@ pub(super) enum SecretSource {
 }
 
 impl SecretSource {
-    /// Reads it. A file's last line end is no part of it, and neither is a byte order mark before it, which a variable may have
-    /// from a file. Relative paths are below `base`.
+    /// Reads the secret. The last line end of a file is not part of it. A byte order mark at its
+    /// beginning is not part of it either: a variable may have one from a file. Relative paths are
+    /// below `base`.
     pub(super) fn read(self, base: &Path) -> Result<String, String> {
         match self {
             Self::Plain(text) => Ok(text),
@@ -37,15 +38,16 @@ impl SecretSource {
     }
 }
 
-/// Reads a secret as the configuration has them: `env:NAME`, `file:PATH` below `base`, or the text itself.
+/// Reads a secret in the form of the configuration: `env:NAME`, `file:PATH` below `base`, or the
+/// text itself.
 ///
 /// # Errors
-/// Why it cannot be had.
+/// The reason why the secret cannot be read.
 pub fn secret(text: &str, base: &Path) -> Result<String, String> {
     Secret::parse(text)?.read(base)
 }
 
-/// Of a file; a set of keys or a list of users fits.
+/// The most bytes of a file. A set of keys or a list of users fits.
 const MAX_BYTES: u64 = 1 << 20;
 
 #[cfg(test)]

@@ -1,7 +1,8 @@
-//! The shape of a configuration: whether each key, type and scalar is what the JSON Schema says.
+//! The shape of a configuration: whether each key, type and scalar is as the JSON Schema demands.
 //!
-//! `serde` would stop at the first fault and forget its place. This walks the value and the schema of the same types side by
-//! side, reports everything, and takes out what is wrong so that `check` can look at the rest.
+//! `serde` stops at the first fault and forgets its place. This module walks the value and the
+//! schema of the same types side by side and reports every fault. It removes the faulty parts, so
+//! that `check` can look at the rest.
 
 use serde_json::{Map, Value};
 
@@ -17,12 +18,14 @@ pub(super) struct Shape<'a> {
 }
 
 impl<'a> Shape<'a> {
-    /// Holds `value` against `schema`; keys that are unknown or have a wrong value are gone from it afterwards.
+    /// Compares `value` with `schema`. Removes keys from `value` that are unknown or have a wrong
+    /// value.
     pub(super) fn of(document: &'a Document, schema: &Value, value: &mut Value) -> Self {
         Self::of_part(document, "", schema, value)
     }
 
-    /// As [`Self::of`], of the part of a document that is at `path`, and the schema of that part.
+    /// Does the same as [`Self::of`] for the part of a document at `path`, with the schema of that
+    /// part.
     pub(super) fn of_part(
         document: &'a Document,
         path: &str,
@@ -34,7 +37,7 @@ impl<'a> Shape<'a> {
         shape
     }
 
-    /// Whether what `check` finds at `path` may only follow from a fault that is known already.
+    /// Whether a fault that `check` finds at `path` may only follow from a known fault.
     pub(super) fn is_faulty_at(&self, path: &str) -> bool {
         self.paths.iter().any(|faulty| {
             let rest = faulty.strip_prefix(path);
@@ -49,12 +52,12 @@ impl<'a> Shape<'a> {
         !self.problems.is_empty()
     }
 
-    /// The faults.
+    /// Returns the faults.
     pub(super) fn into_problems(self) -> Vec<Problem> {
         self.problems
     }
 
-    /// Answers whether `value` can be used.
+    /// Returns whether `value` can be used.
     fn walk(&mut self, path: &str, schema: &Value, value: &mut Value) -> bool {
         let Some(schema) = schema.as_object().filter(|schema| !schema.is_empty()) else {
             return true;
@@ -214,7 +217,8 @@ impl<'a> Shape<'a> {
     }
 }
 
-/// The values of an enumeration: `enum`, or `oneOf` with a `const` in each when the variants are documented.
+/// Returns the values of an enumeration: `enum`, or `oneOf` with a `const` in each if the variants
+/// are documented.
 pub(super) fn choices(schema: &Map<String, Value>) -> Option<Vec<&str>> {
     if let Some(values) = schema.get("enum").and_then(Value::as_array) {
         return Some(values.iter().filter_map(Value::as_str).collect());

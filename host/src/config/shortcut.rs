@@ -1,4 +1,4 @@
-//! What the command line adds to a configuration, or says in place of one.
+//! Arguments of the command line that add to a configuration or replace one.
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -15,16 +15,18 @@ use super::{Config, Source, defaults, from_value};
 /// Arguments of `weir run` that change a configuration.
 #[derive(Debug, Clone, Default)]
 pub struct Overrides {
-    /// `--plugin NAME=SOURCE`: the source is `file:PATH`, `builtin:NAME` or a path, relative to the working directory.
+    /// `--plugin NAME=SOURCE`: the source is `file:PATH`, `builtin:NAME` or a path, relative to the
+    /// working directory.
     pub plugins: Vec<(String, String)>,
-    /// `--upstream URL`: with no file only.
+    /// `--upstream URL`: only without a file.
     pub upstreams: Vec<String>,
-    /// `--listen ADDRESS`: with `--upstream` only; 127.0.0.1:8443 without.
+    /// `--listen ADDRESS`: only with `--upstream`. The default is 127.0.0.1:8443.
     pub listen: Option<SocketAddr>,
 }
 
 impl Overrides {
-    /// Adds plugins, or gives the plugins of these names another source. The digest of the old one goes with it.
+    /// Adds plugins. A plugin of an existing name gets the new source, and loses the digest of its
+    /// old one.
     pub(super) fn apply(
         &self,
         document: &mut Document,
@@ -46,7 +48,7 @@ impl Overrides {
                 problems.push(Problem::new(Place::Argument(argument), why));
                 continue;
             };
-            // A list of another type is reported by `shape`.
+            // A value of another type is reported by `shape`.
             let Some(plugins) = plugins.as_array_mut() else { break };
             let named = |plugin: &Value| plugin.get("name").and_then(Value::as_str) == Some(name);
             let at = plugins.iter().position(named).unwrap_or(plugins.len());
@@ -66,10 +68,12 @@ impl Overrides {
     }
 }
 
-/// The configuration that proxies to `overrides.upstreams`: a self-signed listener with every protocol, one upstream of all these endpoints, one route. The last of `overrides.plugins` is the balancer, round robin without any.
+/// Returns the configuration that proxies to `overrides.upstreams`. It has a self-signed listener
+/// with every protocol, one upstream of all these endpoints and one route. The last of
+/// `overrides.plugins` is the balancer. Without plugins the balancer is round robin.
 ///
 /// # Errors
-/// If a URL is not `http://HOST[:PORT]`, its host is unknown, or a plugin is unusable.
+/// A URL is not `http://HOST[:PORT]`, its host is unknown, or a plugin is unusable.
 pub fn from_upstreams(overrides: &Overrides) -> Result<Config, ConfigErrors> {
     let mut document = Document::argument("--upstream");
     let mut problems = Vec::new();
@@ -98,11 +102,11 @@ pub fn from_upstreams(overrides: &Overrides) -> Result<Config, ConfigErrors> {
     from_value(document, file, Path::new(""))
 }
 
-/// `http://HOST[:PORT]` as an endpoint's address.
+/// Returns the endpoint's address in `http://HOST[:PORT]`.
 fn endpoint(url: &str) -> Result<String, String> {
     let Some(rest) = url.strip_prefix("http://") else {
         return Err(match url.split_once("://") {
-            Some((scheme, _)) => format!("{scheme}:// is not spoken to upstreams; use http://"),
+            Some((scheme, _)) => format!("{scheme}:// is not supported for upstreams; use http://"),
             None => format!("is not a URL; write \"http://{url}\""),
         });
     };
@@ -116,7 +120,8 @@ fn endpoint(url: &str) -> Result<String, String> {
     Ok(HostPort::print(&parsed))
 }
 
-/// The `source` of a plugin, paths made absolute: they are relative to the working directory, not to the file.
+/// Returns the `source` of a plugin with an absolute path. Paths are relative to the working
+/// directory, not to the file.
 fn plugin_source(text: &str) -> Result<String, String> {
     let named = PluginSource::parse(text);
     let parsed = match named {
@@ -132,5 +137,5 @@ fn plugin_source(text: &str) -> Result<String, String> {
 /// Loopback, and a port that needs no privilege.
 const LISTENER: &str = "127.0.0.1:8443";
 
-/// RFC 9110 §4.2.1.
+/// The port of `http` (RFC 9110 §4.2.1).
 const HTTP_PORT: u16 = 80;

@@ -1,4 +1,4 @@
-//! The part of a configuration that is about metrics, traces and logs; the file has the same form.
+//! The part of a configuration for metrics, traces and logs. The file has the same form.
 
 use std::net::SocketAddr;
 
@@ -14,22 +14,23 @@ use super::{defaults, units};
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Telemetry {
-    /// Where metrics are served; left out: nowhere. `metrics: {}` takes the defaults.
+    /// The endpoint for metrics. If left out, there is none. `metrics: {}` takes the defaults.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub metrics: Option<MetricsEndpoint>,
-    /// Where spans are sent; left out: nowhere.
+    /// The destination of spans. If left out, there is none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tracing: Option<Tracing>,
     /// The log on standard error and the access records on standard output.
     pub log: Log,
 }
 
-/// Where Prometheus scrapes, over plain HTTP.
+/// The endpoint that Prometheus scrapes, over plain HTTP.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct MetricsEndpoint {
-    /// Address and port. On a loopback address, requests must name it by an IP address or `localhost`. Elsewhere they
-    /// may name it as they like. Requests that a browser sends for another site are refused on both.
+    /// IP address and port. On a loopback address, a request must name the endpoint by an IP
+    /// address or `localhost`. On other addresses it may use any name. A request that a browser
+    /// sends for another site is refused on both.
     #[serde(with = "As::<SocketAddress>")]
     pub address: SocketAddr,
     /// Path of the metrics.
@@ -37,16 +38,16 @@ pub struct MetricsEndpoint {
     pub path: String,
 }
 
-/// Where spans go.
+/// The destination of spans.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Tracing {
     /// The collector, OTLP over gRPC.
     #[serde(with = "As::<Collector>")]
     pub otlp: String,
-    /// Share of the requests without a parent that are traced. The parent is the span that a client or a proxy before names in
-    /// `traceparent` (W3C Trace Context), and it decides: a request whose parent is sampled is traced, and one whose parent is not
-    /// sampled is not traced.
+    /// The share of requests without a parent that are traced. The parent is the span that a client
+    /// or an earlier proxy names in `traceparent` (W3C Trace Context). A request with a parent is
+    /// traced if its parent is sampled.
     #[serde(default = "defaults::sample", with = "As::<units::Percent>")]
     pub sample: f64,
     /// `service.name` of the spans.
@@ -54,11 +55,11 @@ pub struct Tracing {
     pub service: String,
 }
 
-/// What is written to standard error (the log) and standard output (access records).
+/// The output to standard error (the log) and standard output (access records).
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Log {
-    /// What the log lets through.
+    /// The level of the log.
     #[serde(with = "As::<LogLevel>")]
     pub level: String,
     /// The form of log lines and access records.
@@ -71,8 +72,8 @@ pub struct Log {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum LogFormat {
-    /// One JSON object a line.
+    /// One JSON object for each line.
     Json,
-    /// For reading.
+    /// Text for people.
     Text,
 }

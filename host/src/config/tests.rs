@@ -8,7 +8,8 @@ use super::{
 };
 use crate::oci::Credentials;
 
-/// Every file of tests/golden/config against the error text beside it. `UPDATE_GOLDEN=1` writes them anew.
+/// Compares the errors of every file in tests/golden/config with the text beside it.
+/// `UPDATE_GOLDEN=1` writes the texts anew.
 #[test]
 fn every_fault_is_reported_with_its_place() {
     let base = folder();
@@ -180,8 +181,8 @@ routes:
         [
             "weir.yaml:3:19: plugin \"mine\" is not used",
             "weir.yaml:4:21: no route leads to upstream \"app\"",
-            "weir.yaml:10:5: routes[2] never matches: routes[0] before it takes all its requests",
-            "weir.yaml:13:5: routes[4] never matches: routes[3] before it takes all its requests",
+            "weir.yaml:10:5: routes[2] never matches: routes[0] takes all its requests",
+            "weir.yaml:13:5: routes[4] never matches: routes[3] takes all its requests",
         ]
     );
 }
@@ -270,7 +271,7 @@ fn upstreams_of_the_command_line_need_no_file() {
             "--upstream http://: \"\" is not HOST:PORT, as in \"127.0.0.1:8080\"",
             "--upstream http://127.0.0.1:1/x: has a path; requests keep the path that the client asked for",
             "--upstream http://127.0.0.1:x: \"127.0.0.1:x\" is not HOST:PORT, as in \"127.0.0.1:8080\"",
-            "--upstream https://a: https:// is not spoken to upstreams; use http://",
+            "--upstream https://a: https:// is not supported for upstreams; use http://",
         ]
     );
     let twice =
@@ -310,7 +311,7 @@ fn a_file_that_cannot_be_read_is_an_error() {
     assert!(load(&bytes, &Overrides::default()).is_err());
 }
 
-/// Whatever half of a file an editor has saved.
+/// An editor may have saved any half of a file.
 #[test]
 fn no_part_of_a_file_makes_the_loader_panic() {
     let text = fs::read_to_string(root("configs/full.yaml")).unwrap();
@@ -344,7 +345,7 @@ registries:
     assert_eq!((plain.credentials.as_ref(), plain.plain_http), (Some(&basic), true));
     assert_eq!((secure.ca.len(), secure.plain_http), (1, false));
     let warnings: Vec<String> = config.warnings.iter().map(ToString::to_string).collect();
-    for said in ["can be moved", "in the clear", "no plugin is from registry \"unused.example\""] {
+    for said in ["can be moved", "unencrypted", "no plugin is from registry \"unused.example\""] {
         let count = warnings.iter().filter(|warning| warning.contains(said)).count();
         assert_eq!(count, 1, "{said}: {warnings:#?}");
     }
@@ -460,7 +461,7 @@ fn pair(path: &Path, name: &str) {
     fs::write(with("key"), made.signing_key.serialize_pem()).unwrap();
 }
 
-/// Every key of a schema.
+/// Returns every key of a schema.
 fn keys(schema: &serde_json::Value) -> Vec<String> {
     let mut found = Vec::new();
     for (key, schema) in schema["properties"].as_object().into_iter().flatten() {

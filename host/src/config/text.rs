@@ -1,7 +1,8 @@
-//! Scalars that mean more than their text: how each is written, checked and described.
+//! Scalars that mean more than their text, and the way each is written, checked and described.
 //!
-//! A [`Kind`] is known by its `format` in the JSON Schema, so that `shape` finds the parser of a value by the schema and an
-//! editor finds its pattern. Durations and sizes are in `units`, names and addresses in `names`.
+//! The JSON Schema names a [`Kind`] by its `format`. `shape` finds the parser of a value by this
+//! name, and an editor finds its pattern. Durations and sizes are in `units`, names and addresses
+//! in `names`.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -15,26 +16,26 @@ use super::{addresses, names, units};
 
 /// A way to write a value as text.
 pub(super) trait Kind {
-    /// What the text becomes.
+    /// The type that the text becomes.
     type Value;
     /// The `format` of the JSON Schema.
     const FORMAT: &'static str;
-    /// How it is written, for the reference.
+    /// The written form, for the reference.
     const MEANING: &'static str;
-    /// A regular expression for editors; `parse` decides.
+    /// A regular expression for editors. `parse` decides.
     const PATTERN: &'static str;
-    /// Values that `parse` takes; the first is shown in errors.
+    /// Values that `parse` takes. The first is shown in errors.
     const EXAMPLES: &'static [&'static str];
     /// Whether YAML's integers are taken as text.
     const INTEGERS: bool = false;
 
-    /// Reads it; the error says what is wrong and what to write instead.
+    /// Reads the text. The error names the fault and the text to write instead.
     fn parse(text: &str) -> Result<Self::Value, String>;
 
-    /// Writes it as a user would.
+    /// Writes a value as a user writes it.
     fn print(value: &Self::Value) -> String;
 
-    /// What `x-minimum` and `x-maximum` compare, for kinds that have an order.
+    /// Returns the number that `x-minimum` and `x-maximum` bound, for kinds that have an order.
     fn magnitude(_value: &Self::Value) -> Option<f64> {
         None
     }
@@ -193,7 +194,7 @@ impl<K: Kind> JsonSchema for Text<K> {
     }
 }
 
-/// What `shape` and `reference` know of a [`Kind`].
+/// The part of a [`Kind`] that `shape` and `reference` use.
 pub(super) struct Format {
     /// [`Kind::FORMAT`].
     pub(super) name: &'static str,
@@ -201,7 +202,7 @@ pub(super) struct Format {
     pub(super) meaning: &'static str,
     /// [`Kind::EXAMPLES`].
     pub(super) examples: &'static [&'static str],
-    /// Reads a value and says how large it is.
+    /// Reads a value and returns its size.
     pub(super) measure: fn(&str) -> Result<Option<f64>, String>,
 }
 
@@ -215,7 +216,8 @@ impl Format {
         }
     }
 
-    /// Whether a text is a value of this format, and from `least` to `most`, which are written in the same way.
+    /// Checks that a text is a value of this format, from `least` to `most`. Both bounds are
+    /// written in the same format.
     pub(super) fn check(
         &self,
         text: &str,
@@ -233,10 +235,11 @@ impl Format {
     }
 }
 
-/// Reads a value that is written as `K`, from `least` to `most`: by the check that the configuration is held to.
+/// Reads a value that is written as `K`, from `least` to `most`. The check is that of the
+/// configuration.
 ///
 /// # Errors
-/// What is wrong with it.
+/// The fault of the text.
 pub(super) fn within<K: Kind>(text: &str, (least, most): Bounds) -> Result<K::Value, String> {
     Format::of::<K>().check(text, Some(least), Some(most))?;
     K::parse(text)
@@ -245,7 +248,7 @@ pub(super) fn within<K: Kind>(text: &str, (least, most): Bounds) -> Result<K::Va
 /// The least value and the largest, as they are written.
 pub(super) type Bounds = (&'static str, &'static str);
 
-/// Tells that a value is out of its bounds.
+/// Describes a value that is out of its bounds.
 pub(super) fn range(value: &str, least: Option<&str>, most: Option<&str>) -> String {
     match (least, most) {
         (Some(least), Some(most)) => format!("{value} is not between {least} and {most}"),
@@ -255,7 +258,7 @@ pub(super) fn range(value: &str, least: Option<&str>, most: Option<&str>) -> Str
     }
 }
 
-/// The format of this name.
+/// Returns the format of this name.
 pub(super) fn format(name: &str) -> Option<&'static Format> {
     FORMATS.iter().find(|format| format.name == name)
 }

@@ -1,4 +1,5 @@
-//! Quantities with their unit: `30s`, `64KiB`, `10%`. A number without one is an error, never a guess.
+//! Quantities with their unit: `30s`, `64KiB`, `10%`. A number without one is an error, never a
+//! guess.
 
 use std::time;
 
@@ -7,7 +8,7 @@ use super::text::Kind;
 /// A span of time that is never "none".
 pub(super) struct Duration;
 
-/// A bound on waiting, where zero means that there is none.
+/// A limit on waiting. Zero means no limit.
 pub(super) struct Timeout;
 
 /// A number of bytes.
@@ -170,7 +171,7 @@ fn print(value: u64, zero: &str, units: Units) -> String {
     }
 }
 
-/// The unit that people who write another one mean.
+/// Returns the unit that a user of another one means.
 fn duration_unit(unit: &str) -> Option<&'static str> {
     match unit.to_ascii_lowercase().as_str() {
         "msec" | "msecs" | "millis" | "millisecond" | "milliseconds" => Some("ms"),
@@ -181,7 +182,8 @@ fn duration_unit(unit: &str) -> Option<&'static str> {
     }
 }
 
-/// Decimal units are not taken: `64KB` is 64,000 to one reader and 65,536 to the next.
+/// Returns the unit that a user of another one means. Decimal units are not taken: `64KB` is 64,000
+/// to one reader and 65,536 to the next.
 fn size_unit(unit: &str) -> Option<&'static str> {
     match unit.to_ascii_lowercase().as_str() {
         "b" | "byte" | "bytes" => Some("B"),

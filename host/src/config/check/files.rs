@@ -17,7 +17,7 @@ use crate::config::text::Kind;
 use crate::config::{Admin, Certificate, Plugin, Source, file};
 use crate::files;
 
-/// Why a certificate cannot be used.
+/// The reason why a certificate cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum CertificateError {
     /// The chain cannot be read.
@@ -25,7 +25,7 @@ pub enum CertificateError {
     Chain {
         /// The file as it was written.
         path: String,
-        /// What reading it said.
+        /// The error of the reader.
         source: pem::Error,
     },
     /// The key cannot be read.
@@ -33,18 +33,18 @@ pub enum CertificateError {
     Key {
         /// The file as it was written.
         path: String,
-        /// What reading it said.
+        /// The error of the reader.
         source: pem::Error,
     },
     /// The chain's file has no certificate.
     #[error("no certificate in \"{0}\"")]
     Empty(String),
-    /// Neither RSA, ECDSA (P-256, P-384) nor Ed25519, or damaged.
+    /// The key is neither RSA, ECDSA (P-256, P-384) nor Ed25519, or it is damaged.
     #[error("cannot use the private key in \"{path}\"")]
     Unsupported {
         /// The file as it was written.
         path: String,
-        /// What rustls said.
+        /// The error of rustls.
         source: rustls::Error,
     },
     /// The leaf is damaged.
@@ -52,10 +52,10 @@ pub enum CertificateError {
     Invalid {
         /// The file as it was written.
         path: String,
-        /// What rustls said.
+        /// The error of rustls.
         source: rustls::Error,
     },
-    /// Two halves of different pairs.
+    /// Certificate and key are of different pairs.
     #[error("the certificate in \"{cert}\" does not match the key in \"{key}\"")]
     Mismatch {
         /// The chain's file as it was written.
@@ -65,10 +65,10 @@ pub enum CertificateError {
     },
 }
 
-/// Whether the files are a certificate chain and the key of its leaf.
+/// Checks that the files are a certificate chain and the key of its leaf.
 ///
 /// # Errors
-/// If one cannot be read or they are not of one pair.
+/// A file cannot be read, or the files are not of one pair.
 pub fn certificate(pair: &Certificate) -> Result<(), CertificateError> {
     let cert = || pair.cert.display().to_string();
     let key = || pair.key.display().to_string();
@@ -165,12 +165,12 @@ impl Check<'_> {
         if sha256.is_some_and(|expected| expected != actual) {
             let path = below(path, "sha256");
             let actual = Digest::print(&actual);
-            self.problem(&path, format!("{path}: \"{shown}\" has another one, {actual}"));
+            self.problem(&path, format!("{path}: \"{shown}\" has the SHA-256 {actual}"));
         }
     }
 }
 
-/// A device or a pipe could be read for ever.
+/// Reads a regular file only. A device or a pipe could be read for ever.
 fn read(file: &Path) -> io::Result<Vec<u8>> {
     if fs::metadata(file)?.is_file() { fs::read(file) } else { Err(io::Error::other("not a file")) }
 }

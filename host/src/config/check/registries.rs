@@ -1,4 +1,4 @@
-//! Registries of plugins: credentials, certificate authorities and keys become what they stand for.
+//! Registries of plugins: resolves credentials, certificate authorities and keys.
 
 use rustls_pki_types::CertificateDer;
 
@@ -17,13 +17,13 @@ impl Check<'_> {
         let plain_http = registry.plain_http.unwrap_or(by_default);
         if plain_http && registry.ca.is_some() {
             let path = below(path, "ca");
-            self.problem(&path, format!("{path}: without TLS there is nothing to trust it for"));
+            self.problem(&path, format!("{path}: is of no use without TLS"));
         }
         let credentials =
             self.credentials(path, registry.username, registry.password, registry.token);
         if plain_http && credentials.is_some() && !is_loopback(&host) {
             let path = below(path, "plain_http");
-            self.warn(&path, format!("{path}: the credentials cross the network in the clear"));
+            self.warn(&path, format!("{path}: the credentials cross the network unencrypted"));
         }
         let ca_path = below(path, "ca");
         Access {
@@ -35,12 +35,15 @@ impl Check<'_> {
         }
     }
 
-    /// Tells that a source may change by itself.
+    /// Warns that a source may change by itself.
     pub(super) fn tag(&mut self, path: &str, reference: &Reference) {
         let path = below(path, "source");
         self.warn(
             &path,
-            format!("{path}: the tag of {reference} can be moved; write its digest, which `weir plugin pull` tells"),
+            format!(
+                "{path}: the tag of {reference} can be moved; write its digest, as \
+                 `weir plugin pull` prints it"
+            ),
         );
     }
 
@@ -71,7 +74,10 @@ impl Check<'_> {
                 Some(Credentials::Token(self.secret(&below(path, "token"), token)))
             }
             (_, _, Some(_)) => {
-                self.problem(path, format!("{path}: has a token beside username or password"));
+                self.problem(
+                    path,
+                    format!("{path}: has a token together with username or password"),
+                );
                 None
             }
             (username, ..) => {

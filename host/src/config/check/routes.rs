@@ -1,4 +1,4 @@
-//! Routes: names to upstreams, and which of them can never match.
+//! Routes: names to upstreams, and routes that can never match.
 
 use std::collections::BTreeMap;
 
@@ -30,9 +30,8 @@ impl Check<'_> {
         for (at, route) in routes.iter().enumerate() {
             let mut earlier = routes.iter().take(at);
             if let Some(by) = earlier.position(|earlier| covers(&earlier.matcher, &route.matcher)) {
-                let message = format!(
-                    "routes[{at}] never matches: routes[{by}] before it takes all its requests"
-                );
+                let message =
+                    format!("routes[{at}] never matches: routes[{by}] takes all its requests");
                 self.warn(&item("routes", at), message);
             }
         }
@@ -95,7 +94,7 @@ impl Check<'_> {
         let headers = self.headers(&at, matcher.headers);
         if let Some((host, _)) = headers.iter().find(|(name, _)| name == header::HOST) {
             let at = below(&at, host.as_str());
-            self.problem_at_key(&at, format!("{at}: compare the host by match.host"));
+            self.problem_at_key(&at, format!("{at}: use match.host for the host"));
         }
         Match {
             host: matcher.host.map(|host| host.0),
@@ -106,7 +105,7 @@ impl Check<'_> {
     }
 
     fn respond(&mut self, path: &str, respond: file::Respond) -> Respond {
-        // `shape` has seen that it is one.
+        // `shape` has checked the range.
         let status = StatusCode::from_u16(respond.status).unwrap_or_default();
         if !respond.body.is_empty() && !crate::status::may_have_content(status) {
             let path = below(path, "body");
@@ -142,7 +141,7 @@ impl Check<'_> {
                     format!("duplicate header field \"{key}\": case does not matter"),
                 );
             }
-            // What leading or trailing space would be is taken away in transit (RFC 9110 §5.5).
+            // Leading and trailing space is removed in transit (RFC 9110 §5.5).
             match value.parse::<HeaderValue>() {
                 Ok(parsed) if value.trim() == value => headers.push((name, parsed)),
                 _ => {
@@ -185,7 +184,7 @@ fn label(matcher: &Match) -> String {
     format!("{host}{}", matcher.path.as_deref().unwrap_or("/*"))
 }
 
-/// Fields that say how a message is framed or that concern one connection (RFC 9110 §7.6.1).
+/// Fields that describe the framing of a message or concern one connection (RFC 9110 §7.6.1).
 const FRAMING: [HeaderName; 7] = [
     header::CONNECTION,
     header::CONTENT_LENGTH,
