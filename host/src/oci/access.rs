@@ -1,4 +1,4 @@
-//! How a registry is reached: with which credentials, over what, and whose signatures count there.
+//! Access to a registry: credentials, transport and the keys of accepted signatures.
 
 use std::fmt;
 use std::io;
@@ -12,36 +12,36 @@ use serde::Deserialize;
 use super::signature::Policy;
 use crate::files;
 
-/// How a registry is reached.
+/// Access to a registry.
 #[derive(Debug, Clone)]
 pub struct Access {
-    /// Host and perhaps port, lower case.
+    /// The host, with a port if one is given, in lower case.
     pub host: String,
-    /// Absent: those of Docker's configuration, if it has any.
+    /// The credentials. If absent, those in Docker's configuration, if there are any.
     pub credentials: Option<Credentials>,
     /// Certificate authorities to trust besides the system's.
     pub ca: Vec<CertificateDer<'static>>,
-    /// Whether there is no TLS. Default: if the host is a loopback address.
+    /// Whether the registry has no TLS. By default it has none if the host is a loopback address.
     pub plain_http: bool,
-    /// Absent: signatures are not looked at.
+    /// The signatures that packages must have. If absent, signatures are not checked.
     pub policy: Option<Policy>,
 }
 
-/// What a registry is shown.
+/// The credentials that a registry gets.
 #[derive(Clone, PartialEq, Eq)]
 pub enum Credentials {
-    /// A user, who may get a token for them.
+    /// A user. The registry may give a token for it.
     Basic {
         /// The user.
         username: String,
         /// The password, or a personal access token.
         password: String,
     },
-    /// Sent as it is, as a bearer token.
+    /// A bearer token, sent as it is.
     Token(String),
 }
 
-/// Where credentials come from.
+/// The source of credentials.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Origin {
     /// Weir's own configuration or command line.
@@ -50,45 +50,43 @@ pub enum Origin {
     Docker(PathBuf),
 }
 
-/// Why access cannot be had.
+/// The reason why access is not possible.
 #[derive(Debug, thiserror::Error)]
 pub enum AccessError {
-    /// Docker's configuration is there and cannot be read.
+    /// Docker's configuration exists and cannot be read.
     #[error("read {}", .path.display())]
     Read {
         /// The file.
         path: PathBuf,
-        /// What happened.
+        /// The error of the read.
         source: io::Error,
     },
-    /// Docker's configuration is not what it should be.
+    /// Docker's configuration is malformed.
     #[error("{} is not a Docker configuration", .path.display())]
     Parse {
         /// The file.
         path: PathBuf,
-        /// What is wrong.
+        /// The error of the parser.
         source: serde_json::Error,
     },
-    /// An entry of it is not what it should be.
+    /// An entry of Docker's configuration is malformed.
     #[error("{} has no user and password in \"auth\" for {host}", .path.display())]
     Entry {
         /// The file.
         path: PathBuf,
-        /// The entry.
+        /// The host of the entry.
         host: String,
     },
-    /// rustls has none of its protocol versions.
+    /// rustls supports none of its protocol versions.
     #[error("set up TLS")]
     Tls(#[source] rustls::Error),
     /// The system has no certificate authorities.
-    #[error(
-        "the system has no CA certificates: install ca-certificates, or name a CA by ca (--ca)"
-    )]
+    #[error("the system has no CA certificates: install ca-certificates, or set ca (--ca)")]
     NoRoots,
 }
 
 impl Access {
-    /// Access to a registry of which nothing is configured.
+    /// Returns the access to a registry that is not configured.
     pub fn to(host: &str) -> Self {
         Self {
             host: host.to_owned(),
@@ -99,7 +97,7 @@ impl Access {
         }
     }
 
-    /// The credentials and where they are from: as configured, else Docker's.
+    /// Returns the credentials and their source. Configured credentials come before Docker's.
     pub(super) fn credentials(&self) -> Result<Option<(Credentials, Origin)>, AccessError> {
         if let Some(credentials) = &self.credentials {
             return Ok(Some((credentials.clone(), Origin::Configured)));
@@ -108,7 +106,7 @@ impl Access {
         Ok(from_docker(&path, &self.host)?.map(|found| (found, Origin::Docker(path))))
     }
 
-    /// The host that is connected to.
+    /// Returns the host to connect to.
     pub(super) fn address(&self) -> &str {
         if self.host == "docker.io" { "registry-1.docker.io" } else { &self.host }
     }
@@ -122,7 +120,7 @@ pub fn is_loopback(host: &str) -> bool {
     name == "localhost" || address.is_ok_and(|address| address.is_loopback())
 }
 
-/// `config.json` in `DOCKER_CONFIG`, or in `.docker` of the user's home.
+/// Returns `config.json` in `DOCKER_CONFIG`, or in `.docker` of the user's home.
 fn docker_file() -> Option<PathBuf> {
     let folder = |name| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
     let folder = folder("DOCKER_CONFIG").or_else(|| Some(folder("HOME")?.join(".docker")))?;
@@ -143,7 +141,7 @@ struct Login {
     registrytoken: Option<String>,
 }
 
-/// The credentials of `host` in Docker's configuration; its helper programs are not run.
+/// Reads the credentials of `host` in Docker's configuration. Its helper programs are not run.
 fn from_docker(path: &Path, host: &str) -> Result<Option<Credentials>, AccessError> {
     let failed = |source| AccessError::Read { path: path.to_owned(), source };
     let text = match files::read(path, MAX_DOCKER) {
@@ -166,7 +164,7 @@ fn from_docker(path: &Path, host: &str) -> Result<Option<Credentials>, AccessErr
 }
 
 impl Login {
-    /// `None` for the empty entry that stands for a helper program.
+    /// Returns `None` for an empty entry, which stands for a helper program.
     fn credentials(
         &self,
         missing: impl Fn() -> AccessError,
@@ -209,7 +207,7 @@ impl fmt::Display for Origin {
     }
 }
 
-/// Of Docker's configuration.
+/// The most bytes of Docker's configuration.
 const MAX_DOCKER: u64 = 1 << 20;
 
 #[cfg(test)]

@@ -1,7 +1,8 @@
-//! Packages on disk, by digest, so that what was pulled once needs no network.
+//! Packages on disk, by digest. A package that is on disk needs no network.
 //!
-//! What is read is held against its digest, so a damaged file is as good as none. Files are written beside their place and
-//! renamed, so that processes may share a folder. A file that cannot be written costs the next start a pull, no more.
+//! Every file is checked against its digest when it is read, and a damaged file counts as missing.
+//! A file is written under a temporary name and renamed: processes may share a folder. If a file
+//! cannot be written, the next start pulls the package again.
 
 use std::fs::{self, File};
 use std::io::{self, Read as _};
@@ -17,12 +18,13 @@ pub struct Cache {
 }
 
 impl Cache {
-    /// Packages below `directory`, which is made when it is needed.
+    /// Makes a cache below `directory`. The folder is made when it is needed.
     pub fn new(directory: impl Into<PathBuf>) -> Self {
         Self { directory: directory.into() }
     }
 
-    /// A manifest or a component; `None` if there is none, or one that does not have its digest.
+    /// Returns a manifest or a component. Returns `None` if there is none, or if it does not have
+    /// its digest.
     pub fn blob(&self, digest: Digest, limit: u64) -> Option<Vec<u8>> {
         let path = self.place(BLOBS, &digest.hex());
         let bytes = read(&path, limit)?;
@@ -39,20 +41,21 @@ impl Cache {
         self.keep(BLOBS, &digest.hex(), bytes);
     }
 
-    /// The digest that a tag had when it was resolved last.
+    /// Returns the digest that a tag had when it was last resolved.
     pub fn tag(&self, reference: &Reference) -> Option<Digest> {
         let text = read(&self.place(TAGS, &tag_name(reference)?), MAX_TAG)?;
         Digest::parse(String::from_utf8(text).ok()?.trim()).ok()
     }
 
-    /// Keeps the digest that a tag has.
+    /// Keeps the digest of a tag.
     pub fn keep_tag(&self, reference: &Reference, digest: Digest) {
         if let Some(name) = tag_name(reference) {
             self.keep(TAGS, &name, digest.to_string().as_bytes());
         }
     }
 
-    /// The signatures of a package's manifest, not yet checked. Another package may have the same manifest.
+    /// Returns the signatures of a package's manifest, not yet checked. Another package may have
+    /// the same manifest.
     pub fn signatures(&self, package: &Reference, digest: Digest, limit: u64) -> Option<Vec<u8>> {
         read(&self.place(SIGNATURES, &signatures_name(package, digest)), limit)
     }
@@ -77,7 +80,7 @@ impl Cache {
     }
 }
 
-/// Tags may be anything that a file's name may not, and names are long.
+/// A file's name. Tags may contain characters that a file's name may not, and names may be long.
 fn tag_name(reference: &Reference) -> Option<String> {
     let tag = reference.tag.as_ref()?;
     Some(Digest::of(format!("{}:{tag}", reference.name()).as_bytes()).hex())
@@ -90,7 +93,7 @@ fn signatures_name(package: &Reference, digest: Digest) -> String {
 /// Reads a file of at most `limit` bytes, and notes that it is in use.
 fn read(path: &Path, limit: u64) -> Option<Vec<u8>> {
     let file = File::open(path).ok()?;
-    // Whoever may only read the folder goes without.
+    // A process that may only read the folder cannot set the time.
     let _ = file.set_modified(SystemTime::now());
     let mut bytes = Vec::new();
     (&file).take(limit + 1).read_to_end(&mut bytes).ok()?;
@@ -110,7 +113,8 @@ fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
     written
 }
 
-/// Removes what was not used for longest until `limit` bytes are left; never `newest`.
+/// Removes the files that were unused for longest until at most `limit` bytes are left. It never
+/// removes `newest`.
 fn prune(folder: &Path, newest: &Path, limit: u64) {
     let Ok(entries) = fs::read_dir(folder) else { return };
     let mut files: Vec<(SystemTime, u64, PathBuf)> = entries
@@ -139,7 +143,7 @@ const SIGNATURES: &str = "signatures";
 /// `sha256:`, 64 digits and some space.
 const MAX_TAG: u64 = 100;
 
-/// Manifests and components together: what compiled code may take as well.
+/// The most bytes of manifests and components together. Compiled code has the same bound.
 const MAX_BLOBS: u64 = 512 << 20;
 
 #[cfg(test)]

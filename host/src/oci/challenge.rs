@@ -1,21 +1,21 @@
-//! What a registry asks for with a 401: the header field `www-authenticate` (RFC 9110 §11.6.1).
+//! The demand of a registry in a 401: the header field `www-authenticate` (RFC 9110 §11.6.1).
 
-/// How to log in.
+/// The way to log in.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Challenge {
     /// With user and password in each request.
     Basic,
-    /// With a token, which is fetched from `realm`.
+    /// With a token from `realm`.
     Bearer {
-        /// A URL.
+        /// The URL of the token server.
         realm: String,
-        /// Which registry the token is for.
+        /// The registry that the token is for.
         service: Option<String>,
     },
 }
 
 impl Challenge {
-    /// Reads one challenge; `None` if it is of another scheme or malformed.
+    /// Reads one challenge. Returns `None` if it is of another scheme or malformed.
     pub(super) fn parse(text: &str) -> Option<Self> {
         let (scheme, parameters) = text.trim().split_once(' ').unwrap_or((text.trim(), ""));
         if scheme.eq_ignore_ascii_case("basic") {
@@ -40,7 +40,7 @@ impl Challenge {
     }
 }
 
-/// A token or a quoted string, and what follows it.
+/// Reads a token or a quoted string. Returns its value and the text after it.
 fn value(text: &str) -> Option<(String, &str)> {
     let Some(quoted) = text.strip_prefix('"') else {
         let end = text.find([',', ' ']).unwrap_or(text.len());

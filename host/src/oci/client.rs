@@ -1,4 +1,5 @@
-//! The HTTP client of registries: TLS by rustls with ring, redirects that stay in TLS, bounds on waiting.
+//! The HTTP client of registries: TLS by rustls with ring, redirects that stay in TLS, bounds on
+//! waiting.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,7 +10,7 @@ use rustls::RootCertStore;
 
 use super::access::{self, Access, AccessError};
 
-/// A client for a registry; the variables of the environment that name proxies count.
+/// Makes a client for a registry. It uses the proxies that the environment names.
 pub(super) fn client(access: &Access) -> Result<reqwest::ClientBuilder, AccessError> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let mut roots = RootCertStore::empty();
@@ -35,20 +36,20 @@ pub(super) fn client(access: &Access) -> Result<reqwest::ClientBuilder, AccessEr
             if redirect.previous().len() > MAX_REDIRECTS {
                 redirect.error("too many redirects")
             } else if redirect.previous().iter().any(is_secure) && !is_secure(redirect.url()) {
-                redirect.error("a redirect leaves TLS")
+                redirect.error("a redirect to a URL without TLS")
             } else {
                 redirect.follow()
             }
         }));
-    // The variables that name a proxy are not for this machine.
+    // The proxies of the environment do not serve requests to this machine.
     Ok(if access::is_loopback(&access.host) { client.no_proxy() } else { client })
 }
 
-/// To connect and to finish the handshake.
+/// The bound on connecting and the handshake.
 const CONNECT: Duration = Duration::from_secs(5);
 
-/// Without a byte.
+/// The bound on the time without a byte.
 const SILENCE: Duration = Duration::from_secs(30);
 
-/// A registry leads to its storage, which may lead on.
+/// A registry redirects to its storage, and the storage may redirect further.
 const MAX_REDIRECTS: usize = 5;

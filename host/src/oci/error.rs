@@ -1,4 +1,4 @@
-//! Why a package could not be had or stored.
+//! Errors of pulls and pushes.
 
 use std::error::Error;
 use std::io;
@@ -9,91 +9,89 @@ use super::access::Origin;
 use super::signature::SignatureError;
 use super::{Digest, access};
 
-/// Why a package could not be had or stored. What would help is part of the message.
+/// An error of a pull or push. Its message includes a remedy.
 #[derive(Debug, thiserror::Error)]
 pub enum OciError {
-    /// No connection, or it broke, three times.
+    /// The connection failed or broke, three times.
     #[error("{what}: no answer from {registry}{}", hint(.source))]
     Unreachable {
-        /// What was attempted.
+        /// The attempt.
         what: String,
         /// The host.
         registry: String,
-        /// What happened last.
+        /// The last error.
         source: reqwest::Error,
     },
-    /// The registry said no.
+    /// The registry refused the request.
     #[error("{what}: {registry} answered {status}{said}{help}")]
     Refused {
-        /// What was attempted.
+        /// The attempt.
         what: String,
         /// The host.
         registry: String,
-        /// What it answered.
+        /// The status of its response.
         status: StatusCode,
-        /// Its own words, in brackets.
+        /// The registry's own message, in brackets.
         said: String,
-        /// What would help.
+        /// The remedy.
         help: String,
     },
     /// A request to the registry cannot be made.
     #[error("{what}: {reason}")]
     Request {
-        /// What was attempted.
+        /// The attempt.
         what: String,
-        /// Why not.
+        /// The reason.
         reason: String,
     },
-    /// It took longer than a pull may.
-    #[error("{name}: not done after {seconds} s; is the registry slow, or something between?")]
+    /// The pull or push took longer than its bound.
+    #[error("{name}: not done after {seconds} s; the registry or the network may be slow")]
     Late {
         /// The package.
         name: String,
         /// The bound.
         seconds: u64,
     },
-    /// An answer is larger than anything sensible.
+    /// A response is larger than any sensible one.
     #[error("{what}: larger than {limit} bytes")]
     TooLarge {
-        /// What was attempted.
+        /// The attempt.
         what: String,
         /// The bound.
         limit: u64,
     },
-    /// What came is not what was asked for.
-    #[error(
-        "{what}: what {registry} sent has the digest {found}; it is damaged, or not what it claims to be"
-    )]
+    /// The data does not have the expected digest.
+    #[error("{what}: the data from {registry} has the digest {found}; it is damaged or forged")]
     Digest {
-        /// What was attempted, with the digest expected.
+        /// The attempt, with the expected digest.
         what: String,
         /// The host.
         registry: String,
-        /// The digest of what came.
+        /// The digest of the data.
         found: Digest,
     },
-    /// It is not a package of a component.
+    /// The package does not hold a component.
     #[error("{name} is not a package of a WebAssembly component: {reason}")]
     Layout {
         /// The package.
         name: String,
-        /// What is missing or too much.
+        /// The part that is missing or superfluous.
         reason: String,
     },
-    /// Its signature is missing or wrong.
+    /// The signature is missing or wrong.
     #[error("{name}")]
     Signature {
         /// The package.
         name: String,
-        /// What is wrong.
+        /// The fault.
         source: SignatureError,
     },
-    /// What it takes to talk to the registry cannot be had.
-    #[error("prepare to talk to {registry}")]
+    /// The access to the registry cannot be prepared.
+    #[error("prepare access to {registry}")]
     Access {
         /// The host.
         registry: String,
-        /// What is wrong.
+        /// The reason.
         source: access::AccessError,
     },
     /// The client cannot be set up.
@@ -101,16 +99,17 @@ pub enum OciError {
     Client {
         /// The host.
         registry: String,
-        /// What happened.
+        /// The error of the client.
         source: reqwest::Error,
     },
-    /// No thread or no runtime.
+    /// No thread or no runtime is available.
     #[error("start a runtime for packages")]
     Runtime(#[source] io::Error),
 }
 
 impl OciError {
-    /// Whether the registry could not be reached or is out of order, so that what is known of it may serve instead.
+    /// Whether the registry is unreachable or out of order. If it is, cached knowledge of it may
+    /// serve instead.
     pub fn is_outage(&self) -> bool {
         match self {
             Self::Unreachable { source, .. } => !is_tls(source),
@@ -121,25 +120,28 @@ impl OciError {
     }
 }
 
-/// What would help against an answer, by its status and what the request was sent with.
+/// Returns a remedy for a status, which depends on the origin of the credentials in the request.
 pub(super) fn help(status: StatusCode, registry: &str, origin: Option<&Origin>) -> String {
     match (status, origin) {
         (StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN, None) => format!(
-            "; it wants credentials: give username and password, or a token, for \"{registry}\" under registries (on the \
-             command line --username and --password-from), or log in there with a client that keeps ~/.docker/config.json"
+            "; it requires credentials: set username and password, or token, for \"{registry}\" under \
+             registries (on the command line --username and --password-from), or log in with a \
+             client that keeps ~/.docker/config.json"
         ),
         (StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN, Some(origin)) => {
-            format!("; it does not take the credentials from {origin}, or they do not allow this")
+            format!("; it rejects the credentials from {origin}, or they do not permit this")
         }
         (StatusCode::NOT_FOUND, None) => {
-            "; check the name and the tag or digest; some registries hide packages from those who are not logged in".to_owned()
+            "; check the name and the tag or digest; some registries hide packages from clients \
+             without credentials"
+                .to_owned()
         }
         (StatusCode::NOT_FOUND, Some(_)) => "; check the name and the tag or digest".to_owned(),
         _ => String::new(),
     }
 }
 
-/// What a registry says with an error (`errors`, or plain text), short and on one line.
+/// Returns the message in a registry's error (`errors`, or plain text), short and on one line.
 pub(super) fn said(body: &[u8]) -> String {
     let value: Option<serde_json::Value> = serde_json::from_slice(body).ok();
     let first = value.as_ref().and_then(|value| value.pointer("/errors/0"));
@@ -155,7 +157,8 @@ pub(super) fn said(body: &[u8]) -> String {
 
 fn hint(error: &reqwest::Error) -> &'static str {
     if is_tls(error) {
-        "; if its certificate is of a CA of your own, name that by ca (--ca); plain_http (--plain-http) if it has no TLS"
+        "; for a certificate of a private CA, set ca (--ca); for a registry without TLS, set \
+         plain_http (--plain-http)"
     } else {
         ""
     }
@@ -165,12 +168,12 @@ fn is_tls(error: &(dyn Error + 'static)) -> bool {
     if error.is::<rustls::Error>() {
         return true;
     }
-    // An I/O error does not tell of the error in it as its source.
+    // An I/O error does not return the error in it as its source.
     let inner = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
     inner.is_some_and(|inner| is_tls(inner)) || error.source().is_some_and(is_tls)
 }
 
-/// Characters of it that are shown.
+/// The most characters of the message.
 const MAX_SAID: usize = 200;
 
 #[cfg(test)]

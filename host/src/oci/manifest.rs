@@ -1,4 +1,5 @@
-//! What a registry stores for a package: a manifest that names a configuration and layers by their digests.
+//! The form of a package in a registry: a manifest that names a configuration and layers by their
+//! digests.
 
 use std::collections::BTreeMap;
 
@@ -19,7 +20,7 @@ pub(super) struct Manifest {
     annotations: BTreeMap<String, String>,
 }
 
-/// What names a blob in a manifest.
+/// The description of a blob in a manifest.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Descriptor {
@@ -34,7 +35,7 @@ pub(super) struct Descriptor {
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct WasmConfig<'a> {
-    /// Always the same, so that the same component is always the same package.
+    /// A constant: the same component is always the same package.
     created: &'static str,
     architecture: &'static str,
     os: &'static str,
@@ -58,21 +59,21 @@ impl Manifest {
         Self { schema_version: 2, media_type, config, layers, annotations }
     }
 
-    /// Reads the manifest of the package of this name.
+    /// Reads the manifest of the package `name`.
     pub(super) fn parse(name: &str, bytes: &[u8]) -> Result<Self, OciError> {
         let layout = |reason| OciError::Layout { name: name.to_owned(), reason };
         let value: serde_json::Value = serde_json::from_slice(bytes)
             .map_err(|error| layout(format!("its manifest is not JSON: {error}")))?;
         if value.get("manifests").is_some() {
             return Err(layout(
-                "it is an index of several; name one of them by its digest".to_owned(),
+                "it is an index of several manifests; name one of them by its digest".to_owned(),
             ));
         }
         serde_json::from_value(value)
-            .map_err(|error| layout(format!("its manifest has another form: {error}")))
+            .map_err(|error| layout(format!("its manifest has an unexpected form: {error}")))
     }
 
-    /// The one layer that is a component.
+    /// Returns the one layer that is a component.
     pub(super) fn component(&self, name: &str) -> Result<&Descriptor, OciError> {
         let layout = |reason| OciError::Layout { name: name.to_owned(), reason };
         let is_wasm = |layer: &&Descriptor| [LAYER, OLD_LAYER].contains(&layer.media_type.as_str());
@@ -88,7 +89,7 @@ impl Manifest {
         }
     }
 
-    /// As it is stored.
+    /// Returns the stored form.
     pub(super) fn to_bytes(&self) -> Result<Vec<u8>, serde_json::Error> {
         serde_json::to_vec(self)
     }
@@ -104,7 +105,7 @@ impl Descriptor {
         }
     }
 
-    /// The digest, if it is one that is known here.
+    /// Returns the digest, if its algorithm is supported.
     pub(super) fn digest(&self, name: &str) -> Result<Digest, OciError> {
         Digest::parse(&self.digest)
             .map_err(|reason| OciError::Layout { name: name.to_owned(), reason })
@@ -116,7 +117,7 @@ impl<'a> WasmConfig<'a> {
         Self {
             created: "1970-01-01T00:00:00Z",
             architecture: "wasm",
-            // What the layout has for every component, with WASI or without.
+            // The layout has this value for every component, with WASI or without.
             os: "wasip2",
             layer_digests: [wasm.to_string()],
             component: Interfaces { exports, imports },
@@ -127,13 +128,13 @@ impl<'a> WasmConfig<'a> {
 /// The media type of manifests.
 pub(super) const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 
-/// That of a package's configuration.
+/// The media type of a package's configuration.
 pub(super) const CONFIG: &str = "application/vnd.wasm.config.v0+json";
 
-/// That of a component.
+/// The media type of a component.
 pub(super) const LAYER: &str = "application/wasm";
 
-/// What it was before there was a common layout.
+/// The media type of a component before there was a common layout.
 const OLD_LAYER: &str = "application/vnd.wasm.content.layer.v1+wasm";
 
 #[cfg(test)]
@@ -166,7 +167,7 @@ mod tests {
     fn what_is_no_manifest_is_refused() {
         for (text, said) in [
             ("<html>", "not JSON"),
-            ("{}", "another form"),
+            ("{}", "unexpected form"),
             (r#"{"schemaVersion": 2, "manifests": []}"#, "an index"),
         ] {
             let error = Manifest::parse("a", text.as_bytes()).unwrap_err().to_string();

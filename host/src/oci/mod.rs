@@ -1,13 +1,15 @@
-//! Plugins as packages in OCI registries: pulled, kept on disk, checked against their signatures, and pushed.
+//! Plugins as packages in OCI registries: pulled, kept on disk, checked against their signatures,
+//! and pushed.
 //!
-//! A [`Reference`] names a package, an [`Access`] says how its registry is reached and whose signatures count, [`pull()`] and
-//! [`push()`] move components. A package is an OCI artifact of the WebAssembly layout: one manifest, one configuration, one
-//! layer `application/wasm`. `registry` speaks the distribution protocol, `manifest` reads and writes what is stored by it,
-//! [`cache`] keeps what was pulled, [`signature`] is cosign's. Nothing here knows a configuration file or runs a component,
-//! and nothing that a registry says is believed without its digest.
+//! A [`Reference`] names a package. An [`Access`] describes the access to its registry and the keys
+//! of accepted signatures. [`pull()`] and [`push()`] move components. A package is an OCI artifact
+//! of the WebAssembly layout: one manifest, one configuration and one layer `application/wasm`.
+//! `registry` speaks the distribution protocol. `manifest` reads and writes the stored form.
+//! [`cache`] keeps pulled packages. [`signature`] handles cosign's signatures. No module here knows
+//! a configuration file or runs a component. No data of a registry is trusted without its digest.
 //!
-//! The client is our own, on reqwest: the oci-client crate reads manifests, tokens and errors of any size into memory and
-//! takes a failed login for an anonymous one.
+//! The client is our own, on reqwest. The oci-client crate reads manifests, tokens and errors of
+//! any size into memory and takes a failed login for an anonymous one.
 
 pub mod access;
 pub mod cache;
@@ -31,11 +33,11 @@ pub use pull::{Package, pull};
 pub use push::{About, Pushed, push};
 pub use reference::{Digest, Reference, registry_host};
 
-/// Runs a pull or a push to its end, for callers without a runtime: on a thread of its own, so that a caller with one may
-/// block too.
+/// Runs a pull or a push to its end, for callers without a runtime. It runs on a thread of its own,
+/// and a caller with a runtime may block too.
 ///
 /// # Errors
-/// As `work`, when it takes longer than `TIME`, or when no runtime can be had.
+/// As `work`, or if it takes longer than `TIME`, or if no runtime is available.
 fn run<T: Send>(
     name: &str,
     work: impl Future<Output = Result<T, OciError>> + Send,
@@ -50,10 +52,10 @@ fn run<T: Send>(
         })
     };
     std::thread::scope(|scope| {
-        let died = |_| OciError::Runtime(std::io::Error::other("its thread died"));
+        let died = |_| OciError::Runtime(std::io::Error::other("its thread panicked"));
         scope.spawn(on_thread).join().map_err(died)?
     })
 }
 
-/// For one package: 64 MiB at half a MiB a second.
+/// The bound for one package: 64 MiB at half a MiB a second.
 const TIME: Duration = Duration::from_secs(120);

@@ -1,8 +1,8 @@
-//! How far a transfer is, in the log.
+//! The progress of a transfer, in the log.
 
 use std::time::{Duration, Instant};
 
-/// Tells how far a transfer is, at most once a second.
+/// Logs the progress of a transfer, at most once a second.
 pub(super) struct Progress {
     name: String,
     total: u64,
@@ -10,14 +10,14 @@ pub(super) struct Progress {
 }
 
 impl Progress {
-    /// Tells that a transfer begins.
+    /// Logs that a transfer begins.
     pub(super) fn new(name: String, total: u64) -> Self {
         let progress = Self { name, total, told: Instant::now() };
         progress.say(0);
         progress
     }
 
-    /// Tells how far it is, unless it was told within the last second.
+    /// Logs the progress, unless the last line is less than a second old.
     pub(super) fn tell(&mut self, received: u64) {
         if self.told.elapsed() >= Duration::from_secs(1) {
             self.told = Instant::now();
@@ -30,7 +30,7 @@ impl Progress {
     }
 }
 
-/// `1.2 of 3.4 MiB`; small ones in KiB.
+/// Returns `1.2 of 3.4 MiB`, or KiB for a small total.
 fn amount(received: u64, total: u64) -> String {
     let (unit, name) = if total < 1 << 20 { (1 << 10, "KiB") } else { (1 << 20, "MiB") };
     let tenths = |bytes: u64| (bytes * 10 / unit / 10, bytes * 10 / unit % 10);

@@ -1,4 +1,5 @@
-//! From a reference to a component: from disk as far as it is there, else from the registry.
+//! Pulls: from a reference to a component. Each part comes from disk if it is there, else from the
+//! registry.
 
 use super::cache::Cache;
 use super::error::OciError;
@@ -8,17 +9,18 @@ use super::registry::{MAX_MANIFEST, Registry};
 use super::signature::{self, Policy, SignatureError, Signed};
 use super::{Access, Digest, Reference};
 
-/// A component that was pulled.
+/// A pulled component.
 #[derive(Debug)]
 pub struct Package {
     /// The component.
     pub wasm: Vec<u8>,
-    /// The digest of its manifest, by which it can be pinned.
+    /// The digest of its manifest. It can pin the package.
     pub digest: Digest,
 }
 
-/// Pulls a package. With a digest that is in `cache`, signatures included, nothing is asked over the network; a tag is
-/// resolved anew, or as it was last when the registry is out of reach. Blocks; at most 120 s.
+/// Pulls a package. If the reference has a digest and `cache` has the package and its signatures,
+/// no request is made. A tag is always resolved anew. If the registry is out of reach, the tag's
+/// last known digest is used. Blocks for at most 120 s.
 ///
 /// # Errors
 /// [`OciError`].
@@ -31,7 +33,7 @@ pub fn pull(
     super::run(&reference.to_string(), pull.package())
 }
 
-/// Fetches what names the signatures of a manifest, and those that are of cosign's form.
+/// Fetches the manifest that lists the signatures of a manifest, and those of cosign's form.
 pub(super) async fn signatures(
     registry: &mut Registry,
     name: &str,
@@ -59,7 +61,7 @@ struct Pull<'a> {
     access: &'a Access,
     cache: Option<&'a Cache>,
     name: String,
-    /// Once it is needed.
+    /// The client, made when it is needed.
     registry: Option<Registry>,
 }
 
@@ -78,7 +80,7 @@ impl Pull<'_> {
         Ok(Package { wasm, digest })
     }
 
-    /// The digest of a tag.
+    /// Returns the digest of a tag.
     async fn resolve(&mut self) -> Result<Digest, OciError> {
         let tag = self.reference.tag.as_deref().unwrap_or_default();
         let what = format!("resolve {}", self.name);
@@ -133,7 +135,7 @@ impl Pull<'_> {
         Ok(wasm)
     }
 
-    /// Refuses a package that is not signed as `policy` wants it.
+    /// Refuses a package without the signature that `policy` demands.
     async fn signature(&mut self, policy: &Policy, digest: Digest) -> Result<(), OciError> {
         let cached =
             self.cache.and_then(|cache| cache.signatures(self.reference, digest, MAX_SIGNED));
@@ -172,10 +174,10 @@ impl Pull<'_> {
     }
 }
 
-/// The media type of what cosign signs.
+/// The media type of the payload that cosign signs.
 pub(super) const SIMPLE_SIGNING: &str = "application/vnd.dev.cosign.simplesigning.v1+json";
 
-/// Where a layer of that type has its signature.
+/// The annotation of such a layer that holds its signature.
 pub(super) const SIGNATURE: &str = "dev.cosignproject.cosign/signature";
 
 /// The runtime takes no more.
@@ -184,7 +186,7 @@ const MAX_COMPONENT: u64 = weir_runtime::MAX_COMPONENT as u64;
 /// A payload is 250 bytes, and more with annotations.
 const MAX_PAYLOAD: u64 = 64 << 10;
 
-/// Of one package; a publisher has one key, or two while it changes.
+/// The most signatures of one package. A publisher has one key, or two during a change of keys.
 const MAX_SIGNATURES: usize = 16;
 
 /// All signatures of a package on disk: base64 is longer by a third.

@@ -1,4 +1,4 @@
-//! From a component to a package in a registry.
+//! Pushes: from a component to a package in a registry.
 
 use std::collections::BTreeMap;
 
@@ -14,29 +14,29 @@ use super::registry::{Call, Registry};
 use super::signature::{self, PrivateKey};
 use super::{Access, Digest, Reference};
 
-/// What is said of a component in its package.
+/// The description of a component in its package.
 #[derive(Debug, Default)]
 pub struct About {
-    /// Names of what it exports.
+    /// Names of its exports.
     pub exports: Vec<String>,
-    /// Names of what it imports.
+    /// Names of its imports.
     pub imports: Vec<String>,
     /// Annotations of the manifest.
     pub annotations: BTreeMap<String, String>,
 }
 
-/// What was stored.
+/// A stored package.
 #[derive(Debug)]
 pub struct Pushed {
-    /// The digest of the manifest, by which the package can be pinned.
+    /// The digest of the manifest. It can pin the package.
     pub digest: Digest,
 }
 
-/// Stores a component under the reference's tag, and its signature when there is a key. The same component and annotations
-/// always make the same package. Blocks; at most 120 s.
+/// Stores a component under the reference's tag, and its signature if there is a key. The same
+/// component and annotations always make the same package. Blocks for at most 120 s.
 ///
 /// # Errors
-/// [`OciError`]; what was stored by then stays.
+/// [`OciError`]. The parts that are already stored stay.
 pub fn push(
     reference: &Reference,
     access: &Access,
@@ -75,9 +75,11 @@ impl Push<'_> {
         self.manifest(&manifest, &tag).await
     }
 
-    /// Adds a signature to those that the manifest has.
+    /// Adds a signature to those of the manifest.
     async fn sign(&mut self, digest: Digest, key: &PrivateKey) -> Result<(), OciError> {
-        let signed = key.sign(self.reference, digest).ok_or_else(|| self.request(&"sign it"))?;
+        let signed = key
+            .sign(self.reference, digest)
+            .ok_or_else(|| self.request(&"no random numbers for the signature"))?;
         let name = self.reference.to_string();
         let (manifest, there) = signatures(&mut self.registry, &name, digest).await?;
         if there.contains(&signed) {
@@ -88,7 +90,7 @@ impl Push<'_> {
         layer.annotations.insert(SIGNATURE.to_owned(), signed.signature().to_owned());
         layers.push(layer);
         let digests = layers.iter().map(|layer| layer.digest(&name).map(|d| d.to_string()));
-        // The image that cosign makes of it; it has no use.
+        // The image configuration that cosign writes. It has no use.
         let config = json!({
             "architecture": "", "os": "", "created": "0001-01-01T00:00:00Z", "config": {},
             "rootfs": { "type": "layers", "diff_ids": digests.collect::<Result<Vec<_>, _>>()? },
@@ -118,7 +120,8 @@ impl Push<'_> {
         let answer = self.registry.call(&begin, None).await?;
         let answer = self.registry.expect(&self.what, answer, StatusCode::ACCEPTED)?;
         let location = answer.headers.get(LOCATION).and_then(|value| value.to_str().ok());
-        let location = location.ok_or_else(|| self.request(&"it gives no place to upload to"))?;
+        let location = location
+            .ok_or_else(|| self.request(&"the registry gives no location for the upload"))?;
         let mut url = self.registry.resolve(&self.what, location)?;
         url.query_pairs_mut().append_pair("digest", &digest.to_string());
         let content = Some((BLOB, bytes.into()));
@@ -152,8 +155,8 @@ impl Push<'_> {
 /// The media type of an upload.
 const BLOB: &str = "application/octet-stream";
 
-/// That of an image's configuration.
+/// The media type of an image's configuration.
 const IMAGE_CONFIG: &str = "application/vnd.oci.image.config.v1+json";
 
-/// What a registry says to an upload is nothing, or a few words.
+/// A registry's response to an upload is empty, or a few words.
 const MAX_ANSWER: u64 = 64 << 10;

@@ -1,15 +1,15 @@
-//! What names a package: `REGISTRY/NAME:TAG`, `REGISTRY/NAME@sha256:…`, or both.
+//! The name of a package: `REGISTRY/NAME:TAG`, `REGISTRY/NAME@sha256:…`, or both.
 
 use std::fmt;
 
 use sha2::{Digest as _, Sha256};
 
-/// A package in a registry, by tag, by digest or by both; then the digest decides.
+/// A package in a registry, by tag, by digest or by both. If there are both, the digest decides.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Reference {
-    /// Host and perhaps port, lower case.
+    /// The host, with a port if one is given, in lower case.
     pub registry: String,
-    /// The package's name there.
+    /// The package's name in the registry.
     pub repository: String,
     /// A name that can be moved to another digest.
     pub tag: Option<String>,
@@ -25,7 +25,7 @@ impl Reference {
     /// Reads a reference that has a tag, a digest or both.
     ///
     /// # Errors
-    /// What is wrong with it, and what to write instead.
+    /// The fault of the text, and the text to write instead.
     pub fn parse(text: &str) -> Result<Self, String> {
         let (name, digest) = match text.split_once('@') {
             Some((name, digest)) => (name, Some(Digest::parse(digest)?)),
@@ -57,17 +57,17 @@ impl Reference {
         Ok(Self { registry, repository: repository.to_owned(), tag, digest })
     }
 
-    /// Registry and name, without tag and digest.
+    /// Returns registry and name, without tag and digest.
     pub fn name(&self) -> String {
         format!("{}/{}", self.registry, self.repository)
     }
 
-    /// The same package at a digest.
+    /// Returns the same package at a digest.
     pub fn at(&self, digest: Digest) -> Self {
         Self { digest: Some(digest), ..self.clone() }
     }
 
-    /// The last part of the name, for a file.
+    /// Returns a file name: the last part of the package's name.
     pub fn file_name(&self) -> String {
         let last = self.repository.rsplit('/').next().unwrap_or(&self.repository);
         format!("{last}.wasm")
@@ -85,7 +85,7 @@ impl fmt::Display for Reference {
 }
 
 impl Digest {
-    /// The digest of these bytes.
+    /// Returns the digest of these bytes.
     pub fn of(bytes: &[u8]) -> Self {
         Self(Sha256::digest(bytes).into())
     }
@@ -93,7 +93,7 @@ impl Digest {
     /// Reads `sha256:…`.
     ///
     /// # Errors
-    /// What is wrong with it.
+    /// The fault of the text.
     pub fn parse(text: &str) -> Result<Self, String> {
         let refused =
             || format!("\"{text}\" is not a digest: \"sha256:\" and 64 hexadecimal digits");
@@ -109,7 +109,7 @@ impl Digest {
         Ok(Self(digest))
     }
 
-    /// The hexadecimal digits alone.
+    /// Returns the hexadecimal digits alone.
     pub fn hex(&self) -> String {
         self.0.iter().map(|byte| format!("{byte:02x}")).collect()
     }
@@ -124,7 +124,7 @@ impl fmt::Display for Digest {
 /// Reads a registry's host and port: a name with a dot or a port, an address, or `localhost`.
 ///
 /// # Errors
-/// What is wrong with it.
+/// The fault of the text.
 pub fn registry_host(text: &str) -> Result<String, String> {
     let host = text.to_ascii_lowercase();
     let parsed = host.parse::<http::uri::Authority>().ok();
@@ -138,14 +138,18 @@ pub fn registry_host(text: &str) -> Result<String, String> {
             "\"{text}\" is not a registry's host, as in \"registry.example.com:5000\""
         ));
     }
-    // As every client has it: what is before the first slash is a host only if it looks like one.
+    // All clients have this rule: the part before the first slash is a host only if it has a dot or
+    // a port, or is `localhost`.
     if !host.contains(['.', ':']) && host != "localhost" {
-        return Err(format!("\"{text}\" is not a registry's host; is \"docker.io/{text}\" meant?"));
+        return Err(format!(
+            "\"{text}\" is not a registry's host; did you mean \"docker.io/{text}\"?"
+        ));
     }
     Ok(host)
 }
 
-/// As the distribution specification has it: parts of lower-case words, joined by `.`, `_`, `__` or dashes.
+/// Whether the text is a name by the distribution specification: parts of lower-case words, joined
+/// by `.`, `_`, `__` or dashes.
 fn is_repository(text: &str) -> bool {
     let is_word = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
     let is_joint = |joint: &str| {

@@ -1,4 +1,5 @@
-//! A client of one repository in a registry (OCI distribution specification 1.1), with bounds on all that it reads.
+//! A client of one repository in a registry (OCI distribution specification 1.1), with bounds on
+//! all that it reads.
 
 use std::time::Duration;
 
@@ -17,7 +18,7 @@ use super::manifest::MANIFEST;
 use super::progress::Progress;
 use super::{Digest, Reference};
 
-/// A client of one repository. It logs in when it is asked to.
+/// A client of one repository. It logs in when the registry asks for it.
 pub(super) struct Registry {
     client: reqwest::Client,
     root: Url,
@@ -31,18 +32,18 @@ pub(super) struct Registry {
 
 /// A request.
 pub(super) struct Call<'a> {
-    /// What it is for, as errors begin.
+    /// The attempt, with which errors begin.
     pub(super) what: &'a str,
     pub(super) method: Method,
     pub(super) url: Url,
     pub(super) accept: Option<&'static str>,
     /// Media type and body.
     pub(super) content: Option<(&'static str, Bytes)>,
-    /// Most bytes of the answer.
+    /// The most bytes of the response.
     pub(super) limit: u64,
 }
 
-/// What came back, whole.
+/// A whole response.
 pub(super) struct Answer {
     pub(super) status: StatusCode,
     pub(super) headers: HeaderMap,
@@ -50,7 +51,7 @@ pub(super) struct Answer {
 }
 
 impl Registry {
-    /// A client that may `pull`, or `pull,push`.
+    /// Makes a client that may `pull`, or `pull,push`.
     pub(super) fn new(
         reference: &Reference,
         access: &Access,
@@ -84,13 +85,13 @@ impl Registry {
         })
     }
 
-    /// The manifest of a tag or a digest.
+    /// Fetches the manifest of a tag or a digest.
     pub(super) async fn manifest(&mut self, what: &str, tag: &str) -> Result<Vec<u8>, OciError> {
         let answer = self.ask_manifest(what, tag).await?;
         self.expect(what, answer, StatusCode::OK).map(|answer| answer.body)
     }
 
-    /// The manifest of a tag, `None` if there is none.
+    /// Fetches the manifest of a tag. Returns `None` if there is none.
     pub(super) async fn manifest_if_any(
         &mut self,
         what: &str,
@@ -110,7 +111,7 @@ impl Registry {
         self.call(&call, None).await
     }
 
-    /// A blob that has its digest and at most `limit` bytes.
+    /// Fetches a blob of at most `limit` bytes and checks its digest.
     pub(super) async fn blob(
         &mut self,
         what: &str,
@@ -125,7 +126,7 @@ impl Registry {
         Ok(body)
     }
 
-    /// Whether `bytes` have this digest.
+    /// Checks that `bytes` have this digest.
     pub(super) fn check(&self, what: &str, digest: Digest, bytes: &[u8]) -> Result<(), OciError> {
         let found = Digest::of(bytes);
         if found == digest {
@@ -135,7 +136,7 @@ impl Registry {
         Err(OciError::Digest { what, registry: self.host.clone(), found })
     }
 
-    /// The answer, if it has this status.
+    /// Returns the response, if it has this status.
     pub(super) fn expect(
         &self,
         what: &str,
@@ -155,7 +156,7 @@ impl Registry {
         })
     }
 
-    /// An address below the repository's.
+    /// Returns a URL below the repository's.
     pub(super) fn url(&self, what: &str, path: &str) -> Result<Url, OciError> {
         self.root.join(path).map_err(|error| OciError::Request {
             what: what.to_owned(),
@@ -163,21 +164,22 @@ impl Registry {
         })
     }
 
-    /// An address that the registry gave. One of its own host is taken with the scheme that is spoken: what stands before
-    /// a registry may have ended TLS.
+    /// Resolves a URL that the registry gave. If it is on the registry's host, it gets the scheme
+    /// and port of the registry's URL: a proxy before the registry may have ended TLS.
     pub(super) fn resolve(&self, what: &str, location: &str) -> Result<Url, OciError> {
         let mut url = self.url(what, location)?;
         if url.host() == self.root.host() && url.scheme() != self.root.scheme() {
             let moved = url.set_scheme(self.root.scheme()).and(url.set_port(self.root.port()));
             moved.map_err(|()| OciError::Request {
                 what: what.to_owned(),
-                reason: format!("{location} is no place to upload to"),
+                reason: format!("{location} is not a location for an upload"),
             })?;
         }
         Ok(url)
     }
 
-    /// Makes a request, and again after a pause when there is no answer or one of an outage.
+    /// Makes a request. Repeats it after a pause if there is no response, or a response of an
+    /// outage.
     pub(super) async fn call(
         &mut self,
         call: &Call<'_>,
@@ -202,7 +204,7 @@ impl Registry {
         self.once(call, progress).await
     }
 
-    /// Makes a request, and again after a login if the registry asks for one.
+    /// Makes a request. Repeats it after a login if the registry asks for one.
     async fn once(
         &mut self,
         call: &Call<'_>,
@@ -241,7 +243,7 @@ impl Registry {
         let refused = |reason: String| OciError::Request { what: what.clone(), reason };
         let mut url = Url::parse(realm).map_err(|error| refused(error.to_string()))?;
         if url.scheme() != "https" && !self.plain {
-            return Err(refused(format!("{} names a login without TLS", self.host)));
+            return Err(refused(format!("{} asks for a login without TLS", self.host)));
         }
         let scope = format!("repository:{}:{}", self.repository, self.actions);
         url.query_pairs_mut().append_pair("scope", &scope);
@@ -255,11 +257,11 @@ impl Registry {
         let answer = self.receive(&what, request, MAX_TOKEN, None).await?;
         let answer = self.expect(&what, answer, StatusCode::OK)?;
         let token: serde_json::Value = serde_json::from_slice(&answer.body)
-            .map_err(|error| refused(format!("its answer is not JSON: {error}")))?;
+            .map_err(|error| refused(format!("the response is not JSON: {error}")))?;
         let text = |name| token.get(name).and_then(serde_json::Value::as_str);
         match text("token").or_else(|| text("access_token")).and_then(bearer) {
             Some(token) => Ok(Some(token)),
-            None => Err(refused("its answer has no token".to_owned())),
+            None => Err(refused("the response has no token".to_owned())),
         }
     }
 
@@ -272,7 +274,7 @@ impl Registry {
         if let Some(accept) = call.accept {
             request = request.header(ACCEPT, accept);
         }
-        // An upload may continue elsewhere, which the credentials are not for.
+        // An upload may continue at another host. The credentials are not for that host.
         let is_here = call.url.origin() == self.root.origin();
         if let Some(authorization) = self.authorization.as_ref().filter(|_| is_here) {
             request = request.header(AUTHORIZATION, authorization);
@@ -333,15 +335,17 @@ fn sensitive(text: &str) -> Option<HeaderValue> {
     Some(value)
 }
 
-/// What the distribution specification asks of registries to take, so no client makes larger ones.
+/// Every registry takes manifests of this size (distribution specification), so no client makes
+/// larger ones.
 pub(super) const MAX_MANIFEST: u64 = 4 << 20;
 
 /// Tokens are 1 to 5 KiB.
 const MAX_TOKEN: u64 = 64 << 10;
 
-/// Of an error's text.
+/// The most bytes of an error's text.
 const MAX_ERROR: u64 = 64 << 10;
 
-/// After the first attempt, the first after this pause, the next after four times as long.
+/// Attempts after the first. The first of them follows this pause, the next a pause four times as
+/// long.
 const RETRIES: usize = 2;
 const PAUSE: Duration = Duration::from_millis(250);

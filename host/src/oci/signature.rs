@@ -1,7 +1,8 @@
 //! Signatures of packages, as cosign stores them.
 //!
-//! A payload names the digest of a package's manifest and the package's name; a signature is made over the payload with a
-//! key of the publisher. Only keys that the configuration names count. Certificates and transparency logs are not looked at.
+//! A payload names the digest of a package's manifest and the package's name. A signature is made
+//! over the payload with a key of the publisher. Only keys that the configuration names are
+//! accepted. Certificates and transparency logs are not checked.
 
 use std::fmt;
 
@@ -19,10 +20,10 @@ use serde_json::json;
 
 use super::{Digest, Reference};
 
-/// Whose signatures count.
+/// The signatures that are accepted.
 #[derive(Debug, Clone)]
 pub struct Policy {
-    /// Any of them is enough; at least one.
+    /// The keys; at least one. A signature by any of them is enough.
     pub keys: Vec<PublicKey>,
     /// Whether a package without a signature is refused.
     pub required: bool,
@@ -41,32 +42,32 @@ pub struct PrivateKey(Pair);
 /// A payload and a signature over it, not yet checked.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Signed {
-    /// Base64.
+    /// The payload in base64.
     payload: String,
-    /// Base64.
+    /// The signature in base64.
     signature: String,
 }
 
-/// Why a package's signatures are not enough.
+/// The reason why a package's signatures are not enough.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SignatureError {
-    /// There is none.
+    /// The package has no signature.
     #[error("it has no signature, and the configuration of {registry} requires one")]
     Missing {
         /// The host.
         registry: String,
     },
-    /// None is of a key that counts.
+    /// No signature is by an accepted key.
     #[error(
         "none of its signatures ({count}) is of a key that the configuration of {registry} names"
     )]
     Unknown {
         /// The host.
         registry: String,
-        /// How many there are.
+        /// The number of signatures.
         count: usize,
     },
-    /// The key is right, but it signed something else.
+    /// The key is right, but it signed another object.
     #[error("its signature is for something else: {0}")]
     Other(String),
 }
@@ -86,7 +87,7 @@ impl PublicKey {
     /// Reads a key in PEM (SubjectPublicKeyInfo, `BEGIN PUBLIC KEY`).
     ///
     /// # Errors
-    /// What is wrong with it.
+    /// The fault of the text.
     pub fn from_pem(text: &str) -> Result<Self, String> {
         let der = SubjectPublicKeyInfoDer::from_pem_slice(text.as_bytes())
             .map_err(|error| format!("no public key in PEM (\"BEGIN PUBLIC KEY\"): {error}"))?;
@@ -98,7 +99,7 @@ impl PublicKey {
                 return Ok(Self { kind, bytes: key.to_vec() });
             }
         }
-        Err("a public key of another kind than Ed25519 and ECDSA P-256".to_owned())
+        Err("the public key is neither Ed25519 nor ECDSA P-256".to_owned())
     }
 
     fn verifies(&self, message: &[u8], signature: &[u8]) -> bool {
@@ -114,23 +115,23 @@ impl PrivateKey {
     /// Reads a key in PEM (PKCS#8, `BEGIN PRIVATE KEY`), not encrypted.
     ///
     /// # Errors
-    /// What is wrong with it.
+    /// The fault of the text.
     pub fn from_pem(text: &str) -> Result<Self, String> {
         let der = PrivatePkcs8KeyDer::from_pem_slice(text.as_bytes())
             .map_err(|error| format!("no private key in PEM (\"BEGIN PRIVATE KEY\"): {error}"))?;
         let der = der.secret_pkcs8_der();
-        // The form of Ed25519 keys that OpenSSL writes does not carry the public key.
+        // The form of Ed25519 keys that OpenSSL writes does not contain the public key.
         if let Ok(pair) = Ed25519KeyPair::from_pkcs8_maybe_unchecked(der) {
             return Ok(Self(Pair::Ed25519(pair)));
         }
         let random = SystemRandom::new();
         match EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_ASN1_SIGNING, der, &random) {
             Ok(pair) => Ok(Self(Pair::P256(pair, random))),
-            Err(_) => Err("a private key of another kind than Ed25519 and ECDSA P-256".to_owned()),
+            Err(_) => Err("the private key is neither Ed25519 nor ECDSA P-256".to_owned()),
         }
     }
 
-    /// Signs a package's manifest. `None` if the system has no randomness.
+    /// Signs a package's manifest. Returns `None` if the system has no randomness.
     pub(super) fn sign(&self, reference: &Reference, digest: Digest) -> Option<Signed> {
         let payload = payload(&reference.name(), digest);
         let signature = match &self.0 {
@@ -142,17 +143,17 @@ impl PrivateKey {
 }
 
 impl Signed {
-    /// A payload, and a signature in base64.
+    /// Joins a payload and a signature in base64.
     pub(super) fn new(payload: &[u8], signature: String) -> Self {
         Self { payload: BASE64_STANDARD.encode(payload), signature }
     }
 
-    /// The payload; `None` if it is not what [`Self::new`] made.
+    /// Returns the payload, or `None` if it is not base64.
     pub(super) fn payload(&self) -> Option<Vec<u8>> {
         BASE64_STANDARD.decode(&self.payload).ok()
     }
 
-    /// In base64.
+    /// Returns the signature in base64.
     pub(super) fn signature(&self) -> &str {
         &self.signature
     }
@@ -165,7 +166,7 @@ impl Signed {
 }
 
 impl Policy {
-    /// Whether one of the signatures is by one of the keys, for this manifest of this package.
+    /// Checks that one of the signatures is by one of the keys, for this manifest of this package.
     pub(super) fn check(
         &self,
         signed: &[Signed],
@@ -200,12 +201,12 @@ impl fmt::Debug for PrivateKey {
     }
 }
 
-/// Where the signatures of a manifest are: a tag in the package's own repository.
+/// Returns the tag with the signatures of a manifest. It is in the package's own repository.
 pub(super) fn tag(digest: Digest) -> String {
     format!("sha256-{}.sig", digest.hex())
 }
 
-/// What is signed: "simple signing", as containers' tools have it.
+/// Returns the payload to sign: "simple signing", a format of the tools for containers.
 fn payload(name: &str, digest: Digest) -> Vec<u8> {
     let payload = json!({
         "critical": {
@@ -218,7 +219,7 @@ fn payload(name: &str, digest: Digest) -> Vec<u8> {
     payload.to_string().into_bytes()
 }
 
-/// Whether a payload is about this manifest of this package.
+/// Checks that a payload is about this manifest of this package.
 fn claims(payload: &[u8], reference: &Reference, digest: Digest) -> Result<(), String> {
     let value: serde_json::Value =
         serde_json::from_slice(payload).map_err(|error| format!("not JSON: {error}"))?;
@@ -239,7 +240,7 @@ fn claims(payload: &[u8], reference: &Reference, digest: Digest) -> Result<(), S
         .strip_prefix("index.")
         .filter(|rest| rest.starts_with("docker.io/"))
         .unwrap_or(identity);
-    // Some write the tag as well.
+    // Some tools write the tag as well.
     let rest = identity.strip_prefix(&reference.name());
     if rest.is_some_and(|rest| rest.is_empty() || rest.starts_with([':', '@'])) {
         return Ok(());
@@ -249,11 +250,11 @@ fn claims(payload: &[u8], reference: &Reference, digest: Digest) -> Result<(), S
 
 const TYPE: &str = "cosign container image signature";
 
-/// What comes before the 32 bytes of a key (RFC 8410 §4).
+/// The bytes before the 32 bytes of a key (RFC 8410 §4).
 const SPKI_ED25519: [u8; 12] =
     [0x30, 0x2a, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x03, 0x21, 0x00];
 
-/// What comes before the 65 bytes of a point that is not compressed (RFC 5480 §2).
+/// The bytes before the 65 bytes of an uncompressed point (RFC 5480 §2).
 const SPKI_P256: [u8; 26] = [
     0x30, 0x59, 0x30, 0x13, 0x06, 0x07, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x02, 0x01, 0x06, 0x08, 0x2a,
     0x86, 0x48, 0xce, 0x3d, 0x03, 0x01, 0x07, 0x03, 0x42, 0x00,

@@ -6,7 +6,8 @@ use super::*;
 const ED25519_KEY: &str = "MC4CAQAwBQYDK2VwBCIEIAU7n4rH7+xrttKoax7c19PyG10xgkRTw2H2By8UqU+D";
 const ED25519_PUBLIC: &str = "MCowBQYDK2VwAyEA34sDgmJw90JnJkYdRDPMy/vkJS5Zj5Sy15Q122+Or+w=";
 
-/// `openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256`, and `openssl pkey -pubout` of it.
+/// `openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256`, and `openssl pkey -pubout` of
+/// it.
 const P256_KEY: &str = "MIGHAgEAMBMGByqGSM49AgEGCCqGSM49AwEHBG0wawIBAQQgClOUepP/QTrWIJpAaLj0BIjXoBxPpKyBRMsR2qBQy+OhRANCAARMDwz44NIU6OUqC15XkovBGo1PVXOQ21g2vlSu56vypZtQPum9NweTGGH+uhuTYbxrSz7VQ5R3ycihP52RPFfw";
 const P256_PUBLIC: &str = "MFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAETA8M+ODSFOjlKgteV5KLwRqNT1VzkNtYNr5Uruer8qWbUD7pvTcHkxhh/robk2G8a0s+1UOUd8nIoT+dkTxX8A==";
 
@@ -43,7 +44,7 @@ fn signed(key: &str) -> Signed {
     private(key).sign(&reference(), digest()).unwrap()
 }
 
-/// A payload of any text with a right signature.
+/// Signs a payload of any text.
 fn signed_text(text: &str) -> Signed {
     let Pair::Ed25519(pair) = private(ED25519_KEY).0 else { panic!() };
     Signed::new(text.as_bytes(), BASE64_STANDARD.encode(pair.sign(text.as_bytes())))
