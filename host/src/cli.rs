@@ -16,7 +16,7 @@ use crate::server::{self, Server, ServerError};
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::{Telemetry, TelemetryError, log};
 
-/// A reverse proxy for HTTP/3, HTTP/2 and HTTP/1.1 whose policy is WebAssembly components.
+/// A reverse proxy for HTTP/3, HTTP/2 and HTTP/1.1 with its policy in WebAssembly components.
 #[derive(Debug, Parser)]
 #[command(name = "weir", version, about, arg_required_else_help = true)]
 #[command(after_help = "Exit codes: 0 done, 1 failed, 2 wrong usage, 78 configuration error.")]
@@ -31,7 +31,7 @@ enum Command {
     Demo(DemoArgs),
     /// Serve a configuration.
     Run(Source),
-    /// Read a configuration, compile every plugin, start nothing.
+    /// Read a configuration and compile every plugin, but start nothing.
     Check(Source),
     /// Write, build, test, measure and swap plugins.
     #[command(subcommand)]
@@ -46,13 +46,13 @@ enum Command {
 
 #[derive(Debug, Args)]
 struct DemoArgs {
-    /// Where to serve HTTP/3, HTTP/2 and HTTP/1.1.
+    /// Address for HTTP/3, HTTP/2 and HTTP/1.1.
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8443")]
     listen: SocketAddr,
-    /// Where to serve metrics.
+    /// Address for metrics.
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:9090")]
     metrics: SocketAddr,
-    /// Where to serve the admin API.
+    /// Address for the admin API.
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:9091")]
     admin: SocketAddr,
 }
@@ -63,18 +63,19 @@ struct Source {
     /// The configuration file (YAML).
     #[arg(short, long, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// Add a plugin or replace one: builtin:NAME, file:PATH, oci:REGISTRY/NAME:TAG, or a path. Repeatable.
+    /// Add a plugin or replace one: builtin:NAME, file:PATH, oci:REGISTRY/NAME:TAG, or a path.
+    /// Repeatable.
     #[arg(long, value_name = "NAME=SOURCE", value_parser = parse_plugin)]
     plugin: Vec<(String, String)>,
-    /// Proxy this server (http://HOST:PORT) with no file. Repeatable.
+    /// Proxy this server (http://HOST:PORT) without a file. Repeatable.
     #[arg(long, value_name = "URL")]
     upstream: Vec<String>,
-    /// Where to serve it. [default: 127.0.0.1:8443]
+    /// Address for clients, with --upstream. [default: 127.0.0.1:8443]
     #[arg(long, value_name = "ADDRESS", conflicts_with = "config")]
     listen: Option<SocketAddr>,
 }
 
-/// Why a command failed.
+/// The reason why a command failed.
 #[derive(Debug, thiserror::Error)]
 enum CliError {
     #[error(transparent)]
@@ -91,7 +92,7 @@ enum CliError {
     Json(#[from] serde_json::Error),
 }
 
-/// Runs the command that the process was started with.
+/// Runs the command of the process.
 pub fn main() -> ExitCode {
     let cli = Cli::try_parse().unwrap_or_else(|error| hinted(error).exit());
     match execute(cli.command) {
@@ -103,7 +104,7 @@ pub fn main() -> ExitCode {
     }
 }
 
-/// A configuration without its option is what is most often meant.
+/// Adds a hint. An argument that is a file is most often meant as the configuration.
 fn hinted(mut error: clap::Error) -> clap::Error {
     let takes_one = std::env::args().nth(1).is_some_and(|name| name == "run" || name == "check");
     if takes_one
@@ -111,7 +112,7 @@ fn hinted(mut error: clap::Error) -> clap::Error {
         && error.kind() == ErrorKind::UnknownArgument
         && Path::new(argument).is_file()
     {
-        let tip = format!("a configuration is given as `--config {argument}`").into();
+        let tip = format!("pass a configuration as `--config {argument}`").into();
         error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![tip]));
     }
     error
@@ -149,7 +150,7 @@ fn serve(config: Config, demo: Option<demo::Demo>) -> Result<(), CliError> {
     let welcome = welcome.map(|(config, address)| demo::welcome(address, &config));
     Ok(server.run(|tasks| {
         demo.map_or(Ok(()), |demo| demo.serve(tasks))?;
-        // A demonstration that nobody reads about serves all the same.
+        // The demonstration serves even if nobody reads the welcome.
         let _ = std::io::stderr().write_all(welcome.unwrap_or_default().as_bytes());
         Ok(())
     })?)
@@ -172,7 +173,7 @@ fn check(source: &Source) -> Result<(), CliError> {
     Ok(std::io::stdout().write_all(text.as_bytes())?)
 }
 
-/// `1 route`, `2 routes`.
+/// Returns `1 route`, `2 routes`.
 fn counted(count: usize, what: &str) -> String {
     format!("{count} {what}{}", if count == 1 { "" } else { "s" })
 }
@@ -205,7 +206,7 @@ impl CliError {
     }
 }
 
-/// Prints an error with its causes, one line.
+/// Prints an error with its causes on one line.
 fn report(error: &CliError) {
     let mut text = format!("weir: {error}");
     let mut source = std::error::Error::source(error);
@@ -214,7 +215,7 @@ fn report(error: &CliError) {
         source = cause.source();
     }
     text.push('\n');
-    // Nothing is left to tell it to when standard error is closed.
+    // If standard error is closed, the error has no other place to go.
     let _ = std::io::stderr().write_all(text.as_bytes());
 }
 
@@ -227,7 +228,7 @@ fn parse_plugin(text: &str) -> Result<(String, String), String> {
     }
 }
 
-/// What commands that serve nothing tell while packages move.
+/// The log of commands that serve nothing, while packages are moved.
 const PACKAGES: &str = "weir::oci=info";
 
 /// EX_CONFIG of sysexits.h.

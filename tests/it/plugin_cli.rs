@@ -49,7 +49,7 @@ fn what_new_writes_builds_and_its_tests_pass() {
         let (ok, text) = weir(&project, &["inspect", &component]);
         assert!(ok && text.contains(&format!("world    {kind}")), "{text}");
         let (ok, text) = weir(&project, &["bench", &component, "--seconds", "1"]);
-        assert!(ok && text.contains("KiB an instance") && !text.contains("failed"), "{text}");
+        assert!(ok && text.contains("KiB for each instance") && !text.contains("failed"), "{text}");
         let (ok, text) = weir(folder.path(), &["new", &name, "--kind", kind]);
         assert!(!ok && text.contains("there already"), "{text}");
     }

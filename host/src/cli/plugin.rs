@@ -19,19 +19,19 @@ use crate::plugins::source;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum PluginCommand {
-    /// Write a project of a plugin that builds and whose test passes.
+    /// Write a new plugin project that builds and passes its test.
     New(project::New),
-    /// Build the project in a folder to a component beside its manifest.
+    /// Build the project in a folder. The component is written beside its manifest.
     Build {
         /// The project's folder.
         #[arg(default_value = ".")]
         folder: PathBuf,
     },
-    /// Run a plugin's cases (YAML) in the real runtime, with a clock and randomness that repeat.
+    /// Run a plugin's cases (YAML) in the real runtime, with a fixed clock and fixed randomness.
     Test(trial::Test),
     /// Measure calls, memory and compile time of a component.
     Bench(trial::Bench),
-    /// Tell what a component is: its manifest, world, imports, needs and the limits that it gets by default.
+    /// Show a component: its manifest, world, imports, needs and default limits.
     Inspect {
         /// A component, or builtin:NAME.
         component: String,
@@ -45,7 +45,8 @@ pub(super) enum PluginCommand {
         #[arg(long, conflicts_with_all = ["json", "config"])]
         reference: bool,
     },
-    /// Store a component as a package in an OCI registry, and print its source for the configuration.
+    /// Store a component as a package in an OCI registry, and print its source for the
+    /// configuration.
     Push(package::Push),
     /// Fetch a component from an OCI registry, and print its source for the configuration.
     Pull(package::Pull),
@@ -57,26 +58,26 @@ pub(super) enum PluginCommand {
         #[arg(long)]
         json: bool,
     },
-    /// Swap a plugin of a running Weir for another component, on trial first.
+    /// Swap a plugin of a running Weir for another component, with a trial first.
     Swap {
         /// The plugin's name in the configuration.
         #[arg(value_parser = config::name)]
         name: String,
         /// The component.
         component: PathBuf,
-        /// Share of requests that it gets while it is tried, in percent.
+        /// Share of requests that it gets during the trial, in percent.
         #[arg(long, value_name = "PERCENT", value_parser = running::share)]
         share: Option<String>,
-        /// How long it is tried.
+        /// Duration of the trial.
         #[arg(long = "for", value_name = "DURATION", value_parser = running::time)]
         time: Option<String>,
-        /// Have it run beside the one that serves, and decide nothing.
+        /// Run it beside the current generation without any effect on requests.
         #[arg(long, conflicts_with = "share")]
         shadow: bool,
         #[command(flatten)]
         admin: Admin,
     },
-    /// End a plugin's trial, or return to the generation before.
+    /// End a plugin's trial, or return to the previous generation.
     Rollback {
         /// The plugin's name in the configuration.
         #[arg(value_parser = config::name)]
@@ -86,13 +87,13 @@ pub(super) enum PluginCommand {
     },
 }
 
-/// How to reach a running Weir.
+/// The access to a running Weir.
 #[derive(Debug, Args)]
 pub(super) struct Admin {
     /// Address of the admin API; or set WEIR_ADMIN. [default: 127.0.0.1:9091]
     #[arg(long, value_name = "ADDRESS")]
     admin: Option<String>,
-    /// Its token; better set WEIR_ADMIN_TOKEN.
+    /// Token of the admin API; better set WEIR_ADMIN_TOKEN.
     #[arg(long, value_name = "TOKEN")]
     token: Option<String>,
     /// Take both from this configuration.
@@ -100,7 +101,7 @@ pub(super) struct Admin {
     config: Option<PathBuf>,
 }
 
-/// Why a command on plugins failed.
+/// The reason why a command on plugins failed.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum PluginCliError {
     #[error("{what}")]
@@ -140,13 +141,15 @@ pub(super) fn execute(command: PluginCommand) -> Result<(), PluginCliError> {
     }
 }
 
-/// The bytes of a component: a file's, or those of a built-in plugin.
+/// Returns the bytes of a component: a file, or a built-in plugin.
 fn read(component: &str) -> Result<Vec<u8>, PluginCliError> {
     if let Some(name) = component.strip_prefix("builtin:") {
         return source::builtin(name).map(<[u8]>::to_vec).ok_or_else(|| {
             let names: Vec<&str> = source::BUILTIN.iter().map(|(name, _)| *name).collect();
             let names = names.join(", ");
-            PluginCliError::Failed(format!("no built-in plugin {name:?}; there are {names}"))
+            PluginCliError::Failed(format!(
+                "no built-in plugin {name:?}; the built-in plugins are {names}"
+            ))
         });
     }
     read_file(Path::new(component))
@@ -156,7 +159,7 @@ fn read_file(path: &Path) -> Result<Vec<u8>, PluginCliError> {
     if path.is_dir() {
         let path = path.display();
         return Err(PluginCliError::Failed(format!(
-            "{path} is a folder; `weir plugin build {path}` makes a component of a project, which is then what to name"
+            "{path} is a folder; run `weir plugin build {path}` and give its component"
         )));
     }
     fs::read(path)
@@ -167,7 +170,7 @@ fn print(text: &str) -> Result<(), PluginCliError> {
     std::io::stdout().write_all(text.as_bytes()).map_err(PluginCliError::Output)
 }
 
-/// Tells what goes on; nothing depends on it being read.
+/// Prints progress. It may fail: nothing depends on a reader.
 fn progress(text: &str) {
     let _ = writeln!(std::io::stderr(), "{text}");
 }

@@ -1,4 +1,4 @@
-//! `weir plugin inspect`: what a component is and what it needs.
+//! `weir plugin inspect`: the description of a component and its needs.
 
 use serde_json::{Value, json};
 use weir_runtime::{Engine, Environment, Kind, Limits, Plugin, PluginError};
@@ -45,7 +45,7 @@ pub(super) fn run(
     }
     let mut text = format!(
         "{} {}: {}\n\nworld    {}\nsha256   {}\nsize     {} bytes\nimports  {}\n\
-         limits   {} MiB of memory and {:?} a call, if the configuration does not say\n",
+         limits   {} MiB of memory and {:?} for each call, by default\n",
         manifest.name,
         manifest.version,
         manifest.summary,
@@ -69,7 +69,7 @@ pub(super) fn run(
     print(&text)
 }
 
-/// A standard component says nothing of itself, and is configured by nothing that could be checked.
+/// Prints a standard component. It has no manifest and no configuration that can be checked.
 fn standard(plugin: &Plugin, wasm: &[u8], as_json: bool) -> Result<(), PluginCliError> {
     let (world, interfaces) = (plugin.kind().world(), plugin.interfaces());
     if as_json {
@@ -90,7 +90,8 @@ fn standard(plugin: &Plugin, wasm: &[u8], as_json: bool) -> Result<(), PluginCli
     }
     print(&format!(
         "a standard component: {}\n\nworld    {world}\nsha256   {}\nsize     {} bytes\nimports  {}\n\
-         limits   {} MiB of memory, {:?} of CPU time, {:?} without progress, {} requests at once, if the configuration does not say\n",
+         limits   {} MiB of memory, {:?} of CPU time, {:?} without progress, {} requests at once, \
+         by default\n",
         match plugin.kind() {
             Kind::Middleware => "one of a route's `filters`",
             _ => "a route's `component`",
@@ -105,9 +106,9 @@ fn standard(plugin: &Plugin, wasm: &[u8], as_json: bool) -> Result<(), PluginCli
     ))
 }
 
-/// Loads a component to look at it.
+/// Loads a component to inspect it.
 pub(super) fn load(component: &str, wasm: &[u8]) -> Result<Plugin, PluginCliError> {
-    // An interpreter takes more than the default to begin with; what it really takes is shown.
+    // An interpreter takes more than the default at its start. The report shows the real use.
     let ample = Limits { memory: 256 << 20, ..Limits::default() };
     let environment = Environment::default().with_every_space();
     Ok(Plugin::load(&Engine::new()?, component, wasm, ample, &environment)?)

@@ -20,7 +20,7 @@ use crate::telemetry::log;
 pub(in crate::cli) struct Push {
     /// A component, or builtin:NAME.
     component: String,
-    /// Where to: REGISTRY/NAME:TAG.
+    /// The package: REGISTRY/NAME:TAG.
     #[arg(value_parser = parse_target)]
     reference: Reference,
     /// Sign it with this private key: a PEM file (PKCS#8, Ed25519 or ECDSA P-256), or env:NAME.
@@ -35,29 +35,30 @@ pub(in crate::cli) struct Push {
 
 #[derive(Debug, Args)]
 pub(in crate::cli) struct Pull {
-    /// What: REGISTRY/NAME@sha256:… or REGISTRY/NAME:TAG.
+    /// The package: REGISTRY/NAME@sha256:… or REGISTRY/NAME:TAG.
     #[arg(value_parser = parse_reference)]
     reference: Reference,
-    /// Where the component is written. [default: its name with .wasm]
+    /// File for the component. [default: its name with .wasm]
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
-    /// Take it only if this public key has signed it: a PEM file, or env:NAME. Repeatable; any of them is enough.
+    /// Accept it only with a signature by this public key: a PEM file, or env:NAME. Repeatable; one
+    /// of them is enough.
     #[arg(long, value_name = "KEY")]
     key: Vec<String>,
     #[command(flatten)]
     registry: Registry,
 }
 
-/// How to reach the registry. Without a user: as Docker's configuration says.
+/// The access to the registry. Without a user, credentials come from Docker's configuration.
 #[derive(Debug, Args)]
 struct Registry {
     /// The user.
     #[arg(long, value_name = "USER", requires = "password_from")]
     username: Option<String>,
-    /// Where the user's password is: env:NAME or file:PATH.
+    /// Source of the user's password: env:NAME or file:PATH.
     #[arg(long, value_name = "SOURCE", requires = "username", value_parser = parse_password)]
     password_from: Option<String>,
-    /// Speak without TLS; a loopback address is always spoken to so.
+    /// Connect without TLS; always so for a loopback address.
     #[arg(long)]
     plain_http: bool,
     /// Trust these certificate authorities (PEM) besides the system's.
@@ -132,7 +133,7 @@ impl Registry {
     }
 }
 
-/// A key from a file, or from a variable of the environment.
+/// Reads a key from a file, or from a variable of the environment.
 fn pem<K>(source: &str, parse: impl Fn(&str) -> Result<K, String>) -> Result<K, PluginCliError> {
     let named =
         if source.starts_with("env:") { source.to_owned() } else { format!("file:{source}") };
@@ -141,7 +142,7 @@ fn pem<K>(source: &str, parse: impl Fn(&str) -> Result<K, String>) -> Result<K, 
         .map_err(|error| PluginCliError::Failed(format!("use the key {source}: {error}")))
 }
 
-/// `oci:` may stand before it, as in a configuration.
+/// Reads a reference. It may begin with `oci:`, as in a configuration.
 fn parse_reference(text: &str) -> Result<Reference, String> {
     Reference::parse(text.strip_prefix("oci:").unwrap_or(text))
 }
@@ -150,7 +151,7 @@ fn parse_target(text: &str) -> Result<Reference, String> {
     let reference = parse_reference(text)?;
     match (&reference.tag, reference.digest) {
         (Some(_), None) => Ok(reference),
-        _ => Err("expected REGISTRY/NAME:TAG; the digest comes of itself".to_owned()),
+        _ => Err("expected REGISTRY/NAME:TAG without a digest".to_owned()),
     }
 }
 
@@ -161,7 +162,7 @@ fn parse_annotation(text: &str) -> Result<(String, String), String> {
     }
 }
 
-/// The password itself would be in the list of processes and in the shell's history.
+/// Refuses the password itself: it would be in the list of processes and in the shell's history.
 fn parse_password(text: &str) -> Result<String, String> {
     if text.starts_with("env:") || text.starts_with("file:") {
         Ok(text.to_owned())

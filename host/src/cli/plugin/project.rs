@@ -1,4 +1,4 @@
-//! `weir plugin new` and `build`: a project in a folder of its own, and the component that it makes.
+//! `weir plugin new` and `build`: a project in a folder of its own, and its component.
 
 mod guest;
 
@@ -12,12 +12,12 @@ use super::{PluginCliError, print, progress};
 
 #[derive(Debug, Args)]
 pub(in crate::cli) struct New {
-    /// The project's name, and its folder's.
+    /// The project's folder. Its last part is the plugin's name.
     pub(super) name: PathBuf,
     /// The language.
     #[arg(long, value_enum, default_value_t = Language::Rust)]
     pub(super) lang: Language,
-    /// What it is to be.
+    /// The kind of plugin.
     #[arg(long, value_enum, default_value_t = NewKind::Filter)]
     pub(super) kind: NewKind,
 }
@@ -46,13 +46,13 @@ pub(in crate::cli) enum Language {
 pub(in crate::cli) enum NewKind {
     /// Chooses endpoints.
     Balancer,
-    /// Looks at requests and responses.
+    /// Filters requests and responses.
     Filter,
     /// A filter that also sees bodies.
     BodyFilter,
 }
 
-/// Writes a project into a folder that is not there yet, or empty.
+/// Writes a project into a new or empty folder.
 pub(super) fn write(
     folder: &Path,
     language: Language,
@@ -63,12 +63,12 @@ pub(super) fn write(
         && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
     if !is_name || name.len() > 64 {
         let hint = "lower-case letters, digits and hyphens, beginning with a letter";
-        return Err(PluginCliError::Failed(format!("{name:?} is no name for a plugin: {hint}")));
+        return Err(PluginCliError::Failed(format!("{name:?} is not a name for a plugin: {hint}")));
     }
     let is_taken = fs::read_dir(folder).is_ok_and(|mut entries| entries.next().is_some());
     if is_taken || folder.is_file() {
         let shown = folder.display();
-        return Err(PluginCliError::Failed(format!("{shown} is there already, and not empty")));
+        return Err(PluginCliError::Failed(format!("{shown} exists already and is not empty")));
     }
     let use_of_it = match kind {
         NewKind::Balancer => "upstreams: [{ name: app, balancer: @NAME@, … }]",
@@ -88,7 +88,8 @@ pub(super) fn write(
         _ => "",
     };
     print(&format!(
-        "{shown} is written. Next:\n\n  cd {shown}\n  weir plugin build      # makes {name}.wasm\n  weir plugin test       # runs cases.yaml in the real runtime\n{unit_tests}"
+        "{shown} is written. Next:\n\n  cd {shown}\n  weir plugin build      # makes {name}.wasm\n  \
+         weir plugin test       # runs cases.yaml in the real runtime\n{unit_tests}"
     ))
 }
 
@@ -113,13 +114,14 @@ pub(super) fn build(folder: &Path) -> Result<(), PluginCliError> {
     place(folder, &compile(folder)?)
 }
 
-/// Builds the project in `folder`, and leaves the component that is there as it is: a Weir that runs may watch it.
+/// Builds the project in `folder`. The existing component stays as it is: a running Weir may watch
+/// it.
 pub(super) fn compile(folder: &Path) -> Result<Built, PluginCliError> {
     progress(&format!("building {}", folder.display()));
     weir_sdk_build::build(folder).map_err(|error| PluginCliError::Failed(format!("{error:#}")))
 }
 
-/// Puts a component in the place of the one before, whole at any moment.
+/// Replaces the previous component. A reader never sees half a file.
 pub(super) fn place(folder: &Path, built: &Built) -> Result<(), PluginCliError> {
     let path = folder.join(&built.name).with_extension("wasm");
     let new = path.with_extension("wasm.new");
@@ -150,8 +152,8 @@ const FILTER_CASES: &str = include_str!("project/filter.yaml");
 const BODY_FILTER: &str = include_str!("project/body_filter.rs.in");
 const BODY_FILTER_CASES: &str = include_str!("project/body_filter.yaml");
 
-/// The SDK that this Weir was built with: a project has exactly the interface of the host it is for, and needs no
-/// registry for it.
+/// The SDK that this Weir was built with. A project has exactly the interface of its host, and it
+/// needs no registry for it.
 macro_rules! sdk {
     ($($path:literal),* $(,)?) => {
         &[

@@ -12,7 +12,7 @@ use crate::config;
 impl Admin {
     fn client(&self) -> Result<Client, PluginCliError> {
         if let Some(path) = &self.config {
-            // The rest may be broken: a missing plugin is a reason to roll back.
+            // The rest of the file may be broken: a missing plugin is a reason to roll back.
             let admin = config::admin(path)?.ok_or_else(|| {
                 PluginCliError::Failed(format!("{} has no `admin:`", path.display()))
             })?;
@@ -25,14 +25,14 @@ impl Admin {
         let token = self.token.clone().or_else(|| variable("WEIR_ADMIN_TOKEN"));
         let token = token.ok_or_else(|| {
             let hint =
-                "the admin API wants a token: set WEIR_ADMIN_TOKEN, or pass --token or --config";
+                "the admin API needs a token: set WEIR_ADMIN_TOKEN, or pass --token or --config";
             PluginCliError::Failed(hint.to_owned())
         })?;
         Ok(Client { address, token })
     }
 }
 
-/// The query of a swap.
+/// Returns the query of a swap.
 pub(super) fn terms(share: Option<&str>, time: Option<&str>, shadow: bool) -> String {
     let mut query = Vec::new();
     if let Some(share) = share {
@@ -47,12 +47,13 @@ pub(super) fn terms(share: Option<&str>, time: Option<&str>, shadow: bool) -> St
     query.join("&")
 }
 
-/// A share in percent, with or without the sign; the other side reads it again, without.
+/// Checks a share in percent, with or without the sign, and removes the sign. The server reads it
+/// again.
 pub(super) fn share(text: &str) -> Result<String, String> {
     config::trial_share(text).map(|_| text.strip_suffix('%').unwrap_or(text).to_owned())
 }
 
-/// A duration, which the other side reads again.
+/// Checks a duration. The server reads it again.
 pub(super) fn time(text: &str) -> Result<String, String> {
     config::trial_time(text).map(|_| text.to_owned())
 }
@@ -90,7 +91,7 @@ pub(super) fn swap(
 ) -> Result<(), PluginCliError> {
     let client = admin.client()?;
     let wasm = read_file(component)?;
-    progress(&format!("compiling {} there", component.display()));
+    progress(&format!("compiling {} on the server", component.display()));
     let answer = client.call(Method::PUT, &format!("/api/plugins/{name}?{terms}"), wasm)?;
     print(&told(name, &answer))
 }
@@ -101,7 +102,7 @@ pub(super) fn rollback(name: &str, admin: &Admin) -> Result<(), PluginCliError> 
     print(&told(name, &answer))
 }
 
-/// What runs now, in a line.
+/// Describes the serving generation and the one on trial, in a line.
 fn told(name: &str, status: &Value) -> String {
     let number = |path: &str| status.pointer(path).map(Value::to_string);
     let serving = number("/generation/number").unwrap_or_default();
@@ -116,7 +117,8 @@ fn told(name: &str, status: &Value) -> String {
     format!("{name}: generation {tried} {how} for {left:.0} s beside generation {serving}\n")
 }
 
-/// The source of the component that serves. A digest tells those apart that were sent to the admin API.
+/// Returns the source of the component that serves. Components from the admin API also show a
+/// digest.
 fn serves(status: &Value) -> String {
     let text = |path| status.pointer(path).and_then(Value::as_str).unwrap_or("-");
     let source = text("/generation/source");
@@ -127,7 +129,7 @@ fn serves(status: &Value) -> String {
     format!("{source}, sha256:{}", digest.get(..SHOWN_DIGEST).unwrap_or(digest))
 }
 
-/// How a plugin is, and what is tried beside it.
+/// Returns the state of a plugin, and of its trial.
 fn state(status: &Value, state: String) -> String {
     let Some(tried) = status.pointer("/trial/generation/number") else { return state };
     let (share, left) = trial(status);
@@ -135,14 +137,15 @@ fn state(status: &Value, state: String) -> String {
     format!("{state} ({tried}: {how}, {left:.0} s left)")
 }
 
-/// What a generation on trial has of the requests in percent, if it is not in the shadow, and the seconds that are left.
+/// Returns the share of a generation on trial in percent, unless it runs in the shadow, and the
+/// seconds that are left.
 fn trial(status: &Value) -> (Option<f64>, f64) {
     let number = |path| status.pointer(path).and_then(Value::as_f64);
     let share = number("/trial/share").map(|share| share * 100.0);
     (share, number("/trial/seconds_left").unwrap_or_default())
 }
 
-/// Columns as wide as they must be.
+/// Pads each column to its widest cell.
 fn table<const N: usize>(rows: &[[String; N]]) -> String {
     let mut widths = [0; N];
     for row in rows {
@@ -158,7 +161,7 @@ fn table<const N: usize>(rows: &[[String; N]]) -> String {
     rows.iter().map(line).collect()
 }
 
-/// Digits of a digest that a list shows; `--json` has all.
+/// Digits of a digest in a list. `--json` shows all.
 const SHOWN_DIGEST: usize = 12;
 
 #[cfg(test)]

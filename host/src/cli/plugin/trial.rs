@@ -21,7 +21,7 @@ pub(in crate::cli) struct Test {
     /// The cases. [default: cases.yaml in the project's folder, or beside the component]
     #[arg(long, value_name = "FILE")]
     cases: Option<PathBuf>,
-    /// Memory that an instance may take, in MiB.
+    /// Memory limit of an instance, in MiB.
     #[arg(long, value_name = "MIB", default_value_t = (defaults::PLUGIN_MEMORY >> 20) as u64, value_parser = memory())]
     memory: u64,
 }
@@ -33,16 +33,16 @@ pub(in crate::cli) struct Bench {
     /// Configuration (JSON).
     #[arg(long, value_name = "JSON", default_value = "{}")]
     config: String,
-    /// Endpoints that a balancer chooses among.
+    /// Number of endpoints for a balancer to choose among.
     #[arg(long, default_value_t = 32, value_parser = clap::value_parser!(u32).range(1..=65_536))]
     endpoints: u32,
     /// Value of each input, and of each field of the response.
     #[arg(long, default_value = "192.0.2.117")]
     input: String,
-    /// Memory that an instance may take, in MiB.
+    /// Memory limit of an instance, in MiB.
     #[arg(long, value_name = "MIB", default_value_t = (defaults::PLUGIN_MEMORY >> 20) as u64, value_parser = memory())]
     memory: u64,
-    /// How long each function is called.
+    /// Duration of the calls of each function.
     #[arg(long, value_name = "SECONDS", default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..=60))]
     seconds: u64,
 }
@@ -54,11 +54,11 @@ pub(super) fn test(test: &Test) -> Result<(), PluginCliError> {
     }
     let built = project::compile(&test.subject)?;
     pass(&built.wasm, &test.subject, test)?;
-    // Only now: a Weir that runs takes what is written here.
+    // The component is written after its tests passed: a running Weir may load it at once.
     project::place(&test.subject, &built)
 }
 
-/// Runs the cases, of which there must be some and each must pass.
+/// Runs the cases. There must be at least one, and each must pass.
 fn pass(wasm: &[u8], beside: &Path, test: &Test) -> Result<(), PluginCliError> {
     let path = test.cases.clone().unwrap_or_else(|| beside.join("cases.yaml"));
     let text = files::text(&path, MAX_CASES).map_err(|source| PluginCliError::Io {
@@ -94,7 +94,7 @@ fn pass(wasm: &[u8], beside: &Path, test: &Test) -> Result<(), PluginCliError> {
 
 pub(super) fn bench(bench: &Bench) -> Result<(), PluginCliError> {
     let wasm = read(&bench.component)?;
-    ours(&wasm, "make it a route's `component` and put load on that")?;
+    ours(&wasm, "serve it as a route's `component` and put load on the route")?;
     let engine = Engine::new()?;
     let environment = Environment::default().with_every_space();
     progress(&format!("compiling {}", bench.component));
@@ -149,11 +149,11 @@ pub(super) fn bench(bench: &Bench) -> Result<(), PluginCliError> {
         }
         instance.memory()
     };
-    report.push_str(&format!("memory       {} KiB an instance\n", memory >> 10));
+    report.push_str(&format!("memory       {} KiB for each instance\n", memory >> 10));
     print(&report)
 }
 
-/// Refuses a standard component, and tells what to do with it.
+/// Refuses a standard component, and names the tool for it.
 fn ours(wasm: &[u8], instead: &str) -> Result<(), PluginCliError> {
     service::standard(wasm).map_or(Ok(()), |kind| {
         let world = kind.world();
@@ -162,7 +162,7 @@ fn ours(wasm: &[u8], instead: &str) -> Result<(), PluginCliError> {
     })
 }
 
-/// Calls for about `time` and returns what one call takes: the median of ten rounds.
+/// Calls for about `time` and returns the duration of one call: the median of ten rounds.
 fn each<T>(
     time: Duration,
     mut call: impl FnMut() -> Result<T, PluginCliError>,
@@ -201,10 +201,10 @@ fn limits(mib: u64) -> Limits {
     Limits { memory, ..Limits::default() }
 }
 
-/// What a configuration may give an instance (`limits.memory`), in MiB.
+/// Returns the range that a configuration may give an instance (`limits.memory`), in MiB.
 fn memory() -> clap::builder::RangedU64ValueParser<u64> {
     clap::value_parser!(u64).range(1..=1024)
 }
 
-/// Bytes of a file of cases.
+/// The most bytes of a file of cases.
 const MAX_CASES: u64 = 64 << 20;

@@ -1,17 +1,17 @@
-//! What `weir plugin new` writes in languages other than Rust.
+//! The projects of `weir plugin new` in languages other than Rust.
 
 use super::{BALANCER_CASES, FILTER_CASES};
 use super::{Language, NewKind};
 use crate::cli::plugin::PluginCliError;
 
-/// Files by their paths, with `@NAME@` and the like still in them.
+/// Files by their paths. `@NAME@` and other placeholders are still in them.
 pub(super) type Files = Vec<(&'static str, String)>;
 
-/// The files of a project.
+/// Returns the files of a project.
 ///
 /// # Errors
 ///
-/// If the SDK of the language has no such plugins.
+/// The SDK of the language does not support this kind of plugin.
 pub(super) fn files(language: Language, kind: NewKind) -> Result<Files, PluginCliError> {
     let Some((_, name, path, balancer, filter)) =
         SOURCES.iter().find(|(known, ..)| *known == language)
@@ -34,7 +34,7 @@ pub(super) fn files(language: Language, kind: NewKind) -> Result<Files, PluginCl
         Language::Go => ("go", ""),
         Language::Js => ("js", ""),
         Language::Ts => ("ts", ""),
-        // An instance takes 13 MiB before it does anything.
+        // An instance takes 13 MiB before its first call.
         Language::Python => ("python", ", limits: { memory: 64MiB }"),
     };
     let mut files = vec![
@@ -59,7 +59,8 @@ pub(super) fn files(language: Language, kind: NewKind) -> Result<Files, PluginCl
     Ok(files)
 }
 
-/// A language, its name to people, where the source goes, and the sources of a balancer and a filter.
+/// A language, its name for people, the path of the source, and the sources of a balancer and a
+/// filter.
 type Source = (Language, &'static str, &'static str, &'static str, &'static str);
 
 macro_rules! sources {
