@@ -1,4 +1,4 @@
-//! Certificates: read from PEM files or made in memory, chosen by the client's server name.
+//! Certificates: read from PEM files or made in memory, selected by the client's server name.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -15,15 +15,15 @@ use crate::files;
 /// The certificates of a listener by name.
 #[derive(Debug)]
 pub(super) struct Certificates {
-    /// For clients that send no name, or one that no certificate has.
+    /// The certificate for clients that send no name, or a name that no certificate has.
     default: Arc<CertifiedKey>,
     exact: HashMap<String, Arc<CertifiedKey>>,
-    /// `*.example.com` under `example.com`.
+    /// `*.example.com` is under `example.com`.
     wildcard: HashMap<String, Arc<CertifiedKey>>,
 }
 
 impl Certificates {
-    /// Reads or makes what `tls` asks for.
+    /// Reads or makes the certificates of `tls`.
     pub(super) fn load(tls: &Tls, provider: &CryptoProvider) -> Result<Self, TlsError> {
         match tls {
             Tls::SelfSigned { names } => self_signed(names, provider).map(Self::single),
@@ -46,10 +46,12 @@ impl Certificates {
         certificates
     }
 
-    /// Adds a certificate under each of its DNS names; the first to claim a name has it.
+    /// Adds a certificate under each of its DNS names. If two certificates have a name, the first
+    /// one keeps it.
     fn index(&mut self, key: &Arc<CertifiedKey>) {
         let Some(leaf) = key.cert.first() else { return };
-        // One that does not parse serves as the default or not at all: it has no name to be asked for.
+        // A certificate that does not parse has no name to select it by. It can only be the
+        // default.
         let Ok(parsed) = webpki::EndEntityCert::try_from(leaf) else { return };
         for name in parsed.valid_dns_names() {
             let name = name.to_ascii_lowercase();
@@ -61,7 +63,8 @@ impl Certificates {
         }
     }
 
-    /// The certificate for a server name; a wildcard stands for one label (RFC 6125 §6.4.3).
+    /// Returns the certificate for a server name. A wildcard stands for one label (RFC 6125
+    /// §6.4.3).
     fn choose(&self, name: Option<&str>) -> &Arc<CertifiedKey> {
         let Some(name) = name else { return &self.default };
         let name = name.to_ascii_lowercase();

@@ -1,7 +1,7 @@
 //! TLS of the listeners: one set of certificates for TCP and QUIC.
 //!
-//! Built once per listener and shared by all workers, session ticket keys included, so a client resumes at whichever
-//! worker it reaches. Knows no socket. Called by `listen::Edge::new`.
+//! It is built once for each listener. All workers share it, session ticket keys included: a client
+//! resumes at any worker that it reaches. The module knows no socket. `listen::Edge::new` calls it.
 
 mod certs;
 
@@ -16,12 +16,12 @@ use rustls::server::NoServerSessionStorage;
 
 use crate::config::{Protocols, Tls};
 
-/// What a listener needs to encrypt.
+/// The TLS settings of a listener.
 #[derive(Clone)]
 pub struct ServerConfigs {
-    /// TLS 1.2 and 1.3 over TCP; ALPN offers `h2` and `http/1.1` as the listener has them.
+    /// TLS 1.2 and 1.3 over TCP. ALPN offers `h2` and `http/1.1` if the listener serves them.
     pub tcp: Arc<ServerConfig>,
-    /// TLS 1.3 inside QUIC; ALPN is `h3`, 0-RTT is off.
+    /// TLS 1.3 inside QUIC. ALPN is `h3`, 0-RTT is off.
     pub quic: Arc<QuicServerConfig>,
 }
 
@@ -30,7 +30,7 @@ impl ServerConfigs {
     ///
     /// # Errors
     ///
-    /// Names the file that cannot be read, is no PEM of that kind, or does not match its key.
+    /// Names the file that cannot be read, is not PEM of the right kind, or does not match its key.
     pub fn new(tls: &Tls, protocols: Protocols) -> Result<Self, TlsError> {
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let certificates = Arc::new(certs::Certificates::load(tls, &provider)?);
@@ -67,13 +67,14 @@ fn server_config(
         .map_err(TlsError::Config)?
         .with_no_client_auth()
         .with_cert_resolver(Arc::clone(certificates) as _);
-    // Tickets keep the sessions at the clients; a cache here would be a lock that all workers share.
+    // Tickets keep the sessions at the clients. A cache here would be a lock that all workers
+    // share.
     config.ticketer = Ticketer::new().map_err(TlsError::Config)?;
     config.session_storage = Arc::new(NoServerSessionStorage {});
     Ok(config)
 }
 
-/// Why a listener cannot encrypt.
+/// The reason why a listener cannot encrypt.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum TlsError {
@@ -82,7 +83,7 @@ pub enum TlsError {
     ReadCertificates {
         /// The file.
         path: PathBuf,
-        /// What the system or the PEM parser said.
+        /// The error of the system or the PEM parser.
         source: rustls_pki_types::pem::Error,
     },
     /// The certificate file has no certificate in it.
@@ -96,7 +97,7 @@ pub enum TlsError {
     ReadKey {
         /// The file.
         path: PathBuf,
-        /// What the system or the PEM parser said.
+        /// The error of the system or the PEM parser.
         source: rustls_pki_types::pem::Error,
     },
     /// Certificate and key belong to different pairs.
@@ -107,14 +108,15 @@ pub enum TlsError {
         /// The key's file.
         key: PathBuf,
     },
-    /// The pair was read but cannot be used: an unknown kind of key, a certificate that does not parse.
+    /// The pair was read but cannot be used: the kind of key is unknown, or the certificate does
+    /// not parse.
     #[error("use certificate {} with key {}", cert.display(), key.display())]
     Unusable {
         /// The certificate's file.
         cert: PathBuf,
         /// The key's file.
         key: PathBuf,
-        /// What TLS said.
+        /// The error of the TLS library.
         source: rustls::Error,
     },
     /// A name of the self-signed certificate is neither a DNS name nor an address.
@@ -122,7 +124,7 @@ pub enum TlsError {
     SelfSigned {
         /// The names.
         names: Vec<String>,
-        /// What the generator said.
+        /// The error of the generator.
         source: rcgen::Error,
     },
     /// No certificate is configured.

@@ -6,7 +6,7 @@ use crate::config::Certificate;
 
 const BOTH: Protocols = Protocols { h3: true, h2: true, h1: true };
 
-/// Writes a self-signed pair for `names` and returns where it is.
+/// Writes a self-signed pair for `names` and returns its paths.
 fn pair(directory: &Path, file: &str, names: &[&str]) -> Certificate {
     let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
     let made = rcgen::generate_simple_self_signed(names).unwrap();
