@@ -1,4 +1,4 @@
-//! Talks to a running Weir's admin API.
+//! A client of a running Weir's admin API.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use hyper_util::rt::TokioIo;
 use serde_json::Value;
 use tokio::net::TcpStream;
 
-/// Where the admin API is, and what opens it.
+/// The address and the token of an admin API.
 #[derive(Debug, Clone)]
 pub(crate) struct Client {
     /// Host and port.
@@ -20,39 +20,39 @@ pub(crate) struct Client {
     pub(crate) token: String,
 }
 
-/// Why there is no answer.
+/// The reason why a call failed.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ClientError {
-    /// Nobody listens there.
+    /// No process listens at the address.
     #[error(
         "connect to the admin API on {address} (is Weir running, with `admin:` in its configuration?)"
     )]
     Connect {
-        /// Where.
+        /// The address.
         address: String,
-        /// What happened.
+        /// The error of the system.
         source: std::io::Error,
     },
     /// The exchange broke.
     #[error("talk to the admin API on {address}")]
     Exchange {
-        /// Where.
+        /// The address.
         address: String,
-        /// What happened.
+        /// The error of the exchange.
         source: Box<dyn std::error::Error + Send + Sync>,
     },
-    /// It said no.
+    /// The admin API refused the request.
     #[error("{reason} ({status})")]
     Refused {
         /// The status.
         status: StatusCode,
-        /// Its words.
+        /// The message of the admin API.
         reason: String,
     },
 }
 
 impl Client {
-    /// Sends one request and returns the answer, which is JSON.
+    /// Sends one request and returns the response, which is JSON.
     pub(crate) fn call(
         &self,
         method: Method,
@@ -104,10 +104,10 @@ async fn exchange(
     tokio::pin!(connection);
     tokio::select! {
         answer = answer => answer,
-        // Ends first only when it broke.
+        // The connection ends first only if it broke.
         Err(error) = &mut connection => Err(error),
     }
 }
 
-/// Longer than the server takes at the most.
+/// Longer than the longest response of the server.
 const TIME: Duration = Duration::from_secs(330);

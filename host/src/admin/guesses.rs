@@ -1,9 +1,9 @@
 //! Slows clients down that present wrong tokens.
 //!
-//! Only their answers are held back. A right token is answered at once, whatever came from its
-//! address before: otherwise anybody on this machine could lock the operator out. So a guesser that
-//! waits for no answer is not slowed. A long random token is the defence, and the log tells of
-//! guesses.
+//! Only responses to wrong tokens are held back. A right token is answered at once, regardless of
+//! earlier guesses from its address. Otherwise any process on this machine could lock the operator
+//! out. The delay does not slow a guesser that waits for no response. The defence is a long random
+//! token, and the log shows guesses.
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
@@ -13,18 +13,18 @@ use std::time::{Duration, Instant};
 use crate::control::network;
 use crate::net::Throttle;
 
-/// When each client gets its next answer to a wrong token: one each [`STEP`].
+/// The time of each client's next response to a wrong token: one in each [`STEP`].
 #[derive(Default)]
 pub(super) struct Guesses {
-    /// The end of the last answer's step, by client. An entry whose time is over means nothing.
+    /// The end of the last response's step, by client. An entry with a past time has no effect.
     next: RefCell<HashMap<IpAddr, Instant>>,
     log: Throttle,
     unlogged: Cell<u64>,
 }
 
 impl Guesses {
-    /// Takes note of a wrong token, and tells how long its answer waits: nothing after a quiet
-    /// step, [`MOST`] at the most.
+    /// Counts a wrong token, and returns the delay of its response. The delay is zero after a quiet
+    /// step, and at most [`MOST`].
     pub(super) fn delay(&self, client: IpAddr) -> Duration {
         self.unlogged.set(self.unlogged.get() + 1);
         if self.log.is_due() {
@@ -47,16 +47,16 @@ impl Guesses {
     }
 }
 
-/// The time between two answers: no person mistypes a token more often.
+/// The time between two responses. No person mistypes a token more often.
 const STEP: Duration = Duration::from_secs(1);
 
-/// Longest that an answer waits. Clients give up not much later.
+/// The longest delay of a response. Clients give up soon after it.
 const MOST: Duration = Duration::from_secs(5);
 
-/// Clients that are told apart, about 64 KiB. Above, new ones share a turn.
+/// The number of clients with an entry of their own, about 64 KiB. Further clients share one entry.
 const CLIENTS: usize = 1024;
 
-/// The clients that are not told apart.
+/// The entry of further clients.
 const OTHERS: IpAddr = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
 
 #[cfg(test)]

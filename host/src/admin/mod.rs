@@ -1,7 +1,7 @@
-//! The admin API: what runs, and swapping it. [`client`] is the other end, for the commands.
+//! The admin API: lists plugins and swaps them. [`client`] is the other end, for the commands.
 //!
-//! Every request presents the token. [`control`] refuses what a browser sends for a foreign page, by [`Names::Local`] on
-//! every address.
+//! Every request presents the token. [`control`] refuses a request that a browser sends for a
+//! foreign page, by [`Names::Local`] on every address.
 
 pub(crate) mod client;
 mod guesses;
@@ -32,10 +32,10 @@ use guesses::Guesses;
 use token::{Presented, Token};
 use upload::Uploads;
 
-/// Serves the admin API until the grace period is over; returns the address.
+/// Serves the admin API until the grace period is over, and returns its address.
 ///
 /// # Errors
-/// When the address cannot be bound.
+/// The address cannot be bound.
 pub(crate) fn serve(
     config: &config::Admin,
     plugins: &Arc<Plugins>,
@@ -57,7 +57,7 @@ struct Admin {
     uploads: Uploads,
 }
 
-/// A status and what is wrong, for the client.
+/// A status and a reason, for the client.
 struct Refusal {
     status: StatusCode,
     reason: String,
@@ -156,16 +156,18 @@ impl Admin {
                 tracing::info!(plugin = &*slot.name, "plugin rolled back by the admin API");
                 Ok(slot.status())
             }
-            _ => Err(Refusal::new(StatusCode::NOT_FOUND, "there is /api/plugins")),
+            _ => Err(Refusal::new(StatusCode::NOT_FOUND, "the API is under /api/plugins")),
         }
     }
 
-    /// `PUT /api/plugins/NAME?share=10&for=60s`, or `?shadow=true&for=60s`; the body is the component.
+    /// `PUT /api/plugins/NAME?share=10&for=60s`, or `?shadow=true&for=60s`. The body is the
+    /// component.
     async fn swap(&self, slot: Arc<Slot>, request: Request<Incoming>) -> Result<Value, Refusal> {
         let query = request.uri().query().unwrap_or_default().to_owned();
         let terms = terms::read(&query, slot.canary.into())
             .map_err(|reason| Refusal::new(StatusCode::BAD_REQUEST, reason))?;
-        // Read before the turn is taken: a client that stalls must keep nobody from swapping.
+        // The body is read before the turn is taken: a client that stalls must not keep others from
+        // swapping.
         let upload = self.uploads.read(request.into_body()).await?;
         let turn = slot.compiler.turn().await.map_err(|error| refused(&error.into()))?;
         let swapped = compile::swap(&slot, turn, move || Ok(upload), Origin::Sent, terms).await;
@@ -175,7 +177,8 @@ impl Admin {
     fn find(&self, name: &str) -> Result<Arc<Slot>, Refusal> {
         self.plugins.find(name).cloned().ok_or_else(|| {
             let names: Vec<&str> = self.plugins.slots().iter().map(|slot| &*slot.name).collect();
-            let reason = format!("no plugin is called {name:?}; there are {}", names.join(", "));
+            let reason =
+                format!("no plugin has the name {name:?}; the plugins are {}", names.join(", "));
             Refusal::new(StatusCode::NOT_FOUND, reason)
         })
     }

@@ -1,12 +1,12 @@
-//! The query of a swap: what is asked of its trial.
+//! The query of a swap: the terms of its trial.
 
 use crate::config;
 use crate::plugins::trial::{Mode, Terms};
 
-/// Reads `share=10&for=60s` or `shadow=true&for=60s`; what is left out is as in `default`.
+/// Reads `share=10&for=60s` or `shadow=true&for=60s`. Missing parameters are taken from `default`.
 ///
 /// # Errors
-/// What is wrong with a parameter.
+/// The fault of a parameter.
 pub(super) fn read(query: &str, default: Terms) -> Result<Terms, String> {
     let mut terms = default;
     let mut given = Vec::new();
@@ -18,19 +18,23 @@ pub(super) fn read(query: &str, default: Terms) -> Result<Terms, String> {
         let wrong = |error: String| format!("{key}: {error}");
         match key {
             "share" => {
-                // Percent-encoded, as some clients send the sign.
+                // Some clients send the sign percent-encoded.
                 let share = config::trial_share(value.strip_suffix("%25").unwrap_or(value));
                 terms.mode = Mode::share(share.map_err(wrong)?);
             }
             "for" => terms.time = config::trial_time(value).map_err(wrong)?,
             "shadow" if matches!(value, "" | "true") => terms.mode = Mode::Shadow,
             "shadow" => return Err(format!("shadow: {value:?} is not true")),
-            _ => return Err(format!("unknown parameter {key:?}; there are share, for and shadow")),
+            _ => {
+                return Err(format!(
+                    "unknown parameter {key:?}; the parameters are share, for and shadow"
+                ));
+            }
         }
         given.push(key);
     }
     if given.contains(&"share") && given.contains(&"shadow") {
-        return Err("share and shadow: one in the shadow gets no share".to_owned());
+        return Err("share and shadow: a shadow gets no share of requests".to_owned());
     }
     Ok(terms)
 }
@@ -59,9 +63,9 @@ mod tests {
             ("share=0.001%", "share: 0.001% is not between 0.01% and 100%"),
             ("share=101", "share: \"101%\" is more than 100%"),
             ("share=10&share=20", "share: is given twice"),
-            ("shadow=true&share=10", "share and shadow: one in the shadow gets no share"),
+            ("shadow=true&share=10", "share and shadow: a shadow gets no share of requests"),
             ("shadow=no", "shadow: \"no\" is not true"),
-            ("shares=1", "unknown parameter \"shares\"; there are share, for and shadow"),
+            ("shares=1", "unknown parameter \"shares\"; the parameters are share, for and shadow"),
         ] {
             assert_eq!(read(query, default).unwrap_err(), expected, "{query}");
         }

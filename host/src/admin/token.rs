@@ -4,8 +4,8 @@ use http::header::AUTHORIZATION;
 use http::{HeaderMap, HeaderValue};
 use sha2::{Digest as _, Sha256};
 
-/// What clients must present. Only its digest is kept, and digests are compared, so that the time that takes tells
-/// nothing of the token.
+/// The token that clients must present. Only its digest is kept. Digests are compared: the time of
+/// a comparison tells nothing about the token.
 pub(super) struct Token([u8; 32]);
 
 impl Token {
@@ -34,11 +34,11 @@ impl Token {
 /// The token of a request.
 #[derive(Debug, PartialEq)]
 pub(super) enum Presented {
-    /// The one that is wanted.
+    /// The right token.
     Right,
-    /// Another, or something that is no single token.
+    /// Another token, or a value that is not a single token.
     Wrong,
-    /// There is none, which is no guess.
+    /// No token. It does not count as a guess.
     None,
 }
 

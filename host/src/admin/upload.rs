@@ -1,4 +1,4 @@
-//! Components that clients send: few at a time, each within its time.
+//! Uploads of components: few at a time, each within its time.
 
 use std::error::Error;
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 
 use super::Refusal;
 
-/// Reads components. Those that are there or on their way are at most [`UPLOADS`].
+/// Reads components. At most [`UPLOADS`] are in memory or on their way.
 pub(super) struct Uploads {
     places: Arc<Semaphore>,
     queue: Arc<Semaphore>,
@@ -27,7 +27,7 @@ impl Default for Uploads {
     }
 }
 
-/// A component that has arrived; dropping it makes room for another.
+/// A component that has arrived. Dropping it makes room for another.
 pub(super) struct Upload {
     wasm: Vec<u8>,
     _places: [OwnedSemaphorePermit; 2],
@@ -40,12 +40,12 @@ impl AsRef<[u8]> for Upload {
 }
 
 impl Uploads {
-    /// Reads a body to its end. Each byte gives the rest of it more time, so that a client that
-    /// stalls is soon told from one whose network is slow.
+    /// Reads a body to its end. Each byte gives the rest of the body more time. A client that
+    /// stalls is cut off soon, and a client on a slow network is not.
     ///
     /// # Errors
-    /// A [`Refusal`]: 503 when too many others send theirs, 408 when it takes too long, 413 when
-    /// it is too large, 400 when it breaks off.
+    /// A [`Refusal`]: 503 if too many other clients send components, 408 if the body takes too
+    /// long, 413 if it is too large, 400 if it breaks off.
     pub(super) async fn read<B>(&self, body: B) -> Result<Upload, Refusal>
     where
         B: Body<Data = Bytes, Error: Into<Box<dyn Error + Send + Sync>>> + Unpin,
@@ -83,23 +83,23 @@ fn busy() -> Refusal {
     Refusal::new(StatusCode::SERVICE_UNAVAILABLE, reason)
 }
 
-/// Components in memory at once, of 64 MiB at the most. They are compiled one at a time; some more
+/// Components in memory at once, of at most 64 MiB each. They are compiled one at a time. Some more
 /// may arrive meanwhile, or stall.
 const UPLOADS: usize = 4;
 
-/// Clients that wait to send theirs. Each keeps a place of the listener.
+/// Clients that wait to send a component. Each keeps a place of the listener.
 const QUEUE: usize = 16;
 
-/// How long they wait.
+/// The longest wait of a client.
 const WAIT: Duration = Duration::from_secs(30);
 
-/// Time for a body without a byte.
+/// The time for a body without a byte.
 const GRACE: Duration = Duration::from_secs(5);
 
 /// Bytes a second that a body needs on average beyond [`GRACE`].
 const LEAST_RATE: u32 = 64 << 10;
 
-/// Longest that a body takes, whatever its rate.
+/// The longest time for a body, at any rate.
 const TIME: Duration = Duration::from_secs(120);
 
 #[cfg(test)]
@@ -113,7 +113,7 @@ mod tests {
 
     use super::*;
 
-    /// Gives its bytes one by one, then nothing more.
+    /// Gives its bytes one by one, and then never ends.
     struct Stalling(u8);
 
     impl Body for Stalling {
