@@ -1,4 +1,4 @@
-//! Which route a request takes: the first whose conditions all hold.
+//! The selection of a request's route: the first route with conditions that all hold.
 
 mod pattern;
 
@@ -22,7 +22,7 @@ pub struct Route {
     pub name: Arc<str>,
     /// The filters that requests pass, in order.
     pub filters: Vec<PluginId>,
-    /// What happens to a request that matches.
+    /// The action for a request that matches.
     pub action: Action,
     host: HostPattern,
     path: PathPattern,
@@ -30,12 +30,12 @@ pub struct Route {
     headers: Vec<(http::HeaderName, http::HeaderValue)>,
 }
 
-/// What a route does.
+/// The action of a route.
 #[derive(Debug)]
 pub enum Action {
     /// Forwards to an upstream.
     Upstream(UpstreamId),
-    /// Answers itself.
+    /// Sends a fixed response.
     Respond(Respond),
     /// Has a component answer.
     Component(PluginId),
@@ -49,8 +49,8 @@ impl Router {
 
     /// Returns the first route that matches. `authority` is the request's, with or without a port.
     ///
-    /// The path is compared as it was sent: nothing is decoded and no dot segment removed, and the origin gets the same
-    /// bytes that were compared.
+    /// The path is compared as it was sent. Nothing is decoded and no dot segment is removed. The
+    /// origin gets the same bytes that were compared.
     pub fn find(&self, head: &Parts, authority: &str) -> Option<&Arc<Route>> {
         self.routes.iter().find(|route| route.matches(head, authority))
     }

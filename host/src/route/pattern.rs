@@ -1,11 +1,11 @@
-//! Patterns of hosts and paths. They allocate nothing when they match.
+//! Patterns of hosts and paths. A match allocates nothing.
 
 /// `example.com`, or `*.example.com` for any labels below it.
 #[derive(Debug)]
 pub(super) enum HostPattern {
     Any,
     Exact(String),
-    /// With the leading dot.
+    /// The suffix with its leading dot.
     Below(String),
 }
 
@@ -41,7 +41,7 @@ impl HostPattern {
 pub(super) enum PathPattern {
     Any,
     Exact(String),
-    /// Without the final slash.
+    /// The prefix without its final slash.
     Below(String),
 }
 
@@ -67,7 +67,7 @@ impl PathPattern {
     }
 }
 
-/// The host of an authority: without port, and without a final dot.
+/// Returns the host of an authority, without port and without a final dot.
 fn host_of(authority: &str) -> &str {
     let host = if authority.starts_with('[') {
         authority.split_inclusive(']').next().unwrap_or(authority)
