@@ -1,7 +1,8 @@
-//! Plain HTTP/1.1 on the control thread: metrics and the admin API. A connection carries one request.
+//! Plain HTTP/1.1 on the control thread: metrics and the admin API. A connection carries one
+//! request.
 //!
-//! Accepting never waits for a place. When all places of a listener are taken, the newcomer gets
-//! that of the oldest connection that waits for its client ([`places`]). A request that a browser
+//! A new connection never waits for a place. If all places of a listener are taken, it gets the
+//! place of the oldest connection that waits for its client ([`places`]). A request that a browser
 //! sends for a foreign page is refused before anything reads it ([`pages`]).
 
 mod pages;
@@ -41,14 +42,14 @@ pub(crate) trait Answer: 'static {
     /// Answers a request of `client`. The work needs a bound of its own: nothing cuts it short.
     fn answer(&self, request: Request<Incoming>, client: IpAddr) -> impl Future<Output = Answered>;
 
-    /// Says why a request is not answered.
+    /// Makes the response to a refused request.
     fn refuse(&self, denial: &Denial) -> Response<Full<Bytes>>;
 }
 
 /// A response, and the time that it is held back.
 pub(crate) struct Answered {
     pub(crate) response: Response<Full<Bytes>>,
-    /// While it lasts, a newcomer may take the connection's place.
+    /// The delay of the response. During the delay, a new connection may take the place.
     pub(crate) delay: Duration,
 }
 
@@ -58,12 +59,12 @@ impl From<Response<Full<Bytes>>> for Answered {
     }
 }
 
-/// Binds `address` and answers there until the grace period is over, so that a drain can be watched; returns the address
-/// as bound. `names` tells by which names clients may ask. Must be called on a thread that runs a
-/// [`tokio::runtime::LocalRuntime`].
+/// Binds `address`, answers there until the grace period is over, and returns the bound address. It
+/// answers during a drain too, so that the drain can be watched. `names` are the host names that
+/// clients may use. Must be called on a thread that runs a [`tokio::runtime::LocalRuntime`].
 ///
 /// # Errors
-/// When the address cannot be bound.
+/// The address cannot be bound.
 pub(crate) fn serve<A: Answer>(
     address: SocketAddr,
     names: Names,
@@ -79,7 +80,7 @@ pub(crate) fn serve<A: Answer>(
     Ok(address)
 }
 
-/// A listener's answers and their audience.
+/// The responder of a listener, and the host names that it accepts.
 struct Site<A> {
     names: Names,
     answer: A,
@@ -95,14 +96,14 @@ async fn accept<A: Answer>(listener: TcpListener, site: Rc<Site<A>>, tasks: Task
                 let is_full = places.is_full();
                 if is_full && crowded.is_due() {
                     let limit = CONNECTIONS;
-                    tracing::warn!(listener = A::NAME, limit, "closing connections for newcomers");
+                    tracing::warn!(listener = A::NAME, limit, "closing connections for new ones");
                 }
-                // Over the limit it is closed by being dropped.
+                // Over the limit the stream is dropped, and the drop closes it.
                 let Some(place) = places.take(client) else { continue };
                 tasks.spawn(connection(stream, client, place, Rc::clone(&site)));
                 if is_full {
-                    // A queue of newcomers must not take the places of those whose requests are
-                    // there and not yet read.
+                    // A queue of new connections must not take the places of connections with a
+                    // request that has arrived and is not yet read.
                     yield_now().await;
                 }
             }
@@ -112,7 +113,7 @@ async fn accept<A: Answer>(listener: TcpListener, site: Rc<Site<A>>, tasks: Task
                     let error = &error as &dyn std::error::Error;
                     tracing::warn!(listener = A::NAME, error, "accept");
                 }
-                // Descriptors run out: connections that say nothing hold some.
+                // No file descriptors are left. Silent connections hold some.
                 places.make_room();
                 sleep(ACCEPT_PAUSE).await;
             }
@@ -139,13 +140,13 @@ async fn connection<A: Answer>(stream: TcpStream, client: IpAddr, place: Place, 
             }
         }
         () = place.lost() => {
-            tracing::debug!(listener = A::NAME, %client, "connection closed for a newcomer");
+            tracing::debug!(listener = A::NAME, %client, "connection closed for a new one");
         }
         () = async {
             place.answered().await;
             sleep(ANSWER_TIME).await;
         } => {
-            tracing::debug!(listener = A::NAME, %client, "the client does not take its answer");
+            tracing::debug!(listener = A::NAME, %client, "the client does not take the response");
         }
     }
 }
@@ -166,14 +167,15 @@ impl<A: Answer> Site<A> {
             }
             Err(denial) => self.answer.refuse(&denial).into(),
         };
-        // A timer has steps of a millisecond.
+        // The shortest timer takes a millisecond, so a delay of zero needs none.
         if !answered.delay.is_zero() {
             sleep(answered.delay).await;
         }
         place.set_answered();
         let mut response = answered.response;
         let fields = response.headers_mut();
-        // A page elsewhere can embed an answer without an Origin. These two keep it from its reach.
+        // A foreign page can embed a response without sending an Origin. These two fields keep the
+        // content from the page.
         fields.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
         fields.insert(RESOURCE_POLICY, HeaderValue::from_static("same-origin"));
         response
@@ -182,22 +184,22 @@ impl<A: Answer> Site<A> {
 
 const RESOURCE_POLICY: HeaderName = HeaderName::from_static("cross-origin-resource-policy");
 
-/// Connections of one listener at once. Scrapers and people need few; the rest gives a newcomer
-/// time to send its request while others connect: 128 of them must come before it loses its place.
-/// A silent connection takes a descriptor and 9 KiB.
+/// The most connections of one listener at once. Scrapers and people need few. The rest gives a new
+/// connection time to send its request while others connect: 128 others must come before it loses
+/// its place. A silent connection takes a descriptor and 9 KiB.
 pub(crate) const CONNECTIONS: usize = 128;
 
-/// Time from accepting to the end of a request's head. Both sides are near each other, and a
+/// The time from the accept to the end of a request's head. Both sides are near each other, and a
 /// scraper's head is one packet.
 const HEAD_TIME: Duration = Duration::from_secs(5);
 
-/// Most bytes of a request's head: a browser sends all cookies of the host, whatever their port.
+/// The most bytes of a request's head. A browser sends all cookies of the host, for every port.
 const HEAD_BYTES: usize = 32 << 10;
 
-/// Time to take the answer. Prometheus gives up after 10 s by default.
+/// The time for the client to take the response. Prometheus gives up after 10 s by default.
 const ANSWER_TIME: Duration = Duration::from_secs(15);
 
-/// Time until accepting is tried again after it failed, most likely for want of file descriptors.
+/// The pause after a failed accept. The usual cause is a lack of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 #[cfg(test)]

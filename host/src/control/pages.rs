@@ -1,33 +1,34 @@
-//! Keeps pages of other sites out, which a browser shows and which have it send requests here.
+//! Refuses requests that pages of other sites make a browser send here.
 //!
-//! A page reaches an address of its own choice by a name that it resolves there (DNS rebinding);
-//! the browser then takes both for one site, and only Host tells. Without that, the browser says
-//! itself that another site asks: by Origin, or by Sec-Fetch-Site.
+//! A page can resolve a name of its own to this address (DNS rebinding). The browser then takes
+//! both for one site, and only Host shows the difference. Without rebinding, the browser itself
+//! reports another site: in Origin, or in Sec-Fetch-Site.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use http::header::{HOST, ORIGIN};
 use http::{HeaderMap, HeaderName, HeaderValue, Request, StatusCode, Version};
 
-/// The names by which clients may ask a listener, by Host or by an absolute target.
+/// The names that clients may use for a listener, in Host or in an absolute target.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) enum Names {
-    /// An IP address or `localhost`, with any port: there may be a tunnel before it. No other name,
-    /// `localhost.` and those below `localhost` neither, since some resolvers ask a server for them.
-    /// A page of this very site may ask too, which a browser says by its Origin.
+    /// An IP address or `localhost`, with any port: there may be a tunnel before the listener. No
+    /// other name is accepted. `localhost.` and names below `localhost` are refused too, as some
+    /// resolvers ask a server for them. A page of the same site, by the browser's Origin, may send
+    /// requests too.
     Local,
-    /// Any name. No page may ask that has an Origin.
+    /// Any name. No page with an Origin may send requests.
     Any,
 }
 
 impl Names {
-    /// The names of a listener at `address` that demands no token.
+    /// Returns the names of a listener at `address` that demands no token.
     pub(crate) fn of(address: SocketAddr) -> Self {
         if address.ip().to_canonical().is_loopback() { Self::Local } else { Self::Any }
     }
 }
 
-/// Why a request is not answered.
+/// The reason why a request is refused.
 #[derive(Debug, PartialEq)]
 pub(crate) struct Denial {
     pub(crate) status: StatusCode,
@@ -44,7 +45,7 @@ impl Denial {
     }
 }
 
-/// Looks at the head of a request.
+/// Checks the head of a request.
 ///
 /// # Errors
 /// [`Denial`]: 400 for a head without one clear host, 403 for a foreign name or page.
@@ -60,17 +61,17 @@ pub(super) fn check<B>(request: &Request<B>, names: Names) -> Result<(), Denial>
         names == Names::Local && origin.is_some() && origin.map(Site::parse) == site
     };
     if !all(fields, &ORIGIN, is_own) {
-        return Err(Denial::forbidden("Origin is another site"));
+        return Err(Denial::forbidden("Origin names another site"));
     }
     // `same-site` is another port of this machine.
     if !all(fields, &SEC_FETCH_SITE, |site| matches!(site.as_bytes(), b"none" | b"same-origin")) {
-        return Err(Denial::forbidden("Sec-Fetch-Site tells of another site"));
+        return Err(Denial::forbidden("Sec-Fetch-Site names another site"));
     }
     Ok(())
 }
 
-/// The one host that a request is for (RFC 9112 §3.2): that of an absolute target, else Host.
-/// HTTP/1.0 needs none, and no browser speaks it.
+/// Returns the one host of a request (RFC 9112 §3.2): that of an absolute target, else Host.
+/// HTTP/1.0 needs none, and no browser speaks HTTP/1.0.
 fn host<B>(request: &Request<B>) -> Result<Option<&str>, Denial> {
     let target = request.uri().authority().map(http::uri::Authority::as_str);
     if request.uri().scheme_str().is_some_and(|scheme| scheme != "http") {
@@ -81,7 +82,7 @@ fn host<B>(request: &Request<B>) -> Result<Option<&str>, Denial> {
     if further.is_some() {
         return Err(Denial::malformed("there is more than one Host"));
     }
-    // A value that is no text is the name of nothing.
+    // A value that is not text is an unknown name.
     let host = value.map(|value| value.to_str().unwrap_or_default());
     match (target, host) {
         (_, None) if request.version() > Version::HTTP_10 => {
@@ -94,14 +95,14 @@ fn host<B>(request: &Request<B>) -> Result<Option<&str>, Denial> {
     }
 }
 
-/// Whether every value of a field, if there is one, is as `is_good` wants it. Two of a kind never
-/// are: a reader before or behind may take the other one.
+/// Whether a field is absent, or has one value that `is_good` accepts. Two values are never
+/// accepted: another reader on the way may take the other one.
 fn all(fields: &HeaderMap, name: &HeaderName, is_good: impl Fn(&HeaderValue) -> bool) -> bool {
     let mut values = fields.get_all(name).iter();
     values.next().is_none_or(is_good) && values.next().is_none()
 }
 
-/// A host and its port, in the form in which two are compared.
+/// A host and its port, in a form that can be compared.
 #[derive(Debug, PartialEq)]
 struct Site {
     host: Host,
@@ -111,12 +112,12 @@ struct Site {
 #[derive(Debug, PartialEq)]
 enum Host {
     Address(IpAddr),
-    /// In lower case.
+    /// The name in lower case.
     Name(String),
 }
 
 impl Site {
-    /// Reads `HOST` or `HOST:PORT`. Text that is neither is a name, which is nothing local.
+    /// Reads `HOST` or `HOST:PORT`. Any other text becomes a name, and it is not local.
     fn parse(text: &str) -> Self {
         let name = || Self { host: Host::Name(text.to_ascii_lowercase()), port: None };
         let (host, port) = match text.rfind(':') {
@@ -146,15 +147,16 @@ impl Site {
 /// The port of a host without one (RFC 9110 §4.2.1).
 const HTTP: u16 = 80;
 
-/// Tells from which site a browser's request comes (Fetch Metadata §2.3). Browsers send it to
-/// loopback addresses and over TLS.
+/// The site that a browser's request comes from (Fetch Metadata §2.3). Browsers send it to loopback
+/// addresses and over TLS.
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    /// The status that a head gets, 200 when it passes: its target, then `name: value` lines.
+    /// Returns the status for a head, 200 if it passes. The head is a target and `name: value`
+    /// lines.
     fn status(names: Names, version: Version, target: &str, fields: &[&str]) -> u16 {
         let mut request = Request::get(target).version(version);
         for field in fields {

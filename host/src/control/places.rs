@@ -1,4 +1,5 @@
-//! The connections of a control listener: a bounded number, and a newcomer always gets a place.
+//! The connections of a control listener: their number is bounded, and a new one always gets a
+//! place.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap};
@@ -9,10 +10,10 @@ use tokio::sync::Notify;
 
 /// Places for a number of connections. Clones share them.
 ///
-/// A connection *waits* while its client has to send or to take something. When all places are
-/// taken, the client with the most connections loses its oldest waiting one. So one client cannot
-/// keep another out, and several together only push out each other's oldest. A connection whose
-/// request is at work waits for nobody and keeps its place.
+/// A connection *waits* while its client has to send or to take something. If all places are taken,
+/// the client with the most connections loses its oldest waiting one. One client cannot keep
+/// another out. Several clients together push out only each other's oldest connections. A
+/// connection with a request at work does not wait, and it keeps its place.
 #[derive(Clone)]
 pub(super) struct Places {
     limit: usize,
@@ -22,7 +23,7 @@ pub(super) struct Places {
 #[derive(Default)]
 struct Taken {
     next: u64,
-    /// By age.
+    /// Connections by age.
     open: BTreeMap<u64, Open>,
 }
 
@@ -37,12 +38,12 @@ impl Places {
         Self { limit, taken: Rc::default() }
     }
 
-    /// Whether a newcomer takes the place of another.
+    /// Whether a new connection takes the place of another.
     pub(super) fn is_full(&self) -> bool {
         self.taken.borrow().open.len() >= self.limit
     }
 
-    /// Takes a place for a connection of `client`; `None` when every place is at work.
+    /// Takes a place for a connection of `client`. Returns `None` if every place is at work.
     pub(super) fn take(&self, client: IpAddr) -> Option<Place> {
         let network = network(client);
         if self.is_full() && !self.taken.borrow_mut().close_one(Some(network)) {
@@ -63,13 +64,15 @@ impl Places {
 }
 
 impl Taken {
-    /// Closes a waiting connection of the client with the most; false when there is none.
+    /// Closes a waiting connection of the client with the most connections. Returns false if there
+    /// is none.
     fn close_one(&mut self, newcomer: Option<IpAddr>) -> bool {
         let mut counts = HashMap::<IpAddr, usize>::new();
         for network in self.open.values().map(|open| open.network).chain(newcomer) {
             *counts.entry(network).or_default() += 1;
         }
-        // From the youngest on: of equals the last is taken, which is the oldest.
+        // The order is from the youngest to the oldest: of equals `max_by_key` takes the last,
+        // which is the oldest.
         let waiting = self.open.iter().rev().filter(|(_, open)| open.waits);
         let most = waiting.max_by_key(|(_, open)| counts.get(&open.network));
         let Some(number) = most.map(|(number, _)| *number) else { return false };
@@ -80,7 +83,7 @@ impl Taken {
     }
 }
 
-/// The place of one connection; given back when dropped.
+/// The place of one connection. Dropping it gives the place back.
 pub(super) struct Place {
     number: u64,
     lost: Rc<Notify>,
@@ -89,27 +92,27 @@ pub(super) struct Place {
 }
 
 impl Place {
-    /// The request is at work: nobody gets the place.
+    /// Marks the request as at work. No other connection gets the place.
     pub(super) fn hold(&self) {
         self.set_waits(false);
     }
 
-    /// The client has to wait or to read: a newcomer may get the place.
+    /// Marks the connection as waiting for its client. A new connection may get the place.
     pub(super) fn release(&self) {
         self.set_waits(true);
     }
 
-    /// The answer is on its way.
+    /// Notes that the response is on its way.
     pub(super) fn set_answered(&self) {
         self.answered.notify_one();
     }
 
-    /// Completes once the answer is on its way. Cancel safe.
+    /// Completes once the response is on its way. Cancel safe.
     pub(super) async fn answered(&self) {
         self.answered.notified().await;
     }
 
-    /// Completes when a newcomer has got the place. Cancel safe.
+    /// Completes when another connection has got the place. Cancel safe.
     pub(super) async fn lost(&self) {
         self.lost.notified().await;
     }
@@ -127,7 +130,8 @@ impl Drop for Place {
     }
 }
 
-/// The addresses that count as one client: one of IPv4, a /64 of IPv6, of which a host has all.
+/// Returns the network that counts as one client: one IPv4 address, or an IPv6 /64, as a host has
+/// all addresses of it.
 pub(crate) fn network(client: IpAddr) -> IpAddr {
     match client.to_canonical() {
         IpAddr::V6(address) => {
@@ -161,7 +165,7 @@ mod tests {
         let lost: Vec<_> = many.iter().map(is_lost).collect();
         assert_eq!(lost, [true, false, false]);
         assert!(!is_lost(&few) && !is_lost(&newcomer));
-        // A place that was lost is not given back twice.
+        // A lost place is not given back twice.
         drop(many);
         assert_eq!(places.taken.borrow().open.len(), 2);
     }

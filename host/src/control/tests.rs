@@ -29,7 +29,7 @@ impl Answer for Pages {
     }
 }
 
-/// Runs a test with a listener whose answers have so many bytes, on the thread that serves.
+/// Runs a test on the thread that serves, with a listener that answers with a body of `bytes`.
 fn with(bytes: usize, test: impl AsyncFnOnce(SocketAddr, Rc<Cell<usize>>)) {
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().build_local(Default::default());
@@ -44,19 +44,19 @@ fn with(bytes: usize, test: impl AsyncFnOnce(SocketAddr, Rc<Cell<usize>>)) {
     });
 }
 
-/// A connection from an address of this machine that has sent `bytes`.
+/// Connects from an address of this machine and sends `bytes`.
 async fn connect(from: [u8; 4], to: SocketAddr, bytes: &str) -> TcpStream {
     let socket = TcpSocket::new_v4().unwrap();
     socket.bind((from, 0).into()).unwrap();
-    // So that a client that reads nothing is soon full.
+    // A client with small buffers that reads nothing is soon full.
     socket.set_recv_buffer_size(4096).unwrap();
     let mut stream = socket.connect(to).await.unwrap();
-    // Fails when it was closed already, which reading tells.
+    // The write fails if the connection is closed already. The later read shows it.
     let _ = stream.write_all(bytes.as_bytes()).await;
     stream
 }
 
-/// What comes until the other side closes.
+/// Reads until the other side closes.
 async fn rest(mut stream: TcpStream) -> Vec<u8> {
     let mut bytes = Vec::new();
     // A reset is a close as well.
@@ -64,7 +64,7 @@ async fn rest(mut stream: TcpStream) -> Vec<u8> {
     bytes
 }
 
-/// Asks as a scraper does, and is answered long before any timeout of another connection is over.
+/// Sends a scraper's request. It is answered long before any timeout of another connection.
 async fn is_served(from: [u8; 4], address: SocketAddr) {
     let asked = async { rest(connect(from, address, GET).await).await };
     let answer = timeout(HEAD_TIME / 2, asked).await.expect("an answer in time");
