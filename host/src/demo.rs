@@ -1,4 +1,5 @@
-//! `weir demo`: three small origins in this process and a configuration that shows the built-in balancers.
+//! `weir demo`: three small origins in this process and a configuration that shows the built-in
+//! balancers.
 
 use std::convert::Infallible;
 use std::io;
@@ -19,7 +20,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use crate::config::{self, Config, ConfigErrors, Overrides};
 use crate::task::Tasks;
 
-/// The demonstration's origins, bound to free ports of the loopback.
+/// The demonstration's origins, bound to free ports of the loopback address.
 pub struct Demo {
     origins: Vec<TcpListener>,
     addresses: Vec<SocketAddr>,
@@ -29,7 +30,7 @@ impl Demo {
     /// Binds the origins.
     ///
     /// # Errors
-    /// When the loopback has no free port.
+    /// The loopback address has no free port.
     pub fn bind() -> io::Result<Self> {
         let bind = |_| TcpListener::bind("127.0.0.1:0");
         let origins = NAMES.iter().map(bind).collect::<io::Result<Vec<_>>>()?;
@@ -37,10 +38,11 @@ impl Demo {
         Ok(Self { origins, addresses })
     }
 
-    /// The configuration: each built-in balancer under a path of its own, round robin for all else.
+    /// Returns the configuration: each built-in balancer under a path of its own, and round robin
+    /// for all other paths.
     ///
     /// # Errors
-    /// When an address is in the way of another.
+    /// An address is the same as another.
     pub fn config(
         &self,
         listen: SocketAddr,
@@ -92,7 +94,7 @@ impl Demo {
     /// Serves the origins until the drain ends.
     ///
     /// # Errors
-    /// When a socket cannot be used.
+    /// A socket cannot be used.
     pub fn serve(self, tasks: &Tasks) -> io::Result<()> {
         for (listener, name) in self.origins.into_iter().zip(NAMES) {
             listener.set_nonblocking(true)?;
@@ -104,7 +106,8 @@ impl Demo {
     }
 }
 
-/// What is said once the demonstration listens on `address`: what to try, with the name by which `weir` was run.
+/// Returns the text that is printed once the demonstration listens on `address`: commands to try,
+/// with the name that `weir` was run by.
 pub fn welcome(address: SocketAddr, config: &Config) -> String {
     let port = address.port();
     let page = format!("https://localhost:{port}/");
@@ -123,27 +126,24 @@ pub fn welcome(address: SocketAddr, config: &Config) -> String {
         lines.extend([
             (String::new(), ""),
             (access, ""),
-            (format!("{weir} plugin list"), "the plugins, and in which generation"),
-            (
-                format!("{weir} plugin new mine --kind balancer"),
-                "one of your own, in the folder mine",
-            ),
+            (format!("{weir} plugin list"), "the plugins and their generations"),
+            (format!("{weir} plugin new mine --kind balancer"), "a new plugin, in the folder mine"),
             (
                 format!("{weir} plugin build mine"),
-                "made a component; wants a WebAssembly target, and says which",
+                "builds its component; needs a WebAssembly target, and names it",
             ),
             (
                 format!("{weir} plugin swap weighted mine/mine.wasm"),
-                "in its place while requests flow",
+                "replaces a balancer while requests flow",
             ),
         ]);
     }
     let mut text = format!(
         "\nWeir's demonstration serves HTTP/3, HTTP/2 and HTTP/1.1 on https://localhost:{port}\n\
-         with a certificate made for this run (a browser will warn; curl wants -k). Try:\n\n"
+         with a certificate made for this run (a browser will warn; curl needs -k). Try:\n\n"
     );
     for (what, why) in lines {
-        // What is too long for the column has its reason below.
+        // The text of a long line is on the line below.
         let gap = if what.len() > 56 && !why.is_empty() {
             format!("\n  {:<56}", "")
         } else {
@@ -156,8 +156,8 @@ pub fn welcome(address: SocketAddr, config: &Config) -> String {
     text
 }
 
-/// The same port of the IPv6 loopback, if there is one: browsers take `localhost` for `[::1]` first, and QUIC, unlike TCP,
-/// does not tell them that nobody is there.
+/// Returns the same port of the IPv6 loopback address, if it is free. Browsers resolve `localhost`
+/// to `[::1]` first. Unlike TCP, QUIC does not tell them that no process listens there.
 fn other_loopback(listen: SocketAddr) -> Option<SocketAddr> {
     let other = SocketAddr::new(Ipv6Addr::LOCALHOST.into(), listen.port());
     let is_wanted = listen.ip() == Ipv4Addr::LOCALHOST && listen.port() != 0;
@@ -167,7 +167,8 @@ fn other_loopback(listen: SocketAddr) -> Option<SocketAddr> {
 async fn accept(listener: tokio::net::TcpListener, name: &'static str, tasks: &Tasks) {
     loop {
         let Ok((stream, _)) = listener.accept().await else {
-            // Out of descriptors: the proxy's own limit is the one to raise; the demonstration waits.
+            // No file descriptors are left. The proxy's own limit is the one to raise, and the
+            // demonstration waits.
             tokio::time::sleep(Duration::from_millis(100)).await;
             continue;
         };
@@ -177,7 +178,7 @@ async fn accept(listener: tokio::net::TcpListener, name: &'static str, tasks: &T
             .timer(TokioTimer::new())
             .serve_connection(TokioIo::new(stream), service);
         tasks.spawn(async move {
-            // The proxy closes connections as it likes.
+            // The proxy may close a connection at any time.
             let _ = connection.await;
         });
     }

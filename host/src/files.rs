@@ -1,5 +1,6 @@
-//! Text files that people write, read in one way: UTF-8, within a bound, and without the byte order mark that some editors
-//! put first. The mark would be part of the first word: the first user of a list, the first line of a certificate.
+//! Text files that people write. All are read in one way: as UTF-8, within a bound, and without the
+//! byte order mark that some editors put first. The mark would become part of the first word, such
+//! as the first user of a list or the first line of a certificate.
 
 use std::fs::File;
 use std::io::{self, Read as _};
@@ -17,7 +18,7 @@ pub(crate) fn text(path: &Path, most: u64) -> io::Result<String> {
     String::from_utf8(read(path, most)?).map_err(|error| invalid(error.utf8_error()))
 }
 
-/// Reads the certificates of a PEM file; there may be none.
+/// Reads the certificates of a PEM file. There may be none.
 ///
 /// # Errors
 /// The file cannot be read, or a section of it is damaged.
@@ -34,11 +35,11 @@ pub(crate) fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, pem::Er
     PrivateKeyDer::from_pem_slice(&read(path, MAX_PEM).map_err(pem::Error::Io)?)
 }
 
-/// Reads a file of at most `most` bytes whose text begins after the mark. A PEM file may have text around its sections that
-/// is not UTF-8.
+/// Reads a file of at most `most` bytes, and removes its mark. A PEM file may have text around its
+/// sections that is not UTF-8.
 ///
 /// # Errors
-/// The file cannot be read, is larger, or its mark says that it is UTF-16.
+/// The file cannot be read, is larger, or has a UTF-16 mark.
 pub(crate) fn read(path: &Path, most: u64) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     File::open(path)?.take(most + 1).read_to_end(&mut bytes)?;
@@ -56,7 +57,7 @@ pub(crate) fn read(path: &Path, most: u64) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// Text without a byte order mark before it.
+/// Returns the text without a byte order mark before it.
 pub(crate) fn unmarked(text: &str) -> &str {
     text.strip_prefix(MARK).unwrap_or(text)
 }
@@ -67,7 +68,7 @@ const MARK: &str = "\u{feff}";
 const UTF16_LITTLE: [u8; 2] = [0xff, 0xfe];
 const UTF16_BIG: [u8; 2] = [0xfe, 0xff];
 
-/// Bytes of a PEM file; a bundle of all public authorities has 250 KiB.
+/// The most bytes of a PEM file. A bundle of all public authorities has 250 KiB.
 const MAX_PEM: u64 = 16 << 20;
 
 #[cfg(test)]
@@ -84,7 +85,7 @@ mod tests {
             fs::write(&path, written).unwrap();
             assert_eq!(text(&path, 100).unwrap(), read);
         }
-        // One mark is the file's; another is the text's.
+        // One mark belongs to the file. A second one belongs to the text.
         fs::write(&path, "\u{feff}\u{feff}a").unwrap();
         assert_eq!(text(&path, 100).unwrap(), "\u{feff}a");
         assert_eq!(unmarked("\u{feff}a\u{feff}"), "a\u{feff}");

@@ -1,4 +1,4 @@
-//! Where clients are, by databases of the MaxMind DB format.
+//! The location of clients, by databases of the MaxMind DB format.
 
 use std::io;
 use std::net::IpAddr;
@@ -7,11 +7,12 @@ use std::path::PathBuf;
 use maxminddb::{MaxMindDbError, PathElement, Reader, path};
 use serde::Deserialize;
 
-/// The databases of a configuration. They are in memory: a mapped file that is cut short would end the process.
+/// The databases of a configuration. They are in memory: a mapped file that is cut short would end
+/// the process.
 #[derive(Default)]
 pub struct GeoIp(Vec<Reader<Vec<u8>>>);
 
-/// Why a database cannot be used.
+/// The reason why a database cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum GeoIpError {
     /// The file cannot be read.
@@ -19,15 +20,15 @@ pub enum GeoIpError {
     Read {
         /// The file.
         path: String,
-        /// What happened.
+        /// The error of the system.
         source: io::Error,
     },
     /// The file is of another format, or damaged.
-    #[error("\"{path}\" is no MaxMind DB")]
+    #[error("\"{path}\" is not a MaxMind DB")]
     Format {
         /// The file.
         path: String,
-        /// What is wrong with it.
+        /// The error of the reader.
         source: MaxMindDbError,
     },
 }
@@ -48,24 +49,26 @@ impl GeoIp {
         files.iter().enumerate().map(open).collect::<Result<_, _>>().map(Self)
     }
 
-    /// The country of an address (ISO 3166-1 alpha-2), or else that in which its network is registered.
+    /// Returns the country of an address (ISO 3166-1 alpha-2), or else the country in which its
+    /// network is registered.
     pub fn country(&self, address: IpAddr) -> Option<&str> {
         let at = |path: &[PathElement<'_>]| self.find::<&str>(address, path);
         at(&path!["country", "iso_code"]).or_else(|| at(&path!["registered_country", "iso_code"]))
     }
 
-    /// The number of the autonomous system of an address (RFC 6793).
+    /// Returns the number of the autonomous system of an address (RFC 6793).
     pub fn asn(&self, address: IpAddr) -> Option<u32> {
         self.find(address, &path!["autonomous_system_number"])
     }
 
-    /// What the first database that knows it has there.
+    /// Returns the value at `path` in the first database that has the address.
     fn find<'a, T: Deserialize<'a>>(
         &'a self,
         address: IpAddr,
         path: &[PathElement<'_>],
     ) -> Option<T> {
-        // A database of IPv4 has no IPv6, and damage deep in a file is found only here: unknown, both.
+        // Two faults count as an unknown address: an IPv6 address in a database of IPv4, and damage
+        // deep in a file, which is found only here.
         self.0.iter().find_map(|reader| reader.lookup(address).ok()?.decode_path(path).ok()?)
     }
 }
@@ -127,7 +130,7 @@ mod tests {
     fn what_is_no_database_is_told() {
         let (index, error) = open(&[database(&[]), b"text".to_vec()]).unwrap_err();
         assert_eq!(index, 1);
-        assert!(error.to_string().ends_with("is no MaxMind DB"), "{error}");
+        assert!(error.to_string().ends_with("is not a MaxMind DB"), "{error}");
         let (index, error) = GeoIp::open(&["/nowhere".into()]).unwrap_err();
         assert_eq!((index, error.to_string().as_str()), (0, "cannot read \"/nowhere\""));
     }

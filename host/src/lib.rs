@@ -1,8 +1,9 @@
-//! Weir, a reverse proxy for HTTP/3, HTTP/2 and HTTP/1.1 whose policy is WebAssembly components.
+//! Weir, a reverse proxy for HTTP/3, HTTP/2 and HTTP/1.1 with its policy in WebAssembly components.
 //!
-//! The life of a request, downward: [`listen`] makes it a `Request<Body>`, [`proxy`] checks it, [`route`] finds where it
-//! goes, [`upstream`] picks an endpoint by a plugin and sends it; the response comes back the same way. [`server`] starts
-//! all that and takes it down, [`state`] is what a configuration became, [`config`] how it was read.
+//! The life of a request: [`listen`] makes it a `Request<Body>`, [`proxy`] checks it, and [`route`]
+//! finds its route. [`upstream`] picks an endpoint by a plugin and sends the request. The response
+//! comes back the same way. [`server`] starts and stops all of this. [`config`] reads a
+//! configuration, and [`state`] is the snapshot built from it.
 
 mod admin;
 pub mod cli;

@@ -1,4 +1,4 @@
-//! Starts everything, owns every thread, and takes it down again: signal, drain, close, join.
+//! Starts everything, owns every thread, and stops everything: signal, drain, close, join.
 
 use std::io;
 use std::net::SocketAddr;
@@ -38,24 +38,24 @@ impl Handler for Proxy {
     }
 }
 
-/// Why serving could not begin, or ended.
+/// The reason why serving could not begin, or ended.
 #[derive(Debug, thiserror::Error)]
 pub enum ServerError {
-    /// The configuration asks for what cannot be had: an address, a component, a certificate.
+    /// The configuration names an unusable address, component or certificate.
     #[error(transparent)]
     Config(#[from] ConfigErrors),
-    /// The plugin runtime.
+    /// The plugin runtime failed.
     #[error(transparent)]
     State(PluginsError),
-    /// Threads, signals or sockets.
+    /// Threads, signals or sockets failed.
     #[error("{what}")]
     Io {
-        /// What was attempted.
+        /// The attempt.
         what: &'static str,
-        /// What happened.
+        /// The error of the system.
         source: io::Error,
     },
-    /// A worker thread ended while it should serve.
+    /// A worker thread ended before the drain.
     #[error("a worker thread ended unexpectedly")]
     Worker,
     /// A second signal came before the drain was over.
@@ -69,17 +69,18 @@ pub struct Server {
     telemetry: Arc<Telemetry>,
     state: Arc<State>,
     edges: Vec<Arc<Edge>>,
-    /// One list a worker, in the order of the listeners.
+    /// One list for each worker, in the order of the listeners.
     sockets: Vec<Vec<Sockets>>,
 }
 
 impl Server {
-    /// Builds the state and binds every listener, so that whatever is wrong shows before anything is served.
+    /// Builds the state and binds every listener. All faults show before anything is served.
     ///
     /// # Errors
-    /// [`ServerError`], naming what was attempted.
+    /// [`ServerError`], with the attempt.
     pub fn bind(config: Config, telemetry: Arc<Telemetry>) -> Result<Self, ServerError> {
-        // A proxy needs two descriptors a request; the soft limit of 1,024 is for programs that use select.
+        // A proxy needs two descriptors for each request. The soft limit of 1,024 is for programs
+        // that use select.
         let _ = rlimit::increase_nofile_limit(u64::MAX);
         let state = Arc::new(state(&config, &telemetry.metrics)?);
         let mut edges = Vec::new();
@@ -100,16 +101,17 @@ impl Server {
         Ok(Self { config, telemetry, state, edges, sockets })
     }
 
-    /// The addresses of the listeners, as bound.
+    /// Returns the addresses of the listeners, as bound.
     pub fn addresses(&self) -> impl Iterator<Item = SocketAddr> {
         self.sockets.iter().flatten().map(Sockets::address).take(self.edges.len())
     }
 
-    /// Serves, calls `started` once everything listens, and goes on until SIGTERM or SIGINT; then drains: no new
-    /// connections, GOAWAY to the open ones, and up to `shutdown.grace` for requests in flight.
+    /// Serves until SIGTERM or SIGINT. Calls `started` once every listener is open. Then drains: no
+    /// new connections, GOAWAY to the open ones, and up to `shutdown.grace` for requests in flight.
     ///
     /// # Errors
-    /// [`ServerError`] when a thread or a signal handler cannot be had, a worker dies, or a second signal cuts the drain.
+    /// [`ServerError`] if a thread or a signal handler is not available, a worker dies, or a second
+    /// signal cuts the drain.
     pub fn run(self, started: impl FnOnce(&Tasks) -> io::Result<()>) -> Result<(), ServerError> {
         let runtime = local_runtime().map_err(failed("start the control thread"))?;
         runtime.block_on(self.control(started))
@@ -153,7 +155,7 @@ impl Server {
         let ended = tokio::select! {
             () = workers.all_ended() => Ok(()),
             () = tokio::time::sleep(grace) => {
-                tracing::warn!(?grace, "the grace period is over: closing what is left");
+                tracing::warn!(?grace, "the grace period is over: closing the remaining connections");
                 Ok(())
             }
             _ = signals.next() => Err(ServerError::Interrupted),
@@ -166,7 +168,7 @@ impl Server {
         if died { Err(ServerError::Worker) } else { ended }
     }
 
-    /// Tells where the configuration has an address that cannot be bound.
+    /// Makes an error for an address that cannot be bound, with its place in the configuration.
     fn unbound(
         &self,
         path: &'static str,
@@ -176,10 +178,11 @@ impl Server {
     }
 }
 
-/// Loads and compiles every plugin, and reads what they are told of; opens no socket. What is wrong with one is told where the configuration names it.
+/// Loads and compiles every plugin and reads the databases. Opens no socket. An error has the place
+/// of its cause in the configuration.
 ///
 /// # Errors
-/// [`ServerError::Config`], or [`ServerError::State`] when it is not the configuration's fault.
+/// [`ServerError::Config`], or [`ServerError::State`] if it is not the configuration's fault.
 pub fn state(config: &Config, metrics: &Metrics) -> Result<State, ServerError> {
     let error = match State::build(config, metrics) {
         Ok(state) => return Ok(state),
@@ -199,7 +202,7 @@ pub fn state(config: &Config, metrics: &Metrics) -> Result<State, ServerError> {
     })
 }
 
-/// An error and its causes, at the place in the configuration that asks for what failed.
+/// Returns an error and its causes, with the place of the cause in the configuration.
 fn misplaced(config: &Config, path: &str, error: &dyn std::error::Error) -> ServerError {
     let mut message = format!("{path}: {error}");
     let mut source = error.source();
@@ -213,9 +216,9 @@ fn misplaced(config: &Config, path: &str, error: &dyn std::error::Error) -> Serv
 /// The worker threads.
 struct Workers {
     threads: Vec<JoinHandle<()>>,
-    /// Cancelled by each worker as it ends, however it ends.
+    /// Each worker cancels its token at its end, also after a panic.
     ends: Vec<CancellationToken>,
-    /// Cancelled by the first of them.
+    /// The first worker to end cancels it.
     any_end: CancellationToken,
 }
 
@@ -234,7 +237,8 @@ impl Workers {
                 edges: server.edges.clone(),
                 state: Arc::clone(&server.state),
                 telemetry: Arc::clone(&server.telemetry),
-                // Children: every poll of a task looks at its own, and workers share no lock.
+                // Child tokens: every poll of a task locks its own token, and workers share no
+                // lock.
                 drain: drain.child_token(),
                 close: close.child_token(),
             };
@@ -282,7 +286,7 @@ impl Workers {
     }
 }
 
-/// What one worker thread is given.
+/// The parts of one worker thread.
 struct Worker {
     sockets: Vec<Sockets>,
     edges: Vec<Arc<Edge>>,
@@ -322,7 +326,8 @@ impl Worker {
             () = sweep => {}
         }
         tasks.finished().await;
-        // quinn's own tasks still have CONNECTION_CLOSE to send to whom the grace period left.
+        // The grace period is over for some clients. quinn's own tasks still have to send them
+        // CONNECTION_CLOSE.
         if close.is_cancelled() {
             tokio::time::sleep(LAST_WORDS).await;
         }
@@ -357,8 +362,8 @@ fn failed(what: &'static str) -> impl FnOnce(io::Error) -> ServerError {
     move |source| ServerError::Io { what, source }
 }
 
-/// How long a worker goes on after it has cut its connections off.
+/// The time that a worker goes on after it has cut its connections off.
 const LAST_WORDS: Duration = Duration::from_millis(20);
 
-/// How often connections to origins that were idle for too long are looked for.
+/// The interval of the search for connections to origins that were idle for too long.
 const SWEEP_EVERY: Duration = Duration::from_secs(5);

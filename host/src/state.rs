@@ -1,4 +1,5 @@
-//! The snapshot that requests are served by: routes, upstreams and plugins of one configuration, built whole or not at all.
+//! The snapshot that serves requests: routes, upstreams and plugins of one configuration. It is
+//! built whole or not at all.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -13,13 +14,13 @@ use crate::route::Router;
 use crate::telemetry::metrics::Metrics;
 use crate::upstream::Upstream;
 
-/// Why there is no state for a configuration.
+/// The reason why a configuration has no state.
 #[derive(Debug, thiserror::Error)]
 pub enum StateError {
-    /// A plugin cannot be had.
+    /// A plugin cannot be loaded.
     #[error(transparent)]
     Plugins(#[from] PluginsError),
-    /// A database of addresses cannot be had: its index, and why.
+    /// A database of addresses cannot be used: its index, and the reason.
     #[error("{1}")]
     GeoIp(usize, #[source] GeoIpError),
 }
@@ -30,7 +31,7 @@ impl From<(usize, GeoIpError)> for StateError {
     }
 }
 
-/// What all workers share of one configuration.
+/// The state of one configuration, shared by all workers.
 #[derive(Debug)]
 pub struct State {
     /// The routes.
@@ -39,7 +40,7 @@ pub struct State {
     pub upstreams: Vec<Arc<Upstream>>,
     /// The plugins, in the configuration's order.
     pub plugins: Arc<Plugins>,
-    /// Where clients are.
+    /// The databases of the location of clients.
     pub geoip: GeoIp,
     listeners: Vec<Listener>,
 }
@@ -88,11 +89,11 @@ impl Listener {
     }
 }
 
-/// An address as an authority, without the port that its scheme has anyway.
+/// Returns an address as an authority, without the default port of its scheme.
 fn authority(address: SocketAddr, is_encrypted: bool) -> Option<Authority> {
     let host = match address.ip().to_canonical() {
         std::net::IpAddr::V4(ip) => ip.to_string(),
-        // Not as the address is printed: a zone is of this machine only.
+        // The zone is left out: it has a meaning on this machine only.
         std::net::IpAddr::V6(ip) => format!("[{ip}]"),
     };
     let default = if is_encrypted { 443 } else { 80 };

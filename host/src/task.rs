@@ -1,6 +1,7 @@
-//! The only place that spawns. A [`Tasks`] names, tracks, tells of the drain and waits for the end.
+//! Tasks. This is the only place that spawns. A [`Tasks`] tracks tasks, signals the drain and waits
+//! for the end.
 //!
-//! Each worker has one, for tasks that stay on its thread; the control thread has another.
+//! Each worker has one, for tasks that stay on its thread. The control thread has another.
 
 use std::future::Future;
 
@@ -16,12 +17,13 @@ pub struct Tasks {
 }
 
 impl Tasks {
-    /// Creates an owner whose drain and end follow `drain` and `close`.
+    /// Makes an owner that drains on `drain` and ends on `close`.
     pub fn new(drain: CancellationToken, close: CancellationToken) -> Self {
         Self { tracker: TaskTracker::new(), drain, close }
     }
 
-    /// Runs `future` on this thread until it ends or the grace period is over, when it is dropped at its next `.await`.
+    /// Runs `future` on this thread until it ends or the grace period is over. It is then dropped
+    /// at its next `.await`.
     #[allow(clippy::disallowed_methods, reason = "this is the one place that spawns")]
     pub fn spawn<F: Future<Output = ()> + 'static>(&self, future: F) {
         let close = self.close.clone();
@@ -55,7 +57,7 @@ impl Tasks {
         self.tracker.wait().await;
     }
 
-    /// Tasks that have not ended.
+    /// Returns the number of tasks that have not ended.
     pub fn len(&self) -> usize {
         self.tracker.len()
     }
