@@ -1,4 +1,4 @@
-// Sends each request to the endpoints of one zone while it has any, in turn.
+// Spreads requests in turn over one zone's endpoints, or over all if the zone has none.
 #include <stdlib.h>
 #include <string.h>
 
@@ -36,7 +36,7 @@ bool exports_balancer_configure(weir_string *text, weir_needs *needs, weir_strin
     return false;
   }
   memset(needs, 0, sizeof *needs);
-  // A number for each request, the same over all workers.
+  // A number for each request, counted over all workers.
   needs->sequence = true;
   return true;
 }
@@ -45,7 +45,7 @@ static bool is_here(const weir_endpoint *endpoint) {
   return endpoint->zone.len == strlen(zone) && !memcmp(endpoint->zone.ptr, zone, endpoint->zone.len);
 }
 
-// Called with the healthy endpoints whenever they change, so there is nothing to search for in `pick`.
+// Weir calls this with the healthy endpoints at each change. `pick` has nothing to search.
 void exports_balancer_update(weir_endpoints *endpoints) {
   size_t here = 0;
   for (size_t n = 0; n < endpoints->len; n++) here += is_here(&endpoints->ptr[n]);

@@ -1,11 +1,11 @@
-// Lets requests pass that name a tenant, and tells the origin that they were checked.
+// Lets requests with a known tenant pass, and marks them as checked for the origin.
 #include <stdlib.h>
 #include <string.h>
 
 #include "weir.h"
 #include "weir_json.h"
 
-// The tenants that may pass; null: every one. The configuration stays for as long as the instance.
+// The tenants that may pass; null: all may. The configuration lives as long as the instance.
 static const weir_json *tenants;
 static size_t tenant_input;
 
@@ -13,7 +13,7 @@ static const char SCHEMA[] =
     "{\"type\": [\"object\", \"null\"], \"additionalProperties\": false, \"properties\": {"
     "\"header\": {\"type\": \"string\", \"default\": \"x-tenant\", \"description\": \"The header field that names the tenant\"},"
     "\"tenants\": {\"type\": \"array\", \"items\": {\"type\": \"string\"},"
-    " \"description\": \"The tenants that may pass. Left out: every one\"}}}";
+    " \"description\": \"The tenants that may pass. If left out, all may\"}}}";
 
 void exports_filter_describe(weir_manifest *manifest) {
   weir_describe(manifest, "@NAME@", "0.1.0", "Requests that name a tenant", SCHEMA);
@@ -47,7 +47,7 @@ bool exports_filter_configure(weir_string *text, weir_needs *needs, weir_string 
   }
   memset(needs, 0, sizeof *needs);
   needs->on_request = needs->on_response = true;
-  // Only what is asked for here is handed over with each request.
+  // Each request comes with only the inputs that are requested here.
   tenant_input = weir_need(&needs->inputs, input, strlen(input));
   return true;
 }

@@ -1,4 +1,4 @@
-// Sends each request to the endpoints of one zone while it has any, in turn.
+// Spreads requests in turn over one zone's endpoints, or over all if the zone has none.
 #include "weir.hpp"
 
 namespace {
@@ -13,7 +13,7 @@ class Plugin : public weir::Balancer {
  public:
   explicit Plugin(std::string_view zone) : zone_(zone) {}
 
-  // Called with the healthy endpoints whenever they change, so there is nothing to search for in `pick`.
+  // Weir calls this with the healthy endpoints at each change. `pick` has nothing to search.
   void update(const std::vector<weir::Endpoint> &endpoints) override {
     ids_.clear();
     for (const weir::Endpoint &endpoint : endpoints)
@@ -38,7 +38,7 @@ weir::Made<weir::Balancer> create(std::string_view text, weir::Needs &needs) {
   if (!config.is(WEIR_JSON_OBJECT) && !config.is(WEIR_JSON_NULL)) return std::unexpected("it must be an object");
   if (!config.has_only("zone")) return std::unexpected("its only key is zone");
   if (zone && !zone.is(WEIR_JSON_STRING)) return std::unexpected("zone: it must be a string");
-  // A number for each request, the same over all workers.
+  // A number for each request, counted over all workers.
   needs.sequence = true;
   return std::make_unique<Plugin>(zone ? zone.text() : "");
 }

@@ -1,4 +1,4 @@
-// Lets requests pass that name a tenant, and tells the origin that they were checked.
+// Lets requests with a known tenant pass, and marks them as checked for the origin.
 #include <algorithm>
 
 #include "weir.hpp"
@@ -12,7 +12,7 @@ constexpr weir::About ABOUT = {"@NAME@", "0.1.0", "Requests that name a tenant",
     "header": { "type": "string", "default": "x-tenant", "description": "The header field that names the tenant" },
     "tenants": {
       "type": "array", "items": { "type": "string" },
-      "description": "The tenants that may pass. Left out: every one"
+      "description": "The tenants that may pass. If left out, all may"
     }
   }
 })"};
@@ -64,7 +64,7 @@ weir::Made<weir::Filter> create(std::string_view text, weir::Needs &needs) {
     }
   }
   needs.on_response = true;
-  // Only what is asked for here is handed over with each request.
+  // Each request comes with only the inputs that are requested here.
   return std::make_unique<Plugin>(std::move(tenants), needs.input(input));
 }
 

@@ -1,4 +1,4 @@
-// Package plugin sends each request to the endpoints of one zone while it has any, in turn.
+// Package plugin spreads requests in turn over one zone's endpoints, or over all if the zone has none.
 package plugin
 
 import (
@@ -32,7 +32,7 @@ func create(text []byte, needs *balancer.Needs) (balancer.Balancer, error) {
 	if err := weir.Decode(text, &config); err != nil {
 		return nil, err
 	}
-	// A number for each request, the same over all workers.
+	// A number for each request, counted over all workers.
 	needs.Sequence = true
 	return &plugin{zone: config.Zone}, nil
 }

@@ -1,4 +1,4 @@
-// Package plugin lets requests pass that name a tenant, and tells the origin that they were checked.
+// Package plugin lets requests with a known tenant pass, and marks them as checked for the origin.
 package plugin
 
 import (
@@ -15,7 +15,7 @@ const schema = `{
     "header": { "type": "string", "default": "x-tenant", "description": "The header field that names the tenant" },
     "tenants": {
       "type": "array", "items": { "type": "string" },
-      "description": "The tenants that may pass. Left out: every one"
+      "description": "The tenants that may pass. If left out, all may"
     }
   }
 }`
@@ -41,7 +41,7 @@ func create(text []byte, needs *filter.Needs) (filter.Filter, error) {
 	if err := weir.Decode(text, &config); err != nil {
 		return nil, err
 	}
-	// Only what is asked for here is handed over with each request.
+	// Each request comes with only the inputs that are requested here.
 	return &plugin{tenants: config.Tenants, tenant: needs.Input("header:" + config.Header)}, nil
 }
 

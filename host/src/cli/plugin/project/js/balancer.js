@@ -1,4 +1,4 @@
-// Sends each request to the endpoints of one zone while it has any, in turn.
+// Spreads requests in turn over one zone's endpoints, or over all if the zone has none.
 import { balancer, keys } from "weir";
 
 class Plugin {
@@ -8,7 +8,7 @@ class Plugin {
     this.zone = zone;
   }
 
-  /** Called with the healthy endpoints whenever they change, so there is nothing to search for in `pick`. */
+  /** Weir calls this with the healthy endpoints at each change. `pick` has nothing to search. */
   update(endpoints) {
     const here = endpoints.filter((endpoint) => endpoint.zone === this.zone);
     this.ids = (here.length > 0 ? here : endpoints).map((endpoint) => endpoint.id);
@@ -23,7 +23,7 @@ class Plugin {
 
 function create(json, needs) {
   const { zone = "" } = keys(json ?? {}, { zone: "string" });
-  // A number for each request, the same over all workers.
+  // A number for each request, counted over all workers.
   needs.sequence = true;
   return new Plugin(zone);
 }

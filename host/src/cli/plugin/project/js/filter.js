@@ -1,4 +1,4 @@
-// Lets requests pass that name a tenant, and tells the origin that they were checked.
+// Lets requests with a known tenant pass, and marks them as checked for the origin.
 import { Changes, Reply, ensure, filter, keys, text } from "weir";
 
 class Plugin {
@@ -25,7 +25,7 @@ function create(json, needs) {
   const { header = "x-tenant", tenants = [] } = keys(json ?? {}, { header: "string", tenants: "object" });
   const isList = Array.isArray(tenants) && tenants.every((tenant) => typeof tenant === "string");
   ensure(isList, "tenants: it must be a list of strings");
-  // Only what is asked for here is handed over with each request.
+  // Each request comes with only the inputs that are requested here.
   return new Plugin(tenants, needs.input(`header:${header}`));
 }
 
@@ -41,7 +41,7 @@ export const { describe, configure, onRequest, onFetch, onResponse } = filter(
         tenants: {
           type: "array",
           items: { type: "string" },
-          description: "The tenants that may pass. Left out: every one",
+          description: "The tenants that may pass. If left out, all may",
         },
       },
     },

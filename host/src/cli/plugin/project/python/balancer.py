@@ -1,4 +1,4 @@
-"""Sends each request to the endpoints of one zone while it has any, in turn."""
+"""Spreads requests in turn over one zone's endpoints, or over all if the zone has none."""
 
 from weir import About, check_keys
 from weir.balancer import Balancer, Endpoint, Needs, Pick
@@ -17,12 +17,12 @@ class Plugin(Balancer):
 
     def __init__(self, config, needs: Needs) -> None:
         self.zone = check_keys({} if config is None else config, {"zone": str}).get("zone", "")
-        # A number for each request, the same over all workers.
+        # A number for each request, counted over all workers.
         needs.sequence = True
         self.ids: list[int] = []
 
     def update(self, endpoints: list[Endpoint]) -> None:
-        """Called with the healthy endpoints whenever they change, so there is nothing to search for in `pick`."""
+        """Weir calls this with the healthy endpoints at each change. `pick` has nothing to search."""
         here = [endpoint.id for endpoint in endpoints if endpoint.zone == self.zone]
         self.ids = here or [endpoint.id for endpoint in endpoints]
 

@@ -1,4 +1,4 @@
-"""Lets requests pass that name a tenant, and tells the origin that they were checked."""
+"""Lets requests with a known tenant pass, and marks them as checked for the origin."""
 
 from weir import About, Refused, check_keys
 from weir.filter import Changes, Filter, Needs, Reply, Values
@@ -16,7 +16,7 @@ class Plugin(Filter):
                 "tenants": {
                     "type": "array",
                     "items": {"type": "string"},
-                    "description": "The tenants that may pass. Left out: every one",
+                    "description": "The tenants that may pass. If left out, all may",
                 },
             },
         },
@@ -29,7 +29,7 @@ class Plugin(Filter):
             raise Refused("tenants: each must be a string")
         # Header fields are bytes.
         self.tenants = {tenant.encode() for tenant in tenants}
-        # Only what is asked for here is handed over with each request.
+        # Each request comes with only the inputs that are requested here.
         self.tenant = needs.input("header:" + config.get("header", "x-tenant"))
         needs.on_response = True
 

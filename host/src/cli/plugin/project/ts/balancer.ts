@@ -1,4 +1,4 @@
-// Sends each request to the endpoints of one zone while it has any, in turn.
+// Spreads requests in turn over one zone's endpoints, or over all if the zone has none.
 import { type Balancer, type BalancerNeeds, type Endpoint, type Json, type Pick, balancer, keys } from "weir";
 
 class Plugin implements Balancer {
@@ -6,7 +6,7 @@ class Plugin implements Balancer {
 
   constructor(private readonly zone: string) {}
 
-  /** Called with the healthy endpoints whenever they change, so there is nothing to search for in `pick`. */
+  /** Weir calls this with the healthy endpoints at each change. `pick` has nothing to search. */
   update(endpoints: Endpoint[]): void {
     const here = endpoints.filter((endpoint) => endpoint.zone === this.zone);
     this.ids = (here.length > 0 ? here : endpoints).map((endpoint) => endpoint.id);
@@ -21,7 +21,7 @@ class Plugin implements Balancer {
 
 function create(json: Json, needs: BalancerNeeds): Balancer {
   const { zone = "" } = keys(json ?? {}, { zone: "string" });
-  // A number for each request, the same over all workers.
+  // A number for each request, counted over all workers.
   needs.sequence = true;
   return new Plugin(zone as string);
 }

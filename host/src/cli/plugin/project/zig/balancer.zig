@@ -1,4 +1,4 @@
-//! Sends each request to the endpoints of one zone while it has any, in turn.
+//! Spreads requests in turn over one zone's endpoints, or over all if the zone has none.
 
 const std = @import("std");
 const weir = @import("weir");
@@ -30,11 +30,11 @@ pub fn configure(config: std.json.Value, needs: *weir.BalancerNeeds) error{Refus
         },
         else => return weir.refuse("it must be an object", .{}),
     }
-    // A number for each request, the same over all workers.
+    // A number for each request, counted over all workers.
     needs.sequence = true;
 }
 
-/// Called with the healthy endpoints whenever they change, so there is nothing to search for in `pick`.
+/// Weir calls this with the healthy endpoints at each change. `pick` has nothing to search.
 pub fn update(endpoints: []const weir.Endpoint) void {
     ids.clearRetainingCapacity();
     for (endpoints) |endpoint| {

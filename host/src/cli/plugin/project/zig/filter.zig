@@ -1,4 +1,4 @@
-//! Lets requests pass that name a tenant, and tells the origin that they were checked.
+//! Lets requests with a known tenant pass, and marks them as checked for the origin.
 
 const std = @import("std");
 const weir = @import("weir");
@@ -14,7 +14,7 @@ pub const about: weir.About = .{
     \\    "header": { "type": "string", "default": "x-tenant", "description": "The header field that names the tenant" },
     \\    "tenants": {
     \\      "type": "array", "items": { "type": "string" },
-    \\      "description": "The tenants that may pass. Left out: every one"
+    \\      "description": "The tenants that may pass. If left out, all may"
     \\    }
     \\  }
     \\}
@@ -45,7 +45,7 @@ pub fn configure(config: std.json.Value, needs: *weir.FilterNeeds) error{Refused
         else => return weir.refuse("it must be an object", .{}),
     }
     needs.on_response = true;
-    // Only what is asked for here is handed over with each request.
+    // Each request comes with only the inputs that are requested here.
     const name = std.mem.concat(weir.scratch(), u8, &.{ "header:", header }) catch weir.outOfMemory();
     tenant_input = needs.inputs.input(name);
 }
