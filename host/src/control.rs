@@ -1,9 +1,9 @@
 //! Plain HTTP/1.1 on the control thread: metrics and the admin API. A connection carries one
 //! request.
 //!
-//! A new connection never waits for a place. If all places of a listener are taken, it gets the
-//! place of the oldest connection that waits for its client ([`places`]). A request that a browser
-//! sends for a foreign page is refused before anything reads it ([`pages`]).
+//! A new connection never waits for a place. If a listener is full, it takes the place of the
+//! oldest connection that waits for its client ([`places`]). A request that a browser sends for a
+//! foreign page is refused before anything reads it ([`pages`]).
 
 mod pages;
 mod places;
@@ -102,8 +102,8 @@ async fn accept<A: Answer>(listener: TcpListener, site: Rc<Site<A>>, tasks: Task
                 let Some(place) = places.take(client) else { continue };
                 tasks.spawn(connection(stream, client, place, Rc::clone(&site)));
                 if is_full {
-                    // A queue of new connections must not take the places of connections with a
-                    // request that has arrived and is not yet read.
+                    // The other connections run first: their requests may have arrived unread, and
+                    // the next new connection must not take their places.
                     yield_now().await;
                 }
             }

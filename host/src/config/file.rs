@@ -304,9 +304,9 @@ pub(super) struct Route {
     /// Conditions, all of which must hold. If left out, the route matches every request.
     #[serde(default, rename = "match")]
     pub(super) matcher: Match,
-    /// Plugins that requests pass in this order, and responses in reverse. Each item is the name of
-    /// a plugin, which may be a standard `wasi:http/middleware`, or of a built-in filter that needs
-    /// no configuration. All filters are in docs/filters.md.
+    /// Plugins that requests pass in this order, and responses in reverse. Each item names a
+    /// plugin, which may be a standard `wasi:http/middleware`, or a built-in filter that needs no
+    /// configuration. All filters are in docs/filters.md.
     #[serde(default)]
     pub(super) filters: Vec<Text<Name>>,
     /// The name of the upstream that gets the request. A route has exactly one of `upstream`,

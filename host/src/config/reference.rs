@@ -104,8 +104,8 @@ fn inline(root: &Value, schema: &Value, depth: u32) -> Value {
     }
 }
 
-/// Removes null, which `serde` accepts and a file must not contain, the defaults of whole mappings,
-/// which the reference would repeat, and the names of Rust's types.
+/// Removes three things: null, which `serde` accepts and a file must not contain; the defaults of
+/// whole mappings, which the reference would repeat; the names of Rust's types.
 fn tidy(schema: &mut Schema) {
     let Some(object) = schema.as_object_mut() else { return };
     if let Some(Value::Array(kinds)) = object.get_mut("type") {

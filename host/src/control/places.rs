@@ -1,5 +1,5 @@
-//! The connections of a control listener: their number is bounded, and a new one always gets a
-//! place.
+//! The connections of a control listener. Their number is bounded. A new one gets a place unless a
+//! request is at work in every place.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap};
