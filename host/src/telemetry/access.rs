@@ -1,6 +1,7 @@
-//! Access records: one line a request, as JSON or text. docs/access-log.md describes the fields; a test compares.
+//! Access records: one line per request, as JSON or text.
 //!
-//! Much of a record is what a client sent; [`Line`] sees to it that nothing it sends can end a line or a value.
+//! docs/access-log.md describes the fields, and a test compares them. The client chooses many of
+//! the values. [`Line`] escapes them, so a client can end neither a line nor a value.
 
 use std::net::SocketAddr;
 use std::time::{Duration, SystemTime};
@@ -11,14 +12,14 @@ use crate::telemetry::clock::Timestamp;
 use crate::telemetry::line::Line;
 use crate::telemetry::writer::Writer;
 
-/// Where access records go.
+/// The output of access records.
 #[derive(Debug)]
 pub(crate) struct AccessLog {
     writer: Writer,
     format: LogFormat,
 }
 
-/// What a record says.
+/// The values of one access record.
 #[derive(Debug, Clone)]
 pub(crate) struct Entry<'a> {
     pub(crate) time: SystemTime,
@@ -49,7 +50,7 @@ impl AccessLog {
         Self { writer, format }
     }
 
-    /// Writes one record; never blocks.
+    /// Writes one record. Never blocks.
     pub(crate) fn write(&self, entry: &Entry<'_>) {
         self.writer.line(&entry.line(self.format));
     }

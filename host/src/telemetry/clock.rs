@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::SystemTime;
 
-/// Displays as `2026-01-02T03:04:05.678Z`; before 1970 as 1970.
+/// Displays a time as `2026-01-02T03:04:05.678Z`. A time before 1970 displays as 1970-01-01.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Timestamp(pub(crate) SystemTime);
 
@@ -18,8 +18,10 @@ impl fmt::Display for Timestamp {
     }
 }
 
-/// Turns days since 1970-01-01 into year, month and day. Counts from 0000-03-01 so that the leap day ends a year; an era
-/// is the 400 years after which the Gregorian calendar repeats.
+/// Converts days since 1970-01-01 to year, month and day.
+///
+/// The count starts at 0000-03-01: a year then ends with its leap day. An era is the 400 years
+/// after which the Gregorian calendar repeats.
 fn civil(days: u64) -> (u64, u64, u64) {
     let days = days + 719_468;
     let (era, day_of_era) = (days / 146_097, days % 146_097);

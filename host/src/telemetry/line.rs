@@ -1,14 +1,15 @@
-//! Lines of named values, as JSON or text; access records and the log are made of them.
+//! Lines of named values, as JSON or text, for access records and the log.
 //!
-//! Much of a line is what others sent. Nothing they send can end a line or a value: control characters, quotes and invalid
-//! UTF-8 are escaped, long values are cut.
+//! Clients and upstreams choose many of the values, but can end neither a line nor a value. Control
+//! characters, quotes and invalid UTF-8 are escaped, and long values are cut.
 
 use std::io::Write;
 use std::time::Duration;
 
 use crate::config::LogFormat;
 
-/// A line in the making. JSON has every field, null where there is none; text leaves those out.
+/// A line under construction. JSON contains every field, null for an absent value. Text omits
+/// absent values.
 #[derive(Debug)]
 pub(crate) struct Line {
     bytes: Vec<u8>,
@@ -25,7 +26,7 @@ impl Line {
         Self { bytes, format }
     }
 
-    /// Returns the line, a line feed at its end.
+    /// Returns the line with a line feed at its end.
     pub(crate) fn finish(mut self) -> Vec<u8> {
         if self.format == LogFormat::Json {
             self.bytes.push(b'}');
@@ -34,13 +35,13 @@ impl Line {
         self.bytes
     }
 
-    /// Text that stands for itself, without a name; for text lines only.
+    /// Adds a text without a name. For text lines only.
     pub(crate) fn bare(&mut self, value: &[u8]) {
         self.separate();
         self.escaped(value.get(..VALUE_BYTES).unwrap_or(value));
     }
 
-    /// A value whose `Display` has no byte that needs escaping.
+    /// Adds a value that displays without bytes that need escaping.
     pub(crate) fn shown(&mut self, name: &str, value: impl std::fmt::Display) {
         self.name(name);
         match self.format {
@@ -49,13 +50,13 @@ impl Line {
         }
     }
 
-    /// A number as it is.
+    /// Adds a number.
     pub(crate) fn number(&mut self, name: &str, value: impl std::fmt::Display) {
         self.name(name);
         self.put(format_args!("{value}"));
     }
 
-    /// A duration in milliseconds, to the microsecond.
+    /// Adds a duration in milliseconds, with three decimal places.
     pub(crate) fn millis(&mut self, name: &str, value: Option<Duration>) {
         let Some(value) = value else { return self.nothing(name) };
         self.name(name);
@@ -63,13 +64,13 @@ impl Line {
         self.put(format_args!("{}.{:03}", micros / 1_000, micros % 1_000));
     }
 
-    /// True or false.
+    /// Adds a Boolean.
     pub(crate) fn claim(&mut self, name: &str, value: bool) {
         self.name(name);
         self.put(format_args!("{value}"));
     }
 
-    /// A value of any bytes.
+    /// Adds a value of any bytes.
     pub(crate) fn text(&mut self, name: &str, value: Option<&[u8]>) {
         let Some(value) = value else { return self.nothing(name) };
         let value = value.get(..VALUE_BYTES).unwrap_or(value);
@@ -83,7 +84,7 @@ impl Line {
         }
     }
 
-    /// A name without a value.
+    /// Adds an absent value: null in JSON, nothing in text.
     pub(crate) fn nothing(&mut self, name: &str) {
         if self.format == LogFormat::Json {
             self.name(name);
@@ -107,7 +108,8 @@ impl Line {
         }
     }
 
-    /// Escapes for JSON; DEL, the C1 controls and the Unicode line ends too, for terminals and for readers that split there.
+    /// Escapes for JSON. DEL, the C1 controls and the Unicode line ends are escaped too: terminals
+    /// obey the controls, and some readers split at these line ends.
     fn escaped(&mut self, value: &[u8]) {
         for chunk in value.utf8_chunks() {
             for c in chunk.valid().chars() {
@@ -132,13 +134,15 @@ impl Line {
     }
 }
 
-/// Whether a value can stand without quotes in a text line: visible ASCII without quotes, backslashes and `=`.
+/// Returns whether a value can stand without quotes in a text line: visible ASCII without quotes,
+/// backslashes and `=`.
 fn is_plain(value: &[u8]) -> bool {
     let is_plain_byte = |b: &u8| b.is_ascii_graphic() && !matches!(b, b'"' | b'\\' | b'=');
     !value.is_empty() && value.iter().all(is_plain_byte)
 }
 
-/// Bytes of a value that are written. A path may be as long as a header section, and readers of lines have limits.
+/// Bytes of a value that are written. A path may be as long as a header section, and readers of
+/// lines have limits.
 const VALUE_BYTES: usize = 4_096;
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! The log: `tracing` events as lines on standard error.
 //!
-//! tracing-subscriber's own formatter is not used: as JSON it leaves out what caused an error, and as text it lets values
-//! break the line.
+//! Weir does not use the formatter of tracing-subscriber. Its JSON omits the causes of an error,
+//! and its text lets a value break the line.
 
 use std::error::Error;
 use std::fmt::{self, Write as _};
@@ -20,15 +20,15 @@ use crate::telemetry::line::Line;
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::writer::{Writer, WriterGuard};
 
-/// The environment variable whose directives replace the configuration's `log.level`.
+/// The environment variable with directives that replace the configuration's `log.level`.
 pub const LEVEL_VARIABLE: &str = "WEIR_LOG";
 
-/// Installs the subscriber of this process. A process has one log: when there is a subscriber already it stays, and
-/// `None` is returned.
+/// Installs the subscriber of this process. A process has one log: an existing subscriber stays,
+/// and the function returns `None`.
 ///
 /// # Errors
 ///
-/// When directives are malformed or the writing thread cannot be started.
+/// The directives are malformed, or the writing thread cannot be started.
 pub(crate) fn install(
     config: &config::Log,
     metrics: &Metrics,
@@ -44,21 +44,23 @@ pub(crate) fn install(
         Writer::start("weir-log", io::stderr(), Duration::ZERO, metrics.log_dropped.clone())
             .map_err(TelemetryError::Thread)?;
     let subscriber = registry().with(filter).with(Log { writer, format: config.format });
-    // Another thread may have installed one in between.
+    // Another thread may have installed a subscriber since the check.
     Ok(tracing::subscriber::set_global_default(subscriber).is_ok().then_some(guard))
 }
 
-/// Installs a subscriber for commands that serve nothing: what `directives` let through is written to standard error as it
-/// happens, without time and target. When there is a subscriber already it stays.
+/// Installs a subscriber for commands that do not serve. It writes the events that `directives`
+/// allow to standard error at once, without time and target. An existing subscriber stays.
 pub(crate) fn install_plain(directives: &str) {
     if let Ok(filter) = self::directives(directives) {
         let _ = tracing::subscriber::set_global_default(registry().with(filter).with(Plain));
     }
 }
 
-/// Directives of a process that serves. h2 warns of each connection that floods it, which an
-/// attacker can have any number of; `http_clients_cut_total` counts them. Directives that name h2
-/// have it as they say.
+/// Parses the directives of a process that serves.
+///
+/// h2 warns of each connection that floods it, and an attacker can open any number of them.
+/// Therefore h2 is silent unless the directives name it. `http_clients_cut_total` counts these
+/// connections.
 fn serving(text: &str) -> Result<EnvFilter, TelemetryError> {
     let filter = directives(text)?;
     match H2_IS_QUIET.parse() {
@@ -71,7 +73,7 @@ fn serving(text: &str) -> Result<EnvFilter, TelemetryError> {
 ///
 /// # Errors
 ///
-/// When a directive is malformed.
+/// A directive is malformed.
 pub fn directives(text: &str) -> Result<EnvFilter, TelemetryError> {
     EnvFilter::builder()
         .parse(text)
@@ -115,7 +117,7 @@ impl<S: Subscriber> Layer<S> for Plain {
         let mut line = Line::new(LogFormat::Text);
         line.bare(message.0.as_bytes());
         event.record(&mut Fields(&mut line));
-        // Nothing is left to tell it to when standard error is closed.
+        // If standard error is closed, there is no other place to report that.
         let _ = io::Write::write_all(&mut io::stderr(), &line.finish());
     }
 }
@@ -175,7 +177,7 @@ impl Visit for Fields<'_> {
         self.0.claim(field.name(), value);
     }
 
-    /// The error and all that caused it, from the outside in.
+    /// Writes the error and all its causes, the outermost first.
     fn record_error(&mut self, field: &Field, value: &(dyn Error + 'static)) {
         let mut chain = value.to_string();
         let mut cause = value.source();
@@ -187,10 +189,10 @@ impl Visit for Fields<'_> {
     }
 }
 
-/// What h2 warns of is its clients' doing.
+/// Silences the warnings of h2, which its clients cause.
 const H2_IS_QUIET: &str = "h2::proto=off";
 
-/// The name under which `tracing` hands over the message.
+/// The field name under which `tracing` passes the message.
 const MESSAGE: &str = "message";
 
 #[cfg(test)]

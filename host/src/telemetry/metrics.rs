@@ -1,7 +1,8 @@
-//! Every metric that Weir has, by name.
+//! All metrics of Weir, by name.
 //!
-//! [`Metrics`] registers them once; whoever counts holds typed handles ([`Quic`], [`Backend`], [`Plugin`], [`Local`]) so
-//! that no label is hashed on the request path. docs/metrics.md lists the same names; a test compares.
+//! [`Metrics`] registers them once. The code that counts holds typed handles ([`Quic`],
+//! [`Backend`], [`Plugin`], [`Local`]), so that the request path hashes no label. docs/metrics.md
+//! lists the same names, and a test compares them.
 
 use prometheus::{
     Histogram, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Registry,
@@ -25,7 +26,7 @@ pub use plugin::{Function, Generation, Plugin, Swap};
 pub use set::Listed;
 pub(crate) use set::Set;
 
-/// The route label of requests that no route matched.
+/// The `route` label of requests that match no route.
 pub const NO_ROUTE: &str = "none";
 
 /// All metrics of a process.
@@ -34,21 +35,22 @@ pub struct Metrics {
     registry: Registry,
     listed: Vec<Listed>,
     process: Process,
-    /// What QUIC listeners count.
+    /// The counters of QUIC listeners.
     pub quic: Quic,
-    /// Clients that are cut off.
+    /// The counters of clients that were cut off.
     pub cut: Cut,
-    /// `http_requests_total{method,status,protocol,route}`; by [`Local`] on the request path.
+    /// `http_requests_total{method,status,protocol,route}`. The request path uses [`Local`].
     pub http_requests: IntCounterVec,
-    /// `http_request_duration_seconds{protocol,route}`; by [`Local`] on the request path.
+    /// `http_request_duration_seconds{protocol,route}`. The request path uses [`Local`].
     pub http_request_duration: HistogramVec,
-    /// `http_requests_active{protocol}`; by [`Local`] on the request path.
+    /// `http_requests_active{protocol}`. The request path uses [`Local`].
     pub http_requests_active: IntGaugeVec,
-    /// Access records that were not written since standard output was too slow.
+    /// Access records that were dropped because standard output was too slow.
     pub access_dropped: IntCounter,
-    /// Log lines that were not written since standard error was too slow.
+    /// Log lines that were dropped because standard error was too slow.
     pub log_dropped: IntCounter,
-    /// Spans that were not delivered: the queue was full or the collector refused them.
+    /// Spans that were not delivered: the queue was full, or the collector was absent, slow or
+    /// refused them.
     pub spans_dropped: IntCounter,
     /// Spans that the collector accepted.
     pub spans_exported: IntCounter,
@@ -56,12 +58,12 @@ pub struct Metrics {
     plugin: PluginMetrics,
 }
 
-/// What QUIC listeners count. Clones share the counters.
+/// The counters of QUIC listeners. Clones share them.
 #[derive(Debug, Clone)]
 pub struct Quic {
-    /// Connections whose first packet was accepted.
+    /// Connections that completed their handshake.
     pub connections_total: IntCounter,
-    /// Connections open now.
+    /// Open connections.
     pub connections_active: IntGauge,
     /// Handshakes that completed.
     pub handshakes_ok: IntCounter,
@@ -69,9 +71,9 @@ pub struct Quic {
     pub handshakes_failed: IntCounter,
     /// Time from the first packet to the end of the handshake.
     pub handshake_duration: Histogram,
-    /// UDP payload sent.
+    /// UDP payload sent, in bytes.
     pub bytes_sent: IntCounter,
-    /// UDP payload received.
+    /// UDP payload received, in bytes.
     pub bytes_received: IntCounter,
     /// Datagrams sent.
     pub datagrams_sent: IntCounter,
@@ -79,18 +81,18 @@ pub struct Quic {
     pub datagrams_received: IntCounter,
     /// Packets declared lost.
     pub packets_lost: IntCounter,
-    /// Smoothed round-trip time of a connection, observed when it ends.
+    /// Smoothed round-trip time of a connection, observed at its end.
     pub rtt: Histogram,
 }
 
 /// The counters of one endpoint. Clones share them.
 #[derive(Debug, Clone)]
 pub struct Backend {
-    /// `backend_health_status`: 1 healthy, 0 not.
+    /// `backend_health_status`: 1 for a healthy endpoint, else 0.
     pub health: IntGauge,
     /// Attempts, successful or not.
     pub requests: IntCounter,
-    /// Time from the start of an attempt to the response's head.
+    /// Time from the start of an attempt to the head of its response.
     pub duration: Histogram,
     errors: IntCounterVec,
     upstream: String,
@@ -128,7 +130,7 @@ impl Metrics {
         let plugin = PluginMetrics::register(&mut set);
         let lines = set.counters(
             "weir_log_lines_dropped_total",
-            "Lines not written since the reader of the stream was too slow; stream is access or log.",
+            "Lines dropped because the reader of the stream was too slow; stream is access or log.",
             &["stream"],
         );
         let spans_dropped = set.counter(
@@ -159,7 +161,8 @@ impl Metrics {
         }
     }
 
-    /// Returns the handles of an endpoint; its health starts at 1, as health starts in the host.
+    /// Returns the handles of an endpoint. Its health starts at 1, because an endpoint starts
+    /// healthy.
     pub fn backend(&self, upstream: &str, endpoint: &str) -> Backend {
         let labels = &[upstream, endpoint];
         let health = self.backend.health.with_label_values(labels);
@@ -174,12 +177,12 @@ impl Metrics {
         }
     }
 
-    /// Returns what is counted for one plugin.
+    /// Returns the handles of a plugin.
     pub fn plugin(&self, name: &str) -> Plugin {
         self.plugin.plugin(name)
     }
 
-    /// Writes all metrics in Prometheus' text format 0.0.4, process figures read just before.
+    /// Returns all metrics in Prometheus' text format 0.0.4. Reads the process metrics first.
     pub fn encode(&self) -> String {
         self.process.read();
         let mut text = String::new();
@@ -189,7 +192,7 @@ impl Metrics {
         text
     }
 
-    /// Returns what is registered, in the order of docs/metrics.md.
+    /// Returns the registered metrics in the order of docs/metrics.md.
     pub fn listed(&self) -> &[Listed] {
         &self.listed
     }
@@ -202,7 +205,7 @@ impl Default for Metrics {
 }
 
 impl Backend {
-    /// Counts a failed attempt; `kind` is from a closed set, it becomes a label.
+    /// Counts a failed attempt. `kind` becomes a label, so its set is closed.
     pub fn error(&self, kind: &'static str) {
         self.errors.with_label_values(&[self.upstream.as_str(), &self.endpoint, kind]).inc();
     }
@@ -287,6 +290,7 @@ impl BackendMetrics {
     }
 }
 
-/// Upper bounds for requests and round trips: from a cached answer on one machine to a slow download.
+/// Upper bounds for requests and round trips: from a cached answer on one machine to a slow
+/// download.
 const REQUEST_SECONDS: &[f64] =
     &[0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0];

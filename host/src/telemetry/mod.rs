@@ -1,7 +1,8 @@
-//! What operators see: metrics, the log, access records, traces.
+//! Telemetry for operators: metrics, the log, access records, traces.
 //!
-//! [`Telemetry::start`] starts all that the configuration asks for. A [`record::Record`] follows one request and tells
-//! all of them about it. Nothing here ever makes traffic wait: what cannot be delivered in time is dropped and counted.
+//! [`Telemetry::start`] starts the parts that the configuration enables. A [`record::Record`]
+//! follows one request and reports to all of them. Telemetry never delays traffic: output that
+//! cannot be delivered in time is dropped and counted.
 
 pub mod log;
 pub mod metrics;
@@ -30,39 +31,40 @@ pub use serve::serve_metrics;
 /// All telemetry of a process.
 #[derive(Debug)]
 pub struct Telemetry {
-    /// Every metric.
+    /// All metrics.
     pub metrics: Arc<metrics::Metrics>,
     access: Option<access::AccessLog>,
     tracer: Option<trace::Tracer>,
 }
 
-/// Delivers what is left when dropped: spans for at most 2 s, then access records and the log for at most 1 s each.
+/// Delivers the remaining output when dropped: spans for at most 2 s, then access records and the
+/// log for at most 1 s each.
 #[derive(Debug)]
 #[must_use = "dropping it ends the delivery"]
 pub struct Guard {
-    // Dropped in this order: delivering spans may log.
+    // The fields are dropped in this order: delivering spans may write to the log.
     _spans: Option<otlp::ExportGuard>,
     _access: Option<writer::WriterGuard>,
     _log: Option<writer::WriterGuard>,
 }
 
-/// Why telemetry did not start.
+/// The reason why telemetry did not start.
 #[derive(Debug, thiserror::Error)]
 pub enum TelemetryError {
-    /// Log directives that cannot be parsed.
+    /// Log directives cannot be parsed.
     #[error("parse log level {text:?}")]
     Directives {
-        /// What was given.
+        /// The configured text.
         text: String,
-        /// Why it is none.
+        /// The error of the parser.
         source: tracing_subscriber::filter::ParseError,
     },
-    /// A collector's address that cannot be used.
+    /// The address of a collector cannot be used.
     #[error("use {endpoint} as OTLP collector")]
     Collector {
-        /// What was given.
+        /// The configured address.
         endpoint: String,
-        /// What is wrong with it.
+        /// The error of the exporter.
         source: opentelemetry_otlp::ExporterBuildError,
     },
     /// A thread or its runtime could not be started.
@@ -71,11 +73,11 @@ pub enum TelemetryError {
 }
 
 impl Telemetry {
-    /// Starts what `config` asks for, but serves no metrics yet: [`serve_metrics`] does.
+    /// Starts the telemetry of `config` except serving metrics, which [`serve_metrics`] does.
     ///
     /// # Errors
     ///
-    /// When log directives or the collector's address are malformed, or a thread cannot be started.
+    /// Log directives or the collector's address are malformed, or a thread cannot be started.
     pub fn start(config: &config::Telemetry) -> Result<(Arc<Self>, Guard), TelemetryError> {
         let metrics = Arc::new(metrics::Metrics::new());
         let log_guard = log::install(&config.log, &metrics)?;
@@ -99,13 +101,13 @@ impl Telemetry {
         Ok((Arc::new(Self { metrics, access, tracer }), guard))
     }
 
-    /// Makes telemetry that only counts: no log, no access records, no traces.
+    /// Creates telemetry that only counts: no log, no access records, no traces.
     pub fn counting() -> Arc<Self> {
         let metrics = Arc::new(metrics::Metrics::new());
         Arc::new(Self { metrics, access: None, tracer: None })
     }
 }
 
-/// How long an access record may wait for others to share a system call. Without it each record of a server that is not
-/// saturated wakes the writing thread.
+/// Time for which an access record may wait for others to share a system call. Without it, each
+/// record of a server that is not saturated wakes the writing thread.
 const ACCESS_LINGER: Duration = Duration::from_millis(20);

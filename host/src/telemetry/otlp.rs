@@ -1,7 +1,9 @@
-//! Spans toward the collector: a bounded queue and one thread that empties it over OTLP/gRPC.
+//! Delivery of spans to the collector: a bounded queue, and one thread that empties it over
+//! OTLP/gRPC.
 //!
-//! The SDK's own batch processor is not used: its exporter would need a runtime elsewhere anyway, it neither counts what
-//! it drops nor limits an export, and its end is not bounded by ours.
+//! Weir does not use the batch processor of the SDK. That processor does not count the spans that
+//! it drops, limits no export, and does not end within our bound. Its exporter would also need a
+//! runtime of its own.
 
 use std::error::Error;
 use std::future::Future;
@@ -22,14 +24,14 @@ use tokio_util::sync::CancellationToken;
 use crate::telemetry::TelemetryError;
 use crate::telemetry::metrics::Metrics;
 
-/// The end of the queue where spans go in.
+/// The sending end of the queue.
 #[derive(Debug)]
 pub(crate) struct Queue {
     sender: mpsc::Sender<SpanData>,
     dropped: IntCounter,
 }
 
-/// Delivers what is queued when dropped, for at most [`FLUSH_TIME`].
+/// Delivers the queued spans when dropped, for at most [`FLUSH_TIME`].
 #[derive(Debug)]
 pub(crate) struct ExportGuard {
     stop: CancellationToken,
@@ -40,7 +42,7 @@ pub(crate) struct ExportGuard {
 ///
 /// # Errors
 ///
-/// When `endpoint` is malformed, or the thread or its runtime cannot be started.
+/// `endpoint` is malformed, or the thread or its runtime cannot be started.
 pub(crate) fn start(
     endpoint: &str,
     resource: &Resource,
@@ -51,7 +53,7 @@ pub(crate) fn start(
         .build()
         .map_err(TelemetryError::Thread)?;
     let exporter = {
-        // The channel connects when it is first used, but is tied to a runtime now.
+        // The channel connects at its first use, but needs a runtime already here.
         let _entered = runtime.enter();
         let mut exporter = OtlpExporter::builder()
             .with_tonic()
@@ -84,7 +86,7 @@ pub(crate) fn start(
 #[allow(clippy::needless_pass_by_value, reason = "the queue closes with the delivery")]
 fn run(runtime: &Runtime, mut delivery: Delivery, finished: &sync_mpsc::Sender<()>) {
     runtime.block_on(delivery.deliver_until_stopped());
-    // Nobody waits when the guard has given up.
+    // The guard no longer waits if it has given up.
     let _ = finished.send(());
 }
 
@@ -110,7 +112,7 @@ impl Delivery {
                     None => return,
                 },
             }
-            // Without listening: a span that arrives meanwhile wakes nobody.
+            // This wait does not watch the queue, so that no further span wakes the thread.
             tokio::select! {
                 () = stop.cancelled() => {}
                 () = tokio::time::sleep(LINGER) => {}
@@ -168,7 +170,8 @@ async fn bounded<T>(work: impl Future<Output = T>, limit: impl Future<Output = (
     }
 }
 
-/// The log's view of a failing collector: a warning when it begins, a reminder now and then, a word when it is over.
+/// The log messages of a failing collector: a warning at the beginning, reminders at intervals, a
+/// message at the end.
 #[derive(Default)]
 struct Complaint {
     warned: Option<Instant>,
@@ -218,27 +221,29 @@ impl SpanProcessor for Queue {
 impl Drop for ExportGuard {
     fn drop(&mut self) {
         self.stop.cancel();
-        // An error means that the thread is gone or still waits for the collector; the process ends either way.
+        // An error means that the thread is gone or still waits for the collector. The process ends
+        // in both cases.
         let _ = self.done.recv_timeout(FLUSH_TIME);
     }
 }
 
-/// Spans that wait at most. With attributes cut to 1 KiB each some 4 MiB; at [`LINGER`] good for 40,000 a second.
+/// Maximum number of waiting spans. They take some 4 MiB, with attributes cut to 1 KiB each. With
+/// [`LINGER`] the queue suffices for 40,000 spans per second.
 const QUEUE: usize = 4_096;
 
-/// Spans sent in one message, as in the SDK's default.
+/// Spans in one message, the default of the SDK.
 const BATCH: usize = 512;
 
-/// How long the first span of a batch waits for others.
+/// Time for which the first span of a batch waits for others.
 const LINGER: Duration = Duration::from_millis(100);
 
-/// Time for one export, connecting included.
+/// Time limit of one export, including the connection.
 const EXPORT_TIME: Duration = Duration::from_secs(5);
 
-/// Time that an export still has once the process ends.
+/// Time limit of an export once the process ends.
 const LAST_EXPORT_TIME: Duration = Duration::from_millis(1_500);
 
-/// How long the end of the process waits for the collector.
+/// Time for which the end of the process waits for the collector.
 pub(crate) const FLUSH_TIME: Duration = Duration::from_secs(2);
 
 /// Time between two warnings while the collector fails.

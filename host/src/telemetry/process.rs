@@ -1,4 +1,5 @@
-//! Figures of the process itself, under the names that Prometheus' client libraries use. Read from /proc at each scrape.
+//! Metrics of the process itself, under the names that Prometheus' client libraries use. Each
+//! scrape reads them from /proc.
 
 use std::fs;
 use std::time::SystemTime;
@@ -7,7 +8,7 @@ use prometheus::{Counter, IntGauge};
 
 use crate::telemetry::metrics::Set;
 
-/// Metrics of the process; all but the start time stay 0 where there is no /proc.
+/// Metrics of the process. Without /proc, all but the start time stay 0.
 #[derive(Debug)]
 pub(crate) struct Process {
     resident: IntGauge,
@@ -17,7 +18,7 @@ pub(crate) struct Process {
 }
 
 impl Process {
-    /// Registers them; the start time is now, since telemetry is the first thing that starts.
+    /// Registers the metrics. The start time is the current time, because telemetry starts first.
     pub(crate) fn register(set: &mut Set) -> Self {
         let start = SystemTime::now();
         set.time("process_start_time_seconds", "When the process started, Unix time.", start);
@@ -29,7 +30,7 @@ impl Process {
         }
     }
 
-    /// Brings them up to date; what cannot be read keeps its value.
+    /// Updates the metrics. A metric that cannot be read keeps its value.
     pub(crate) fn read(&self) {
         let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
         if let Some(bytes) = resident_bytes(&status) {
@@ -40,7 +41,7 @@ impl Process {
             self.cpu.inc_by((seconds - self.cpu.get()).max(0.0));
         }
         if let Ok(entries) = fs::read_dir("/proc/self/fd") {
-            // Less the one that reads the directory.
+            // The descriptor that reads the directory does not count.
             let open = entries.count().saturating_sub(1);
             self.open_fds.set(i64::try_from(open).unwrap_or(i64::MAX));
         }
@@ -57,7 +58,8 @@ fn resident_bytes(status: &str) -> Option<i64> {
     kib.checked_mul(1024)
 }
 
-/// Adds fields 14 and 15 of /proc/self/stat (proc_pid_stat(5)); the name in field 2 may hold spaces and parentheses.
+/// Adds fields 14 and 15 of /proc/self/stat (proc_pid_stat(5)). The name in field 2 may contain
+/// spaces and parentheses.
 fn cpu_seconds(stat: &str) -> Option<f64> {
     let (_, after_name) = stat.rsplit_once(") ")?;
     let mut fields = after_name.split(' ').skip(11);
@@ -71,7 +73,7 @@ fn max_fds(limits: &str) -> Option<i64> {
     line.split_whitespace().next()?.parse().ok()
 }
 
-/// Ticks a second in /proc; part of Linux' interface to programs, 100 on x86-64 and AArch64.
+/// Ticks per second in /proc: 100 on x86-64 and AArch64, a part of Linux' interface to programs.
 const USER_HZ: f64 = 100.0;
 
 #[cfg(test)]

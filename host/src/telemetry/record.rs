@@ -1,7 +1,8 @@
-//! What one request leaves behind: its metrics, its access record, its span.
+//! The telemetry of one request: its metrics, its access record, its span.
 //!
-//! A [`Record`] is started with the request and finished with the response; it ends when the response's body does, or when
-//! it is dropped, exactly once. When neither access records nor this request's trace are wanted it copies nothing.
+//! A [`Record`] starts with the request and is finished with the response. It ends exactly once:
+//! with the response's body, or when it is dropped. It copies nothing when neither access records
+//! nor a trace of this request are wanted.
 
 mod fault;
 
@@ -30,7 +31,7 @@ use crate::telemetry::traceparent;
 #[derive(Debug)]
 pub struct Record {
     local: Rc<Local>,
-    /// `None`: no route matched.
+    /// `None` if no route matched.
     route: Option<Rc<Route>>,
     started: Instant,
     method: MethodLabel,
@@ -40,23 +41,24 @@ pub struct Record {
     response_bytes: u64,
     fate: Fate,
     has_ended: bool,
-    /// Whether the trace context that the client sent is malformed, and no other takes its place.
+    /// Whether the trace context of the client is malformed and no other context replaces it.
     drops_context: bool,
     detail: Option<Box<Detail>>,
 }
 
-/// What became of a response.
+/// The fate of a response.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Fate {
-    /// Neither of the others: who wanted it is gone.
+    /// The client is gone, or the body has not ended yet.
     Left,
-    /// Its last byte was taken.
+    /// The server took the last byte.
     Whole,
-    /// Its body failed.
+    /// The body failed.
     Failed,
 }
 
-/// What only access records and traces need. Header values are shared with the request, not copied.
+/// The data that only access records and traces need. Header values are shared with the request,
+/// not copied.
 #[derive(Debug)]
 struct Detail {
     telemetry: Arc<Telemetry>,
@@ -76,7 +78,7 @@ struct Detail {
     error: Option<(&'static str, &'static str)>,
 }
 
-/// A response's body that tells its record what became of it.
+/// The body of a response, which reports its fate to the record.
 struct Counted {
     body: Body,
     declared: Option<u64>,
@@ -114,8 +116,8 @@ impl Record {
         }
     }
 
-    /// A record of what is sent on the way of another request; it ends nowhere, but [`Record::adopt`] takes of it where
-    /// that went.
+    /// Creates the record of a message that is sent while another request is served. It counts
+    /// nothing itself. [`Record::adopt`] takes over its endpoint, its attempts and its error.
     pub fn aside(
         telemetry: &Arc<Telemetry>,
         local: &Rc<Local>,
@@ -140,7 +142,7 @@ impl Record {
         }
     }
 
-    /// Notes where a part of the request went, and what it failed at.
+    /// Notes the endpoint, the attempts and the error of a part of the request.
     pub fn adopt(&mut self, mut part: Record) {
         if let (Some(own), Some(part)) = (&mut self.detail, part.detail.take()) {
             own.upstream = part.upstream;
@@ -155,7 +157,8 @@ impl Record {
         self.route = Some(self.local.route(name));
     }
 
-    /// Notes an attempt at an endpoint; to be called before its span begins, which then names the endpoint.
+    /// Notes an attempt at an endpoint. Must be called before the span of the attempt begins,
+    /// because the span names the endpoint.
     pub fn attempt(&mut self, upstream: &Arc<str>, endpoint: &Arc<str>) {
         if let Some(detail) = &mut self.detail {
             detail.upstream = Some(Arc::clone(upstream));
@@ -164,7 +167,8 @@ impl Record {
         }
     }
 
-    /// Notes why the request failed: whose fault (`client`, `plugin`, `upstream`, `proxy`) and what; the last one counts.
+    /// Notes the failure of the request: the side at fault (`client`, `plugin`, `upstream`,
+    /// `proxy`) and the kind. The last call counts.
     pub fn error(&mut self, side: &'static str, kind: &'static str) {
         if let Some(detail) = &mut self.detail {
             detail.error = Some((side, kind));
@@ -176,21 +180,22 @@ impl Record {
         self.local.metrics().cut.count(self.protocol, reason);
     }
 
-    /// Notes the component that answers, in place of an upstream.
+    /// Notes the component that answers instead of an upstream.
     pub fn component(&mut self, name: &Arc<str>) {
         if let Some(detail) = &mut self.detail {
             detail.upstream = Some(Arc::clone(name));
         }
     }
 
-    /// Returns the counter of request body bytes, for who reads that body.
+    /// Returns the counter of request body bytes. The reader of that body increases it.
     pub fn request_bytes(&self) -> Rc<Cell<u64>> {
         Rc::clone(self.request_bytes.get_or_init(Rc::default))
     }
 
-    /// Sets `traceparent` and `tracestate` toward an upstream when this request is traced, from the last
-    /// [`ATTEMPT`](super::trace::ATTEMPT) span. Removes malformed ones where requests are traced, though not this one, and
-    /// leaves others untouched.
+    /// Sets `traceparent` and `tracestate` for an upstream if this request is traced.
+    ///
+    /// The parent is the last [`ATTEMPT`](super::trace::ATTEMPT) span. If tracing is on but this
+    /// request is not traced, a malformed context is removed. Other contexts stay untouched.
     pub fn propagate(&self, headers: &mut HeaderMap) {
         if let Some(trace) = self.trace() {
             trace.propagate(headers);
@@ -199,14 +204,16 @@ impl Record {
         }
     }
 
-    /// Begins a child span, which ends when dropped; `None` when this request is not traced.
+    /// Begins a child span, which ends when dropped. Returns `None` if this request is not traced.
     pub fn span(&self, name: &'static str) -> Option<Span> {
         let endpoint = self.detail.as_ref().and_then(|detail| detail.endpoint.as_deref());
         self.trace().map(|trace| trace.child(name, endpoint))
     }
 
-    /// Notes the response's head and wraps its body; the record ends with it. A response that has no body, by its status,
-    /// by the request's method or since it is empty, ends the record at once.
+    /// Notes the head of the response and wraps its body. The record ends with the body.
+    ///
+    /// The record ends at once for a response without a body. The status, the request's method or
+    /// an empty body decide that.
     pub fn finish(mut self, response: Response<Body>) -> Response<Body> {
         let status = response.status();
         self.status = Some(status.as_u16());
@@ -359,7 +366,7 @@ impl http_body::Body for Counted {
     }
 }
 
-/// Servers drop a body without asking for its end once they have all of it.
+/// Servers drop a body once they have all its bytes, without polling for its end.
 impl Drop for Counted {
     fn drop(&mut self) {
         let is_whole = self.declared == Some(self.record.response_bytes);
@@ -369,7 +376,8 @@ impl Drop for Counted {
     }
 }
 
-/// The status in metrics and records of a request whose client left before a response began; never sent. nginx's number.
+/// The status in metrics and records if the client left before a response began. The number is
+/// nginx's, and is never sent.
 const CLIENT_LEFT: u16 = 499;
 
 #[cfg(test)]

@@ -15,12 +15,12 @@ use crate::control::{self, Answer, Answered, Denial, Names};
 use crate::task::Tasks;
 use crate::telemetry::metrics::Metrics;
 
-/// Serves `metrics` until the grace period is over; returns the address. Must be called on a thread that runs a
-/// [`tokio::runtime::LocalRuntime`].
+/// Serves `metrics` until the end of the grace period, and returns the address. The calling thread
+/// must run a [`tokio::runtime::LocalRuntime`].
 ///
 /// # Errors
 ///
-/// When the address cannot be bound.
+/// The address cannot be bound.
 pub fn serve_metrics(
     config: &MetricsEndpoint,
     metrics: Arc<Metrics>,
@@ -73,7 +73,7 @@ fn text(status: StatusCode, body: String) -> Response<Full<Bytes>> {
     response
 }
 
-/// Prometheus' text format; browsers show it too.
+/// The media type of Prometheus' text format. Browsers display it too.
 const TEXT_FORMAT: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 #[cfg(test)]

@@ -1,4 +1,5 @@
-//! What the tests of telemetry share: a client, a stream that can be read back, a collector that speaks real OTLP.
+//! Helpers of the telemetry tests: a client, a stream that can be read back, a collector that
+//! speaks real OTLP.
 
 use std::io::{self, Write};
 use std::net::SocketAddr;
@@ -29,7 +30,7 @@ use crate::telemetry::otlp::ExportGuard;
 use crate::telemetry::trace::Tracer;
 use crate::telemetry::writer::{Writer, WriterGuard};
 
-/// An HTTP/3 client.
+/// Returns an HTTP/3 client.
 pub(crate) fn peer() -> Peer {
     Peer {
         client: "192.0.2.7:50123".parse().unwrap(),
@@ -41,7 +42,7 @@ pub(crate) fn peer() -> Peer {
     }
 }
 
-/// `GET https://example.com/items?page=2` with these fields.
+/// Returns `GET https://example.com:8443/items?page=2` with these fields.
 pub(crate) fn request(fields: &[(&str, &str)]) -> Request<Body> {
     let mut request = Request::builder().uri("https://example.com:8443/items?page=2");
     for (name, value) in fields {
@@ -50,7 +51,7 @@ pub(crate) fn request(fields: &[(&str, &str)]) -> Request<Body> {
     request.body(Body::empty()).unwrap()
 }
 
-/// A stream that keeps what is written to it.
+/// A stream that keeps the bytes that are written to it.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Paper(Arc<Mutex<Vec<u8>>>);
 
@@ -71,7 +72,8 @@ impl Write for Paper {
     }
 }
 
-/// Telemetry with access records as JSON on the returned paper; they are there once the guard is dropped.
+/// Returns telemetry with access records as JSON on the returned paper. The paper is complete once
+/// the guard is dropped.
 pub(crate) fn with_access() -> (Arc<Telemetry>, WriterGuard, Paper) {
     let metrics = Arc::new(Metrics::new());
     let paper = Paper::default();
@@ -81,7 +83,7 @@ pub(crate) fn with_access() -> (Arc<Telemetry>, WriterGuard, Paper) {
     (Arc::new(Telemetry { metrics, access, tracer: None }), guard, paper)
 }
 
-/// Telemetry with traces toward `otlp`; they are there once the guard is dropped.
+/// Returns telemetry with traces to `otlp`. All have arrived once the guard is dropped.
 pub(crate) fn with_traces(otlp: &str, sample: f64) -> (Arc<Telemetry>, ExportGuard) {
     let metrics = Arc::new(Metrics::new());
     let config = Tracing { otlp: otlp.to_owned(), sample, service: "edge".to_owned() };
@@ -134,7 +136,7 @@ impl Collector {
         Self { endpoint, received, stop: Some(stop), thread: Some(thread) }
     }
 
-    /// Everything that has arrived: the service's name and the spans.
+    /// Returns all that has arrived: the name of the service and the spans.
     pub(crate) fn received(&self) -> (String, Vec<Span>) {
         let mut service = String::new();
         let mut spans = Vec::new();
@@ -154,7 +156,7 @@ impl Drop for Collector {
     }
 }
 
-/// The value of an attribute, as text.
+/// Returns the value of an attribute as text.
 pub(crate) fn attribute(
     attributes: &[opentelemetry_proto::tonic::common::v1::KeyValue],
     name: &str,

@@ -1,6 +1,7 @@
 //! Spans of sampled requests, by OpenTelemetry's conventions for HTTP.
 //!
-//! Spans are made directly, and only for requests that are sampled: the others cost one look at `traceparent`.
+//! Weir creates spans directly, and only for sampled requests. Other requests cost one look at
+//! `traceparent`.
 
 use std::cell::Cell;
 use std::net::IpAddr;
@@ -20,13 +21,13 @@ use crate::telemetry::metrics::{MethodLabel, Metrics};
 use crate::telemetry::otlp::{self, ExportGuard};
 use crate::telemetry::{TelemetryError, traceparent};
 
-/// The span around a balancer's choice.
+/// The span of a balancer's choice.
 pub const PICK: &str = "pick";
 
-/// The span around one call of a filter.
+/// The span of one call of a filter.
 pub const FILTER: &str = "filter";
 
-/// The span around one attempt at an endpoint; its context is what the endpoint sees.
+/// The span of one attempt at an endpoint. The endpoint receives the context of this span.
 pub const ATTEMPT: &str = "attempt";
 
 /// Decides which requests are traced, and begins their spans.
@@ -36,7 +37,7 @@ pub(crate) struct Tracer {
     sample: f64,
 }
 
-/// The trace of one request: its own span, and what its children need.
+/// The trace of one request: its own span, and the data that child spans need.
 #[derive(Debug)]
 pub(crate) struct Trace {
     tracer: SdkTracer,
@@ -47,22 +48,23 @@ pub(crate) struct Trace {
     attempts: Cell<i64>,
 }
 
-/// Why a request is not traced.
+/// The reason why a request is not traced.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Untraced {
-    /// It is none of the share, or its caller decided so. What context it has passes on.
+    /// The request is outside the sampled share, or its caller decided against a trace. Its
+    /// context, if any, is passed on.
     Unsampled,
-    /// The same, and the context that it has is malformed.
+    /// As `Unsampled`, but the context of the request is malformed.
     Malformed,
 }
 
-/// A child span; ends when dropped.
+/// A child span. It ends when dropped.
 #[derive(Debug)]
 pub struct Span {
     span: opentelemetry_sdk::trace::Span,
 }
 
-/// How a request ended.
+/// The outcome of a request.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Outcome<'a> {
     pub(crate) route: Option<&'a str>,
@@ -72,7 +74,7 @@ pub(crate) struct Outcome<'a> {
 }
 
 impl Tracer {
-    /// Starts delivery to the collector of `config`.
+    /// Starts the delivery to the collector of `config`.
     pub(crate) fn start(
         config: &config::Tracing,
         metrics: &Metrics,
@@ -84,17 +86,19 @@ impl Tracer {
         let (queue, guard) = otlp::start(&config.otlp, &resource, metrics)?;
         let provider = SdkTracerProvider::builder()
             .with_resource(resource)
-            // Whether a request is traced is decided before a span is made.
+            // The decision whether a request is traced comes before its span is created.
             .with_sampler(Sampler::AlwaysOn)
             .with_span_processor(queue)
             .build();
         Ok((Self { tracer: provider.tracer("weir"), sample: config.sample }, guard))
     }
 
-    /// Begins the span of a request that is to be traced: the caller's decision counts, without one a share is taken.
+    /// Begins the span of a request that is to be traced. The decision of the caller counts.
+    /// Without one, the configured share of requests is traced.
     ///
     /// # Errors
-    /// [`Untraced`].
+    ///
+    /// [`Untraced`] if the request is not traced.
     pub(crate) fn begin(&self, request: &Request<Body>, peer: &Peer) -> Result<Trace, Untraced> {
         let parent = traceparent::extract(request.headers());
         let is_sampled = match &parent {
@@ -127,7 +131,7 @@ impl Tracer {
 }
 
 impl Trace {
-    /// Begins a child span: [`ATTEMPT`] toward `endpoint` (its name, `HOST:PORT`), or an internal one.
+    /// Begins a child span: [`ATTEMPT`] to `endpoint` (its name, `HOST:PORT`), or an internal one.
     pub(crate) fn child(&self, name: &'static str, endpoint: Option<&str>) -> Span {
         if name != ATTEMPT {
             let builder = self.tracer.span_builder(name).with_kind(SpanKind::Internal);
@@ -154,7 +158,8 @@ impl Trace {
         Span { span }
     }
 
-    /// Writes the context for an upstream: that of the last attempt, or of the request while there is none.
+    /// Writes the context for an upstream: that of the last attempt, or that of the request before
+    /// the first attempt.
     pub(crate) fn propagate(&self, headers: &mut HeaderMap) {
         let context = self.context();
         traceparent::inject(context, self.attempt.get().unwrap_or(context.span_id()), headers);
@@ -185,7 +190,7 @@ impl Trace {
         if let Some(kind) = kind {
             span.set_attribute(KeyValue::new("error.type", kind));
         }
-        // A 4xx is the client's error, not the server's.
+        // A 4xx is an error of the client, not of the server.
         if is_failed || (outcome.is_aborted && outcome.status.is_none_or(|status| status < 400)) {
             span.set_status(Status::error(""));
         }
@@ -244,12 +249,12 @@ fn authority(request: &Request<Body>) -> Option<(String, Option<u16>)> {
     Some((cut(unbracketed(authority.host())), authority.port_u16()))
 }
 
-/// An IPv6 address as the conventions want it.
+/// Returns an IPv6 address without its brackets, as the conventions require.
 fn unbracketed(host: &str) -> &str {
     host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host)
 }
 
-/// An IPv4 client of a dual-stack listener by its IPv4 address.
+/// Returns the IPv4 address of an IPv4 client of a dual-stack listener.
 fn plain(address: IpAddr) -> IpAddr {
     address.to_canonical()
 }
@@ -274,7 +279,8 @@ fn method_value(method: MethodLabel) -> &'static str {
     }
 }
 
-/// The conventions want `HTTP` in the name of a span whose method is not well known.
+/// Returns the method for the name of a span. The conventions require `HTTP` for a method that is
+/// not well known.
 fn span_name(method: MethodLabel) -> &'static str {
     match method.as_str() {
         "other" => "HTTP",
@@ -282,7 +288,7 @@ fn span_name(method: MethodLabel) -> &'static str {
     }
 }
 
-/// Bounds the memory of a queued span: a client chooses these values.
+/// Cuts a value that a client chooses, to bound the memory of a queued span.
 fn cut(value: &str) -> String {
     value.get(..value.floor_char_boundary(ATTRIBUTE_BYTES)).unwrap_or(value).to_owned()
 }
@@ -290,7 +296,7 @@ fn cut(value: &str) -> String {
 /// The conventions' value for a method that is not well known.
 const OTHER: &str = "_OTHER";
 
-/// Bytes of an attribute's value.
+/// Maximum length of an attribute's value, in bytes.
 const ATTRIBUTE_BYTES: usize = 1_024;
 
 #[cfg(test)]

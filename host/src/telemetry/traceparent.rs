@@ -5,11 +5,12 @@ use std::str::FromStr;
 use http::header::{HeaderMap, HeaderName, HeaderValue};
 use opentelemetry::trace::{SpanContext, SpanId, TraceFlags, TraceId, TraceState};
 
-/// A context that nobody can read. Its `tracestate` counts for nothing either, and neither may go on (§4.2, §4.3).
+/// The context is malformed. Its `tracestate` is ignored too, and neither may be passed on (§4.2,
+/// §4.3).
 #[derive(Debug)]
 pub(crate) struct Malformed;
 
-/// Reads the context that a client sent, if there is one.
+/// Reads the context of a client, if there is one.
 pub(crate) fn extract(headers: &HeaderMap) -> Result<Option<SpanContext>, Malformed> {
     let mut values = headers.get_all(TRACEPARENT).iter();
     let Some(value) = values.next() else { return Ok(None) };
@@ -26,7 +27,7 @@ pub(crate) fn remove(headers: &mut HeaderMap) {
     headers.remove(TRACESTATE);
 }
 
-/// Writes the context of span `id` in the trace of `context`, replacing what is there.
+/// Writes the context of span `id` in the trace of `context`. Replaces the existing one.
 pub(crate) fn inject(context: &SpanContext, id: SpanId, headers: &mut HeaderMap) {
     let flags = context.trace_flags().to_u8();
     let value = format!("00-{}-{id}-{flags:02x}", context.trace_id());
@@ -41,7 +42,8 @@ pub(crate) fn inject(context: &SpanContext, id: SpanId, headers: &mut HeaderMap)
     }
 }
 
-/// Parses `version "-" trace-id "-" parent-id "-" flags`. A version above 00 may have more after it (§4.3).
+/// Parses `version "-" trace-id "-" parent-id "-" flags`. A version above 00 may append more
+/// (§4.3).
 fn parse(value: &[u8]) -> Option<(TraceId, SpanId, TraceFlags)> {
     let (version, rest) = field(value, 2)?;
     let version = u8::try_from(hex(version)?).ok()?;
@@ -67,7 +69,7 @@ fn field(value: &[u8], len: usize) -> Option<(&[u8], &[u8])> {
     value.split_at_checked(len)
 }
 
-/// Lower-case digits only (§2.2).
+/// Parses hexadecimal digits, in lower case only (§2.2).
 fn hex(digits: &[u8]) -> Option<u128> {
     digits.iter().try_fold(0_u128, |number, digit| {
         let digit = match digit {
@@ -79,7 +81,7 @@ fn hex(digits: &[u8]) -> Option<u128> {
     })
 }
 
-/// Joins and checks all `tracestate` fields; one bad member discards all (§3.3).
+/// Joins and checks all `tracestate` fields. One bad member discards all (§3.3).
 fn state(headers: &HeaderMap) -> Option<TraceState> {
     let mut joined = String::new();
     for value in headers.get_all(TRACESTATE) {
@@ -94,20 +96,20 @@ fn state(headers: &HeaderMap) -> Option<TraceState> {
     if joined.split(',').filter(|member| !member.trim().is_empty()).count() > STATE_MEMBERS {
         return None;
     }
-    // The parser of the crate lets an empty key pass.
+    // The parser of the crate accepts an empty key.
     TraceState::from_str(&joined).ok().filter(|state| state.get("").is_none())
 }
 
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
 
-/// Sampled, and random (level 2).
+/// The flags `sampled` and `random` (level 2).
 const KNOWN_FLAGS: u8 = 0b11;
 
-/// Bytes of `tracestate` that are passed on; the recommendation asks for at least 512.
+/// Bytes of `tracestate` that are passed on. The recommendation asks for at least 512.
 const STATE_BYTES: usize = 2_048;
 
-/// List members allowed by the recommendation (§3.3.1.1).
+/// List members that the recommendation allows (§3.3.1.1).
 const STATE_MEMBERS: usize = 32;
 
 #[cfg(test)]

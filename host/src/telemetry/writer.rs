@@ -1,8 +1,9 @@
-//! Lines toward standard output and standard error that never block who writes them.
+//! Lines for standard output and standard error. Their writers never block.
 //!
-//! One thread a stream writes; everyone else appends to a bounded buffer. When the reader of the stream is too slow the
-//! buffer fills and further lines are dropped and counted. tracing-appender's writer is not used: it copies and allocates
-//! each line, and when the stream is stuck its guard blocks the end of the process.
+//! One thread per stream writes, and all other threads append to a bounded buffer. If the reader of
+//! the stream is too slow, the buffer fills, and further lines are dropped and counted. Weir does
+//! not use the writer of tracing-appender: it copies and allocates each line, and if the stream is
+//! stuck, its guard blocks the end of the process.
 
 use std::io::{self, Write};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -11,13 +12,13 @@ use std::time::{Duration, Instant};
 
 use prometheus::IntCounter;
 
-/// Where lines go in. Clones share the buffer.
+/// Accepts lines. Clones share the buffer.
 #[derive(Debug, Clone)]
 pub(crate) struct Writer {
     shared: Arc<Shared>,
 }
 
-/// Writes out what is left when dropped, for at most [`FLUSH_TIME`]; lines that come later are dropped.
+/// Writes the remaining lines when dropped, for at most [`FLUSH_TIME`]. Later lines are dropped.
 #[derive(Debug)]
 pub(crate) struct WriterGuard {
     shared: Arc<Shared>,
@@ -34,7 +35,7 @@ struct Shared {
 #[derive(Debug, Default)]
 struct Buffer {
     lines: Vec<u8>,
-    /// The thread waits for the first line and has to be told of it.
+    /// The thread waits for the first line and must be notified of it.
     is_idle: bool,
     /// The thread is inside the stream's `write`.
     is_writing: bool,
@@ -42,11 +43,12 @@ struct Buffer {
 }
 
 impl Writer {
-    /// Starts the thread that writes to `stream`. `linger`: how long a line may wait for others, to share a system call.
+    /// Starts the thread that writes to `stream`. A line may wait for `linger`, to share a system
+    /// call with others.
     ///
     /// # Errors
     ///
-    /// When the thread cannot be started.
+    /// The thread cannot be started.
     pub(crate) fn start(
         name: &str,
         stream: impl Write + Send + 'static,
@@ -66,7 +68,8 @@ impl Writer {
         Ok((Self { shared: Arc::clone(&shared) }, WriterGuard { shared }))
     }
 
-    /// Appends `line`, which ends with a line feed; drops and counts it when the buffer is full.
+    /// Appends `line`, which ends with a line feed. If the buffer is full, the line is dropped and
+    /// counted.
     pub(crate) fn line(&self, line: &[u8]) {
         let mut buffer = self.shared.lock();
         if buffer.is_closed || buffer.lines.len().saturating_add(line.len()) > CAPACITY {
@@ -76,7 +79,7 @@ impl Writer {
         }
         let was_eager = buffer.lines.len() >= EAGER;
         buffer.lines.extend_from_slice(line);
-        // Once a batch: telling the thread is a system call.
+        // Notifying the thread is a system call, so it happens once per batch.
         let is_awaited = buffer.is_idle || (!was_eager && buffer.lines.len() >= EAGER);
         buffer.is_idle = false;
         drop(buffer);
@@ -92,7 +95,7 @@ impl Shared {
         while self.take(&mut lines, linger) {
             let result = stream.write_all(&lines).and_then(|()| stream.flush());
             if result.is_err() {
-                // The stream is closed or broken and there is nowhere to say so but the metric.
+                // The stream is closed or broken. Only the metric can report that.
                 let lost = lines.iter().filter(|byte| **byte == b'\n').count();
                 self.dropped.inc_by(lost as u64);
             }
@@ -102,7 +105,8 @@ impl Shared {
         }
     }
 
-    /// Swaps the filled buffer for the empty `lines`; false when closed and empty.
+    /// Swaps the filled buffer for the empty `lines`. Returns false if the writer is closed and the
+    /// buffer is empty.
     fn take(&self, lines: &mut Vec<u8>, linger: Duration) -> bool {
         let mut buffer = self.lock();
         while buffer.lines.is_empty() {
@@ -125,7 +129,8 @@ impl Shared {
         true
     }
 
-    /// A writer that panicked left the buffer whole: appending and swapping are single steps.
+    /// Locks the buffer. A thread that panicked left it consistent, because appending and swapping
+    /// are single steps.
     fn lock(&self) -> MutexGuard<'_, Buffer> {
         self.buffer.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -152,14 +157,14 @@ impl Drop for WriterGuard {
     }
 }
 
-/// Bytes that wait at most, per stream: some 3,000 records, tens of milliseconds of a busy machine. The thread holds as
-/// many again while it writes.
+/// Maximum number of waiting bytes per stream: some 3,000 records, tens of milliseconds of a busy
+/// machine. The thread holds as many again while it writes.
 const CAPACITY: usize = 1024 * 1024;
 
-/// Bytes that are written without further waiting: half the size of a Linux pipe.
+/// Number of bytes that the thread writes without further waiting: half the size of a Linux pipe.
 const EAGER: usize = 32 * 1024;
 
-/// How long the end of the process waits for a stream.
+/// Time for which the end of the process waits for a stream.
 const FLUSH_TIME: Duration = Duration::from_secs(1);
 
 #[cfg(test)]
@@ -168,7 +173,7 @@ mod tests {
 
     use super::*;
 
-    /// A stream that passes on what is written, and blocks while nobody takes it.
+    /// A stream that passes on the bytes written to it, and blocks until they are taken.
     struct Pipe(mpsc::SyncSender<Vec<u8>>);
 
     impl Write for Pipe {

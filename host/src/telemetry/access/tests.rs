@@ -91,7 +91,7 @@ fn a_client_cannot_forge_a_line_or_a_field() {
     }
 }
 
-/// The text with all quoted values taken out.
+/// Returns the text without its quoted values.
 fn unquoted(text: &str) -> String {
     let (mut out, mut is_quoted, mut is_escaped) = (String::new(), false, false);
     for c in text.chars() {

@@ -1,4 +1,4 @@
-//! Clients that were cut off, and why.
+//! Counters of clients that were cut off, by reason.
 
 use prometheus::IntCounterVec;
 
@@ -9,24 +9,24 @@ use crate::message::peer::Protocol;
 #[derive(Debug, Clone)]
 pub struct Cut(IntCounterVec);
 
-/// Why a client was cut off.
+/// The reason for cutting a client off.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reason {
-    /// Its connection only kept the server busy: frames that carry nothing, streams that are reset,
-    /// endless lines.
+    /// The connection only kept the server busy: frames without content, reset streams, endless
+    /// lines.
     Flood,
-    /// It sent a request's body below the listener's rate.
+    /// The client sent the body of a request below the listener's rate.
     SlowRequest,
-    /// It took a response below the listener's rate.
+    /// The client took a response below the listener's rate.
     SlowResponse,
-    /// It held its share of the connections to an endpoint when these were scarce.
+    /// The client held its share of the connections to an endpoint while these were scarce.
     Share,
 }
 
 impl Reason {
     const ALL: [Self; 4] = [Self::Flood, Self::SlowRequest, Self::SlowResponse, Self::Share];
 
-    /// The value of the `reason` label.
+    /// Returns the value of the `reason` label.
     pub fn label(self) -> &'static str {
         match self {
             Self::Flood => "flood",
@@ -41,7 +41,7 @@ impl Cut {
     pub(super) fn register(set: &mut Set) -> Self {
         let counters = set.counters(
             "http_clients_cut_total",
-            "Connections and requests that ended since their client took too much; reason is flood, slow_request, slow_response or share.",
+            "Connections and requests that were ended because their client took too much; reason is flood, slow_request, slow_response or share.",
             &["protocol", "reason"],
         );
         for protocol in [Protocol::H1, Protocol::H2, Protocol::H3] {
@@ -52,7 +52,7 @@ impl Cut {
         Self(counters)
     }
 
-    /// Counts one. Looks its counter up by labels: for what is rare.
+    /// Counts one client. Looks the counter up by its labels, which only rare events can afford.
     pub fn count(&self, protocol: Protocol, reason: Reason) {
         self.0.with_label_values(&[protocol.label(), reason.label()]).inc();
     }

@@ -1,4 +1,5 @@
-//! A worker's own view of the request metrics: handles are looked up by pointers and small numbers, not by strings.
+//! The request metrics as one worker uses them. It looks handles up by pointers and small numbers,
+//! not by strings.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -12,13 +13,14 @@ use prometheus::{Histogram, IntCounter, IntGauge};
 use super::{Metrics, NO_ROUTE};
 use crate::message::peer::Protocol;
 
-/// The request metrics of one worker; lives on its thread.
+/// The request metrics of one worker. They stay on its thread.
 #[derive(Debug)]
 pub struct Local {
     metrics: Arc<Metrics>,
     active: [IntGauge; 3],
     unmatched: Route,
-    /// By the address of the name. A [`Route`] keeps its name, so no other name can come to that address.
+    /// Routes by the address of the name. A [`Route`] owns its name, so no other name can get that
+    /// address.
     routes: RefCell<HashMap<usize, Rc<Route>>>,
 }
 
@@ -30,12 +32,12 @@ pub(crate) struct Route {
     requests: RefCell<HashMap<(MethodLabel, u16, Protocol), IntCounter>>,
 }
 
-/// The `method` label: a closed set, since a client may send any token as a method.
+/// The `method` label. Its set is closed, because a client may send any token as a method.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct MethodLabel(&'static str);
 
 impl Local {
-    /// Makes the view of one worker.
+    /// Creates the request metrics of one worker.
     pub fn new(metrics: &Arc<Metrics>) -> Self {
         Self {
             active: PROTOCOLS.map(|p| metrics.http_requests_active.with_label_values(&[p.label()])),
@@ -98,7 +100,7 @@ impl Route {
 }
 
 impl MethodLabel {
-    /// Names a method; one that RFC 9110 and RFC 5789 do not define is `other`.
+    /// Returns the label of a method. A method outside RFC 9110 and RFC 5789 is `other`.
     pub fn of(method: &Method) -> Self {
         Self(match *method {
             Method::GET => "GET",
@@ -114,7 +116,7 @@ impl MethodLabel {
         })
     }
 
-    /// The label's value.
+    /// Returns the value of the label.
     pub fn as_str(self) -> &'static str {
         self.0
     }
@@ -128,9 +130,10 @@ fn by_protocol<T>([h1, h2, h3]: &[T; 3], protocol: Protocol) -> &T {
     }
 }
 
-/// In the order of [`by_protocol`].
+/// The protocols in the order of [`by_protocol`].
 const PROTOCOLS: [Protocol; 3] = [Protocol::H1, Protocol::H2, Protocol::H3];
 
-/// Routes remembered before the cache starts anew, so that names of configurations long gone do not pile up. Far above
-/// the routes of one configuration; a refill costs one lookup by label a route.
+/// Routes in the cache before it is cleared. Names of replaced configurations thus do not
+/// accumulate. The number is far above the routes of one configuration. Refilling costs one lookup
+/// by label per route.
 const ROUTES: usize = 16_384;

@@ -1,4 +1,4 @@
-//! What is counted for plugins: by plugin, by generation, by function.
+//! The metrics of plugins: by plugin, by generation, by function.
 
 use std::sync::Arc;
 
@@ -22,24 +22,24 @@ pub(super) struct PluginMetrics {
     custom: IntCounterVec,
 }
 
-/// What is counted for one plugin, whatever its generation. Clones share it.
+/// The metrics of one plugin across its generations. Clones share them.
 #[derive(Debug, Clone)]
 pub struct Plugin {
-    /// The number of the generation that serves.
+    /// The number of the serving generation.
     pub generation: IntGauge,
     metrics: PluginMetrics,
     name: Arc<str>,
 }
 
-/// What is counted for one generation of a plugin. Clones share it; with the last one its series end, so that swapping
-/// for ever leaves no trail.
+/// The metrics of one generation of a plugin. Clones share them. The series are removed with the
+/// last clone, so that endless swaps leave no series behind.
 #[derive(Debug, Clone)]
 pub struct Generation {
-    /// Instances that exist now.
+    /// Existing instances.
     pub instances: IntGauge,
-    /// Linear memory of all instances, bytes.
+    /// Linear memory of all instances, in bytes.
     pub memory: IntGauge,
-    /// 1 while it is not called since it keeps failing, else 0.
+    /// 1 while the generation is in quarantine because it keeps failing, else 0.
     pub quarantined: IntGauge,
     series: Arc<Series>,
 }
@@ -47,27 +47,27 @@ pub struct Generation {
 /// The counters of one function of a generation. Clones share them.
 #[derive(Debug, Clone)]
 pub struct Function {
-    /// Calls, failed ones too.
+    /// Calls, including failed ones.
     pub calls: IntCounter,
-    /// Time inside a call.
+    /// Time inside one call.
     pub duration: Histogram,
 }
 
-/// What became of a generation that was to take another's place.
+/// The outcome of a generation that was to replace another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Swap {
-    /// It serves.
+    /// The generation serves.
     Promoted,
-    /// It failed, or took longer than the one before.
+    /// The generation failed, or took longer than its predecessor.
     RolledBack,
-    /// Another came before it was known.
+    /// Another generation arrived before the outcome was known.
     Superseded,
-    /// It could not be loaded or did not take its configuration.
+    /// The generation could not be loaded or rejected its configuration.
     Refused,
 }
 
 impl Swap {
-    /// The value of the `outcome` label.
+    /// Returns the value of the `outcome` label.
     pub fn label(self) -> &'static str {
         match self {
             Self::Promoted => "promoted",
@@ -90,12 +90,12 @@ impl PluginMetrics {
         Self {
             calls: set.counters(
                 "weir_plugin_calls_total",
-                "Calls of a plugin's function, failed ones too.",
+                "Calls of a plugin's function, including failed ones.",
                 &["plugin", "generation", "function"],
             ),
             remembered: set.counters(
                 "weir_plugin_remembered_total",
-                "Decisions of a pure filter that were remembered, so that its function was not called.",
+                "Decisions of a pure filter that were taken from memory, without a call of its function.",
                 &["plugin", "generation", "function"],
             ),
             duration: set.histograms(
@@ -121,27 +121,27 @@ impl PluginMetrics {
             ),
             quarantined: set.gauges(
                 "weir_plugin_quarantined",
-                "1 while a plugin is not called since it keeps failing.",
+                "1 while a plugin is in quarantine because it keeps failing.",
                 &["plugin", "generation"],
             ),
             generation: set.gauges(
                 "weir_plugin_generation",
-                "Number of the generation of a plugin that serves.",
+                "Number of the serving generation of a plugin.",
                 &["plugin"],
             ),
             swaps: set.counters(
                 "weir_plugin_swaps_total",
-                "Generations that came, by what became of them: promoted, rolled_back, superseded, refused.",
+                "New generations by outcome: promoted, rolled_back, superseded, refused.",
                 &["plugin", "outcome"],
             ),
             shadow: set.counters(
                 "weir_plugin_shadow_calls_total",
-                "Calls of a generation in the shadow, by its decision beside the serving one's: same, different, failed.",
+                "Shadow calls of a generation, by its decision compared with the serving generation: same, different, failed.",
                 &["plugin", "decision"],
             ),
             custom: set.counters(
                 "weir_plugin_custom_total",
-                "What plugins count themselves.",
+                "Counters that plugins define.",
                 &["plugin", "metric"],
             ),
         }
@@ -163,7 +163,8 @@ impl Plugin {
         let (plugin, generation) = (Arc::clone(&self.name), number.to_string());
         let labels = &[&*plugin, &generation];
         for kind in FAILURES {
-            // There from the start, so that a rate over it exists before the first failure.
+            // The counters exist from the start, so that a rate over them exists before the first
+            // failure.
             self.metrics.failures.with_label_values(&[&*plugin, &generation, kind]);
         }
         Generation {
@@ -174,17 +175,17 @@ impl Plugin {
         }
     }
 
-    /// Counts what became of a generation.
+    /// Counts the outcome of a generation.
     pub fn swap(&self, outcome: Swap) {
         self.metrics.swaps.with_label_values(&[&*self.name, outcome.label()]).inc();
     }
 
-    /// Counts a call in the shadow: `same`, `different` or `failed`.
+    /// Counts a shadow call by its decision: `same`, `different` or `failed`.
     pub fn shadow(&self, decision: &'static str) {
         self.metrics.shadow.with_label_values(&[&*self.name, decision]).inc();
     }
 
-    /// Returns a counter of the plugin's own. The caller bounds how many names there are.
+    /// Returns a counter that the plugin itself defines. The caller bounds the number of names.
     pub fn custom(&self, metric: &str) -> IntCounter {
         self.metrics.custom.with_label_values(&[&*self.name, metric])
     }
@@ -201,13 +202,14 @@ impl Generation {
         }
     }
 
-    /// Returns the counter of decisions on a function that were known, so that it was not called.
+    /// Returns the counter of decisions that were taken from memory instead of calling the
+    /// function.
     pub fn remembered(&self, function: &'static str) -> IntCounter {
         let Series { metrics, plugin, generation } = &*self.series;
         metrics.remembered.with_label_values(&[&**plugin, generation, function])
     }
 
-    /// Counts a failure; `kind` is from a closed set, it becomes a label.
+    /// Counts a failure. `kind` becomes a label, so its set is closed.
     pub fn failure(&self, kind: &'static str) {
         let Series { metrics, plugin, generation } = &*self.series;
         metrics.failures.with_label_values(&[&**plugin, generation, kind]).inc();
@@ -220,7 +222,7 @@ impl Drop for Series {
         let labels = &[&**plugin, generation];
         for function in FUNCTIONS {
             let labels = &[&**plugin, generation, function];
-            // Fails for those that were never called.
+            // The removal fails for functions that were never called.
             let _ = metrics.calls.remove_label_values(labels);
             let _ = metrics.remembered.remove_label_values(labels);
             let _ = metrics.duration.remove_label_values(labels);
@@ -234,7 +236,7 @@ impl Drop for Series {
     }
 }
 
-/// Every function of the worlds that is counted.
+/// All functions of the worlds that are counted.
 const FUNCTIONS: [&str; 9] = [
     "pick",
     "update",
@@ -247,12 +249,13 @@ const FUNCTIONS: [&str; 9] = [
     "handle",
 ];
 
-/// The kinds of `weir_plugin_failures_total`: the runtime's, a balancer that picked nothing, and calls that were not made
-/// since the plugin is in quarantine.
+/// The kinds of `weir_plugin_failures_total`: those of the runtime, `none` for a balancer that
+/// picked no endpoint, and `quarantine` for a call that quarantine prevented.
 const FAILURES: [&str; 7] =
     ["invalid", "memory", "none", "quarantine", "refused", "timeout", "trap"];
 
-/// Upper bounds for plugin calls: a kept instance answers in 0.2 µs, the default time limit is 5 ms.
+/// Upper bounds for plugin calls. A kept instance answers in 0.2 µs, and the default time limit is
+/// 5 ms.
 const CALL_SECONDS: &[f64] = &[
     0.000_000_25,
     0.000_000_5,

@@ -1,4 +1,4 @@
-//! Registration: a metric is made, registered and listed in one step.
+//! Registration of metrics: one step creates, registers and lists a metric.
 
 use std::time::SystemTime;
 
@@ -17,11 +17,12 @@ pub struct Listed {
     pub kind: &'static str,
     /// Label names.
     pub labels: &'static [&'static str],
-    /// What it means.
+    /// The meaning.
     pub help: &'static str,
 }
 
-/// Registers metrics and remembers what was registered: vectors without a child yet are absent from a scrape.
+/// Registers metrics and lists them. The list is separate, because a scrape omits vectors without a
+/// child.
 #[derive(Default)]
 pub(crate) struct Set {
     pub(crate) registry: Registry,

@@ -2,7 +2,7 @@ use std::collections::HashSet;
 
 use super::*;
 
-/// The rows of docs/metrics.md.
+/// Returns the rows of docs/metrics.md.
 fn table(metrics: &Metrics) -> String {
     let row = |metric: &Listed| {
         let labels: Vec<_> = metric.labels.iter().map(|label| format!("`{label}`")).collect();
@@ -85,7 +85,7 @@ fn two_routes_of_one_name_share_their_counters_and_others_do_not() {
     assert_eq!((count("a"), count("b")), (2, 1));
 }
 
-/// Gives every vector a child; some are gone when what is returned is.
+/// Gives every vector a child. Some children are removed when the returned value is dropped.
 fn touch(metrics: &Metrics) -> Generation {
     metrics.backend("app", "10.0.0.3:80").error("connect");
     let plugin = metrics.plugin("round-robin");

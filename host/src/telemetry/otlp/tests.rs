@@ -8,7 +8,7 @@ use crate::message::body::Body;
 use crate::telemetry::testing::{peer, request, with_traces};
 use crate::telemetry::trace::Tracer;
 
-/// Traces `requests` requests, each with three spans, and returns how long that took.
+/// Traces `requests` requests with three spans each, and returns the time that took.
 fn trace(telemetry: &std::sync::Arc<crate::telemetry::Telemetry>, requests: usize) -> Duration {
     use crate::message::peer::RequestId;
     use crate::telemetry::metrics::Local;
@@ -28,13 +28,13 @@ fn trace(telemetry: &std::sync::Arc<crate::telemetry::Telemetry>, requests: usiz
 
 #[test]
 fn a_collector_that_never_answers_costs_spans_and_not_time() {
-    // The kernel accepts; nobody ever reads.
+    // The kernel accepts the connection, but no process reads from it.
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let endpoint = format!("http://{}", listener.local_addr().unwrap());
     let (telemetry, guard) = with_traces(&endpoint, 1.0);
     let requests = 4 * QUEUE;
     let taken = trace(&telemetry, requests);
-    // A single wait for the collector would be the length of an export.
+    // A single wait for the collector would take as long as an export.
     assert!(taken < EXPORT_TIME, "{taken:?}");
     let spans = 3 * requests as u64;
     assert!(telemetry.metrics.spans_dropped.get() > 0);
@@ -43,7 +43,7 @@ fn a_collector_that_never_answers_costs_spans_and_not_time() {
     assert!(start.elapsed() < FLUSH_TIME * 2, "{:?}", start.elapsed());
     assert_eq!(telemetry.metrics.spans_exported.get(), 0);
     assert!(telemetry.metrics.spans_dropped.get() <= spans);
-    // After the end spans still cost nothing.
+    // Spans still cost no time after the end.
     trace(&telemetry, 1);
 }
 

@@ -1,8 +1,8 @@
-//! What access records say of a response's body that ended early.
+//! The error in the access record of a response with a body that ended early.
 
 use crate::message::body::BodyError;
 
-/// Whose fault it is that a response's body ended early.
+/// Returns the side at fault for the early end of a response's body.
 pub(super) fn side(error: &BodyError) -> &'static str {
     match error {
         BodyError::Request(failure) => failure.side().label(),
@@ -11,7 +11,7 @@ pub(super) fn side(error: &BodyError) -> &'static str {
     }
 }
 
-/// One word for what happened to it.
+/// Returns one word for the kind of the failure.
 pub(super) fn failure(error: &BodyError) -> &'static str {
     match error {
         BodyError::Aborted => "aborted",

@@ -24,7 +24,7 @@ impl Bench {
         Record::start(&self.telemetry, &self.local, request, &peer(), ID)
     }
 
-    /// The only access record, and the samples of the request metrics.
+    /// Returns the only access record, and the samples of the request metrics.
     fn read(self) -> (serde_json::Value, String) {
         drop(self.guard);
         let lines = self.paper.read();
@@ -40,7 +40,7 @@ fn samples(telemetry: &Telemetry) -> String {
     samples.collect::<Vec<_>>().join("\n")
 }
 
-/// A body of these frames, of unknown length.
+/// A body of unknown length with these frames.
 struct Frames(VecDeque<Result<&'static str, BodyError>>);
 
 impl http_body::Body for Frames {
@@ -59,7 +59,7 @@ fn response(frames: impl IntoIterator<Item = Result<&'static str, BodyError>>) -
     Response::new(Body::stream(Frames(frames.into_iter().collect())))
 }
 
-/// Takes one frame as a server does.
+/// Takes one frame, as a server does.
 fn take(response: &mut Response<Body>) -> Option<Result<Frame<Bytes>, BodyError>> {
     let mut cx = Context::from_waker(std::task::Waker::noop());
     match Pin::new(response.body_mut()).poll_frame(&mut cx) {
@@ -86,7 +86,7 @@ fn a_request_is_recorded_when_its_response_body_ends() {
     assert!(samples(&bench.telemetry).contains(active));
     while take(&mut response).is_some() {}
     assert_eq!(bench.local.active(Protocol::H3).get(), 0);
-    // Dropping it later counts nothing again.
+    // Dropping the response later does not count it again.
     drop(response);
 
     let (record, samples) = bench.read();

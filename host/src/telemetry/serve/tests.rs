@@ -7,12 +7,12 @@ use tokio::net::TcpStream;
 
 use super::*;
 
-/// Sends each request on a connection of its own and returns the answers.
+/// Sends each request on its own connection and returns the answers.
 fn ask(requests: &[&str]) -> Vec<String> {
     ask_at("127.0.0.1:0", requests)
 }
 
-/// The same of a listener at `address`, by a loopback address.
+/// Does the same as [`ask`] with a listener at `address`, which it reaches by a loopback address.
 fn ask_at(address: &str, requests: &[&str]) -> Vec<String> {
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().build_local(Default::default());
@@ -26,7 +26,7 @@ fn ask_at(address: &str, requests: &[&str]) -> Vec<String> {
             let mut stream = TcpStream::connect(address).await.unwrap();
             stream.write_all(request.as_bytes()).await.unwrap();
             let mut answer = String::new();
-            // The server closes after one answer.
+            // The server closes the connection after one answer.
             stream.read_to_string(&mut answer).await.unwrap();
             answers.borrow_mut().push(answer);
         }

@@ -34,7 +34,7 @@ impl Bench {
         Record::start(&self.telemetry, &local, request, &peer(), RequestId(1))
     }
 
-    /// Everything that arrived, in the order of its start.
+    /// Returns all that has arrived, in the order of the start times.
     fn read(self) -> (String, Vec<Received>) {
         drop(self.guard);
         let (service, mut spans) = self.collector.received();
@@ -156,7 +156,7 @@ fn a_parent_that_is_not_sampled_is_respected_and_passed_on() {
 #[test]
 fn without_a_parent_a_share_begins_a_trace_of_its_own() {
     let bench = Bench::new(1.0);
-    // A malformed parent counts as none, and what comes with it goes.
+    // A malformed parent counts as none, and its `tracestate` is removed.
     let request = request(&[("traceparent", "00-1-1-01"), ("tracestate", "a=1")]);
     let record = bench.record(&request);
     let mut headers = request.headers().clone();

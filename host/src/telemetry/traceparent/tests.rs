@@ -13,7 +13,7 @@ fn headers(fields: &[(&'static str, &str)]) -> HeaderMap {
     headers
 }
 
-/// The context, if there is one that can be read.
+/// Returns the context, if there is one that is well-formed.
 fn extract(headers: &HeaderMap) -> Option<SpanContext> {
     super::extract(headers).ok().flatten()
 }
