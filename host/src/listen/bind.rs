@@ -1,6 +1,6 @@
-//! Binding: for each worker a TCP listener and a UDP socket, all on one port.
+//! Binding: a TCP listener and a UDP socket for each worker, all on one port.
 //!
-//! Runs on the control thread before the workers start; the sockets then move to their workers.
+//! It runs on the control thread before the workers start. The sockets then move to their workers.
 
 use std::io;
 use std::net::{SocketAddr, TcpListener, UdpSocket};
@@ -13,21 +13,24 @@ use super::steer::MAX_WORKERS;
 use super::{Sockets, kernel};
 use crate::config;
 
-/// Connections that the kernel completes before they are accepted. The system's `net.core.somaxconn` caps it.
+/// Connections that the kernel completes before they are accepted. The system's
+/// `net.core.somaxconn` caps the number.
 const BACKLOG: i32 = 4096;
 
-/// Bytes that the kernel buffers each way for a UDP socket; measured: more has no effect. The system's
-/// `net.core.rmem_max` and `wmem_max` cap it.
+/// Bytes that the kernel buffers in each direction for a UDP socket. Measurements showed no effect
+/// of a larger buffer. The system's `net.core.rmem_max` and `wmem_max` cap the number.
 const UDP_BUFFER: usize = 4 << 20;
 
-/// How many free TCP ports are tried, with port 0, for one that is free for UDP too.
+/// Number of free TCP ports to try, with port 0, until one is also free for UDP.
 const ATTEMPTS: usize = 32;
 
-/// Binds `listener` once per worker; the result has one entry for each, in the order of the workers.
+/// Binds `listener` once per worker. The result has one entry per worker, in the order of the
+/// workers.
 ///
 /// # Errors
 ///
-/// Says which address and transport failed and what would help, above all when another process has the port.
+/// The error names the address and the transport that failed, and a remedy. The most frequent cause
+/// is another process that has the port.
 pub fn bind(listener: &config::Listener, workers: usize) -> Result<Vec<Sockets>, BindError> {
     let workers = workers.clamp(1, MAX_WORKERS);
     let kinds =
@@ -49,7 +52,8 @@ struct Kinds {
 }
 
 fn try_bind(wanted: SocketAddr, kinds: Kinds, workers: usize) -> Result<Vec<Sockets>, BindError> {
-    // Sockets that share a port hide that another process shares it too: first each is bound alone.
+    // Each socket is first bound alone. Sockets that share a port would hide that another process
+    // shares it too.
     let mut address = wanted;
     if kinds.tcp {
         let probe = tcp(address, Sharing::Alone).map_err(BindError::of(address, "TCP"))?;
@@ -81,7 +85,7 @@ fn try_bind(wanted: SocketAddr, kinds: Kinds, workers: usize) -> Result<Vec<Sock
     Ok(sockets)
 }
 
-/// Has the kernel steer, which spares the workers to hand packets over.
+/// Lets the kernel steer packets, so that the workers need not hand them over.
 fn steer(sockets: &[Sockets]) {
     let Some(first) = sockets.first() else { return };
     let Some(udp) = &first.udp else { return };
@@ -102,7 +106,7 @@ enum Sharing {
 
 fn tcp(address: SocketAddr, sharing: Sharing) -> io::Result<TcpListener> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
-    // Connections in TIME_WAIT of an earlier run do not block the port.
+    // Connections of an earlier run in TIME_WAIT then do not block the port.
     socket.set_reuse_address(true)?;
     prepare(&socket, address, sharing)?;
     socket.listen(BACKLOG)?;
@@ -127,14 +131,15 @@ fn prepare(socket: &Socket, address: SocketAddr, sharing: Sharing) -> io::Result
         socket.set_reuse_port(true)?;
     }
     if address.is_ipv6() && address.ip().is_unspecified() {
-        // `[::]` is IPv4 as well, whatever the system's default; one without IPv4 refuses, and then there is none.
+        // `[::]` includes IPv4, independent of the system's default. A system without IPv4 refuses
+        // the option, and needs none.
         let _ = socket.set_only_v6(false);
     }
     socket.set_nonblocking(true)?;
     socket.bind(&address.into())
 }
 
-/// Why a listener cannot be bound.
+/// The reason why a listener cannot be bound.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum BindError {
@@ -149,7 +154,7 @@ pub enum BindError {
         /// TCP or UDP.
         transport: &'static str,
     },
-    /// The process may not bind it.
+    /// The process lacks the permission to bind the port.
     #[error(
         "bind {address} ({transport}): not permitted; ports below 1024 need CAP_NET_BIND_SERVICE or a lower \
          net.ipv4.ip_unprivileged_port_start"
@@ -162,8 +167,8 @@ pub enum BindError {
     },
     /// No interface has the address.
     #[error(
-        "bind {address} ({transport}): this machine does not have the address; 0.0.0.0 or [::] stands for all that it \
-         has"
+        "bind {address} ({transport}): this machine does not have the address; 0.0.0.0 or [::] stands for all \
+         addresses"
     )]
     NotHere {
         /// The address.
@@ -171,20 +176,20 @@ pub enum BindError {
         /// TCP or UDP.
         transport: &'static str,
     },
-    /// Something else.
+    /// Another error of the system.
     #[error("bind {address} ({transport})")]
     System {
         /// The address.
         address: SocketAddr,
         /// TCP or UDP.
         transport: &'static str,
-        /// What the system said.
+        /// The error of the system.
         source: io::Error,
     },
 }
 
 impl BindError {
-    /// What a failed attempt on `address` means.
+    /// Converts the error of an attempt to bind `address`.
     pub(crate) fn of(address: SocketAddr, transport: &'static str) -> impl Fn(io::Error) -> Self {
         move |source| match source.kind() {
             io::ErrorKind::AddrInUse => Self::InUse { address, transport },

@@ -1,19 +1,18 @@
-//! Work that a connection's bytes cause beyond their number, and the turns of other connections.
+//! Work that depends on the content of a connection's bytes, and fair turns for other connections.
 //!
-//! A task that always finds bytes gives its worker to others only when tokio's budget for it is
-//! spent, and that counts reads. One read can hold thousands of frames or chunk sizes, each of
-//! which costs as much as a read. [`Effort`] spends the budget for them too.
+//! A task that always finds bytes yields to others only when tokio's budget for it is spent, and
+//! that budget counts reads. One read can hold thousands of frames or chunk sizes, and each costs
+//! as much as a read. [`Effort`] therefore spends the budget for them too.
 
 use std::task::{Context, Poll, ready};
 
 use tokio::task::coop;
 
-/// What one connection has caused and not paid for.
+/// The work that one connection has caused but not paid for.
 #[derive(Debug)]
 pub(super) struct Effort {
     owed: usize,
-    /// Pieces of work that are worth one unit of tokio's budget, which has 128 for each turn of a
-    /// task.
+    /// Pieces of work per unit of tokio's budget, which has 128 units for each turn of a task.
     unit: usize,
 }
 
@@ -22,13 +21,12 @@ impl Effort {
         Self { owed: 0, unit: unit.max(1) }
     }
 
-    /// Counts work that the next turns pay for.
+    /// Adds work, which the next turns pay for.
     pub(super) fn add(&mut self, work: usize) {
         self.owed += work;
     }
 
-    /// Completes when the work is paid for. While it is not, other tasks of the worker have their
-    /// turns.
+    /// Completes when the work is paid for. Until then, other tasks of the worker get their turns.
     pub(super) fn poll_paid(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         while self.owed >= self.unit {
             ready!(coop::poll_proceed(cx)).made_progress();

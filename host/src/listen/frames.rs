@@ -1,11 +1,10 @@
-//! Frames of HTTP/2, followed in both directions beside hyper (RFC 9113 §4.1), so that a connection
-//! does something.
+//! Detection of HTTP/2 clients that only keep the server busy, from the frames in both directions
+//! (RFC 9113 §4.1).
 //!
 //! SETTINGS, PING, PRIORITY, WINDOW_UPDATE, unknown types and empty DATA cost the server some
-//! hundred nanoseconds each and their sender nothing; hyper answers any number of them. [`Frames`]
-//! reads the nine bytes before each payload, counts frames that carry nothing against those that
-//! do, and ends a connection that only keeps its server busy. It changes nothing else, and it keeps
-//! nothing of payloads.
+//! hundred nanoseconds each, and their sender nothing. hyper answers any number of them. [`Frames`]
+//! reads the nine bytes before each payload. It counts useless frames against useful ones, and ends
+//! a connection that only keeps its server busy. It changes nothing else and stores no payload.
 
 use std::cell::Cell;
 use std::io::{self, IoSlice};
@@ -20,27 +19,27 @@ use super::effort::Effort;
 use crate::message::peer::Protocol;
 use crate::telemetry::metrics::{Cut, Reason};
 
-/// A connection whose client may not flood it.
+/// A connection that ends when its client floods it.
 pub(super) struct Frames<T> {
     io: T,
     read: Walker,
     written: Walker,
     useless: Useless,
-    /// Windows and pings that the client may still send for what it was sent: it reads that later, and in pieces of its own
-    /// size.
+    /// WINDOW_UPDATE and PING frames that the client may still send for the responses it was sent.
+    /// It reads them later, and in pieces of a size that it chooses.
     earned: u32,
     effort: Effort,
     /// Bytes of responses that have been written.
     moved: Rc<Cell<u64>>,
-    /// The last stream that the client has opened.
+    /// The last stream that the client opened.
     last: u32,
     is_over: bool,
     cut: Cut,
 }
 
 impl<T> Frames<T> {
-    /// Counts in `moved` the bytes of responses, and in `cut` connections that are ended for a
-    /// flood.
+    /// Creates a connection. `moved` counts the bytes of responses, and `cut` the connections that
+    /// end because of a flood.
     pub(super) fn new(io: T, moved: Rc<Cell<u64>>, cut: Cut) -> Self {
         let read = Walker { preface: PREFACE, ..Walker::default() };
         let (written, useless) = (Walker::default(), Useless::default());
@@ -49,7 +48,8 @@ impl<T> Frames<T> {
         Self { io, read, written, useless, earned, effort, moved, last, is_over, cut }
     }
 
-    /// Follows what the client sends; false when too much of it is of no use.
+    /// Follows the bytes that the client sends. Returns false if too many of its frames are
+    /// useless.
     fn follow(&mut self, read: &[u8]) -> bool {
         let Self { read: walker, useless, earned, effort, last, .. } = self;
         let mut is_flood = false;
@@ -68,7 +68,7 @@ impl<T> Frames<T> {
         !is_flood
     }
 
-    /// Follows what was written.
+    /// Follows the bytes that were written.
     fn wrote(&mut self, bytes: &[u8]) {
         let Self { written: walker, useless, earned, moved, cut, .. } = self;
         walker.follow(bytes, |frame| match frame.kind {
@@ -80,8 +80,8 @@ impl<T> Frames<T> {
                 useless.make_up(RESPONSE);
             }
             HEADERS => useless.make_up(RESPONSE),
-            // h2 ends connections by itself that reset too many streams or continue a head for
-            // ever.
+            // h2 itself ends a connection that resets too many streams or continues a head
+            // endlessly.
             GOAWAY if frame.code == ENHANCE_YOUR_CALM => cut.count(Protocol::H2, Reason::Flood),
             _ => {}
         });
@@ -89,18 +89,18 @@ impl<T> Frames<T> {
 }
 
 impl<T: AsyncWrite + Unpin> Frames<T> {
-    /// Ends the connection, and says so if what was said before has been said to its end.
+    /// Ends the connection. Sends GOAWAY if the last frame was written completely.
     fn end(&mut self, cx: &mut Context<'_>) {
         self.is_over = true;
         self.cut.count(Protocol::H2, Reason::Flood);
-        tracing::debug!("closing an HTTP/2 connection that sends frames of no use");
+        tracing::debug!("closing an HTTP/2 connection that sends useless frames");
         if self.written.is_between_frames() {
             let mut goaway =
                 [0, 0, 8, GOAWAY, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, ENHANCE_YOUR_CALM];
             if let Some(last) = goaway.get_mut(9..13) {
                 last.copy_from_slice(&self.last.to_be_bytes());
             }
-            // Only a courtesy.
+            // GOAWAY is a courtesy, so its loss does not matter.
             let _ = Pin::new(&mut self.io).poll_write(cx, &goaway);
         }
     }
@@ -171,12 +171,12 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for Frames<T> {
 /// Finds the frames in one direction of a connection.
 #[derive(Debug, Default)]
 struct Walker {
-    /// Bytes before the first frame that are still to come.
+    /// Bytes still to come before the first frame.
     preface: usize,
-    /// What comes before a payload, and of some payloads the beginning.
+    /// The bytes before a payload, and the beginning of some payloads.
     head: [u8; LONGEST_HEAD],
     filled: usize,
-    /// Bytes of the payload that are still to come.
+    /// Bytes of the payload still to come.
     left: usize,
 }
 
@@ -187,20 +187,20 @@ struct Frame {
     flags: u8,
     stream: u32,
     length: u32,
-    /// Bytes of content, where padding is no content; of DATA only.
+    /// Bytes of content without padding. For DATA only.
     content: u32,
-    /// The error code of a GOAWAY, if it is one of the registered ones.
+    /// The error code of a GOAWAY, if it is a registered one.
     code: u8,
 }
 
-/// What a frame from a client means to its server.
+/// The use of a client's frame to the server.
 enum Use {
-    /// It does something, and makes up for so many that do not.
+    /// The frame is useful, and compensates for this number of useless ones.
     Some(u32),
-    /// It belongs to reading responses, if it has any.
+    /// The frame belongs to reading responses, if the client has any.
     Reading,
     None,
-    /// Neither.
+    /// The frame is neither useful nor useless.
     Other,
 }
 
@@ -232,7 +232,7 @@ impl Walker {
         }
     }
 
-    /// Bytes that tell what the frame is.
+    /// Returns the number of bytes that identify the frame.
     fn wanted(&self) -> usize {
         if self.filled < HEAD {
             return HEAD;
@@ -269,11 +269,11 @@ impl Frame {
     fn use_to_server(&self) -> Use {
         match self.kind {
             DATA if self.content > 0 => Use::Some(1),
-            // It ends a request.
+            // The frame ends a request.
             DATA if self.flags & END_STREAM != 0 => Use::Other,
-            // It begins or ends one; how many of these come to nothing h2 counts.
+            // The frame begins or ends a request. h2 counts the requests that lead to nothing.
             HEADERS => Use::Some(REQUEST),
-            // h2 bounds what a head may have altogether.
+            // h2 bounds the total size of a head.
             CONTINUATION if self.length > 0 => Use::Other,
             PING | WINDOW_UPDATE => Use::Reading,
             _ => Use::None,
@@ -284,27 +284,28 @@ impl Frame {
 /// Bytes before a payload.
 const HEAD: usize = 9;
 
-/// With those of a GOAWAY that has no debug data.
+/// Bytes of a frame head together with a GOAWAY that has no debug data.
 const LONGEST_HEAD: usize = 17;
 
 /// Bytes before a client's first frame (RFC 9113 §3.4).
 const PREFACE: usize = 24;
 
-/// Frames that are worth one unit of a task's budget: h2 spends some 10 µs on them.
+/// Frames per unit of a task's budget. h2 spends some 10 µs on them.
 const PAID: usize = 32;
 
-/// Useless frames that a request makes up for: its priority, its window, its cancellation.
+/// Useless frames that a request compensates for: its priority, its window, its cancellation.
 const REQUEST: u32 = 8;
 
-/// Useless frames that a frame of a response makes up for: two windows are opened, and some clients
-/// ping with each.
+/// Useless frames that one frame of a response compensates for. The client opens two windows, and
+/// some clients ping with each.
 const RESPONSE: u32 = 4;
 
-/// Bytes of a response with which a client may send another WINDOW_UPDATE. Clients that read in
-/// small pieces open two windows with each piece of 4 KiB.
+/// Bytes of a response that allow the client another WINDOW_UPDATE. Clients that read in small
+/// pieces open two windows for each piece of 4 KiB.
 const WINDOW_UPDATE_EACH: u32 = 512;
 
-/// Frames that a client can earn at the most: for half a gibibyte that it has not read yet.
+/// Maximum number of frames that a client can earn: those for half a gibibyte that it has not read
+/// yet.
 const MOST_EARNED: u32 = 1 << 20;
 
 const DATA: u8 = 0x0;

@@ -1,8 +1,9 @@
-//! One write for all that an HTTP/2 connection has to say in its turn.
+//! One write for all output of an HTTP/2 connection in its turn.
 //!
-//! h2 writes and flushes each DATA frame by itself: a system call and a TLS record for each small response, which is a quarter of
-//! what such a response costs. [`Gathered`] takes these writes and keeps them, and [`Turns`] writes them out once whenever the
-//! connection has been polled, so that nothing waits longer than its connection's turn.
+//! h2 writes and flushes each DATA frame separately: one system call and one TLS record for each
+//! small response, a quarter of its total cost. [`Gathered`] keeps these writes. [`Turns`] writes
+//! them out once each time the connection has been polled. Output therefore waits no longer than
+//! the connection's turn.
 
 use std::cell::RefCell;
 use std::io;
@@ -12,22 +13,23 @@ use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-/// Bytes that are kept for the end of the turn at most: two full TLS records.
+/// Maximum number of bytes kept for the end of the turn: two full TLS records.
 const KEPT: usize = 32 << 10;
 
-/// Room that a turn begins with: a few small responses.
+/// Initial capacity of a turn, in bytes: a few small responses.
 const FIRST: usize = 4 << 10;
 
-/// A write of so many bytes goes out at once: to copy it would cost more than to write it by itself.
+/// A write of at least this many bytes goes out at once, because a copy would cost more than a
+/// separate write.
 const LARGE: usize = 8 << 10;
 
-/// A connection, and what ends its turns.
+/// Returns a connection and the end of its turns.
 pub(super) fn gather<T>(io: T) -> (Gathered<T>, Turns<T>) {
     let shared = Rc::new(RefCell::new(Shared { io, kept: Vec::new(), failure: None }));
     (Gathered(Rc::clone(&shared)), Turns(shared))
 }
 
-/// A connection whose small writes and flushes wait for the end of its turn.
+/// A connection with small writes and flushes that wait for the end of its turn.
 pub(super) struct Gathered<T>(Rc<RefCell<Shared<T>>>);
 
 /// Ends the turns of a connection.
@@ -36,18 +38,19 @@ pub(super) struct Turns<T>(Rc<RefCell<Shared<T>>>);
 struct Shared<T> {
     io: T,
     kept: Vec<u8>,
-    /// Why nothing can be written any more, until the connection has been told.
+    /// The error of a write, until the connection has received it.
     failure: Option<io::Error>,
 }
 
 impl<T: AsyncWrite + Unpin> Turns<T> {
-    /// Runs what drives the connection, and writes out what it has said whenever it waits.
+    /// Runs the future that drives the connection. Writes out the connection's output whenever that
+    /// future waits.
     pub(super) async fn run<F: Future>(&self, mut connection: Pin<&mut F>) -> F::Output {
         std::future::poll_fn(|cx| {
             let polled = connection.as_mut().poll(cx);
             let shared = &mut *self.0.borrow_mut();
             if let Poll::Ready(Err(error)) = shared.poll_flush(cx) {
-                // The connection learns of it at its next turn, which is now.
+                // The connection must be polled again at once to receive the error.
                 shared.failure = Some(error);
                 cx.waker().wake_by_ref();
             }
@@ -67,7 +70,7 @@ impl<T: AsyncWrite + Unpin> Shared<T> {
         let mut written = 0;
         let ended = loop {
             let Some(rest) = self.kept.get(written..).filter(|rest| !rest.is_empty()) else {
-                // Released: most connections have nothing to say most of the time.
+                // The memory is released, because most connections have no output most of the time.
                 self.kept = Vec::new();
                 return Poll::Ready(Ok(()));
             };
@@ -137,7 +140,7 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for Gathered<T> {
         self.0.borrow().io.is_write_vectored()
     }
 
-    /// What is kept goes out at the end of the turn.
+    /// Does not write: the kept bytes go out at the end of the turn.
     fn poll_flush(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Poll::Ready(self.0.borrow_mut().failed())
     }
@@ -204,7 +207,7 @@ mod tests {
         }
     }
 
-    /// One turn in which these many bytes are written and flushed, each piece by itself.
+    /// Runs one turn that writes and flushes each of these numbers of bytes separately.
     async fn turn(gathered: &mut Gathered<Counting>, turns: &Turns<Counting>, pieces: &[usize]) {
         let mut writing = pin!(async {
             for piece in pieces {

@@ -1,4 +1,5 @@
-//! HTTP/1.1 on an accepted connection: hyper, held to the listener's limits; and the answer to a request over TCP.
+//! HTTP/1.1 on an accepted connection: hyper within the listener's limits. Also the answer to a
+//! request over TCP.
 
 use std::cell::Cell;
 use std::convert::Infallible;
@@ -28,20 +29,22 @@ use crate::message::peer::{Peer, Protocol};
 use crate::net::linger::Lingering;
 use crate::task::Tasks;
 
-/// How long an idle HTTP/1.1 connection is kept once the drain has begun. The client may be sending a request right now;
-/// it is answered with `Connection: close` instead of with a reset.
+/// Time for which an idle HTTP/1.1 connection stays open after the drain has begun. The client may
+/// be sending a request at this moment. It gets an answer with `Connection: close` instead of a
+/// reset.
 const LAST_REQUEST: Duration = Duration::from_millis(500);
 
-/// The least that hyper takes for its buffer.
+/// The smallest buffer that hyper accepts, in bytes.
 const LEAST_BUFFER: usize = 8192;
 
-/// What serves the requests of one connection.
+/// Serves the requests of one connection.
 pub(super) struct Service<H> {
     pub(super) edge: Arc<Edge>,
     pub(super) peer: Peer,
     handler: Rc<H>,
     pub(super) tasks: Tasks,
-    /// Bytes that the client has taken, by [`Stalling::written`](super::stall::Stalling::written).
+    /// Bytes that the client has taken, from
+    /// [`Stalling::written`](super::stall::Stalling::written).
     pub(super) written: Rc<Cell<u64>>,
 }
 
@@ -57,7 +60,7 @@ impl<H: Handler> Service<H> {
         Self { edge, peer, handler, tasks, written }
     }
 
-    /// Answers a request, whose interim responses go to `interim`.
+    /// Answers a request. Its interim responses go to `interim`.
     pub(super) async fn answer(
         &self,
         request: Request<Body>,
@@ -75,7 +78,7 @@ impl<H: Handler> Service<H> {
         response
     }
 
-    /// Answers a request of HTTP/1.1, and says when it is the connection's last.
+    /// Answers a request of HTTP/1.1, and marks the response if the connection ends with it.
     async fn answer_h1(
         &self,
         request: Request<hyper::body::Incoming>,
@@ -84,25 +87,27 @@ impl<H: Handler> Service<H> {
     ) -> Response<Body> {
         let version = request.version();
         let interim = interjections.open(version);
-        // A client that asks for a tunnel may send the tunnel's bytes without waiting: no request may be read from them.
+        // A client that asks for a tunnel may send the tunnel's bytes without waiting. They must
+        // not be read as a request.
         let is_tunnel = request.method() == Method::CONNECT;
         if is_tunnel || request.headers().contains_key(UPGRADE) {
             wants_tunnel.set(true);
         }
         let mut response = self.answer(request.map(body), Protocol::H1, interim).await;
         interjections.close().await;
-        // Whoever sends what is malformed once may have meant the rest as something else too (RFC 9112 §9.6).
+        // After one malformed request, the following bytes may have another meaning to the client
+        // too (RFC 9112 §9.6).
         let is_suspect = is_tunnel || response.status() == StatusCode::BAD_REQUEST;
         let is_cut = version == Version::HTTP_10 && ends_with_connection(&response);
         if self.tasks.is_draining() || is_suspect || is_cut {
             response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
-            // Else hyper adds `keep-alive` to it, for a client of HTTP/1.0 that asked for that.
+            // Otherwise hyper adds `keep-alive` for a client of HTTP/1.0 that asked for it.
             *response.version_mut() = version;
         }
         response
     }
 
-    /// Tells operators why a connection ended early.
+    /// Logs why a connection ended early.
     pub(super) fn report(&self, error: &(dyn std::error::Error + 'static)) {
         tracing::debug!(client = %self.peer.client, error, "connection ended early");
     }
@@ -118,18 +123,18 @@ pub(super) async fn serve_h1<H: Handler>(
     let mut builder = http1::Builder::new();
     builder
         .timer(TokioTimer::new())
-        // Runs from the end of the last response on, so it bounds idle connections too.
+        // The timeout runs from the end of the last response, so it bounds idle connections too.
         .header_read_timeout(limits.header_timeout)
         .max_headers(limits.header_count)
         .max_buf_size(bytes)
-        // The buffer's own bound holds only where a read ends within a head: whether a head is too large must not depend on
-        // how it is cut into segments.
+        // The bound of the buffer holds only if a read ends within a head. The limit of a head must
+        // not depend on how the head is cut into segments.
         .max_header_size(bytes);
     let (interjections, wants_tunnel) = (Rc::default(), Cell::new(false));
     let answer = service_fn(|request| async {
         Ok::<_, Infallible>(service.answer_h1(request, &interjections, &wants_tunnel).await)
     });
-    // hyper answers 431 to a head that fills its buffer, so the scanner's bound is beyond that.
+    // hyper answers 431 to a head that fills its buffer, so the bound of the scanner is larger.
     let section = bytes.saturating_mul(2);
     let io = Interjecting::new(Heads::new(Lingering::new(io), section), &interjections);
     let io = TokioIo::new(io);
@@ -144,8 +149,9 @@ pub(super) async fn serve_h1<H: Handler>(
             connection.as_mut().await
         }
     };
-    // hyper ends a connection that was once asked for a tunnel without flushing or closing it: that is left to whoever
-    // tunnels. Nobody does here, and polled again it ends the connection as any other.
+    // After a request for a tunnel, hyper ends the connection without flushing or closing it, and
+    // leaves that to the code that runs the tunnel. There are no tunnels here. A second poll ends
+    // the connection as usual.
     let result = match result {
         Ok(()) if wants_tunnel.get() => connection.await,
         result => result,
@@ -184,8 +190,8 @@ impl http_body::Body for Incoming {
     }
 }
 
-/// Whether only the connection's end can tell an HTTP/1.0 client where the response ends (RFC 9112 §6.3): it knows no
-/// chunks.
+/// Returns whether an HTTP/1.0 client can recognize the end of the response only by the end of the
+/// connection (RFC 9112 §6.3). HTTP/1.0 has no chunks.
 fn ends_with_connection(response: &Response<Body>) -> bool {
     let is_told = response.headers().contains_key(CONTENT_LENGTH);
     !is_told && response.body().size_hint().exact().is_none()

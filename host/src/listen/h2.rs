@@ -1,7 +1,8 @@
-//! HTTP/2 on an accepted connection: h2's frames, held to the listener's limits.
+//! HTTP/2 on an accepted connection: the h2 crate within the listener's limits.
 //!
-//! h2 knows frames, HPACK and flow control. The rest of a server's duties is here: a task for each stream, keep-alive by
-//! pings, the end of an idle or draining connection, and in [`stream`] a request and its response.
+//! h2 implements frames, HPACK and flow control. The other duties of a server are here: a task for
+//! each stream, keep-alive by pings, and the end of an idle or draining connection. [`stream`]
+//! serves one request and its response.
 
 mod stream;
 mod taking;
@@ -26,22 +27,25 @@ use super::h1::Service;
 use super::{Edge, Handler};
 use crate::message::ahead::Ahead;
 
-/// Resets of streams, by either side, that a connection may have pending before it is closed (CVE-2023-44487,
-/// CVE-2025-8671); h2's own defaults are 20 and 1024.
+/// Pending resets of streams, by either side, before the connection is closed (CVE-2023-44487,
+/// CVE-2025-8671). The defaults of h2 are 20 and 1024.
 const PENDING_RESETS: usize = 20;
 const LOCAL_RESETS: usize = 128;
 
-/// Bytes of responses that a stream may have waiting in h2 for the client's window.
+/// Bytes of a stream's response that may wait in h2 for the client's window.
 const SEND_BUFFER: usize = 400 << 10;
 
-/// Time for the answer to a ping.
+/// Time limit for the answer to a ping.
 const PING_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// Bytes that a ping takes at the most, encrypted: they are no response.
+/// Maximum number of bytes of an encrypted ping. They do not count as a response.
 const PING_BYTES: u64 = 100;
 
-/// Bytes that a client must take in each [`Pace::most`](super::stall::Pace::most) once no stream runs there any more: the rest was given to h2
-/// whole, and is more than its pings must move.
+/// Bytes that a client must take in each [`Pace::most`](super::stall::Pace::most) once no stream
+/// runs any more.
+///
+/// h2 then holds the complete rest of the responses. The number is above the bytes of the
+/// connection's pings.
 const LEAST_PROGRESS: u64 = 1024;
 
 /// Serves a connection until it closes.
@@ -54,7 +58,7 @@ pub(super) async fn serve<H: Handler>(
     let moved = Rc::default();
     let io = Frames::new(io, Rc::clone(&moved), service.edge.cut.clone());
     let greeted = {
-        // Its room is given back before the connection's is needed.
+        // The room of this future is released before the room of the connection is needed.
         let mut greeting = pin!(builder(&service.edge).handshake(io));
         timeout(header_timeout, turns.run(greeting.as_mut())).await
     };
@@ -107,24 +111,26 @@ fn builder(edge: &Edge) -> Builder {
     builder
 }
 
-/// h2 answers a larger section by itself, without a Date and without a record. The proxy refuses one that is above the limit
-/// with both, so h2's bound is only that of memory.
+/// Returns the bound of h2 for a header section: twice the limit.
+///
+/// h2 itself answers a larger section, without a Date and without a record. The proxy refuses a
+/// section above the limit with both. Therefore h2 only has to bound the memory.
 fn header_list(limit: usize) -> u32 {
     u32::try_from(limit.saturating_mul(2)).unwrap_or(u32::MAX)
 }
 
-/// A window of HTTP/2 has 31 bits.
+/// Caps a window of HTTP/2 at 31 bits.
 fn window(bytes: u64) -> u32 {
     bytes.min(0x7fff_ffff) as u32
 }
 
-/// The facts that the streams of a connection share.
+/// The data that the streams of a connection share.
 struct Shared<H> {
     service: Service<H>,
     activity: Activity,
-    /// Whether the client has said anything of a request since the keep-alive asked last.
+    /// Whether the client has sent any part of a request since the last look of the keep-alive.
     was_heard: Cell<bool>,
-    /// Streams whose responses wait for the client.
+    /// Streams with responses that wait for the client.
     waiting: Cell<usize>,
     /// Bytes of responses that have been written.
     moved: Rc<Cell<u64>>,
@@ -152,7 +158,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin, H: Handler> Driver<T, H> {
         let shared = Rc::clone(&self.shared);
         shared.was_heard.set(true);
         let running = Running::new(&self.shared);
-        // Boxed: on its way to being a task it would be moved several times, and it is large.
+        // Boxed, because it is large and would be moved several times on its way to a task.
         let serving = Box::pin(stream::serve(request, reply, shared));
         self.shared.service.tasks.spawn(async move {
             serving.await;
@@ -182,8 +188,8 @@ impl<T: AsyncRead + AsyncWrite + Unpin, H: Handler> Future for Driver<T, H> {
     }
 }
 
-/// Pings a client that has been silent for a while (RFC 9113 §6.7): the end of a connection whose client is gone shows in
-/// no other way.
+/// Pings a client that has been silent for a while (RFC 9113 §6.7). Only a ping detects that the
+/// client is gone.
 struct KeepAlive {
     pings: Option<PingPong>,
     timer: Pin<Box<Sleep>>,
@@ -199,7 +205,8 @@ impl KeepAlive {
         Self { pings, timer, interval, is_waiting: false, written: 0 }
     }
 
-    /// Ready, once, when a ping has had no answer in time. The connection must be polled afterwards, to send the next.
+    /// Ready, once, when a ping was not answered in time. The connection must be polled afterwards,
+    /// to send the next ping.
     fn poll_lost(
         &mut self,
         cx: &mut Context<'_>,
@@ -212,7 +219,8 @@ impl KeepAlive {
             self.timer.as_mut().reset(Instant::now() + self.interval);
         }
         while self.timer.as_mut().poll(cx).is_ready() {
-            // On a slow way a ping may stand behind a response that the client is still taking, or its answer behind a body.
+            // On a slow path a ping may wait behind a response that the client is still taking. Its
+            // answer may wait behind a body.
             let before = std::mem::replace(&mut self.written, written.get());
             let is_taking = written.get() - before > PING_BYTES;
             if self.is_waiting {
@@ -227,7 +235,7 @@ impl KeepAlive {
             self.is_waiting = !was_heard && pings.send_ping(Ping::opaque()).is_ok();
             let next = if self.is_waiting { PING_TIMEOUT } else { self.interval };
             self.timer.as_mut().reset(Instant::now() + next);
-            // Has the answer wake this task.
+            // The poll registers this task to be woken by the answer.
             if self.is_waiting && pings.poll_pong(cx).is_ready() {
                 self.is_waiting = false;
             }
@@ -236,11 +244,11 @@ impl KeepAlive {
     }
 }
 
-/// Whether a connection has anything to do.
+/// Tracks whether a connection is in use.
 #[derive(Default)]
 struct Activity {
     running: Cell<usize>,
-    /// When the last stream ended.
+    /// The time when the last stream ended.
     since: Cell<Option<Instant>>,
 }
 
@@ -261,7 +269,8 @@ impl Activity {
         }
     }
 
-    /// Completes when no stream runs and the client takes next to nothing of the bytes that ended streams have left.
+    /// Completes when no stream runs and the client takes almost nothing of the bytes that ended
+    /// streams have left.
     async fn abandoned(&self, written: &Cell<u64>, period: Duration) {
         loop {
             let before = written.get();
@@ -273,7 +282,7 @@ impl Activity {
     }
 }
 
-/// One stream that runs.
+/// Counts one running stream until dropped.
 struct Running<H>(Rc<Shared<H>>);
 
 impl<H> Running<H> {

@@ -1,4 +1,4 @@
-//! Handing over: packets that reached the wrong worker, on their way to the right one.
+//! Hand-over of packets that reached the wrong worker to the right one.
 
 use std::collections::VecDeque;
 use std::io::IoSliceMut;
@@ -10,8 +10,9 @@ use quinn_udp::RecvMeta;
 
 use super::steer::Steering;
 
-/// Packets that wait for one worker. A worker drains this at every poll, so it is only long when the worker is behind;
-/// then packets are dropped as by a full socket buffer, and QUIC sends them again.
+/// Maximum number of packets that wait for one worker. A worker drains the queue at every poll, so
+/// it is long only when the worker is behind. Further packets are then dropped, as with a full
+/// socket buffer, and QUIC sends them again.
 const CAPACITY: usize = 4096;
 
 /// The workers that share a UDP port.
@@ -27,19 +28,21 @@ impl Group {
         Self { steering: Arc::new(Steering::new(workers)), inboxes }
     }
 
-    /// Whether there is more than one worker, so that a packet may be another's.
+    /// Returns whether there is more than one worker, so that a packet may belong to another one.
     pub(super) fn is_shared(&self) -> bool {
         self.inboxes.len() > 1
     }
 
-    /// The inbox of a worker.
+    /// Returns the inbox of a worker.
     pub(super) fn inbox(&self, worker: usize) -> Option<&Inbox> {
         self.inboxes.get(worker)
     }
 
-    /// Hands over what is not `own` in one received buffer and closes the gaps; the length that is left is in `meta`.
+    /// Hands over the datagrams of a received buffer that do not belong to `own`, and closes the
+    /// gaps. Writes the remaining length to `meta`.
     ///
-    /// With GRO a buffer holds datagrams of one sender that may belong to different connections, so each is looked at.
+    /// With GRO a buffer holds datagrams of one sender that may belong to different connections, so
+    /// each one is checked.
     #[inline]
     pub(super) fn sort(&self, own: usize, buffer: &mut [u8], meta: &mut RecvMeta) {
         let datagrams = buffer.get(..meta.len).unwrap_or_default();
@@ -49,7 +52,8 @@ impl Group {
         }
     }
 
-    /// The inbox of the worker that a datagram is for, unless that is `own` or has ended: then nobody else can answer.
+    /// Returns the inbox of the worker that a datagram belongs to. Returns `None` if that is `own`,
+    /// or a worker that has ended: no other worker can answer then.
     #[inline]
     fn other(&self, own: usize, datagram: &[u8]) -> Option<&Inbox> {
         let worker = self.steering.worker(datagram).filter(|worker| *worker != own)?;
@@ -65,7 +69,8 @@ impl Group {
             let datagram = buffer.get(start..end).unwrap_or_default();
             match self.other(own, datagram) {
                 Some(inbox) => inbox.put(Parcel { meta: *meta, datagram: datagram.into() }),
-                // Only the last one may be shorter than the stride, so the kept ones still lie at multiples of it.
+                // Only the last datagram may be shorter than the stride, so the kept ones still lie
+                // at multiples of it.
                 None => {
                     buffer.copy_within(start..end, kept);
                     kept += end - start;
@@ -77,12 +82,12 @@ impl Group {
     }
 }
 
-/// What others have handed to one worker.
+/// The packets that other workers handed to one worker.
 #[derive(Debug, Default)]
 pub(super) struct Inbox {
-    /// Spares the lock when there is nothing; set and cleared under it.
+    /// Avoids the lock if there is no mail. Set and cleared under the lock.
     has_mail: AtomicBool,
-    /// Its worker has ended.
+    /// Whether the worker has ended.
     is_closed: AtomicBool,
     mail: Mutex<Mail>,
 }
@@ -100,7 +105,7 @@ struct Parcel {
 }
 
 impl Inbox {
-    /// Takes no more mail.
+    /// Stops the acceptance of mail.
     pub(super) fn close(&self) {
         self.is_closed.store(true, Ordering::Relaxed);
     }
@@ -119,7 +124,7 @@ impl Inbox {
         }
     }
 
-    /// Fills the buffers with as many datagrams as there are and says how many.
+    /// Fills the buffers with the available datagrams and returns their number.
     #[inline]
     pub(super) fn take(&self, buffers: &mut [IoSliceMut<'_>], metas: &mut [RecvMeta]) -> usize {
         if self.has_mail.load(Ordering::Acquire) { self.take_some(buffers, metas) } else { 0 }
@@ -132,7 +137,7 @@ impl Inbox {
         for (buffer, meta) in buffers.iter_mut().zip(metas) {
             let Some(parcel) = mail.parcels.pop_front() else { break };
             let length = parcel.datagram.len();
-            // All workers' buffers have one size, so this always fits.
+            // The buffers of all workers have one size, so this always fits.
             let Some(target) = buffer.get_mut(..length) else { break };
             target.copy_from_slice(&parcel.datagram);
             *meta = parcel.meta;
@@ -143,7 +148,7 @@ impl Inbox {
         taken
     }
 
-    /// Has the next parcel wake this task; false when one is already here.
+    /// Registers this task to be woken by the next parcel. Returns false if one is already here.
     pub(super) fn register(&self, cx: &Context<'_>) -> bool {
         let mut mail = self.lock();
         if !mail.parcels.is_empty() {
@@ -156,7 +161,7 @@ impl Inbox {
     }
 
     fn lock(&self) -> MutexGuard<'_, Mail> {
-        // The queue is whole between any two statements, so a panic elsewhere does not matter.
+        // The queue is consistent between any two statements, so a panic elsewhere does no harm.
         self.mail.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -168,7 +173,7 @@ mod tests {
     use super::*;
     use crate::listen::steer::Ids;
 
-    /// A datagram of `worker` of the given length that ends in `mark`.
+    /// Returns a datagram of `worker` with the given length that ends in `mark`.
     fn datagram(group: &Group, worker: usize, length: usize, mark: u8) -> Vec<u8> {
         let id = Ids::new(Arc::clone(&group.steering), worker).generate_cid();
         let mut datagram = [&[0x40], &*id].concat();

@@ -1,16 +1,20 @@
-//! Heads of HTTP/1.1 requests, looked at before hyper reads them (RFC 9112 §§2.2, 6.1, 6.3, 7.1).
+//! A check of HTTP/1.1 request heads before hyper reads them (RFC 9112 §§2.2, 6.1, 6.3, 7.1).
 //!
-//! hyper takes a line feed alone for a line's end, and of Content-Length beside Transfer-Encoding it keeps the second and
-//! hides that there was the first: whoever stands before or behind this proxy may read such bytes as other messages. So
-//! the lines of heads, chunk sizes and trailers pass a scanner on their way; a body's bytes are counted, not looked at.
-//! Where a message ends is what hyper finds as well, which is strict about all that the scanner does not check. A head
-//! that is refused reaches hyper with an end that it cannot parse: it answers 400 and closes.
+//! hyper accepts a lone line feed as the end of a line. If a head has Content-Length and
+//! Transfer-Encoding, hyper keeps the second and hides the first. Another proxy or server before or
+//! behind this one may then see other messages in the same bytes. Therefore the lines of heads,
+//! chunk sizes and trailers pass a scanner. The bytes of a body are counted, not examined.
 //!
-//! Each part of a message other than content has a bound that is checked with every read, whether a
-//! line ends in it or not: hyper looks at each byte of a chunk's size or of a trailer by itself,
-//! which costs up to 50 ns a byte.
+//! The scanner and hyper find the same end of a message, because hyper is strict about everything
+//! that the scanner does not check. A refused head reaches hyper with an end that it cannot parse,
+//! so that hyper answers 400 and closes.
 //!
-//! What follows a request by which a connection becomes a tunnel would be scanned too; there are none.
+//! Each part of a message other than content has a bound. The bound is checked with every read,
+//! even if no line ends in it. hyper examines each byte of a chunk size or a trailer separately,
+//! which costs up to 50 ns per byte.
+//!
+//! After a request that turns a connection into a tunnel, the scanner would still scan. There are
+//! no such requests.
 
 use std::io::{self, BufRead as _};
 use std::pin::Pin;
@@ -20,25 +24,25 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::effort::Effort;
 
-/// A connection that lets no ambiguous request through.
+/// A connection that passes no ambiguous request.
 pub(super) struct Heads<T> {
     io: T,
     scanner: Scanner,
     effort: Effort,
-    /// Why nothing more comes, once something was refused.
+    /// The reason why no more bytes are passed, after a refusal.
     refused: Option<Refused>,
 }
 
 #[derive(Clone, Copy)]
 enum Refused {
-    /// A head; so many bytes of [`POISON`] were given.
+    /// A head was refused. Holds the number of bytes of [`POISON`] that were passed.
     Head(usize),
-    /// The framing of a body.
+    /// The framing of a body was refused.
     Body,
 }
 
 impl<T> Heads<T> {
-    /// `section` bounds the bytes of a head, and those of a trailer section.
+    /// Wraps a connection. `section` bounds the bytes of a head, and those of a trailer section.
     pub(super) fn new(io: T, section: usize) -> Self {
         Self { io, scanner: Scanner::new(section), effort: Effort::new(PAID), refused: None }
     }
@@ -108,24 +112,23 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for Heads<T> {
     }
 }
 
-/// Ends a head so that no parser takes it for one: NUL stands nowhere in a message's head, and without the empty line
-/// hyper would wait for more before it parses.
+/// Ends a head so that no parser accepts it. NUL occurs nowhere in a valid head. The empty line is
+/// necessary, because hyper would wait for it before parsing.
 const POISON: &[u8] = b"\0\r\n\r\n";
 
-/// Bytes of chunk sizes and trailers that are worth one unit of a task's budget: hyper spends some
-/// 10 µs on them.
+/// Bytes of chunk sizes and trailers per unit of a task's budget. hyper spends some 10 µs on them.
 const PAID: usize = 256;
 
-/// Where in the connection's stream of messages its bytes are.
+/// The position within the messages of a connection.
 struct Scanner {
     part: Part,
     line: Line,
     head: Head,
-    /// Bytes of the head or the trailer section that have come.
+    /// Bytes of the head or the trailer section that have arrived.
     seen: usize,
-    /// Bytes that these may have.
+    /// Maximum number of these bytes.
     section: usize,
-    /// Bytes of chunk sizes and trailers that nobody has paid for.
+    /// Bytes of chunk sizes and trailers that are not paid for yet.
     framing: usize,
 }
 
@@ -133,25 +136,25 @@ struct Scanner {
 enum Part {
     #[default]
     Head,
-    /// The body's bytes that are left.
+    /// Remaining bytes of the body.
     Sized(u64),
     ChunkSize,
-    /// The bytes of a chunk that are left, its line's end included.
+    /// Remaining bytes of a chunk, including the end of its line.
     Chunk(u64),
     Trailers,
 }
 
-/// What a head has said so far of the body's framing.
+/// The framing of the body, as far as the head has shown it.
 #[derive(Default)]
 struct Head {
     has_begun: bool,
-    /// Empty lines before it.
+    /// Number of empty lines before the head.
     empty: u8,
     length: Option<u64>,
     is_coded: bool,
 }
 
-/// The byte at this place of what was scanned must not get through.
+/// A refusal: the scanned byte at this position must not pass.
 #[derive(Debug, PartialEq)]
 struct Refusal {
     at: usize,
@@ -182,7 +185,7 @@ impl Scanner {
             let (line, after) = rest.split_at(end.unwrap_or(rest.len()));
             self.line.push(line);
             let is_head = self.part == Part::Head;
-            // Of a line without an end nothing more gets through.
+            // Nothing more of a line without an end may pass.
             let at = bytes.len() - if end.is_some() { after.len() } else { rest.len() };
             let refusal = Refusal { at, is_head };
             if !self.within(line.len() + usize::from(end.is_some())) {
@@ -200,7 +203,7 @@ impl Scanner {
         Ok(())
     }
 
-    /// Counts bytes of a line; false when there are too many.
+    /// Counts bytes of a line. Returns false if there are too many.
     fn within(&mut self, bytes: usize) -> bool {
         if self.part == Part::ChunkSize {
             self.framing += bytes;
@@ -213,7 +216,7 @@ impl Scanner {
         self.seen <= self.section
     }
 
-    /// What comes after the line that has just ended; `None`: that line must not be.
+    /// Returns the part that follows the ended line, or `None` if that line is not allowed.
     fn after_line(&mut self) -> Option<Part> {
         let line = &self.line;
         let is_empty = line.length == 1;
@@ -221,8 +224,8 @@ impl Scanner {
             return None;
         }
         match self.part {
-            // RFC 9112 §2.2: empty lines before a request are nothing. hyper reads all of them
-            // again with each.
+            // RFC 9112 §2.2: empty lines before a request have no meaning. hyper reads all of them
+            // again with each further one.
             Part::Head if is_empty && !self.head.has_begun => {
                 self.head.empty += 1;
                 (self.head.empty <= EMPTY_LINES).then_some(Part::Head)
@@ -243,7 +246,8 @@ impl Scanner {
 }
 
 impl Head {
-    /// Takes the request's line, then a field's; false when that makes the framing ambiguous.
+    /// Takes the request line, then the field lines. Returns false if a line makes the framing
+    /// ambiguous.
     fn line(&mut self, line: &Line) -> bool {
         if !std::mem::replace(&mut self.has_begun, true) {
             return true;
@@ -264,7 +268,7 @@ impl Head {
         !(self.is_coded && self.length.is_some())
     }
 
-    /// What comes after the head.
+    /// Returns the part that follows the head.
     fn body(self) -> Option<Part> {
         Some(match self.length {
             None if self.is_coded => Part::ChunkSize,
@@ -274,30 +278,32 @@ impl Head {
     }
 }
 
-/// The place of the first line feed.
+/// Returns the position of the first line feed.
 fn line_end(bytes: &[u8]) -> Option<usize> {
-    // The standard library's search for one byte, which looks at many at once.
+    // The search of the standard library examines many bytes at once.
     let mut after = bytes;
     let length = after.skip_until(b'\n').ok()?;
     let end = length.checked_sub(1)?;
     (bytes.get(end) == Some(&b'\n')).then_some(end)
 }
 
-/// Bytes of a chunk's size line, at most: sixteen digits and extensions that nobody reads. As in
-/// responses.
+/// Maximum length of a chunk size line, in bytes: sixteen digits, and extensions that are ignored.
+/// The same as in responses.
 const SIZE_LINE: usize = 1024;
 
-/// Empty lines before a request, at most: a client that sends one after each body sends one.
+/// Maximum number of empty lines before a request. A client that sends one after each body sends
+/// one.
 const EMPTY_LINES: u8 = 8;
 
-/// A line as far as it has come; of a long one only the beginning is kept.
+/// A line as far as it has arrived. Only the beginning of a long line is kept.
 struct Line {
     start: [u8; KEPT],
     length: usize,
     last: u8,
 }
 
-/// Room for the longest length field and chunk size that mean something, and some white space.
+/// Bytes kept of a line: room for the longest valid length field and chunk size, and some white
+/// space.
 const KEPT: usize = 64;
 
 impl Default for Line {
@@ -324,19 +330,19 @@ impl Line {
         self.length <= KEPT
     }
 
-    /// Its beginning, without the carriage return of a whole one.
+    /// Returns the beginning of the line, without the carriage return of a complete one.
     fn kept(&self) -> &[u8] {
         self.start.get(..self.length.saturating_sub(1)).unwrap_or(&self.start)
     }
 
-    /// The size of the chunk that it announces (RFC 9112 §7.1), whatever its extensions.
+    /// Returns the chunk size in the line (RFC 9112 §7.1). Ignores extensions.
     fn chunk_size(&self) -> Option<u64> {
         let digits = self.kept().split(|byte| b"; \t".contains(byte)).next()?;
         (digits.len() < KEPT).then(|| number(digits, 16))?
     }
 }
 
-/// Digits and nothing else.
+/// Parses a number that consists only of digits.
 fn number(text: &[u8], radix: u32) -> Option<u64> {
     let is_plain = text.iter().all(|byte| char::from(*byte).is_digit(radix));
     let text = std::str::from_utf8(text).ok().filter(|text| is_plain && !text.is_empty())?;

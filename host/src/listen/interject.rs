@@ -1,8 +1,9 @@
-//! Interim responses of HTTP/1.1, written between the responses that hyper writes.
+//! Interim responses of HTTP/1.1, written between the responses of hyper.
 //!
-//! hyper's server sends 100 by itself and offers no way to send another. [`Interjecting`] stands between hyper and the
-//! connection: hyper flushes only when all that it had to say has been handed over, so while a request is being answered a
-//! flush is a place between two messages, and there the heads are put.
+//! hyper's server sends 100 by itself and has no way to send another interim response.
+//! [`Interjecting`] stands between hyper and the connection. hyper flushes only after it has passed
+//! on all its output. A flush while a request is being answered is therefore a place between two
+//! messages. [`Interjecting`] writes the heads there.
 
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
@@ -17,18 +18,18 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::message::interim::{Inform, Interim};
 
-/// The heads that a connection's present request has for its client.
+/// The heads of a connection's present request for its client.
 #[derive(Default)]
 pub(super) struct Interjections {
     heads: RefCell<BytesMut>,
-    /// Whether a request is being answered whose client takes interim responses.
+    /// Whether a request is being answered and its client accepts interim responses.
     is_open: Cell<bool>,
-    /// Wakes the answer that waits for its heads to be taken.
+    /// Wakes the answer that waits until its heads are taken.
     taken: Cell<Option<Waker>>,
 }
 
 impl Interjections {
-    /// Begins a request; a client of HTTP/1.0 takes no interim responses (RFC 9110 §15.2).
+    /// Begins a request. A client of HTTP/1.0 accepts no interim responses (RFC 9110 §15.2).
     pub(super) fn open(self: &Rc<Self>, version: Version) -> Interim {
         if version < Version::HTTP_11 {
             return Interim::none();
@@ -37,7 +38,8 @@ impl Interjections {
         Interim::new(Rc::clone(self))
     }
 
-    /// Ends them: completes when all heads are on their way, so that the final response comes after them. Cancel safe.
+    /// Ends the interim responses. Completes when all heads are on their way, so that the final
+    /// response follows them. Cancel safe.
     pub(super) async fn close(&self) {
         poll_fn(|cx| {
             if self.heads.borrow().is_empty() {
@@ -79,11 +81,11 @@ impl Inform for Interjections {
     }
 }
 
-/// A connection that hyper writes to, and interim responses.
+/// A connection with two sources: hyper's output and interim responses.
 pub(super) struct Interjecting<T> {
     io: T,
     interjections: Rc<Interjections>,
-    /// Heads on their way: they go out before anything else does.
+    /// Heads on their way. They go out before all other output.
     leaving: BytesMut,
 }
 
@@ -162,7 +164,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_head_comes_before_what_follows_however_little_the_client_takes() {
-        // Two bytes at a time.
+        // The pipe takes two bytes at a time.
         let (near, mut far) = duplex(2);
         let interjections = Rc::default();
         let mut io = Interjecting::new(near, &interjections);

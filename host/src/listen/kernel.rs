@@ -1,4 +1,5 @@
-//! What only Linux can do with sockets: steer QUIC packets, and stop new TCP handshakes before a listener closes.
+//! Socket functions of Linux only: steering QUIC packets, and stopping new TCP handshakes before a
+//! listener closes.
 
 use std::io;
 use std::net::{TcpListener, UdpSocket};
@@ -13,9 +14,9 @@ use socket2::{SockFilter, SockRef};
 
 use super::steer::{FOLD, Round, Steering};
 
-/// Makes the kernel choose the socket of the group that `socket` belongs to by connection id.
+/// Makes the kernel choose a socket by connection id, within the group of `socket`.
 ///
-/// The number that the program returns is an index into the group in the order of binding, so the workers' sockets must
+/// The program returns an index into the group in the order of binding. The sockets must therefore
 /// have been bound in the order of the workers. Works without privileges since Linux 4.5.
 pub(super) fn attach(socket: &UdpSocket, steering: &Steering) -> io::Result<()> {
     let mut program = program(steering);
@@ -24,8 +25,9 @@ pub(super) fn attach(socket: &UdpSocket, steering: &Steering) -> io::Result<()> 
         filter: program.as_mut_ptr(),
     };
     #[allow(unsafe_code, reason = "no crate wraps SO_ATTACH_REUSEPORT_CBPF")]
-    // SAFETY: `argument` is a `sock_fprog` of the size given, its pointer and length are those of `program`, and both
-    // outlive the call, in which the kernel copies the program and keeps no pointer to it.
+    // SAFETY: `argument` is a `sock_fprog` of the given size. Its pointer and length are those of
+    // `program`. Both outlive the call, in which the kernel copies the program and keeps no pointer
+    // to it.
     let result = unsafe {
         libc::setsockopt(
             socket.as_raw_fd(),
@@ -38,10 +40,11 @@ pub(super) fn attach(socket: &UdpSocket, steering: &Steering) -> io::Result<()> 
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
-/// Drops every new SYN to a listening socket; handshakes that have begun still complete.
+/// Drops every new SYN to a listening socket. Handshakes that have begun still complete.
 ///
-/// Closing a listening socket resets the connections in its queue. With this, nothing joins the queue while it is
-/// emptied, and a client that comes now retries its SYN and is refused once the socket is closed.
+/// Closing a listening socket resets the connections in its queue. With this filter, no connection
+/// joins the queue while it is emptied. A new client retries its SYN and is refused once the socket
+/// is closed.
 pub(super) fn refuse_new_handshakes(listener: &TcpListener) -> io::Result<()> {
     const FLAGS: u32 = 13;
     const SYN: u32 = 0x02;
@@ -55,16 +58,17 @@ pub(super) fn refuse_new_handshakes(listener: &TcpListener) -> io::Result<()> {
     SockRef::from(listener).attach_filter(&filter)
 }
 
-/// [`Steering::worker`] for the kernel. A datagram that is too short for a load ends the program with 0: worker 0.
+/// Returns [`Steering::worker`] as a program for the kernel. A datagram that is too short for a
+/// load ends the program with 0: worker 0.
 fn program(steering: &Steering) -> Vec<sock_filter> {
     const FIELD: u32 = 0;
     let mut program = vec![
-        // X = 1 or 6, where the connection id starts.
+        // X = 1 or 6: the start of the connection id.
         op(BPF_LD | BPF_B | BPF_ABS, 0),
         op(BPF_LDX | BPF_W | BPF_IMM, 1),
         jump(BPF_JMP | BPF_JSET | BPF_K, 0x80, 0, 1),
         op(BPF_LDX | BPF_W | BPF_IMM, 6),
-        // The worker's field waits in memory while the random part is mixed.
+        // The worker's field stays in memory while the random part is mixed.
         op(BPF_LD | BPF_H | BPF_IND, 4),
         op(BPF_ST, FIELD),
         op(BPF_LD | BPF_W | BPF_IND, 0),
@@ -109,11 +113,11 @@ pub(super) mod tests {
     use crate::listen::tests::listener;
     use crate::listen::{Sockets, bind};
 
-    /// Takes the program off a group, so that the kernel spreads by address.
+    /// Removes the program from a group, so that the kernel distributes by address.
     #[allow(unsafe_code, reason = "no crate wraps SO_DETACH_REUSEPORT_BPF")]
     pub(in crate::listen) fn detach(socket: &UdpSocket) {
         let zero: libc::c_int = 0;
-        // SAFETY: the argument is an integer of the size given; the kernel ignores it.
+        // SAFETY: the argument is an integer of the given size, which the kernel ignores.
         let result = unsafe {
             libc::setsockopt(
                 socket.as_raw_fd(),
@@ -149,14 +153,14 @@ pub(super) mod tests {
             let id = Ids::new(Arc::clone(&group.steering), round % WORKERS).generate_cid();
             let short = [&[0x5a], &*id, &[0; 30]].concat();
             let long = [&[0xc3, 0, 0, 0, 1, 8], &*id, &[0; 30]].concat();
-            // What a client chose: any worker, but the same on both sides.
+            // The client chose this id: any worker will do, but both sides must agree.
             let chosen = [&[0xc3, 0, 0, 0, 1, 18][..], &rand::random::<[u8; 18]>()].concat();
             for datagram in [short, long, chosen] {
                 client.send_to(&datagram, address).unwrap();
                 assert_eq!(received(&sockets), group.steering.worker(&datagram).unwrap());
             }
         }
-        // Too short for an id: worker 0, which answers or drops it.
+        // The datagram is too short for an id: worker 0 answers or drops it.
         client.send_to(&[0xc3, 0, 0], address).unwrap();
         assert_eq!(received(&sockets), 0);
     }

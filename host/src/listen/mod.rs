@@ -1,8 +1,9 @@
-//! Sockets: where connections of all three protocols come in and become requests.
+//! Sockets: accept connections of all three protocols and turn them into requests.
 //!
-//! [`bind()`] runs on the control thread, [`serve`] on each worker's with that worker's share of the sockets. Above here a
-//! request is a `Request<Body>` and nobody asks which protocol it came by. What an unreliable or hostile client can do to
-//! a connection is bounded here; what a request means is the [`Handler`]'s business.
+//! [`bind()`] runs on the control thread. [`serve`] runs on each worker's thread with that worker's
+//! share of the sockets. Above this layer a request is a `Request<Body>` of any protocol. This
+//! layer bounds the harm that an unreliable or hostile client can do to a connection. The
+//! [`Handler`] decides on the content of requests.
 
 mod bind;
 mod effort;
@@ -47,7 +48,8 @@ use crate::tls::{ServerConfigs, TlsError};
 
 /// Answers requests; `server` makes the proxy one, and tests use stand-ins.
 pub trait Handler: 'static {
-    /// Answers a request; interim responses go to `interim`. Dropping the future cancels it.
+    /// Answers a request. Interim responses go to `interim`. Dropping the future cancels the
+    /// request.
     fn serve(
         &self,
         request: Request<Body>,
@@ -56,7 +58,8 @@ pub trait Handler: 'static {
     ) -> impl Future<Output = Response<Body>>;
 }
 
-/// One worker's share of a listener's sockets; made by [`bind()`], served on the worker's thread by [`serve`].
+/// One worker's share of a listener's sockets. [`bind()`] creates it, and [`serve`] serves it on
+/// the worker's thread.
 #[derive(Debug)]
 pub struct Sockets {
     address: SocketAddr,
@@ -67,13 +70,14 @@ pub struct Sockets {
 }
 
 impl Sockets {
-    /// The address that was bound: as configured, the port filled in if that was 0.
+    /// Returns the bound address: the configured one, with the assigned port if the configured port
+    /// is 0.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 }
 
-/// What the workers share of one listener.
+/// The data of one listener that its workers share.
 #[derive(Debug)]
 pub struct Edge {
     id: ListenerId,
@@ -83,9 +87,9 @@ pub struct Edge {
     quic: Quic,
     tls: Option<Arc<rustls::ServerConfig>>,
     quic_server: Option<quinn::ServerConfig>,
-    /// For responses over TCP, when HTTP/3 is served too (RFC 7838).
+    /// The field for responses over TCP if HTTP/3 is served too (RFC 7838).
     alt_svc: Option<HeaderValue>,
-    /// How fast a client must take what waits for it.
+    /// The rate at which a client must take waiting bytes.
     pace: Pace,
     connections: AtomicUsize,
     refusals: Throttle,
@@ -128,10 +132,10 @@ impl Edge {
         }))
     }
 
-    /// Takes one of the listener's connections; `None` when all are taken.
+    /// Takes one of the listener's connection slots. Returns `None` if all are taken.
     fn slot(self: &Arc<Self>) -> Option<Slot> {
         let slot = Slot(Arc::clone(self));
-        // Counted first, so that no two workers take the last one.
+        // Counting first prevents two workers from taking the last slot.
         if self.connections.fetch_add(1, Ordering::Relaxed) < self.limits.connections {
             return Some(slot);
         }
@@ -139,14 +143,14 @@ impl Edge {
             tracing::warn!(
                 address = %self.address,
                 limit = self.limits.connections,
-                "refusing connections: all that limits.connections allows are open"
+                "refusing connections: limits.connections is reached"
             );
         }
         None
     }
 }
 
-/// One open connection; gives its place back when dropped.
+/// The slot of one open connection. It becomes free when dropped.
 #[derive(Debug)]
 struct Slot(Arc<Edge>);
 
@@ -156,13 +160,14 @@ impl Drop for Slot {
     }
 }
 
-/// Starts accepting on a worker's sockets; returns at once, the work runs in `tasks`.
+/// Starts accepting on a worker's sockets. Returns at once, and the work runs in `tasks`.
 ///
-/// When `tasks` drains, no new connection is accepted, and open ones end after the requests they have.
+/// When `tasks` drains, no new connection is accepted, and open ones end after their present
+/// requests.
 ///
 /// # Errors
 ///
-/// The runtime does not take the sockets.
+/// The runtime does not accept the sockets.
 pub fn serve<H: Handler>(
     sockets: Sockets,
     edge: &Arc<Edge>,

@@ -1,4 +1,5 @@
-//! The UDP socket of one worker as quinn sees it: the kernel's, plus what other workers hand over, minus what is theirs.
+//! The UDP socket of one worker as quinn sees it: the packets of the kernel, plus packets from
+//! other workers, minus packets for other workers.
 
 use std::fmt;
 use std::future::Future;
@@ -27,7 +28,7 @@ pub(super) struct Socket {
 }
 
 impl Socket {
-    /// Takes over a bound socket; must run on the worker's runtime.
+    /// Takes over a bound socket. Must run on the worker's runtime.
     pub(super) fn new(
         socket: std::net::UdpSocket,
         worker: usize,
@@ -43,7 +44,7 @@ impl Socket {
         })
     }
 
-    /// Receives from the kernel into `buffers`, or registers to be woken.
+    /// Receives from the kernel into `buffers`, or registers the task to be woken.
     fn poll_kernel(
         &self,
         cx: &mut Context<'_>,
@@ -53,7 +54,7 @@ impl Socket {
         loop {
             ready!(self.io.poll_recv_ready(cx))?;
             let receive = || self.state.recv((&self.io).into(), buffers, metas);
-            // An error is about an earlier datagram to some client (ICMP); it is cleared by being read.
+            // An error concerns an earlier datagram to some client (ICMP). Reading clears it.
             let Ok(count) = self.io.try_io(Interest::READABLE, receive) else { continue };
             for (meta, buffer) in metas.iter_mut().zip(buffers).take(count) {
                 self.counters.received(meta.len, meta.stride);
@@ -97,7 +98,7 @@ impl AsyncUdpSocket for Socket {
         }
         let Some(inbox) = self.group.inbox(self.worker) else { return Poll::Pending };
         loop {
-            // Half of the buffers for either side, so that neither starves the other.
+            // Each source gets half of the buffers, so that neither starves the other.
             let half = buffers.len() / 2;
             let taken = inbox.take(buffers.get_mut(..half).unwrap_or_default(), metas);
             let (Some(buffers), Some(metas)) = (buffers.get_mut(taken..), metas.get_mut(taken..))
@@ -131,7 +132,7 @@ impl AsyncUdpSocket for Socket {
     }
 }
 
-/// Waits for one connection until the socket takes datagrams.
+/// Waits, for one connection, until the socket takes datagrams.
 struct Writable {
     socket: Arc<Socket>,
     waiting: Option<Waiting>,
@@ -142,7 +143,7 @@ type Waiting = Pin<Box<dyn Future<Output = io::Result<()>> + Send + Sync>>;
 impl UdpPoller for Writable {
     fn poll_writable(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = &mut *self;
-        // Nearly always so, and then nothing is allocated.
+        // The socket is nearly always writable, and nothing is allocated then.
         if this.waiting.is_none() && this.socket.io.try_io(Interest::WRITABLE, || Ok(())).is_ok() {
             return Poll::Ready(Ok(()));
         }

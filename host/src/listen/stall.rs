@@ -1,9 +1,10 @@
-//! Clients that take too little: no connection and no stream waits for one without a bound.
+//! A bound for clients that take too little, for every connection and every stream.
 //!
-//! What a client does not read piles up: first in the kernel, then here, and at last an origin's connection waits with it.
-//! [`Stalling`] bounds that for a TCP connection. One stream of HTTP/2 or HTTP/3 among others can be held up by flow
-//! control while the connection moves, so its sender has a [`Patience`] of its own (`h2/taking.rs`, `h3/taking.rs`). Only
-//! time in which something waits for the client counts, so an origin may be as slow as it likes.
+//! Bytes that a client does not read accumulate: first in the kernel, then in this process. In the
+//! end an origin's connection waits for the client too. [`Stalling`] bounds that for a TCP
+//! connection. Flow control can hold up one stream of HTTP/2 or HTTP/3 while the connection moves.
+//! Therefore the sender of a stream has its own [`Patience`] (`h2/taking.rs`, `h3/taking.rs`). Only
+//! time in which bytes wait for the client counts, so an origin may be slow.
 
 use std::cell::Cell;
 use std::io;
@@ -17,21 +18,21 @@ use tokio::time::{Instant, Sleep, sleep_until};
 
 use crate::config::ListenerLimits;
 
-/// How long a client may take nothing of what waits for it, however much it has taken before. As
-/// nginx's `send_timeout`.
+/// Time for which a client may take nothing of the waiting bytes, however much it has taken before.
+/// The same as nginx's `send_timeout`.
 const STALLED: Duration = Duration::from_secs(60);
 
-/// Streams of a connection that count when its client is behind a slow link.
+/// Maximum number of streams of a connection that count when its client is behind a slow link.
 const MOST_STREAMS: usize = 8;
 
-/// How fast clients must take what waits for them.
+/// The rate at which clients must take waiting bytes.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Pace {
-    /// Bytes a second; 0: any.
+    /// Bytes per second. 0 allows any rate.
     rate: u64,
-    /// Time before anything must have been taken.
+    /// Time before the first bytes must have been taken.
     grace: Duration,
-    /// Time that may pass at the most without anything.
+    /// Maximum time without any byte taken.
     pub(super) most: Duration,
 }
 
@@ -40,7 +41,7 @@ impl Pace {
         Self { rate: limits.download_rate, grace: limits.rate_grace, most: STALLED }
     }
 
-    /// Time that taking so many bytes makes up for.
+    /// Returns the time that taking `bytes` bytes earns.
     fn worth(&self, bytes: u64) -> Duration {
         match self.rate {
             0 => self.most,
@@ -48,20 +49,21 @@ impl Pace {
         }
     }
 
-    /// Bytes that so many streams must take in a time.
+    /// Returns the bytes that `streams` streams must take in the time `waited`.
     pub(super) fn due(&self, waited: Duration, streams: usize) -> Option<u64> {
         let each = u64::try_from(waited.as_millis()).ok()?.saturating_mul(self.rate) / 1000;
-        // Without a bound a hundred streams would ask more of a connection than the slowest networks carry.
+        // Without this bound, a hundred streams would require more of a connection than the slowest
+        // networks carry.
         (self.rate > 0).then(|| each.saturating_mul(streams.min(MOST_STREAMS) as u64))
     }
 }
 
-/// Time that a client may use up in waits, and that it earns by what it takes. Costs nothing until
-/// something waits.
+/// The time that a client may spend in waits. The client earns time by the bytes it takes. Costs
+/// nothing until a wait begins.
 pub(super) struct Patience {
     pace: Pace,
     left: Duration,
-    /// When the wait began that goes on.
+    /// The beginning of the present wait.
     since: Option<Instant>,
     timer: Option<Pin<Box<Sleep>>>,
 }
@@ -72,7 +74,7 @@ impl Patience {
         Self { pace, left, since: None, timer: None }
     }
 
-    /// The client has taken so many bytes, and no wait goes on.
+    /// Notes that the client has taken `taken` bytes, and ends the present wait.
     pub(super) fn restore(&mut self, taken: u64) {
         if let Some(since) = self.since.take() {
             self.left = self.left.saturating_sub(since.elapsed());
@@ -80,7 +82,7 @@ impl Patience {
         self.left = self.left.saturating_add(self.pace.worth(taken)).min(self.pace.most);
     }
 
-    /// Ready when the wait, which begins with the first call, has taken too long.
+    /// Ready when the wait has taken too long. The first call begins the wait.
     pub(super) fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let left = self.left;
         if self.since.is_none() {
@@ -97,23 +99,23 @@ impl Patience {
         }
     }
 
-    /// How long the wait has lasted that goes on.
+    /// Returns the duration of the present wait.
     pub(super) fn waited(&self) -> Duration {
         self.since.map_or(Duration::ZERO, |since| since.elapsed())
     }
 
-    /// Lets the wait that goes on begin anew.
+    /// Restarts the present wait.
     pub(super) fn renew(&mut self) {
         *self = Self { timer: self.timer.take(), ..Self::new(self.pace) };
     }
 }
 
-/// A connection whose writes fail once the client takes too little of them.
+/// A connection with writes that fail once the client takes too little of them.
 pub(super) struct Stalling<T> {
     io: T,
     patience: Patience,
     written: Rc<Cell<u64>>,
-    /// Whether that was why a write failed.
+    /// Whether a write failed for that reason.
     stalled: Rc<Cell<bool>>,
 }
 
@@ -123,12 +125,12 @@ impl<T> Stalling<T> {
         Self { io, patience: Patience::new(pace), written, stalled }
     }
 
-    /// Counts the bytes that the client's side has taken.
+    /// Returns the counter of bytes that the client's side has taken.
     pub(super) fn written(&self) -> Rc<Cell<u64>> {
         Rc::clone(&self.written)
     }
 
-    /// Tells whether the client took too little.
+    /// Returns the flag for a client that took too little.
     pub(super) fn stalled(&self) -> Rc<Cell<bool>> {
         Rc::clone(&self.stalled)
     }
@@ -187,7 +189,7 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for Stalling<T> {
         self.io.is_write_vectored()
     }
 
-    // A socket buffers nothing on this side of the kernel: these two never wait.
+    // A socket buffers nothing on this side of the kernel, so these two never wait.
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.io).poll_flush(cx)
     }

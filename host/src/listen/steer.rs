@@ -1,10 +1,13 @@
-//! Steering: which worker a QUIC packet belongs to, read from its connection id.
+//! Steering: finds the worker of a QUIC packet from its connection id.
 //!
-//! A connection id of ours is eight bytes: four random ones `R`, two that are the worker's number mixed with a keyed
-//! function of `R`, and two that prove the id is ours. Only this process knows the key, so an id tells an outsider
-//! neither the worker nor that two ids belong to one connection (RFC 9000 §5.1). The same function runs in two places:
-//! in the kernel, as a classic BPF program on the group of sockets that share the port (`kernel`), and here, for packets
-//! that the kernel could not steer. Ids that a client chose for its first packets map to a worker by it as well.
+//! A connection id of this process has eight bytes: four random bytes `R`, two bytes for the
+//! worker, and two bytes that prove the origin of the id. The worker's number is mixed with a keyed
+//! function of `R`. Only this process knows the key. An id therefore reveals neither the worker nor
+//! that two ids belong to one connection (RFC 9000 §5.1).
+//!
+//! The function runs in two places. In the kernel it is a classic BPF program on the group of
+//! sockets that share the port (`kernel`). Here it serves packets that the kernel could not steer.
+//! It also maps ids that a client chose for its first packets to a worker.
 
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
@@ -12,13 +15,14 @@ use std::time::Duration;
 
 use quinn_proto::{ConnectionId, ConnectionIdGenerator, InvalidCid};
 
-/// Length of the connection ids that this process gives out, in bytes.
+/// Length of the connection ids that this process issues, in bytes.
 pub(super) const ID_LENGTH: usize = 8;
 
-/// The most workers that a connection id can tell apart with little bias: the worker's field has 16 bits.
+/// Maximum number of workers that a connection id can distinguish with little bias: the worker's
+/// field has 16 bits.
 pub(super) const MAX_WORKERS: usize = 1024;
 
-/// The secret mapping from connection ids to workers; one per listener and process.
+/// The secret mapping from connection ids to workers. One per listener and process.
 #[derive(Debug)]
 pub(super) struct Steering {
     pub(super) workers: u32,
@@ -26,39 +30,42 @@ pub(super) struct Steering {
     check: RandomState,
 }
 
-/// One round of the mixing function: add and multiply by secrets, fold the high half into the low one.
+/// One round of the mixing function: adds and multiplies by secrets, then folds the high half into
+/// the low one.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Round {
     pub(super) add: u32,
-    /// Odd, so that the multiplication loses nothing.
+    /// The factor is odd, so that the multiplication is reversible.
     pub(super) multiply: u32,
 }
 
-/// Bits that each round folds down; the same in `kernel`.
+/// Bits that each round folds down. `kernel` uses the same number.
 pub(super) const FOLD: u32 = 15;
 
 impl Steering {
-    /// Draws a new secret for `workers` workers, which must be between 1 and [`MAX_WORKERS`].
+    /// Draws a new secret for `workers` workers, between 1 and [`MAX_WORKERS`].
     pub(super) fn new(workers: usize) -> Self {
         let workers = u32::try_from(workers.clamp(1, MAX_WORKERS)).unwrap_or(1);
         let round = || Round { add: rand::random(), multiply: rand::random::<u32>() | 1 };
         Self { workers, rounds: [round(), round(), round()], check: RandomState::new() }
     }
 
-    /// The worker that a datagram belongs to; `None` when it is too short to carry an id of ours.
+    /// Returns the worker of a datagram, or `None` if the datagram is too short to carry an id of
+    /// this process.
     #[inline]
     pub(super) fn worker(&self, datagram: &[u8]) -> Option<usize> {
-        // RFC 9000 §17.2: the long header has version and length before the id, the short one (§17.3) only a byte.
+        // RFC 9000 §17.2: the long header has version and length before the id. The short header
+        // (§17.3) has only one byte.
         let offset = if datagram.first()? & 0x80 == 0 { 1 } else { 6 };
         let id = datagram.get(offset..offset + 6)?;
         let (random, field) = (id.first_chunk()?, id.last_chunk()?);
         Some(self.unmix(u32::from_be_bytes(*random), u16::from_be_bytes(*field)))
     }
 
-    /// A fresh connection id of `worker`.
+    /// Returns a new connection id of `worker`.
     fn id(&self, worker: usize) -> [u8; ID_LENGTH] {
         let random: u32 = rand::random();
-        // Multiples of the number of workers are added so that all values of the field occur.
+        // Multiples of the number of workers are added, so that all values of the field occur.
         let multiples = u32::from(rand::random::<u16>()) % (0x1_0000 / self.workers);
         let worker = u32::try_from(worker).unwrap_or(0) % self.workers;
         let field = (self.mix(random) ^ (worker + multiples * self.workers)) as u16;
@@ -85,14 +92,14 @@ impl Steering {
     }
 }
 
-/// Makes the connection ids of one worker.
+/// Generates the connection ids of one worker.
 pub(super) struct Ids {
     steering: Arc<Steering>,
     worker: usize,
 }
 
 impl Ids {
-    /// Ids that `steering` maps to `worker`.
+    /// Creates a generator of ids that `steering` maps to `worker`.
     pub(super) fn new(steering: Arc<Steering>, worker: usize) -> Self {
         Self { steering, worker }
     }
@@ -103,7 +110,7 @@ impl ConnectionIdGenerator for Ids {
         ConnectionId::new(&self.steering.id(self.worker))
     }
 
-    /// Refuses ids that this process did not make, so that noise costs no stateless reset.
+    /// Refuses ids of other processes, so that noise costs no stateless reset.
     fn validate(&self, id: &ConnectionId) -> Result<(), InvalidCid> {
         let &[r0, r1, r2, r3, f0, f1, c0, c1] = &**id else { return Err(InvalidCid) };
         let (random, field) = (u32::from_be_bytes([r0, r1, r2, r3]), u16::from_be_bytes([f0, f1]));
@@ -148,7 +155,8 @@ mod tests {
 
     #[test]
     fn ids_do_not_show_the_worker() {
-        // Each bit of the ids of one worker is as often set as not: nothing that can be read off is constant.
+        // Each bit in the ids of one worker is set about half of the time, so no visible bit is
+        // constant.
         let steering = Steering::new(4);
         let mut set = [0u32; ID_LENGTH * 8];
         const IDS: u32 = 20_000;

@@ -1,4 +1,4 @@
-//! TCP: accepts connections, encrypts them, and hands them to HTTP/2 or HTTP/1.1 by ALPN.
+//! TCP: accepts connections, encrypts them, and passes them to HTTP/2 or HTTP/1.1 by ALPN.
 
 use std::io;
 use std::net::SocketAddr;
@@ -19,11 +19,11 @@ use crate::net::{self, Throttle, is_of_one_connection};
 use crate::task::Tasks;
 use crate::telemetry::metrics::Reason;
 
-/// Waits after a failed accept, doubled with each further one. Running out of file descriptors passes only when
-/// connections end.
+/// First and longest wait after a failed accept. Each further failure doubles the wait. A lack of
+/// file descriptors ends only when connections end.
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(5), Duration::from_secs(1));
 
-/// Time for handshakes that had begun when the drain did: a round trip around the globe.
+/// Time for handshakes that had begun before the drain: a round trip around the globe.
 const LAST_HANDSHAKES: Duration = Duration::from_millis(250);
 
 /// Starts accepting on a worker's listening socket.
@@ -81,7 +81,7 @@ impl<H: Handler> Acceptor<H> {
         self.close(listener).await;
     }
 
-    /// Accepts all that a client may take for accepted, then closes the socket.
+    /// Accepts all connections that a client may regard as established, then closes the socket.
     async fn close(&self, listener: TcpListener) {
         let Ok(listener) = listener.into_std() else { return };
         let until = Instant::now() + LAST_HANDSHAKES;
@@ -99,9 +99,10 @@ impl<H: Handler> Acceptor<H> {
     }
 
     fn admit(&self, stream: TcpStream, client: SocketAddr) {
-        // Over the limit it is closed by being dropped.
+        // A connection over the limit is closed by dropping it.
         let Some(slot) = self.edge.slot() else { return };
-        // Small writes must not wait for acknowledgements; fails only when the client is gone already.
+        // Small writes must not wait for acknowledgements. The call fails only if the client is
+        // already gone.
         let _ = stream.set_nodelay(true);
         let local = self.local(&stream);
         let stream = Stalling::new(stream, self.edge.pace);
@@ -135,7 +136,8 @@ impl<H: Handler> Acceptor<H> {
         });
     }
 
-    /// The address that a client connected to, which an unspecified one does not tell.
+    /// Returns the address that a client connected to. An unspecified listener address does not
+    /// show it.
     fn local(&self, stream: &TcpStream) -> SocketAddr {
         let address = self.edge.address;
         let is_known = !address.ip().is_unspecified();
@@ -153,8 +155,8 @@ impl<H: Handler> Acceptor<H> {
     }
 }
 
-/// Completes the TLS handshake within its time and serves the protocol that ALPN chose, which it
-/// returns.
+/// Completes the TLS handshake within its time limit and serves the protocol of ALPN. Returns that
+/// protocol.
 async fn encrypted<H: Handler>(
     stream: Stalling<TcpStream>,
     tls: &TlsAcceptor,
@@ -175,7 +177,7 @@ async fn encrypted<H: Handler>(
             h2::serve(stream, service).await;
             return Protocol::H2;
         }
-        // A client without ALPN gets HTTP/1.1 if that is served at all.
+        // A client without ALPN gets HTTP/1.1, if the listener serves it.
         _ if service.edge.protocols.h1 => serve_h1(stream, service).await,
         _ => {}
     }

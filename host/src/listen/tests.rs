@@ -20,7 +20,7 @@ use crate::message::body::BodyError;
 use crate::telemetry::metrics::Metrics;
 use std::time::{Duration, Instant};
 
-/// A listener on a free port of loopback, with the defaults of the configuration.
+/// Returns a listener on a free port of loopback, with the defaults of the configuration.
 pub(crate) fn listener() -> Listener {
     Listener {
         address: "127.0.0.1:0".parse().unwrap(),
@@ -50,22 +50,27 @@ pub(crate) fn listener() -> Listener {
     }
 }
 
-/// What happened inside of the workers.
+/// The events inside the workers.
 #[derive(Default)]
 struct Log {
     cancelled: AtomicUsize,
     begun: AtomicUsize,
-    /// Workers that requests ran on.
+    /// Threads of the workers that served requests.
     threads: Mutex<std::collections::HashSet<thread::ThreadId>>,
     release: CancellationToken,
-    /// Bytes of a body that was read after the response, once it has ended well.
+    /// Bytes of a body that was read after the response, set after a clean end.
     read_late: AtomicUsize,
 }
 
-/// Answers by path: `/hang` never, `/slow` when released, `/echo` with the request's body, `/big/N` with N bytes, `/cut`
-/// with a body that fails, `/endless` with one that does not end, `/mirror` with the
-/// request's body as it comes, `/ignore` at once without reading, `/late` at once
-/// and reads when released; any other with its own path.
+/// Answers by path:
+///
+/// - `/hang` never answers, and `/slow` answers when released.
+/// - `/echo` answers with the request's body, and `/mirror` with that body as it arrives.
+/// - `/big/N` answers with N bytes, `/cut` with a body that fails, `/endless` with a body that does
+///   not end.
+/// - `/ignore` answers at once without reading, and `/late` answers at once and reads when
+///   released.
+/// - Any other path answers with itself.
 struct Answering(Arc<Log>);
 
 impl Handler for Answering {
@@ -143,7 +148,7 @@ impl http_body::Body for Cut {
     }
 }
 
-/// A body that always has more; dropped, it counts as cancelled.
+/// A body without an end. Dropping it counts as a cancellation.
 struct Endless(Arc<Log>);
 
 impl http_body::Body for Endless {
@@ -181,14 +186,15 @@ impl Server {
         Self::with(config, bind(config, workers).unwrap())
     }
 
-    /// As `start`, but the kernel spreads packets by address as if it had no program.
+    /// Does the same as `start`, but the kernel distributes packets by address, as without a
+    /// program.
     fn start_unsteered(config: &Listener, workers: usize) -> Self {
         let sockets = bind(config, workers).unwrap();
         kernel::tests::detach(sockets[0].udp.as_ref().unwrap());
         Self::with(config, sockets)
     }
 
-    /// As `start`, but clients that take nothing are cut off after `stalled`.
+    /// Does the same as `start`, but cuts clients that take nothing off after `stalled`.
     fn start_impatient(config: &Listener, stalled: Duration) -> Self {
         Self::on(config, bind(config, 1).unwrap(), stalled)
     }
@@ -251,14 +257,14 @@ fn runtime() -> tokio::runtime::LocalRuntime {
         .unwrap()
 }
 
-/// Runs a test on a runtime of its own, within a bound.
+/// Runs a test on its own runtime, within a bound.
 fn run(test: impl Future<Output = ()>) {
     runtime().block_on(async {
         tokio::time::timeout(Duration::from_secs(60), test).await.expect("test ends");
     });
 }
 
-/// Trusts whatever the server shows.
+/// Trusts every certificate of a server.
 #[derive(Debug)]
 struct Trusting(Arc<rustls::crypto::CryptoProvider>);
 
@@ -321,7 +327,7 @@ fn quic_client() -> quinn::Endpoint {
 type Requests = ::h3::client::SendRequest<h3_quinn::OpenStreams, Bytes>;
 type Exchange = ::h3::client::RequestStream<h3_quinn::BidiStream<Bytes>, Bytes>;
 
-/// An HTTP/3 connection; the closing error comes from its driver.
+/// An HTTP/3 connection. Its driver returns the closing error.
 struct H3 {
     connection: quinn::Connection,
     requests: Requests,

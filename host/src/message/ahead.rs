@@ -1,24 +1,24 @@
-//! What the requests of one HTTP/2 or HTTP/3 connection hold of the bytes that its client may send
-//! ahead.
+//! The bytes that a client may send ahead, and the requests of one HTTP/2 or HTTP/3 connection that
+//! hold them.
 //!
-//! The client may send so many bytes on all streams together. When origins take nothing of some
-//! requests, theirs stay unread, and in the end the client can send nothing on any stream: that is
-//! no slow client.
+//! All streams together share one bound. If origins do not take the bodies of some requests, these
+//! bytes stay unread. In the end the client can send on no stream at all. The client is held up,
+//! not slow.
 
 use std::cell::Cell;
 use std::rc::Rc;
 
 use crate::config::Quic;
 
-/// What one connection's requests share.
+/// The state that the requests of one connection share.
 #[derive(Debug)]
 pub(crate) struct Ahead {
     unread: Cell<usize>,
-    /// So many requests that nobody reads can hold all that the client may send.
+    /// Number of unread requests that can hold all bytes that the client may send.
     most: usize,
 }
 
-/// One request's body, as its connection's others see it.
+/// The body of one request, as the other requests of the connection see it.
 #[derive(Debug)]
 pub(crate) struct Reading {
     ahead: Rc<Ahead>,
@@ -31,7 +31,7 @@ impl Ahead {
         Rc::new(Self { unread: Cell::new(0), most: usize::try_from(most).unwrap_or(usize::MAX) })
     }
 
-    /// Begins with a body that nobody has asked for.
+    /// Adds a body that has not been read yet.
     pub(crate) fn begin(self: &Rc<Self>) -> Reading {
         let mut reading = Reading { ahead: Rc::clone(self), is_unread: false };
         reading.note(true);
@@ -40,7 +40,7 @@ impl Ahead {
 }
 
 impl Reading {
-    /// Notes whether the body may have more than it was asked for.
+    /// Notes whether the body may hold more bytes than its reader has taken.
     pub(crate) fn note(&mut self, is_unread: bool) {
         if is_unread != self.is_unread {
             let others = self.ahead.unread.get() - usize::from(self.is_unread);
@@ -49,7 +49,7 @@ impl Reading {
         }
     }
 
-    /// Whether what the others hold may be all that the client may send.
+    /// Returns whether the other bodies may hold all bytes that the client may send.
     pub(crate) fn is_held_up(&self) -> bool {
         self.ahead.unread.get() - usize::from(self.is_unread) >= self.ahead.most
     }

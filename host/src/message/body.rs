@@ -1,4 +1,4 @@
-//! The one body type: whatever protocol a message came by, its body is a [`Body`] from here on.
+//! The body type of all protocols: from here on, every message has a [`Body`].
 
 use std::pin::Pin;
 use std::rc::Rc;
@@ -10,7 +10,7 @@ use http_body::{Frame, SizeHint};
 use super::ahead::{Ahead, Reading};
 use super::exchange::Failure;
 
-/// A body that streams under back-pressure. Stays on the thread it was made on.
+/// A body that streams under back-pressure. It stays on the thread that created it.
 #[derive(Default)]
 pub struct Body(Kind);
 
@@ -20,45 +20,45 @@ enum Kind {
     Empty,
     Full(Option<Bytes>),
     Stream(Pin<Box<dyn http_body::Body<Data = Bytes, Error = BodyError>>>),
-    /// Of a request whose connection has others.
+    /// The body of a request on a connection with other requests.
     Among(Box<(Body, Reading)>),
 }
 
-/// Why a body ended before its end.
+/// The reason why a body ended early.
 #[derive(Debug, thiserror::Error)]
 pub enum BodyError {
-    /// The peer that sends it reset the stream or closed the connection.
+    /// The sending peer reset the stream or closed the connection.
     #[error("the sender ended the body early")]
     Aborted,
-    /// More bytes than the configuration allows.
+    /// The body has more bytes than the configuration allows.
     #[error("body is larger than {limit} bytes")]
     TooLarge {
         /// The limit, in bytes.
         limit: u64,
     },
-    /// Fewer or more bytes than its content-length (RFC 9110 §8.6).
+    /// The body has fewer or more bytes than its content-length (RFC 9110 §8.6).
     #[error("body does not match its content-length of {declared} bytes")]
     Length {
-        /// What content-length said.
+        /// The value of content-length.
         declared: u64,
     },
-    /// Trailer fields that break a rule or a limit.
+    /// The trailer fields break a rule or a limit.
     #[error("trailer section refused: {0}")]
     Trailers(&'static str),
-    /// No byte for too long.
-    #[error("no byte of the body in time")]
+    /// No byte arrived for too long.
+    #[error("no byte of the body arrived in time")]
     Timeout,
-    /// Fewer bytes a second than the listener asks for.
-    #[error("the body comes too slowly")]
+    /// Fewer bytes per second arrive than the listener requires.
+    #[error("the body arrives too slowly")]
     Slow,
-    /// A filter decided that nothing more of it goes on.
+    /// A filter stopped the body: no further byte is passed on.
     #[error("a filter stopped the body")]
     Stopped,
-    /// A filter failed on it.
+    /// A filter failed on the body.
     #[error("a filter failed on the body")]
     Filter,
-    /// Of a response: what its request's body broke with, without which the origin cannot finish.
-    #[error("the request's body broke: {}", .0.label())]
+    /// The request's body failed, so the origin cannot finish its response. Holds that failure.
+    #[error("the request's body failed: {}", .0.label())]
     Request(Failure),
     /// The client's message or connection broke; the cause is of the client's protocol.
     #[error("read the request's body")]
@@ -69,23 +69,23 @@ pub enum BodyError {
 }
 
 impl Body {
-    /// A body without bytes.
+    /// Creates a body without bytes.
     pub fn empty() -> Self {
         Self(Kind::Empty)
     }
 
-    /// A body of known bytes.
+    /// Creates a body of known bytes.
     pub fn full(bytes: impl Into<Bytes>) -> Self {
         let bytes = bytes.into();
         Self(if bytes.is_empty() { Kind::Empty } else { Kind::Full(Some(bytes)) })
     }
 
-    /// A body that something else produces.
+    /// Creates a body from another producer of frames.
     pub fn stream(body: impl http_body::Body<Data = Bytes, Error = BodyError> + 'static) -> Self {
         Self(Kind::Stream(Box::pin(body)))
     }
 
-    /// Tells others of the same connection how far this one is read.
+    /// Reports to the other requests of the connection whether this body is read.
     pub(crate) fn among(self, others: &Rc<Ahead>) -> Self {
         match self.0 {
             Kind::Empty => self,
@@ -93,8 +93,8 @@ impl Body {
         }
     }
 
-    /// Whether the sender may be unable to send: what it sent ahead on the same connection, nobody
-    /// reads.
+    /// Returns whether the sender may be unable to send, because bytes that it sent ahead on the
+    /// same connection stay unread.
     pub fn is_held_up(&self) -> bool {
         matches!(&self.0, Kind::Among(among) if among.1.is_held_up())
     }

@@ -1,7 +1,7 @@
-//! The last touch to each response, the same for each protocol.
+//! The last step of each response, the same for all protocols.
 //!
-//! hyper does this for HTTP/1.1, h2 does not for HTTP/2, and nobody would for HTTP/3. One place for all three keeps their
-//! answers alike.
+//! hyper does this for HTTP/1.1, but h2 does not for HTTP/2, and HTTP/3 has no such layer. One
+//! place keeps the responses of all three alike.
 
 use std::cell::RefCell;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -14,8 +14,11 @@ use weir_h3::message::OF_CONNECTIONS;
 use super::body::Body;
 use crate::status::ends_with_head;
 
-/// Makes a final response conform to RFC 9110: a Date (§6.6.1), no content and no length where its status has none (§8.6,
-/// §15.3.5, §15.4.5), and the length of a body that is known whole. A status below 200 is no final one, and becomes 500.
+/// Makes a final response conform to RFC 9110.
+///
+/// The response gets a Date (§6.6.1) and the length of a fully known body. It has no content and no
+/// length if its status forbids them (§8.6, §15.3.5, §15.4.5). A status below 200 is not final and
+/// becomes 500.
 pub(crate) fn complete(response: &mut Response<Body>) {
     if response.status().is_informational() {
         tracing::warn!(status = response.status().as_u16(), "a final response cannot be interim");
@@ -48,12 +51,12 @@ pub(crate) fn strip(fields: &mut HeaderMap) {
     }
 }
 
-/// Adds the time to a response without one.
+/// Adds the current time to a response without a Date.
 pub(crate) fn date(fields: &mut HeaderMap) {
     fields.entry(DATE).or_insert_with(now);
 }
 
-/// The time as a field's value, made once a second and thread.
+/// Returns the current time as a field value. Each thread formats it at most once per second.
 fn now() -> HeaderValue {
     thread_local! {
         static LAST: RefCell<(u64, HeaderValue)> = const { RefCell::new((0, HeaderValue::from_static(""))) };
@@ -113,7 +116,7 @@ mod tests {
         assert!(none.headers().keys().all(|name| name == DATE), "{none:?}");
         let unchanged = completed(304, &fields[..1], Body::full("hello"));
         assert!(unchanged.body().is_end_stream());
-        // The length that a GET would have had (RFC 9110 §8.6).
+        // A GET would have had this length (RFC 9110 §8.6).
         assert_eq!(unchanged.headers()[CONTENT_LENGTH], "5");
     }
 

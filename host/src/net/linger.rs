@@ -1,7 +1,8 @@
 //! Closing a TCP connection so that the last response arrives (RFC 9112 §9.6).
 //!
-//! A socket that is closed with unread data in it resets the connection, and the client may lose what was sent before: a
-//! 413 for an upload that it is still sending. So after the end of our side the client's is read for a while.
+//! Closing a socket with unread data resets the connection. The client may then lose the response,
+//! such as a 413 for an upload that it is still sending. Therefore, after closing its own side, the
+//! server reads the client's side for a while.
 
 use std::io;
 use std::pin::Pin;
@@ -11,19 +12,19 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Sleep, sleep};
 
-/// How long the client's end is awaited; that of a request over HTTP/3 too.
+/// Time to wait for the client's end. Also for a request over HTTP/3.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(1);
 
-/// Bytes that are read and thrown away meanwhile.
+/// Maximum number of bytes to read and discard meanwhile.
 pub(crate) const TOLERANCE: usize = 8 << 20;
 
-/// A connection whose shutdown waits for the client's end.
+/// A connection with a shutdown that waits for the client's end.
 pub(crate) struct Lingering<T> {
     io: T,
     last: Option<Last>,
 }
 
-/// What remains of a connection whose sending side is closed.
+/// The state of a connection with a closed sending side.
 struct Last {
     deadline: Pin<Box<Sleep>>,
     left: usize,
@@ -75,7 +76,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Lingering<T> {
                 Ok(()) if !buffer.filled().is_empty() => {
                     last.left = last.left.saturating_sub(buffer.filled().len());
                 }
-                // The client's end, or that of the connection.
+                // The client or the connection has ended.
                 _ => break,
             }
         }

@@ -10,17 +10,17 @@ fn frame(kind: u8, flags: u8, payload: &[u8]) -> Vec<u8> {
     frame
 }
 
-/// The server's side of a connection, the client's, and what is counted.
+/// Returns the server's end of a connection, the client's end, and the metrics.
 fn connection() -> (Frames<DuplexStream>, DuplexStream, Metrics) {
     let (near, far) = duplex(1 << 20);
     let metrics = Metrics::new();
     (Frames::new(near, Rc::default(), metrics.cut.clone()), far, metrics)
 }
 
-/// Whether all that a client sends, which then closes, is read.
+/// Returns whether the server reads all bytes of a client, which then closes.
 async fn is_taken(frames: &mut Frames<DuplexStream>, mut far: DuplexStream, sent: &[u8]) -> bool {
     let sending = async {
-        // Fails when it is refused.
+        // The write fails if the connection is refused.
         let _ = far.write_all(sent).await;
         let _ = far.shutdown().await;
         far
@@ -111,8 +111,8 @@ async fn a_client_that_reads_may_open_its_windows() {
     far.write_all(&[0; PREFACE]).await.unwrap();
     frames.read_exact(&mut space[..PREFACE]).await.unwrap();
     for _ in 0..3000 {
-        // An event of an event stream, after which both windows are opened and a ping measures the
-        // path.
+        // This is an event of an event stream. The client then opens both windows, and a ping
+        // measures the path.
         frames.write_all(&frame(DATA, 0, b"event")).await.unwrap();
         let length = far.read(&mut space).await.unwrap();
         assert_eq!(length, HEAD + 5);
@@ -134,7 +134,7 @@ async fn that_h2_ends_a_connection_is_counted() {
 #[tokio::test]
 async fn a_client_that_reads_late_and_in_small_pieces_may_open_its_windows_then() {
     let (mut frames, far, metrics) = connection();
-    // 8 MiB are on their way before the client reads any, and then it opens two windows with each 4 KiB.
+    // 8 MiB are in flight before the client reads any. It then opens two windows for each 4 KiB.
     let response = frame(DATA, 0, &[b'x'; 16 << 10]);
     for _ in 0..512 {
         frames.wrote(&response);
@@ -142,7 +142,7 @@ async fn a_client_that_reads_late_and_in_small_pieces_may_open_its_windows_then(
     let window = frame(WINDOW_UPDATE, 0, &[0, 0, 16, 0]);
     let sent = [vec![b'P'; PREFACE], window.repeat(4096)].concat();
     assert!(is_taken(&mut frames, far, &sent).await);
-    // What it has used up counts no more.
+    // Credit that is used up does not count again.
     let (mut again, far, _) = connection();
     again.earned = 100;
     assert!(!is_taken(&mut again, far, &sent).await);

@@ -1,4 +1,4 @@
-//! One stream of HTTP/2: a request in, its interim responses and its response out.
+//! One stream of HTTP/2: reads a request, then sends its interim responses and its response.
 
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
@@ -20,7 +20,8 @@ use crate::message::complete;
 use crate::message::interim::{Inform, Interim, withholds_body};
 use crate::message::peer::Protocol;
 
-/// Serves one request. Dropping the future resets the stream and cancels the handler's work, as a reset by the client does.
+/// Serves one request. Dropping the future resets the stream and cancels the handler's work. A
+/// reset by the client does the same.
 pub(super) async fn serve<H: Handler>(
     request: Request<RecvStream>,
     reply: SendResponse<Bytes>,
@@ -31,7 +32,7 @@ pub(super) async fn serve<H: Handler>(
     let response = {
         let interim = Interim::new(Rc::clone(&reply));
         let mut answer = pin!(shared.service.answer(request, Protocol::H2, interim));
-        // A reset comes first: nothing more may be sent then, no interim response either.
+        // The reset is checked first: after it, no response may be sent, not even an interim one.
         poll_fn(|cx| match reply.poll_reset(cx) {
             Poll::Pending => answer.as_mut().poll(cx).map(Some),
             Poll::Ready(()) => Poll::Ready(None),
@@ -78,7 +79,7 @@ impl Reply {
         self.stream.borrow_mut().poll_reset(cx).map(|_| ())
     }
 
-    /// Sends the final head; gives the body, if there is one, and where it goes.
+    /// Sends the final head. Returns the body, if there is one, and its stream.
     fn send(
         &self,
         response: Response<Body>,
@@ -108,7 +109,7 @@ impl Inform for Reply {
     }
 }
 
-/// Sends a response's body as far as the client's windows let it.
+/// Sends the body of a response as the client's windows allow.
 async fn send(
     mut body: Body,
     mut stream: SendStream<Bytes>,
@@ -123,7 +124,7 @@ async fn send(
         let frame = match frame {
             Ok(frame) => frame,
             Err(error) => {
-                tracing::debug!(error = &error as &dyn std::error::Error, "response body broke");
+                tracing::debug!(error = &error as &dyn std::error::Error, "response body failed");
                 stream.send_reset(Reason::INTERNAL_ERROR);
                 return Ok(());
             }
@@ -132,7 +133,8 @@ async fn send(
             Ok(data) => {
                 let is_over = body.is_end_stream();
                 if !data.is_empty() {
-                    // One byte: h2 asks for the rest itself, and the window is not kept from the other streams meanwhile.
+                    // One byte suffices: h2 requests the rest itself. A larger reservation would
+                    // withhold the window from other streams.
                     stream.reserve_capacity(1);
                     taking.room(&mut stream).await?;
                 } else if !is_over {
@@ -158,7 +160,7 @@ async fn send(
 struct Incoming<H> {
     stream: RecvStream,
     is_data_over: bool,
-    /// Where 100 is sent when the body is wanted, if the client waits for that.
+    /// Sends 100 when the body is wanted, if the client waits for that.
     withheld: Option<Interim>,
     shared: Rc<Shared<H>>,
 }
@@ -169,7 +171,8 @@ impl<H> Incoming<H> {
             match ready!(self.stream.poll_data(cx)) {
                 Some(data) => {
                     let data = data?;
-                    // Reading is what gives the client room. Fails only if the stream has ended.
+                    // Reading gives the client new room. The call fails only if the stream has
+                    // ended.
                     let _ = self.stream.flow_control().release_capacity(data.len());
                     if !data.is_empty() {
                         return Poll::Ready(Ok(Some(Frame::data(data))));
@@ -191,7 +194,7 @@ impl<H> http_body::Body for Incoming<H> {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let next = self.poll_next(cx);
-        // A client that has begun to send does not wait for it any more.
+        // A client that has begun to send does not wait for 100 any more.
         if let Some(client) = self.withheld.take()
             && next.is_pending()
         {

@@ -1,4 +1,4 @@
-//! How fast a client takes the response of one HTTP/2 stream.
+//! The rate at which a client takes the response of one HTTP/2 stream.
 
 use std::cell::Cell;
 use std::future::poll_fn;
@@ -12,13 +12,13 @@ use crate::listen::stall::{Pace, Patience};
 use crate::message::peer::Protocol;
 use crate::telemetry::metrics::{self, Cut};
 
-/// Waits for the client to open its windows, but not for ever.
+/// Waits for the client to open its windows, within a bound.
 pub(super) struct Taking<'a> {
     patience: Patience,
     pace: Pace,
     /// Bytes of responses that the connection has written.
     moved: &'a Cell<u64>,
-    /// Streams of the connection that wait.
+    /// Waiting streams of the connection.
     waiting: &'a Cell<usize>,
     cut: &'a Cut,
 }
@@ -30,14 +30,14 @@ impl<'a> Taking<'a> {
         Self { patience: Patience::new(pace), pace, moved, waiting, cut }
     }
 
-    /// Completes when the client lets a frame of the stream begin.
+    /// Completes when the client allows a frame of the stream to begin.
     pub(super) async fn room(&mut self, stream: &mut SendStream<Bytes>) -> Result<(), h2::Error> {
         let mut wait = None;
         poll_fn(|cx| {
             while stream.capacity() == 0 {
                 match stream.poll_capacity(cx) {
                     Poll::Ready(Some(capacity)) => capacity.map(drop)?,
-                    // The stream is over, by the client or with the connection.
+                    // The client or the end of the connection ended the stream.
                     Poll::Ready(None) => return Poll::Ready(Err(Reason::CANCEL.into())),
                     Poll::Pending => {
                         ready!(self.poll_end(cx, &mut wait));
@@ -50,7 +50,7 @@ impl<'a> Taking<'a> {
         .await
     }
 
-    /// A frame of so many bytes has begun.
+    /// Notes that a frame of `bytes` bytes has begun.
     pub(super) fn restore(&mut self, bytes: usize) {
         self.patience.restore(bytes as u64);
     }
@@ -72,7 +72,8 @@ impl<'a> Taking<'a> {
     }
 }
 
-/// A stream that waits, counted among those of its connection, and how much that had written when it began.
+/// A waiting stream, counted among those of its connection. Holds the bytes that the connection had
+/// written when the wait began.
 struct Wait<'a> {
     waiting: &'a Cell<usize>,
     before: u64,

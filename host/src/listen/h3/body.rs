@@ -18,25 +18,27 @@ use crate::message::body::{Body, BodyError};
 /// Reads a request after its head.
 struct Incoming {
     stream: Rc<Stream>,
-    /// Read before anyone asked.
+    /// The frame that was read in advance.
     first: Option<Frame<Bytes>>,
     is_over: bool,
-    /// Fields that the trailers may have.
+    /// Maximum number of trailer fields.
     trailers: usize,
-    /// Whether the client sends nothing before it has had 100.
+    /// Whether the client sends nothing before it has received 100.
     is_withheld: bool,
-    /// Dropped with this.
+    /// Signals the end of reading when it is dropped with this body.
     reader: Option<oneshot::Sender<Infallible>>,
     effort: Effort,
 }
 
-/// Ends, with an error, when nobody has the body any more.
+/// Completes, with an error, when the body has been dropped.
 pub(super) type Reading = oneshot::Receiver<Infallible>;
 
-/// Makes the body of a request whose head has been read; a withheld one begins with 100 (RFC 9110 §10.1.1).
+/// Creates the body of a request after its head. A withheld body begins with 100 (RFC 9110
+/// §10.1.1).
 ///
-/// Looks whether the end is here already, as it is for nearly all requests without a body: only then can the body be
-/// passed on as empty, and only then is no STOP_SENDING owed when the request ends.
+/// The function checks whether the end has already arrived, as for nearly all requests without a
+/// body. Only then can the body be passed on as empty, and only then does the end of the request
+/// need no STOP_SENDING.
 pub(super) async fn incoming(
     stream: &Rc<Stream>,
     trailers: usize,
@@ -61,7 +63,7 @@ pub(super) async fn incoming(
     Ok((Body::stream(body), Some(reading)))
 }
 
-/// Pieces that are worth one unit of a task's budget: whoever reads them spends some 10 µs.
+/// Pieces per unit of a task's budget. Their reader spends some 10 µs on them.
 const PAID: usize = 4;
 
 impl Incoming {
@@ -109,12 +111,12 @@ impl http_body::Body for Incoming {
             return Poll::Ready(Some(Ok(first)));
         }
         let next = self.poll_next(cx);
-        // A client that has begun to send does not wait for it any more.
+        // A client that has begun to send does not wait for 100 any more.
         if std::mem::take(&mut self.is_withheld)
             && next.is_pending()
             && self.stream.put_interim(StatusCode::CONTINUE, &HeaderMap::new())
         {
-            // Whether the client still takes anything shows with the response.
+            // Sending the response shows whether the client still takes anything.
             let _ = self.stream.poll_flush(cx);
         }
         next

@@ -17,25 +17,29 @@ use crate::listen::steer::Ids;
 use crate::listen::{Edge, Handler};
 use crate::task::Tasks;
 
-/// Handshakes of one worker that may be half open; more are refused. Each holds some 20 KiB.
+/// Maximum number of half-open handshakes of one worker. Further ones are refused. Each holds some
+/// 20 KiB.
 const HALF_OPEN: usize = 1000;
 
-/// Half-open handshakes of one worker from which on, with `retry: under-load`, clients must prove their address. A core
-/// completes about a thousand handshakes a second, so this is a backlog of a tenth of one.
+/// Half-open handshakes of one worker at which `retry: under-load` requires clients to prove their
+/// address. A core completes about a thousand handshakes per second, so this is a backlog of a
+/// tenth of a second.
 const RETRY_FROM: usize = 100;
 
-/// First packets that wait to be looked at, and bytes that quinn keeps for them.
+/// First packets that wait to be handled, and bytes that quinn keeps for them.
 const UNSEEN: usize = 1024;
 const UNSEEN_BYTES: u64 = 8 << 20;
 
-/// Streams of a client that are no requests: control, two of QPACK, and room for reserved types.
+/// Streams of a client that are not requests: one control stream, two of QPACK, and room for
+/// reserved types.
 const UNIDIRECTIONAL: u32 = 8;
 
-/// Bytes of responses that quinn keeps for one connection until they are acknowledged: what a path of 100 Mbit/s and
-/// 600 ms has in flight. Raising it costs that much for every slow reader.
+/// Bytes of responses that quinn keeps for one connection until they are acknowledged: the bytes in
+/// flight on a path of 100 Mbit/s and 600 ms. Every slow reader costs this much memory.
 const SEND_WINDOW: u64 = 8 << 20;
 
-/// Settings of QUIC and TLS that all workers of a listener share, the key of Retry tokens among them.
+/// Returns the settings of QUIC and TLS that all workers of a listener share, including the key of
+/// Retry tokens.
 pub(in crate::listen) fn server_config(
     quic: &Quic,
     tls: Arc<QuicServerConfig>,
@@ -78,7 +82,7 @@ pub(in crate::listen) fn serve<H: Handler>(
     let Some(server) = edge.quic_server.clone() else { return Ok(()) };
     let counters = edge.counters.clone();
     let socket = Socket::new(socket, worker, Arc::clone(group), counters)?;
-    // The default has a stateless-reset key of its own, drawn here for each worker.
+    // The default configuration draws a separate stateless-reset key for each worker.
     let mut config = EndpointConfig::default();
     let steering = Arc::clone(&group.steering);
     config.cid_generator(move || Box::new(Ids::new(Arc::clone(&steering), worker)));
@@ -120,8 +124,8 @@ impl<H: Handler> Acceptor<H> {
                 None => return,
             }
         }
-        // Open connections end by themselves; new ones are told to go elsewhere. The endpoint lives until the last close
-        // is certain to have arrived, or the grace period is over.
+        // Open connections end by themselves, and new ones are refused. The endpoint lives until
+        // the last close has certainly arrived, or until the end of the grace period.
         loop {
             tokio::select! {
                 biased;
@@ -146,7 +150,7 @@ impl<H: Handler> Acceptor<H> {
             Retry::Always => true,
         };
         if is_unproven && incoming.may_retry() && !incoming.remote_address_validated() {
-            // Fails only for what `may_retry` has excluded.
+            // The call fails only in cases that `may_retry` has excluded.
             let _ = incoming.retry();
             return;
         }
@@ -168,13 +172,13 @@ impl<H: Handler> Acceptor<H> {
     }
 }
 
-/// Completes a handshake within its time.
+/// Completes a handshake within its time limit.
 async fn handshake(incoming: Incoming, edge: &Edge) -> Option<quinn::Connection> {
     let start = Instant::now();
     let result = match incoming.accept() {
         Ok(connecting) => match timeout(edge.limits.handshake_timeout, connecting).await {
             Ok(result) => result,
-            // Dropping it ends the attempt.
+            // Dropping `connecting` ends the attempt.
             Err(_) => Err(quinn::ConnectionError::TimedOut),
         },
         Err(error) => Err(error),
@@ -209,7 +213,7 @@ impl Drop for HalfOpen {
     }
 }
 
-/// Counts an open connection, and what its path was like when it ends.
+/// Counts an open connection. At its end it records the figures of its path.
 struct Open {
     connection: quinn::Connection,
     edge: Arc<Edge>,

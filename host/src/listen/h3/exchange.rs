@@ -22,15 +22,16 @@ use crate::message::peer::{Peer, Protocol};
 use crate::net::canonical;
 use crate::net::linger::{PATIENCE, TOLERANCE};
 
-/// Bytes of one DATA frame.
+/// Maximum number of bytes of one DATA frame.
 const PIECE: usize = 64 << 10;
 
-/// How a request ended, as far as the connection is concerned.
+/// The outcome of a request for its connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Outcome {
-    /// Answered in full.
+    /// The request was answered in full.
     Complete,
-    /// The client lost interest, or broke the rules: cheap for it to repeat, less so for us.
+    /// The client cancelled the request or broke the rules. Repeating that is cheap for the client,
+    /// but less cheap for the server.
     Wasted,
 }
 
@@ -40,7 +41,8 @@ pub(super) async fn exchange<H: Handler>(
     connection: Rc<Connection<H>>,
 ) -> Outcome {
     let mut stopped = pin!(stream.stopped());
-    // The client's cancellation comes first: it drops the handler's future and with it the upstream's work.
+    // A cancellation by the client is checked first. It drops the handler's future and thus the
+    // upstream's work.
     let end = tokio::select! {
         biased;
         _ = &mut stopped => Err(Code::H3_REQUEST_CANCELLED),
@@ -50,14 +52,15 @@ pub(super) async fn exchange<H: Handler>(
         Ok(reading) => {
             if !stream.is_read() {
                 stream.end();
-                // A component may read on after its response, for as long as its limits let it.
+                // A component may read on after its response, as long as its limits allow.
                 if let Some(reading) = reading {
                     let _ = reading.await;
                 }
                 linger(&stream).await;
             }
             stream.finish();
-            // Until all of it is acknowledged the request is not done: a drain must not close the connection before.
+            // The request lasts until all its bytes are acknowledged, because a drain must not
+            // close the connection earlier.
             if let Ok(Some(code)) = stopped.await {
                 stream.abort(code);
             }
@@ -70,8 +73,10 @@ pub(super) async fn exchange<H: Handler>(
     }
 }
 
-/// Reads the head, has it served, sends the response. Returns who may read the request still; the error is the code to
-/// reset the stream with.
+/// Reads the head, calls the handler and sends the response.
+///
+/// Returns a signal if the request may still be read. The error is the code for the reset of the
+/// stream.
 async fn serve<H: Handler>(
     stream: &Rc<Stream>,
     connection: &Connection<H>,
@@ -96,12 +101,13 @@ async fn serve<H: Handler>(
     };
     let interim = Interim::new(Rc::clone(stream));
     let mut response = {
-        // Pinned where it is made: a function that took it would have room for it twice.
+        // Pinned here: a function that took the future would reserve room for it twice.
         let mut answer = pin!(connection.handler.serve(request, peer, interim));
         poll_fn(|cx| {
             let polled = answer.as_mut().poll(cx);
             if polled.is_pending() {
-                // Interim responses. Whether the client takes anything shows with the final one.
+                // This sends interim responses. The final response shows whether the client takes
+                // anything.
                 let _ = stream.poll_flush(cx);
             }
             polled
@@ -116,7 +122,7 @@ async fn serve<H: Handler>(
     Ok(reading)
 }
 
-/// Adds the body.
+/// Adds the body to a request.
 async fn receive(
     request: Request<()>,
     stream: &Rc<Stream>,
@@ -129,7 +135,7 @@ async fn receive(
     }
 }
 
-/// The code for a request that could not be read.
+/// Returns the code for a request that could not be read.
 fn refusal(error: &Error) -> Code {
     match error {
         Error::Stream(violation) => {
@@ -159,7 +165,8 @@ async fn respond<H>(
     stream.put_head(head.status, &head.headers);
     while method != Method::HEAD && !body.is_end_stream() {
         let Some(frame) = poll_fn(|cx| poll_frame(&mut body, stream, cx)).await else { break };
-        // The client must see that the response is not whole, and whose fault it is if that is its own (RFC 9114 §4.1.2).
+        // The reset shows the client that the response is incomplete, and names the client's own
+        // error, if there is one (RFC 9114 §4.1.2).
         let broken = |_| stream.fault().unwrap_or(Code::H3_INTERNAL_ERROR);
         match frame.map_err(broken)?.into_data() {
             Ok(mut data) => {
@@ -178,7 +185,8 @@ async fn respond<H>(
     taking.flush(stream).await
 }
 
-/// The next frame of a body; while there is none, what was sent before is not held back.
+/// Returns the next frame of a body. While there is none, flushes the bytes that are already
+/// queued.
 fn poll_frame(
     body: &mut Body,
     stream: &Stream,
@@ -186,14 +194,14 @@ fn poll_frame(
 ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
     let frame = Pin::new(body).poll_frame(cx);
     if frame.is_pending() {
-        // Whether the client still takes it shows with the next piece.
+        // The next piece shows whether the client still takes the response.
         let _ = stream.poll_flush(cx);
     }
     frame
 }
 
-/// Reads on for a while what is left of a request that is answered already. A client may ignore STOP_SENDING until its body is
-/// written, and some browsers then never look at the response.
+/// Reads the rest of a request after its answer, for a limited time. A client may ignore
+/// STOP_SENDING until its body is written, and some browsers then never look at the response.
 async fn linger(stream: &Stream) {
     let _ = timeout(PATIENCE, async {
         let mut left = TOLERANCE;
@@ -201,7 +209,7 @@ async fn linger(stream: &Stream) {
             && left > 0
         {
             left = left.saturating_sub(data.len());
-            // What is here already may be many small frames.
+            // The bytes that have already arrived may be many small frames.
             coop::consume_budget().await;
         }
     })
@@ -223,7 +231,8 @@ mod tests {
         size_of::<F>()
     }
 
-    /// It holds the proxy's future once, and is moved to the connection's requests.
+    /// The future contains the proxy's future once, and moves into the set of the connection's
+    /// requests.
     #[test]
     fn a_request_s_future_stays_small() {
         let size = size_of_result(exchange::<Proxy>);

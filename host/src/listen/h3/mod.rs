@@ -1,9 +1,9 @@
-//! HTTP/3: QUIC connections of one worker become requests.
+//! HTTP/3: turns the QUIC connections of one worker into requests.
 //!
-//! The one seam to `weir_h3`: nothing outside this directory knows it, but for
-//! its rules about messages, which hold for all protocols. quinn does the transport; the crate does frames,
-//! QPACK, control streams and settings; `endpoint` owns the socket; `exchange` serves a request. A connection's requests
-//! run inside the connection's task.
+//! Only this directory uses `weir_h3`, except for its rules about messages, which apply to all
+//! protocols. quinn is the transport. The crate implements frames, QPACK, control streams and
+//! settings. `endpoint` owns the socket, and `exchange` serves a request. The requests of a
+//! connection run inside the connection's task.
 
 mod body;
 mod endpoint;
@@ -30,19 +30,21 @@ use crate::telemetry::metrics::Reason;
 
 pub(super) use self::endpoint::{serve, server_config};
 
-/// Requests that a client may waste (cancel, or have reset for breaking the rules) ahead of those it lets complete. Each
-/// completed one makes up for one wasted. A browser that leaves a page cancels at most what is open.
+/// Surplus of requests that a client may waste: cancel, or have reset for breaking the rules. Each
+/// completed request compensates for one wasted. A browser that leaves a page cancels at most its
+/// open requests.
 const WASTED_FLOOR: u32 = 256;
 
-/// Quiet periods (`quic.idle_timeout`) without any request after which a connection that is only kept alive by pings ends.
+/// Quiet periods (`quic.idle_timeout`) without any request after which a connection ends, even if
+/// pings keep it alive.
 const IDLE_PERIODS: u32 = 10;
 
-/// What the requests of a connection share.
+/// The data that the requests of a connection share.
 struct Connection<H> {
     handle: Handle,
     edge: Arc<Edge>,
     handler: Rc<H>,
-    /// Requests whose responses wait for the client.
+    /// Requests with responses that wait for the client.
     waiting: Cell<usize>,
     ahead: Rc<Ahead>,
 }
@@ -80,7 +82,8 @@ async fn serve_connection<H: Handler>(
                     return;
                 }
             }
-            // Executing requests are capped, not only open streams: a reset frees a stream at once.
+            // The cap applies to executing requests, not only to open streams: a reset frees a
+            // stream at once.
             accepted = next(&mut requests, room) => {
                 let stream = match accepted {
                     Ok(stream) => stream,
@@ -115,13 +118,13 @@ async fn serve_connection<H: Handler>(
             break;
         }
     }
-    // When the connection is lost, what runs finds out.
+    // The running requests notice the loss of the connection themselves.
     while running.next().await.is_some() {}
     handle.close(Code::H3_NO_ERROR, "");
 }
 
-/// The next request if there is room for one. Those that run may wait for what else the client says, so that is heard
-/// without room as well.
+/// Returns the next request if there is room for one. Without room it still reads from the
+/// connection, because running requests may wait for other input of the client.
 async fn next(requests: &mut weir_h3::Connection, room: usize) -> Result<Rc<Stream>, Error> {
     match room {
         0 => Err(requests.drive().await),
@@ -129,8 +132,8 @@ async fn next(requests: &mut weir_h3::Connection, room: usize) -> Result<Rc<Stre
     }
 }
 
-/// A listener's limits as those of a connection. How many fields there may be the proxy checks, which keeps a record of
-/// what it refuses; here their bytes bound them.
+/// Converts the limits of a listener to those of a connection. Here the bytes of the fields are
+/// bounded. The proxy checks their number, because it records its refusals.
 fn config(edge: &Edge) -> Config {
     Config {
         section_bytes: edge.limits.header_bytes,
@@ -140,12 +143,12 @@ fn config(edge: &Edge) -> Config {
     }
 }
 
-/// How far the end of a connection has come (RFC 9114 §5.2).
+/// The progress of a connection's end (RFC 9114 §5.2).
 enum Drain {
     Not,
-    /// The client was told; what it had sent before it heard is served until then.
+    /// The client was told. Requests that it sent before it received that are served until then.
     Announced(Instant),
-    /// New requests are refused; those accepted are finished.
+    /// New requests are refused. Accepted ones are finished.
     Refusing,
 }
 
@@ -157,14 +160,15 @@ impl Drain {
     }
 }
 
-/// Time for the client to hear of the end: two round trips, within bounds.
+/// Returns the time for the client to receive the announcement: two round trips, within bounds.
 fn settling(connection: &quinn::Connection) -> Duration {
     const LEAST: Duration = Duration::from_millis(50);
     const MOST: Duration = Duration::from_secs(1);
     (connection.rtt() * 2).clamp(LEAST, MOST)
 }
 
-/// Counts requests that came to nothing (rapid reset, CVE-2023-44487, and its kin from the server's side).
+/// Counts wasted requests (rapid reset, CVE-2023-44487, and similar attacks by resets of the
+/// server).
 struct Waste {
     balance: u32,
     limit: u32,
@@ -175,7 +179,7 @@ impl Waste {
         Self { balance: 0, limit: WASTED_FLOOR.max(streams.saturating_mul(2)) }
     }
 
-    /// Counts a request and says whether it is too much.
+    /// Counts a request and returns whether too many are wasted.
     fn count(&mut self, outcome: Outcome) -> bool {
         match outcome {
             Outcome::Complete => self.balance = self.balance.saturating_sub(1),

@@ -1,4 +1,4 @@
-//! How fast a client takes the response of one HTTP/3 request.
+//! The rate at which a client takes the response of one HTTP/3 request.
 
 use std::cell::Cell;
 use std::future::poll_fn;
@@ -12,7 +12,7 @@ use crate::listen::stall::{Pace, Patience};
 use crate::message::peer::Protocol;
 use crate::telemetry::metrics::{Cut, Reason};
 
-/// Waits for the client to take a response, but not for ever.
+/// Waits for the client to take a response, within a bound.
 pub(super) struct Taking<'a> {
     patience: Patience,
     pace: Pace,
@@ -41,12 +41,12 @@ impl<'a> Taking<'a> {
         self.wait(step).await
     }
 
-    /// Sends what is queued.
+    /// Sends the queued bytes.
     pub(super) async fn flush(&mut self, stream: &Stream) -> Result<(), Code> {
         self.wait(|cx| (0, stream.poll_flush(cx))).await
     }
 
-    /// Runs `step` until it is done; each time it tells how many bytes have been taken.
+    /// Runs `step` until it is done. Each step returns the number of bytes taken.
     async fn wait(
         &mut self,
         mut step: impl FnMut(&mut Context<'_>) -> (u64, Poll<Result<(), Error>>),
@@ -78,17 +78,17 @@ impl<'a> Taking<'a> {
     }
 }
 
-/// A stream that waits, counted among those of its connection, and how much that had sent when it
-/// began.
+/// A waiting stream, counted among those of its connection. Holds the amount that the connection
+/// had sent when the wait began.
 struct Wait<'a> {
     waiting: &'a Cell<usize>,
     before: Sent,
 }
 
-/// What a connection has sent.
+/// The amount that a connection has sent.
 struct Sent {
     bytes: u64,
-    /// Pieces of streams; acknowledgements and pings are none.
+    /// Pieces of streams. Acknowledgements and pings do not count.
     pieces: u64,
 }
 
@@ -98,9 +98,9 @@ impl<'a> Wait<'a> {
         Self { waiting, before: Sent::by(quic) }
     }
 
-    /// Bytes of streams that the connection has sent meanwhile, about. A client behind a slow link
-    /// may have allowed far more than the link has carried: then its stream waits for long while it
-    /// takes all that it can.
+    /// Returns the approximate number of stream bytes that the connection has sent meanwhile. A
+    /// client behind a slow link may have allowed far more than the link has carried. Its stream
+    /// then waits for long, although the client takes all it can.
     fn moved(&self, quic: &quinn::Connection) -> u64 {
         let (now, before) = (Sent::by(quic), &self.before);
         let pieces = now.pieces.saturating_sub(before.pieces);
@@ -121,5 +121,5 @@ impl Sent {
     }
 }
 
-/// Bytes of a packet that carries a piece of a stream, about.
+/// Approximate number of bytes of a packet that carries a piece of a stream.
 const PACKET: u64 = 1200;

@@ -1,9 +1,10 @@
 use super::*;
 
-/// Bytes that a section may have here.
+/// Maximum number of bytes of a section in these tests.
 const SECTION: usize = 4096;
 
-/// Scans `text` in pieces of `size` bytes; the place of the byte that was refused, over all pieces.
+/// Scans `text` in pieces of `size` bytes. The error holds the position of the refused byte within
+/// the whole text.
 fn scan(text: &str, size: usize) -> Result<Part, (usize, bool)> {
     let mut scanner = Scanner::new(SECTION);
     for (piece, bytes) in text.as_bytes().chunks(size).enumerate() {
@@ -13,7 +14,7 @@ fn scan(text: &str, size: usize) -> Result<Part, (usize, bool)> {
     Ok(scanner.part)
 }
 
-/// The same whatever the pieces.
+/// Scans `text` and asserts that the size of the pieces makes no difference.
 fn verdict(text: &str) -> Result<Part, (usize, bool)> {
     let whole = scan(text, text.len());
     for size in [1, 2, 3, 7, 64] {
@@ -31,7 +32,7 @@ fn messages_are_followed_from_head_to_head() {
     let long = format!("GET /{} HTTP/1.1\r\nX: {}\r\n\r\n", "p".repeat(300), "v".repeat(300));
     let all = format!("{sized}{chunked}{bare}{long}{chunked}{sized}");
     assert_eq!(verdict(&all), Ok(Part::Head));
-    // Each in the middle of the others, where a bad head is found at its place.
+    // A bad head is found at its position within the other messages.
     let bad = "GET / HTTP/1.1\r\nX: a\n";
     assert_eq!(verdict(&format!("{all}{bad}")), Err((all.len() + bad.len() - 1, true)));
 }
@@ -71,7 +72,7 @@ fn framing_that_hyper_would_not_read_alike_is_refused_in_bodies() {
     assert_eq!(verdict(&padded), Err((padded.len() - 1, false)));
 }
 
-/// How many bytes of `endless`, which comes after `start`, get through.
+/// Returns the number of bytes of `endless`, after `start`, that pass.
 fn taken(start: &str, endless: &str) -> usize {
     let mut scanner = Scanner::new(SECTION);
     scanner.scan(start.as_bytes()).unwrap();
@@ -99,7 +100,7 @@ fn whatever_has_no_end_is_refused_before_it_does() {
         ("", "\r\n", 2 * usize::from(EMPTY_LINES)),
     ] {
         let taken = taken(start, endless);
-        // What came with the same read may get through.
+        // Bytes of the same read may pass.
         assert!(taken <= most + 300, "{taken} bytes of {endless:?} after {start:?}");
     }
 }

@@ -73,7 +73,7 @@ fn plain_text_is_h1_without_alt_svc() {
         let protocols = Protocols { h3: false, h2: false, h1: true };
         let server = Server::start(&Listener { tls: None, protocols, ..listener() }, 1);
         let mut stream = TcpStream::connect(server.address).await.unwrap();
-        // Two requests at once: answered in order.
+        // The client sends two requests at once, and gets the answers in order.
         let request = b"GET /a HTTP/1.1\r\nHost: x\r\n\r\nGET /b HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
         stream.write_all(request).await.unwrap();
         let mut answer = String::new();
@@ -191,7 +191,7 @@ fn a_drain_finishes_h1_and_h2_requests() {
         let drained = async {
             until(|| server.log.begun.load(Ordering::Relaxed) == 3).await;
             server.drain.cancel();
-            // An idle connection is good for one request more.
+            // An idle connection serves one more request.
             let response = idle.send_request(h1_get("/last")).await.unwrap();
             assert_eq!(response.headers()["connection"], "close");
             assert_eq!(response.headers()["alt-svc"], "clear");
@@ -218,7 +218,8 @@ fn connections_in_the_queue_at_the_drain_are_served() {
         let load = move || {
             let mut served = 0;
             loop {
-                // Refused once the listener is closed; until then every connection that is made is served.
+                // The closed listener refuses connections. Before, it serves every established
+                // connection.
                 let Ok(mut stream) = std::net::TcpStream::connect(address) else {
                     return Ok(served);
                 };

@@ -87,7 +87,8 @@ fn a_response_that_breaks_off_is_no_clean_end() {
     });
 }
 
-/// RFC 9000 §3.5: the response ends with a reset as long as it is not sent, though nothing more comes from the handler.
+/// RFC 9000 §3.5: the response ends with a reset while it is not fully sent, even if the handler
+/// produces no more.
 #[test]
 fn a_response_that_is_stopped_while_it_is_sent_is_reset() {
     run(async {
@@ -141,7 +142,7 @@ fn an_unread_request_is_stopped_without_error_after_the_response() {
         let server = Server::start(&listener(), 1);
         let endpoint = quic_client();
         let h3 = H3::connect(&endpoint, server.address).await;
-        // A client that is about to be done with its body may be, before it looks at anything else.
+        // A client with little left of its body may finish it before it looks at the response.
         let (mut send, mut recv) = raw(&h3, &[0xff; 100]).await;
         let response = recv.read_to_end(10_000).await.unwrap();
         assert!(response.ends_with(b"ignored"));
@@ -150,7 +151,7 @@ fn an_unread_request_is_stopped_without_error_after_the_response() {
         assert_eq!(send.stopped().await.unwrap(), None, "all of it is taken");
     });
 
-    /// A POST to /ignore and the beginning of a DATA frame of 1 MiB.
+    /// Sends a POST to /ignore and the beginning of a DATA frame of 1 MiB.
     async fn raw(h3: &H3, data: &[u8]) -> (quinn::SendStream, quinn::RecvStream) {
         let (mut send, recv) = h3.connection.open_bi().await.unwrap();
         send.write_all(&head("POST", "/ignore")).await.unwrap();
@@ -201,7 +202,7 @@ fn a_large_section_is_refused_with_a_status() {
         send.write_all(&encode(&lines)).await.unwrap();
         send.finish().unwrap();
         let response = recv.read_to_end(10_000).await.unwrap();
-        // One HEADERS frame: nothing but :status and Date.
+        // The response is one HEADERS frame with only :status and Date.
         assert_eq!(
             (response[0], usize::from(response[1] & 0x3f) << 8 | usize::from(response[2])),
             (1, response.len() - 3)
@@ -209,7 +210,7 @@ fn a_large_section_is_refused_with_a_status() {
         assert!(is_431(&response), "{response:x?}");
         assert_eq!(server.log.begun.load(Ordering::Relaxed), 0);
 
-        // A body behind it is read and thrown away, and the connection lives on.
+        // The server reads and discards the following body, and the connection stays open.
         let (mut send, mut recv) = h3.connection.open_bi().await.unwrap();
         send.write_all(&encode(&lines)).await.unwrap();
         send.write_all(&[0, 4, b'b', b'o', b'd', b'y']).await.unwrap();
@@ -254,7 +255,7 @@ fn malformed_messages_are_stream_errors() {
     });
 }
 
-/// RFC 9114 §4.1.2, whether the response has begun or not.
+/// RFC 9114 §4.1.2 applies before and after the beginning of the response.
 #[test]
 fn a_body_that_grows_too_long_behind_the_response_s_head_is_malformed_still() {
     run(async {
@@ -274,7 +275,7 @@ fn a_body_that_grows_too_long_behind_the_response_s_head_is_malformed_still() {
     });
 }
 
-/// The code that a stream is reset with.
+/// Returns the code in the reset of a stream.
 async fn reset(recv: &mut quinn::RecvStream) -> u64 {
     let error = recv.read_to_end(10_000).await.err();
     let Some(quinn::ReadToEndError::Read(quinn::ReadError::Reset(code))) = error else {
@@ -289,7 +290,7 @@ fn odd_frames_are_survived() {
         let server = Server::start(&listener(), 1);
         let endpoint = quic_client();
         let h3 = H3::connect(&endpoint, server.address).await;
-        // An unknown frame first, empty DATA frames, one byte at a time.
+        // The client sends an unknown frame first, then empty DATA frames, one byte at a time.
         let (mut send, mut recv) = h3.connection.open_bi().await.unwrap();
         let mut input = vec![0x21, 3, 1, 2, 3];
         input.extend(head("POST", "/echo"));
@@ -373,7 +374,7 @@ fn a_drain_finishes_what_was_accepted() {
         until(|| server.log.begun.load(Ordering::Relaxed) == 2).await;
 
         server.drain.cancel();
-        // A request that crosses the first GOAWAY on the way is served.
+        // The server serves a request that crosses the first GOAWAY on the way.
         let (mut send, mut recv) = h3.connection.open_bi().await.unwrap();
         send.write_all(&head("GET", "/crossing")).await.unwrap();
         send.finish().unwrap();
@@ -385,7 +386,7 @@ fn a_drain_finishes_what_was_accepted() {
         };
         assert_eq!(close.error_code.into_inner(), Code::H3_NO_ERROR.value());
 
-        // After the second one it is refused, without having been looked at.
+        // After the second GOAWAY the server refuses a request without reading it.
         let (mut send, mut recv) = h3.connection.open_bi().await.unwrap();
         send.write_all(&head("GET", "/late")).await.unwrap();
         let error = recv.read_to_end(10_000).await.unwrap_err();
@@ -471,7 +472,7 @@ fn head(method: &str, path: &str) -> Vec<u8> {
     encode(&head_lines(method, path))
 }
 
-/// A HEADERS frame with literal names (RFC 9204 §4.5.6).
+/// Encodes a HEADERS frame with literal names (RFC 9204 §4.5.6).
 fn encode(lines: &[(String, String)]) -> Vec<u8> {
     let mut section = vec![0, 0];
     for (name, value) in lines {
@@ -484,7 +485,7 @@ fn encode(lines: &[(String, String)]) -> Vec<u8> {
     [&[1][..], &length.to_be_bytes(), &section].concat()
 }
 
-/// An integer with a prefix of so many bits (RFC 7541 §5.1).
+/// Encodes an integer with a prefix of `bits` bits (RFC 7541 §5.1).
 fn prefixed(out: &mut Vec<u8>, flags: u8, bits: u32, value: usize) {
     let most = (1 << bits) - 1;
     if value < most {

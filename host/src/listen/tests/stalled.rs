@@ -6,7 +6,7 @@ use super::*;
 
 const REQUEST: &[u8] = b"GET /endless HTTP/1.1\r\nHost: x\r\n\r\n";
 
-/// What clients are granted here.
+/// The patience with clients in these tests.
 const STALLED: Duration = Duration::from_millis(300);
 
 fn cancelled(server: &Server) -> usize {
@@ -81,7 +81,8 @@ fn an_h2_connection_whose_last_bytes_nobody_takes_is_closed() {
         config.limits.header_timeout = STALLED;
         let server = Server::start_impatient(&config, STALLED);
         let mut sender = h2(server.address).await;
-        // One frame, larger than the client's windows: HTTP/2 takes it whole, and the stream's task ends.
+        // The response is one frame, larger than the client's windows. HTTP/2 takes it whole, and
+        // the task of the stream ends.
         let held = sender.send_request(h2_get("/big/20000000")).await.unwrap();
         assert_eq!(held.status(), 200);
         assert_eq!(server.edge.connections.load(Ordering::Relaxed), 1);

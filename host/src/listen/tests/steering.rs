@@ -32,7 +32,7 @@ fn connections_survive_a_new_address_by_handing_over() {
 
 #[test]
 fn one_client_socket_reaches_many_workers() {
-    // With GRO the kernel merges datagrams of one sender: they must be sorted one by one.
+    // With GRO the kernel merges datagrams of one sender, so they must be sorted one by one.
     run(async {
         for server in [Server::start(&listener(), 3), Server::start_unsteered(&listener(), 3)] {
             let endpoint = quic_client();
