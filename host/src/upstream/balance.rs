@@ -1,9 +1,11 @@
-//! One worker's balancer for one upstream: hands it what it asked for, checks what it says.
+//! The balancer of one upstream on one worker: passes it its inputs and checks its answers.
 //!
-//! A balancer that fails costs one call: the host takes its own round robin for it, counts the failure by kind, and
-//! makes a fresh instance for the next one. While a generation is on trial, the one before it takes its place instead.
-//! A balancer that says `none` has decided: the request is answered with 503. On trial, that holds only if the one before
-//! says so too.
+//! A balancer that fails costs one call. For that call the host uses its own round robin. It counts
+//! the failure by kind, and creates a new instance for the next call. While a generation is on
+//! trial, its predecessor replaces it instead.
+//!
+//! The answer `none` of a balancer is a decision: the request is answered with 503. On trial, that
+//! holds only if the predecessor decides the same.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -26,49 +28,50 @@ use crate::plugins::view::Lane;
 /// Chooses endpoints of one upstream on one worker.
 pub struct Chooser {
     upstream: Arc<Upstream>,
-    /// One for each generation in use; nearly always one.
+    /// One balancer for each generation in use, nearly always one.
     balancers: Vec<Balancer>,
-    /// The membership that `candidates` has.
+    /// The membership number of `candidates`.
     seen: u64,
     /// Indexes of the healthy endpoints, as of `seen`.
     candidates: Vec<u32>,
     loads: Vec<u32>,
 }
 
-/// Why no endpoint was chosen.
+/// The reason why no endpoint was chosen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum NoPick {
-    /// None is healthy.
+    /// No endpoint is healthy.
     Unhealthy,
-    /// The balancer says that none should take the request.
+    /// The balancer decided that no endpoint should take the request.
     Declined,
 }
 
-/// Where a request stands in the order of its upstream's requests; kept over its attempts.
+/// The position of a request in the order of its upstream's requests. It lasts for all attempts of
+/// the request.
 #[derive(Debug, Default)]
 pub struct Turn {
-    /// How many endpoints were tried before.
+    /// Number of endpoints tried before.
     pub attempt: u32,
     sequence: Option<u64>,
-    /// Which they were.
+    /// The endpoints tried before.
     tried: Vec<u32>,
 }
 
 impl Turn {
-    /// Notes that an endpoint was tried in vain.
+    /// Notes a failed attempt at an endpoint.
     pub fn failed(&mut self, endpoint: u32) {
         self.attempt += 1;
         self.tried.push(endpoint);
     }
 }
 
-/// What a balancer is asked about.
+/// The inputs of a balancer.
 pub struct Question<'a> {
-    /// The request's head.
+    /// The head of the request.
     pub head: &'a Parts,
-    /// Its authority.
+    /// The authority of the request.
     pub authority: &'a str,
-    /// Whose it is.
+    /// The facts about the request and its client.
     pub subject: &'a Subject<'a>,
 }
 
@@ -76,7 +79,7 @@ pub struct Question<'a> {
 struct Balancer {
     generation: Arc<Generation>,
     instance: Option<Box<Instance<Bound>>>,
-    /// How requests ended, for a balancer that wants to know.
+    /// Outcomes of requests, for a balancer that needs them.
     outcomes: Vec<Outcome>,
 }
 
@@ -84,7 +87,7 @@ struct Balancer {
 struct Bound {
     balancer: BalancerInstance,
     inputs: Inputs,
-    /// The membership that it was told.
+    /// The membership number that the instance has received.
     knows: u64,
 }
 
@@ -99,16 +102,18 @@ impl Guest for Bound {
 }
 
 impl Chooser {
-    /// Makes a chooser; instances are made with the first pick.
+    /// Creates a chooser. The first pick creates the instances.
     pub fn new(upstream: Arc<Upstream>) -> Self {
         let (candidates, loads) = (Vec::new(), Vec::new());
         Self { upstream, balancers: Vec::new(), seen: 0, candidates, loads }
     }
 
-    /// Chooses the endpoint of one attempt, by its id. `roll` decides which generation of the balancer is asked.
+    /// Chooses the endpoint of one attempt and returns its id. `roll` decides which generation of
+    /// the balancer is called.
     ///
     /// # Errors
-    /// [`NoPick`].
+    ///
+    /// [`NoPick`] if no endpoint is chosen.
     pub fn pick(
         &mut self,
         question: &Question<'_>,
@@ -144,12 +149,13 @@ impl Chooser {
         chosen.unwrap_or_else(|_| self.round_robin()).ok_or(NoPick::Declined)
     }
 
-    /// Lets go of generations that are over.
+    /// Drops generations that have ended.
     pub fn sweep(&mut self, lane: &Lane) {
         self.balancers.retain(|balancer| lane.knows(balancer.generation.number));
     }
 
-    /// Notes how a request ended, for balancers that asked for that; they are told with their next pick.
+    /// Notes the outcome of a request for balancers that need outcomes. They receive it with their
+    /// next pick.
     pub fn ended(&mut self, endpoint: u32, status: u16, duration: Duration) {
         for balancer in &mut self.balancers {
             let wanted =
@@ -161,7 +167,8 @@ impl Chooser {
         }
     }
 
-    /// Learns which endpoints are healthy, if that changed. Instances are told with their next call.
+    /// Updates the set of healthy endpoints if it changed. Instances receive it with their next
+    /// call.
     fn follow_membership(&mut self) {
         let membership = self.upstream.membership();
         if membership == self.seen {
@@ -176,7 +183,7 @@ impl Chooser {
         }
     }
 
-    /// Asks one generation. A failure has been counted.
+    /// Calls one generation. A failure is already counted when this returns.
     fn ask(
         &mut self,
         seat: &Seat,
@@ -202,7 +209,7 @@ impl Chooser {
         })
     }
 
-    /// The host's own choice: in turn, but for endpoints that are to get nothing.
+    /// Returns the host's own choice: the next endpoint in turn, without those of weight 0.
     fn round_robin(&self) -> Option<u32> {
         let endpoints = &self.upstream.endpoints;
         let takes = |id: &&u32| endpoints.get(**id as usize).is_some_and(|e| e.weight > 0);
@@ -299,7 +306,7 @@ impl Bound {
         })
     }
 
-    /// Tells how requests ended, unless that keeps failing.
+    /// Passes the outcomes of requests to the balancer, unless its `observe` keeps failing.
     fn observe(&mut self, seat: &Seat, outcomes: &[Outcome]) -> Result<(), PluginError> {
         if seat.generation.admit(Function::Observe).is_err() {
             return Ok(());
@@ -327,5 +334,5 @@ impl Bound {
     }
 }
 
-/// Outcomes kept until the next pick; more than that between two picks are not told.
+/// Maximum number of outcomes kept until the next pick. Further ones are discarded.
 const MAX_OUTCOMES: usize = 1024;

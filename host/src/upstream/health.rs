@@ -1,4 +1,4 @@
-//! Active health checks: one probe loop an endpoint, on the control thread.
+//! Active health checks: one probe loop per endpoint, on the control thread.
 
 use std::rc::Rc;
 use std::sync::Arc;
@@ -15,7 +15,7 @@ use super::{Endpoint, Upstream};
 use crate::config::Health;
 use crate::task::Tasks;
 
-/// Starts the probes of an upstream; none if it has no `health`. They end with the drain.
+/// Starts the probes of an upstream, if it has `health`. The probes end with the drain.
 pub fn start(upstream: &Arc<Upstream>, tasks: &Tasks) {
     let Some(health) = &upstream.health else { return };
     let health = Rc::new(health.clone());
@@ -33,7 +33,8 @@ pub fn start(upstream: &Arc<Upstream>, tasks: &Tasks) {
 
 async fn watch(upstream: &Upstream, endpoint: &Endpoint, health: &Health, tasks: &Tasks) {
     let mut streak = Streak::new(endpoint.is_healthy());
-    // The first probe comes at once, spread a little so that many endpoints are not asked in one instant.
+    // The first probe comes at once, except for a small random delay: many endpoints are then not
+    // probed in one instant.
     tokio::time::sleep(jitter(health.interval.min(Duration::from_secs(1)) / 10)).await;
     loop {
         let outcome = tokio::time::timeout(health.timeout, probe(endpoint, health, tasks))
@@ -56,7 +57,7 @@ async fn watch(upstream: &Upstream, endpoint: &Endpoint, health: &Health, tasks:
     }
 }
 
-/// Counts successes and failures in a row.
+/// Counts consecutive results that contradict the present state.
 struct Streak {
     healthy: bool,
     against: u32,
@@ -67,7 +68,7 @@ impl Streak {
         Self { healthy, against: 0 }
     }
 
-    /// Returns the new state if this result changes it.
+    /// Adds a result. Returns the new state if this result changes it.
     fn add(&mut self, success: bool, health: &Health) -> Option<bool> {
         if success == self.healthy {
             self.against = 0;
@@ -101,7 +102,7 @@ async fn probe(endpoint: &Endpoint, health: &Health, tasks: &Tasks) -> Result<()
     let stream = TcpStream::connect(endpoint.address).await?;
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
     tasks.spawn(async move {
-        // What breaks the connection breaks the probe, which reports it.
+        // An error of the connection is also an error of the probe, which reports it.
         let _ = connection.await;
     });
     let request = Request::get(health.path.parse::<Uri>().map_err(http::Error::from)?)
@@ -112,7 +113,7 @@ async fn probe(endpoint: &Endpoint, health: &Health, tasks: &Tasks) -> Result<()
     let response = sender.send_request(request).await?;
     let status = response.status().as_u16();
     let mut body = response.into_body();
-    // Bounded by the probe's timeout; nothing is kept.
+    // The timeout of the probe bounds this loop, and nothing is kept.
     while let Some(frame) = body.frame().await {
         frame?;
     }
@@ -120,7 +121,7 @@ async fn probe(endpoint: &Endpoint, health: &Health, tasks: &Tasks) -> Result<()
     if expected { Ok(()) } else { Err(ProbeError::Status(status)) }
 }
 
-/// `interval` ± 10 %, so that probes of many endpoints and nodes do not fall into step.
+/// Returns `interval` ± 10 %, so that the probes of many endpoints and nodes do not fall into step.
 fn jitter(interval: Duration) -> Duration {
     interval.mul_f64(rand::rng().random_range(0.9..=1.1))
 }

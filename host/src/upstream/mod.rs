@@ -1,7 +1,7 @@
-//! Upstreams: groups of endpoints, shared by all workers, and one worker's way of reaching them.
+//! Upstreams: groups of endpoints that all workers share, and the part of each worker.
 //!
-//! [`Upstream`] holds what workers share, all of it atomics. [`Reach`] is one worker's share: its balancer instance and
-//! its connections. [`Reach::send`] is the only way to an origin.
+//! [`Upstream`] holds the shared data, all of it atomics. [`Reach`] is the part of one worker: its
+//! balancer instance and its connections. [`Reach::send`] is the only way to an origin.
 
 mod attempt;
 pub mod balance;
@@ -25,23 +25,23 @@ use crate::telemetry::metrics::{Backend, Metrics};
 pub use reaches::Reaches;
 pub use send::Reach;
 
-/// A group of endpoints that serve the same thing, shared by all workers.
+/// A group of equivalent endpoints, shared by all workers.
 pub struct Upstream {
     /// The value of the `upstream` label.
     pub name: Arc<str>,
-    /// Every endpoint; an endpoint's id is its index.
+    /// All endpoints. The id of an endpoint is its index.
     pub endpoints: Vec<Arc<Endpoint>>,
-    /// Bounds on waiting.
+    /// Time limits.
     pub timeouts: config::Timeouts,
-    /// Bounds on connections.
+    /// Limits of connections.
     pub limits: config::UpstreamLimits,
-    /// How endpoints are probed, if at all.
+    /// The health checks of endpoints, if there are any.
     pub health: Option<config::Health>,
     /// Its balancer.
     pub(crate) balancer: PluginId,
-    /// Numbers requests over all workers: what makes round robin exact.
+    /// Numbers the requests of all workers, which makes round robin exact.
     sequence: AtomicU64,
-    /// Moves whenever the set of healthy endpoints does.
+    /// Changes whenever the set of healthy endpoints changes.
     membership: AtomicU64,
 }
 
@@ -49,22 +49,22 @@ pub struct Upstream {
 pub struct Endpoint {
     /// The value of the `endpoint` label, `HOST:PORT`.
     pub name: Arc<str>,
-    /// Where to connect.
+    /// The address to connect to.
     pub address: SocketAddr,
-    /// Its share, for balancers.
+    /// The weight, for balancers.
     pub weight: u32,
     /// Free text for balancers.
     pub zone: String,
     /// Free text for balancers.
     pub labels: Vec<(String, String)>,
-    /// What is counted for it.
+    /// The metrics of the endpoint.
     pub(crate) metrics: Backend,
     healthy: AtomicBool,
     in_flight: AtomicU32,
 }
 
 impl Upstream {
-    /// Makes the shared state of an upstream; every endpoint starts healthy.
+    /// Creates the shared state of an upstream. Every endpoint starts healthy.
     pub fn new(config: &config::Upstream, metrics: &Metrics) -> Self {
         let endpoint = |endpoint: &config::Endpoint| {
             let backend = metrics.backend(&config.name, &endpoint.name);
@@ -91,17 +91,18 @@ impl Upstream {
         }
     }
 
-    /// Takes the next number of this upstream's one sequence.
+    /// Takes the next number of this upstream's single sequence.
     pub fn next_sequence(&self) -> u64 {
         self.sequence.fetch_add(1, Ordering::Relaxed)
     }
 
-    /// A number that differs whenever the set of healthy endpoints may; never 0.
+    /// Returns a number that changes whenever the set of healthy endpoints may have changed. Never
+    /// 0.
     pub fn membership(&self) -> u64 {
         self.membership.load(Ordering::Acquire)
     }
 
-    /// Records whether an endpoint may get new requests; tells balancers if that changed.
+    /// Records whether an endpoint may get new requests. Balancers are told if that changed.
     pub fn set_healthy(&self, endpoint: &Endpoint, healthy: bool) {
         if endpoint.healthy.swap(healthy, Ordering::AcqRel) != healthy {
             endpoint.metrics.health.set(i64::from(healthy));
@@ -117,24 +118,24 @@ impl std::fmt::Debug for Upstream {
 }
 
 impl Endpoint {
-    /// Whether it may get new requests.
+    /// Returns whether the endpoint may get new requests.
     pub fn is_healthy(&self) -> bool {
         self.healthy.load(Ordering::Acquire)
     }
 
-    /// Requests in flight over all workers.
+    /// Returns the number of requests in flight of all workers.
     pub fn load(&self) -> u32 {
         self.in_flight.load(Ordering::Relaxed)
     }
 
-    /// Counts a request in flight for as long as the guard lives.
+    /// Counts a request in flight while the guard lives.
     pub fn enter(self: &Arc<Self>) -> InFlight {
         self.in_flight.fetch_add(1, Ordering::Relaxed);
         InFlight(Arc::clone(self))
     }
 }
 
-/// A request in flight at an endpoint; counted out when dropped.
+/// A request in flight at an endpoint. Dropping it ends the count.
 pub struct InFlight(Arc<Endpoint>);
 
 impl Drop for InFlight {

@@ -1,4 +1,5 @@
-//! Connections to endpoints and where idle ones wait. One worker's; nothing here is shared.
+//! Connections to endpoints and the pool of idle ones. They belong to one worker and are not
+//! shared.
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
@@ -20,13 +21,13 @@ pub struct Pool {
     endpoint: Arc<Endpoint>,
     limits: UpstreamLimits,
     connect_timeout: Duration,
-    /// Idle connections, the one used last at the back.
+    /// Idle connections, the last used one at the back.
     idle: RefCell<VecDeque<Idle>>,
     open: Cell<usize>,
     holders: Holders,
 }
 
-/// A connection in use. Dropping it closes the connection; [`Connection::release`] keeps it.
+/// A connection in use. Dropping it closes the connection. [`Connection::release`] keeps it.
 pub struct Connection {
     /// The connection itself.
     pub wire: Wire,
@@ -39,25 +40,25 @@ struct Idle {
     since: Instant,
 }
 
-/// Why there is no connection.
+/// The reason why there is no connection.
 #[derive(Debug, thiserror::Error)]
 pub enum ConnectError {
-    /// The endpoint refused or is unreachable.
+    /// The endpoint refused the connection or is unreachable.
     #[error("connect")]
     Io(#[from] io::Error),
-    /// No answer in time.
+    /// The endpoint did not answer in time.
     #[error("no answer within {0:?}")]
     Timeout(Duration),
-    /// As many connections as the configuration allows are open.
+    /// The number of open connections has reached the configured limit.
     #[error("all {0} connections are in use")]
     Saturated(usize),
-    /// Few are free, and the client's network uses its share of them.
+    /// Few connections are free, and the client's network uses its share.
     #[error("the client's network uses its share (limits.per_client) of {0} connections")]
     Share(usize),
 }
 
 impl ConnectError {
-    /// One word for metrics and spans.
+    /// Returns one word for metrics and spans.
     pub fn kind(&self) -> &'static str {
         match self {
             Self::Share(_) => "client_share",
@@ -65,14 +66,14 @@ impl ConnectError {
         }
     }
 
-    /// Whether another endpoint may do better: not if connections are used up.
+    /// Returns whether another endpoint may succeed. False if the connections are used up.
     pub fn is_of_endpoint(&self) -> bool {
         matches!(self, Self::Io(_) | Self::Timeout(_))
     }
 }
 
 impl Pool {
-    /// Makes an empty pool.
+    /// Creates an empty pool.
     pub fn new(endpoint: Arc<Endpoint>, limits: UpstreamLimits, connect_timeout: Duration) -> Self {
         let (idle, open) = (RefCell::default(), Cell::new(0));
         let holders = Holders::new(limits.connections, limits.per_client);
@@ -83,7 +84,8 @@ impl Pool {
     /// still open, the one that was used last, or a fresh one.
     ///
     /// # Errors
-    /// [`ConnectError`]; nothing has been sent then.
+    ///
+    /// [`ConnectError`]. Nothing has been sent in that case.
     pub(super) async fn lease(self: &Rc<Self>, network: Network) -> Result<Lease, ConnectError> {
         self.take(network).await.map(Lease::H1)
     }
@@ -100,12 +102,12 @@ impl Pool {
         Open::enter(self, place)?.connect().await
     }
 
-    /// The idle connection that was used last, if one is still open.
+    /// Returns the last used idle connection that is still open.
     fn idle(&self) -> Option<(Wire, Open)> {
         let mut idle = self.idle.borrow_mut();
         while let Some(candidate) = idle.pop_back() {
             if candidate.since.elapsed() >= self.limits.idle_timeout {
-                // The rest has waited longer still.
+                // The other connections have waited even longer.
                 idle.clear();
             } else if candidate.wire.is_quiet() {
                 let Idle { wire, open, .. } = candidate;
@@ -123,7 +125,7 @@ impl Pool {
 }
 
 impl Connection {
-    /// The connection, and the limits of what comes over it.
+    /// Returns the connection, and the limits for its input.
     pub fn bounded(&mut self) -> (&mut Wire, &UpstreamLimits) {
         (&mut self.wire, &self.open.pool.limits)
     }
@@ -133,7 +135,8 @@ impl Connection {
         &self.open.pool.endpoint.name
     }
 
-    /// Whether an earlier request went over it: then the origin may be closing it right now.
+    /// Returns whether an earlier request used the connection. The origin may be closing such a
+    /// connection at this moment.
     pub fn is_reused(&self) -> bool {
         self.open.reused
     }
@@ -141,7 +144,8 @@ impl Connection {
     /// Closes the connection and opens another one in its place.
     ///
     /// # Errors
-    /// [`ConnectError`]; nothing has been sent then.
+    ///
+    /// [`ConnectError`]. Nothing has been sent in that case.
     pub async fn replace(self) -> Result<Self, ConnectError> {
         let Self { wire, mut open } = self;
         drop(wire);
@@ -149,7 +153,8 @@ impl Connection {
         open.connect().await
     }
 
-    /// Keeps the connection for another request. Only after a whole exchange: request and response ended, nothing left over.
+    /// Keeps the connection for another request. Allowed only after a complete exchange: request
+    /// and response have ended, and no bytes remain.
     pub fn release(self) {
         let Self { wire, mut open } = self;
         open.leave();
@@ -161,10 +166,10 @@ impl Connection {
     }
 }
 
-/// Counts an open connection, and who uses it.
+/// Counts an open connection and its user.
 struct Open {
     pool: Rc<Pool>,
-    /// Where its user stands among those of the pool's connections; [`IDLE`] without one.
+    /// The place of its user among the users of the pool's connections. [`IDLE`] without a user.
     place: u32,
     reused: bool,
 }
@@ -202,5 +207,5 @@ impl Drop for Open {
     }
 }
 
-/// No place.
+/// The value of `place` for a connection without a user.
 const IDLE: u32 = u32::MAX;

@@ -39,20 +39,21 @@ pub struct UpstreamRequest<'a> {
     pub head: &'a mut Parts,
     /// The body.
     pub body: Body,
-    /// The authority that it is for.
+    /// The authority of the request.
     pub authority: &'a str,
     /// The facts of the client's request.
     pub subject: &'a Subject<'a>,
-    /// How far the request's body has come.
+    /// The progress of the request's body.
     pub exchange: Rc<Exchange>,
-    /// The generations of plugins that it meets.
+    /// The plugin generations that serve the request.
     pub pinned: &'a Pinned,
-    /// Whether it is the client's request, whose endpoint the access record names, and not one made on the way.
+    /// Whether this is the client's own request, not one of a plugin. The access record names the
+    /// endpoint of the client's request.
     pub is_own: bool,
 }
 
 impl Reach {
-    /// Makes one worker's share.
+    /// Creates the part of one worker.
     pub fn new(upstream: Arc<Upstream>) -> Self {
         let pool = |endpoint: &Arc<Endpoint>| {
             let (limits, connect) = (upstream.limits.clone(), upstream.timeouts.connect);
@@ -63,7 +64,7 @@ impl Reach {
         Self { upstream, chooser, pools }
     }
 
-    /// The upstream that this reaches.
+    /// Returns the upstream.
     pub fn upstream(&self) -> &Arc<Upstream> {
         &self.upstream
     }
@@ -77,11 +78,13 @@ impl Reach {
         self.pools.iter().for_each(|pool| pool.sweep());
     }
 
-    /// Sends a request to an endpoint that the balancer chooses and returns the response, its body still streaming.
+    /// Sends a request to an endpoint that the balancer picks. Returns the response while its body
+    /// is still streaming.
     ///
-    /// An endpoint that cannot be connected to is passed over for another pick, three in all. An idle
-    /// connection that turns out closed is replaced by a fresh one to the same endpoint (RFC 9110 §9.2.2, RFC 9112
-    /// §9.3.1) if the method is idempotent and there is no body; one that is known to be closed is never used.
+    /// If the connection to an endpoint fails, the balancer picks again, three picks in all. An
+    /// idle connection may turn out to be closed. A new connection to the same endpoint then
+    /// replaces it (RFC 9110 §9.2.2, RFC 9112 §9.3.1), if the method is idempotent and there is no
+    /// body. A connection that is known to be closed is never used.
     ///
     /// # Errors
     /// [`SendError`] when no endpoint is healthy, none can be reached, or the exchange failed.
@@ -92,7 +95,7 @@ impl Reach {
     ) -> Result<Response<Body>, SendError> {
         request.body = lease::settle(request.head, request.body).await?;
         let total = self.upstream.timeouts.total.map(|total| Instant::now() + total);
-        // Pinned here, so that the two ways to wait share its room.
+        // Pinned here, so that both kinds of waiting share the room of the future.
         let sending = pin!(self.attempts(request, record, total));
         match total {
             None => sending.await,

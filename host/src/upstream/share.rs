@@ -1,19 +1,20 @@
-//! Who uses the connections of a pool, so that the clients of one network leave some to the others.
+//! The share of each network in the connections of a pool, so that the clients of one network leave
+//! some to others.
 //!
-//! Each network may use so many times as many connections as are free. One alone ends at its share;
-//! of the rest the next has the same share, and what is given back is divided evenly. As long as
-//! most of the connections are free nothing is looked up.
+//! Each network may use a fixed multiple of the number of free connections. A single network thus
+//! stops at its share. The next network gets the same share of the rest, and returned connections
+//! are divided evenly. While most of the connections are free, nothing is looked up.
 
 use std::cell::RefCell;
 use std::net::IpAddr;
 
-/// A client's network: an IPv4 /24, the smallest that is routed by itself, or an IPv6 /56, which
-/// most providers give to one customer.
+/// The network of a client: an IPv4 /24, the smallest that is routed by itself, or an IPv6 /56,
+/// which most providers assign to one customer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Network(u64);
 
 impl Network {
-    /// The network of an address.
+    /// Returns the network of an address.
     pub(super) fn of(address: IpAddr) -> Self {
         Self(match address {
             IpAddr::V4(address) => V4 | u64::from(address.to_bits() >> 8),
@@ -22,35 +23,36 @@ impl Network {
     }
 }
 
-/// The networks of those who use a pool's connections.
+/// The networks that use the connections of a pool.
 #[derive(Debug)]
 pub(super) struct Holders {
     limit: usize,
-    /// Connections in use from which on networks are compared.
+    /// Number of connections in use at which the comparison of networks begins.
     scarce: usize,
-    /// How many times as many as are free a network may use.
+    /// The connections that a network may use, as a multiple of the free ones.
     times: f64,
     used: RefCell<Used>,
 }
 
-/// Why a network gets no connection.
+/// The reason why a network gets no connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Refused {
-    /// All are in use, by whatever networks.
+    /// All connections are in use, by any networks.
     Full,
-    /// Few are free, and it uses its share.
+    /// Few connections are free, and the network uses its share.
     Share,
 }
 
 #[derive(Debug, Default)]
 struct Used {
-    /// By place; [`NOBODY`] where there is none.
+    /// Networks by place. [`NOBODY`] marks a free place.
     places: Vec<Network>,
     free: Vec<u32>,
 }
 
 impl Holders {
-    /// Makes those of a pool of `limit` connections, of which a network alone may use this share.
+    /// Creates the holders of a pool of `limit` connections. `share` is the part that a single
+    /// network may use.
     pub(super) fn new(limit: usize, share: f64) -> Self {
         let is_bound = share < 1.0;
         let scarce = if is_bound { (limit as f64 * share) as usize } else { usize::MAX };
@@ -61,11 +63,12 @@ impl Holders {
     /// Notes that a client of this network uses a connection, and returns its place.
     ///
     /// # Errors
-    /// [`Refused`]: none is free, or the network must leave the rest to others.
+    ///
+    /// [`Refused`] if no connection is free, or the network must leave the rest to others.
     pub(super) fn enter(&self, network: Network) -> Result<u32, Refused> {
         let used = &mut *self.used.borrow_mut();
         let count = used.places.len() - used.free.len();
-        // Below this no network can have more than its share, whoever uses them.
+        // Below this number no network can exceed its share.
         if count >= self.scarce && !self.may_enter(used, count, network) {
             return Err(if count >= self.limit { Refused::Full } else { Refused::Share });
         }
@@ -114,7 +117,7 @@ mod tests {
         Network::of(address.parse().unwrap())
     }
 
-    /// How many more connections a network gets until it is refused.
+    /// Returns the number of further connections that a network gets until it is refused.
     fn taken(holders: &Holders, network: Network) -> usize {
         std::iter::from_fn(|| holders.enter(network).ok()).take(10_000).count()
     }
@@ -135,8 +138,8 @@ mod tests {
         let (one, other) = (network("192.0.2.1"), network("198.51.100.1"));
         assert_eq!(taken(&holders, one), 750);
         assert!(holders.enter(other).is_ok(), "another is served");
-        // What is left is divided in the same way, and what is given back goes to whoever has
-        // least.
+        // The rest is divided in the same way, and returned connections go to the network with the
+        // fewest.
         assert_eq!(taken(&holders, other), 187);
         (0..750).for_each(|place| holders.leave(place));
         assert_eq!(taken(&holders, network("203.0.113.1")), 609);
@@ -178,7 +181,7 @@ mod tests {
             let holders = Holders::new(limit, 0.75);
             assert!(taken(&holders, network("192.0.2.1")) * 4 >= limit * 3, "{limit}");
         }
-        // Then the pool's own limit is the only one.
+        // With a share of 1, only the pool's own limit applies.
         assert_eq!(taken(&Holders::new(10, 1.0), network("192.0.2.1")), 10_000);
     }
 }

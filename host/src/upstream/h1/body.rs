@@ -1,4 +1,5 @@
-//! The body of a response on its way from the origin: bounded in time, and the connection's way back to its pool.
+//! The body of a response on its way from the origin. Bounds its time, and returns the connection
+//! to its pool.
 
 use std::future::Future as _;
 use std::pin::Pin;
@@ -18,24 +19,24 @@ use crate::upstream::InFlight;
 use crate::upstream::lease::Bounds;
 use crate::upstream::pool::Connection;
 
-/// An exchange whose response's head has come.
+/// An exchange after the head of its response.
 pub(super) struct Exchanged {
-    /// Where the rest comes from.
+    /// The connection that carries the rest.
     pub(super) connection: Connection,
-    /// Where the body ends.
+    /// Finds the end of the body.
     pub(super) decoder: Decoder,
     /// Whether the origin keeps the connection.
     pub(super) keep_alive: bool,
-    /// What is left to send of the request.
+    /// The rest of the request to send.
     pub(super) upload: Upload,
-    /// The endpoint's load.
+    /// The load of the endpoint.
     pub(super) _in_flight: InFlight,
-    /// How far the request's body has come.
+    /// The progress of the request's body.
     pub(super) exchange: Rc<Exchange>,
 }
 
 impl Exchanged {
-    /// The response's body. One that is already here whole gives its connection back at once.
+    /// Returns the response's body. A body that has fully arrived releases its connection at once.
     pub(super) fn into_body(mut self, bounds: Bounds) -> Body {
         let buffer = self.connection.wire.buffer();
         let whole = self.decoder.remaining().and_then(|length| usize::try_from(length).ok());
@@ -55,9 +56,10 @@ impl Exchanged {
         }
     }
 
-    /// Ends a whole exchange and keeps the connection if another request may go over it.
+    /// Ends a complete exchange. Keeps the connection if another request may use it.
     fn end(mut self) {
-        // Bytes behind the response belong to no request: whoever sent them is not to be trusted with another.
+        // Bytes after the response belong to no request. An origin that sends them must not get
+        // another request on this connection.
         let reusable =
             self.keep_alive && self.upload.is_done() && self.connection.wire.buffer().is_empty();
         if reusable {
@@ -65,7 +67,7 @@ impl Exchanged {
         }
     }
 
-    /// Takes the next piece of the body, sending the request's rest meanwhile.
+    /// Takes the next piece of the body, and meanwhile sends the rest of the request.
     fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Result<Decoded, BodyError>> {
         if !self.upload.is_done() {
             let sent = self.upload.poll(cx, self.connection.wire.stream());
@@ -92,9 +94,9 @@ impl Exchanged {
     }
 }
 
-/// Holds the endpoint's load and the connection until the origin's last byte.
+/// Holds the endpoint's load and the connection until the last byte from the origin.
 struct ResponseBody {
-    /// Taken when the exchange ends; dropped before, it closes the connection.
+    /// Taken at the end of the exchange. Dropping it earlier closes the connection.
     exchanged: Option<Exchanged>,
     bounds: Bounds,
     timer: Option<Pin<Box<Sleep>>>,
@@ -143,7 +145,7 @@ impl http_body::Body for ResponseBody {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        // A body that always has a next piece never comes to the timer below.
+        // A body with a next piece always ready never reaches the timer below.
         let total = self.bounds.total.filter(|_| self.exchanged.is_some());
         if total.is_some_and(|total| total <= Instant::now()) {
             self.exchanged = None;
@@ -200,14 +202,16 @@ impl http_body::Body for ResponseBody {
     }
 }
 
-/// Room for the next read: what is to come, so that a small rest does not cost a large buffer.
+/// Returns the room for the next read: the bytes to come, so that a small rest needs no large
+/// buffer.
 fn read_room(decoder: &Decoder) -> usize {
     let remaining = decoder.remaining().and_then(|left| usize::try_from(left).ok());
     remaining.unwrap_or(MAX_READ).clamp(MIN_READ, MAX_READ)
 }
 
-/// Bytes of one read at least: a chunk's line ends want room too.
+/// Minimum number of bytes of one read. The line ends of a chunk need room too.
 const MIN_READ: usize = 4 * 1024;
 
-/// Bytes of one read at most: more per read gains nothing that the profile shows, and is held for each slow client.
+/// Maximum number of bytes of one read. In profiles a larger read gains nothing, and each slow
+/// client holds this much.
 const MAX_READ: usize = 64 * 1024;

@@ -1,27 +1,27 @@
-//! Where a body ends: by length, by chunks or by the connection's close (RFC 9112 §6, §7).
+//! The end of a body: by length, by chunks or by the end of the connection (RFC 9112 §6, §7).
 
 use bytes::{Buf as _, Bytes, BytesMut};
 use http::header::{HeaderMap, HeaderName, HeaderValue};
 
 use crate::config::UpstreamLimits;
 
-/// Takes a response's body apart as it comes.
+/// Decodes the body of a response as it arrives.
 #[derive(Debug)]
 pub struct Decoder(State);
 
 #[derive(Debug)]
 enum State {
-    /// This many bytes are to come.
+    /// This number of bytes follows.
     Length(u64),
-    /// A chunk's size line is next.
+    /// The size line of a chunk follows.
     ChunkSize,
-    /// This many bytes of a chunk are to come.
+    /// This number of bytes of a chunk follows.
     ChunkData(u64),
-    /// The line end behind a chunk's data is next.
+    /// The line end after the data of a chunk follows.
     ChunkEnd,
-    /// The trailer section is next.
+    /// The trailer section follows.
     Trailers,
-    /// All that comes until the connection is closed.
+    /// All bytes until the end of the connection belong to the body.
     UntilClose,
     Done,
 }
@@ -31,69 +31,70 @@ enum State {
 pub enum Decoded {
     /// Bytes of the body.
     Data(Bytes),
-    /// The trailer section; the body has ended.
+    /// The trailer section. The body has ended.
     Trailers(HeaderMap),
-    /// The buffer holds nothing whole.
+    /// The buffer holds no complete piece.
     NeedMore,
     /// The body has ended.
     End,
 }
 
-/// Why a body is refused.
+/// The reason why a body is refused.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum FramingError {
-    /// A size line or a line end of the chunked coding.
+    /// A size line or a line end of the chunked coding is malformed.
     #[error("malformed chunk")]
     Chunk,
-    /// A trailer section that cannot be read.
+    /// The trailer section cannot be parsed.
     #[error("malformed trailer section")]
     Trailers,
-    /// A trailer section that is larger than the upstream's limit, which it names.
+    /// The trailer section is larger than the limit of the upstream. Holds the limit.
     #[error("trailer section is larger than {0} bytes (limits.header_bytes of the upstream)")]
     TooLarge(usize),
-    /// A trailer section with more fields than the upstream's limit, which it names.
+    /// The trailer section has more fields than the limit of the upstream. Holds the limit.
     #[error("trailer section has more than {0} fields (limits.header_count of the upstream)")]
     TooMany(usize),
-    /// The connection broke.
-    #[error("connection broke inside the body: {0}")]
+    /// The connection failed.
+    #[error("connection failed inside the body: {0}")]
     Broken(std::io::ErrorKind),
-    /// The connection closed before the body's end.
+    /// The connection was closed before the end of the body.
     #[error("connection closed inside the body")]
     Truncated,
 }
 
 impl Decoder {
-    /// No body.
+    /// Creates a decoder without a body.
     pub fn empty() -> Self {
         Self(State::Done)
     }
 
-    /// A body of a known length.
+    /// Creates a decoder for a body of a known length.
     pub fn length(length: u64) -> Self {
         Self(if length == 0 { State::Done } else { State::Length(length) })
     }
 
-    /// A body in chunks.
+    /// Creates a decoder for a body in chunks.
     pub fn chunked() -> Self {
         Self(State::ChunkSize)
     }
 
-    /// A body that ends with the connection.
+    /// Creates a decoder for a body that ends with the connection.
     pub fn until_close() -> Self {
         Self(State::UntilClose)
     }
 
-    /// Whether the body has ended.
+    /// Returns whether the body has ended.
     pub fn is_done(&self) -> bool {
         matches!(self.0, State::Done)
     }
 
-    /// Whether the connection's close ends the body, so that it cannot be kept.
+    /// Returns whether the end of the connection ends the body, so that the connection cannot be
+    /// kept.
     pub fn ends_with_connection(&self) -> bool {
         matches!(self.0, State::UntilClose)
     }
 
-    /// Bytes that are still to come, if that is known.
+    /// Returns the number of bytes still to come, if it is known.
     pub fn remaining(&self) -> Option<u64> {
         match self.0 {
             State::Length(length) => Some(length),
@@ -105,7 +106,8 @@ impl Decoder {
     /// Takes the next piece from the front of `buffer`. Trailers have the limits of heads.
     ///
     /// # Errors
-    /// [`FramingError`] when the chunked coding is malformed.
+    ///
+    /// [`FramingError`] if the chunked coding is malformed.
     pub fn decode(
         &mut self,
         buffer: &mut BytesMut,
@@ -153,10 +155,11 @@ impl Decoder {
         }
     }
 
-    /// Tells that the connection has closed.
+    /// Notes that the connection was closed.
     ///
     /// # Errors
-    /// [`FramingError::Truncated`] unless that is how the body ends.
+    ///
+    /// [`FramingError::Truncated`] unless the end of the connection ends the body.
     pub fn close(&mut self) -> Result<(), FramingError> {
         match self.0 {
             State::UntilClose | State::Done => {
@@ -173,12 +176,15 @@ fn take(buffer: &mut BytesMut, left: u64) -> (Bytes, u64) {
     (buffer.split_to(count).freeze(), left - count as u64)
 }
 
-/// Reads `1*HEXDIG [ chunk-ext ] CRLF` (RFC 9112 §7.1). Extensions mean nothing here. Spaces and tabs after the digits are
-/// let pass, with an extension or without: old servers pad the size with them, every reader finds the same number, and the
-/// body goes out in chunks of the proxy's own.
+/// Reads `1*HEXDIG [ chunk-ext ] CRLF` (RFC 9112 §7.1) and ignores extensions.
+///
+/// Spaces and tabs after the digits are accepted, with an extension or without. Old servers pad the
+/// size with them, and every reader finds the same number. The proxy sends the body in its own
+/// chunks.
 fn chunk_size(buffer: &mut BytesMut) -> Result<Option<u64>, FramingError> {
     let Some(end) = buffer.iter().position(|byte| *byte == b'\n') else {
-        // With room for the carriage return: the outcome is the same whether the line feed is here yet.
+        // The additional byte is for the carriage return. The result is then the same before and
+        // after the arrival of the line feed.
         let is_long = buffer.len() > MAX_SIZE_LINE + 1;
         return if is_long { Err(FramingError::Chunk) } else { Ok(None) };
     };
@@ -202,7 +208,7 @@ fn trailers(
     buffer: &mut BytesMut,
     limits: &UpstreamLimits,
 ) -> Result<Option<HeaderMap>, FramingError> {
-    // Nearly every chunked body ends without.
+    // Nearly every chunked body ends without trailers.
     if buffer.starts_with(b"\r\n") {
         buffer.advance(2);
         return Ok(Some(HeaderMap::new()));
@@ -227,14 +233,15 @@ fn trailers(
     Ok(Some(map))
 }
 
-/// Bytes of a chunk's size line, at most: sixteen digits and an extension that nobody reads.
+/// Maximum length of a chunk size line, in bytes: sixteen digits, and an extension that is ignored.
 const MAX_SIZE_LINE: usize = 1024;
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    /// Feeds `text` in pieces of `step` bytes; returns the body, the trailers' count, and what is left over.
+    /// Feeds `text` in pieces of `step` bytes. Returns the body, the number of trailers, and the
+    /// number of bytes left over.
     fn run(
         decoder: Decoder,
         text: &[u8],

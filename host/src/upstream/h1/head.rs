@@ -1,4 +1,4 @@
-//! Heads of HTTP/1.1 messages: requests as they are written, responses as they are read (RFC 9112 §§3–6).
+//! Heads of HTTP/1.1 messages: writes requests and reads responses (RFC 9112 §§3–6).
 
 use bytes::{BufMut as _, Bytes, BytesMut};
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
@@ -9,39 +9,39 @@ use super::framing::Decoder;
 use crate::config::UpstreamLimits;
 use crate::status;
 
-/// A response's head and what it says of the body.
+/// A response's head and the framing of its body.
 #[derive(Debug)]
 pub struct ResponseHead {
     /// Status and fields.
     pub head: http::response::Parts,
-    /// Where the body ends.
+    /// Finds the end of the body.
     pub decoder: Decoder,
-    /// Whether the connection outlives the exchange.
+    /// Whether the connection stays open after the exchange.
     pub keep_alive: bool,
 }
 
-/// Why a response's head is refused.
+/// The reason why a response's head is refused.
 #[derive(Debug, thiserror::Error)]
 pub enum HeadError {
-    /// No HTTP/1.x response.
+    /// The head is not an HTTP/1.x response.
     #[error("parse head")]
     Parse(#[source] httparse::Error),
-    /// Larger than the upstream's limit, which it names.
+    /// The head is larger than the limit of the upstream. Holds the limit.
     #[error("head is larger than {0} bytes (limits.header_bytes of the upstream)")]
     TooLarge(usize),
-    /// More fields than the upstream's limit, which it names.
+    /// The head has more fields than the limit of the upstream. Holds the limit.
     #[error("head has more than {0} fields (limits.header_count of the upstream)")]
     TooMany(usize),
-    /// Two readers could disagree about where the body ends (RFC 9112 §6.3).
+    /// Two readers could disagree about the end of the body (RFC 9112 §6.3).
     #[error("ambiguous framing: {0}")]
     Framing(&'static str),
-    /// A field's name or value breaks RFC 9110 §5.
+    /// The name or value of a field breaks RFC 9110 §5.
     #[error("malformed field")]
     Field,
-    /// A status below 100 or above 999.
+    /// The status is below 100 or above 999.
     #[error("malformed status")]
     Status,
-    /// 101 without having been asked, or too many interim responses.
+    /// The origin sent 101 without a request for it, or too many interim responses.
     #[error("unexpected interim response")]
     Interim,
 }
@@ -62,14 +62,15 @@ pub fn prepare(request: &mut Parts) {
 
 /// Writes a request's head, for `authority`. `has_body` is whether anything follows.
 ///
-/// The target and every field were checked by the types that hold them: no line can end early.
+/// The types of the target and of every field have checked them, so no line can end early.
 pub fn encode(request: &Parts, authority: &str, has_body: bool) -> Bytes {
     let mut out = BytesMut::with_capacity(ENCODED_HEAD);
     out.put_slice(request.method.as_str().as_bytes());
     out.put_u8(b' ');
     out.put_slice(request.uri.path_and_query().map_or("/", |path| path.as_str()).as_bytes());
     out.put_slice(b" HTTP/1.1\r\n");
-    // RFC 9110 §7.2: Host first, wherever the client's version of HTTP had the authority.
+    // RFC 9110 §7.2: Host comes first, independent of the place of the authority in the client's
+    // version of HTTP.
     out.put_slice(b"host: ");
     out.put_slice(authority.as_bytes());
     out.put_slice(b"\r\n");
@@ -92,12 +93,12 @@ fn put_field(out: &mut BytesMut, name: &HeaderName, value: &HeaderValue) {
     out.put_slice(b"\r\n");
 }
 
-/// Whether a body of this request is sent in chunks: its length is not known.
+/// Returns whether the body of this request is sent in chunks, because its length is unknown.
 pub fn is_chunked(request: &Parts) -> bool {
     !request.headers.contains_key(header::CONTENT_LENGTH)
 }
 
-/// RFC 9110 §8.6: methods whose content has a meaning tell that there is none.
+/// RFC 9110 §8.6: a request without content states that, if its method gives content a meaning.
 fn expects_length(request: &Parts) -> bool {
     matches!(request.method, Method::POST | Method::PUT | Method::PATCH) && is_chunked(request)
 }
@@ -105,16 +106,17 @@ fn expects_length(request: &Parts) -> bool {
 /// A head of a response.
 #[derive(Debug)]
 pub enum Head {
-    /// One before the final one (RFC 9110 §15.2).
+    /// A head before the final one (RFC 9110 §15.2).
     Interim(http::response::Parts),
-    /// The final one.
+    /// The final head.
     Final(ResponseHead),
 }
 
-/// Reads a response's head from the front of `buffer`; `None` when it is not whole yet.
+/// Reads a response's head from the front of `buffer`. Returns `None` if it is incomplete.
 ///
 /// # Errors
-/// [`HeadError`].
+///
+/// [`HeadError`] if the head is refused.
 pub fn parse(
     buffer: &mut BytesMut,
     method: &Method,
@@ -138,7 +140,8 @@ fn parse_one(
     if buffer.is_empty() {
         return Ok(None);
     }
-    // Bytes as they are sent, so that whether a head is too large does not depend on how it is cut into segments.
+    // The limit counts the bytes as sent, so that it does not depend on how the head is cut into
+    // segments.
     let (bytes, count) = (limits.header_bytes, limits.header_count);
     let (mut few, mut many);
     let fields = if count <= FEW {
@@ -159,7 +162,7 @@ fn parse_one(
     let status = StatusCode::from_u16(response.code.unwrap_or_default());
     let status = status.map_err(|_| HeadError::Status)?;
     let http10 = response.version == Some(0);
-    // Fields by their place, so that values can share the buffer instead of being copied.
+    // The places of the fields are kept, so that values share the buffer instead of being copied.
     let base = buffer.as_ptr() as usize;
     let mut map = HeaderMap::with_capacity(response.headers.len());
     let mut places = Vec::with_capacity(response.headers.len());
@@ -185,7 +188,7 @@ fn parse_one(
     Ok(Some((head, keep_alive)))
 }
 
-/// RFC 9112 §9.3.
+/// Returns whether the origin keeps the connection (RFC 9112 §9.3).
 fn keeps_alive(fields: &HeaderMap, http10: bool) -> bool {
     let has = |option: &[u8]| {
         fields
@@ -197,7 +200,8 @@ fn keeps_alive(fields: &HeaderMap, http10: bool) -> bool {
     !has(b"close") && (!http10 || has(b"keep-alive"))
 }
 
-/// RFC 9112 §6.3, refusing what it allows to be repaired.
+/// Finds the framing of the body by RFC 9112 §6.3, but refuses the cases that it allows to be
+/// repaired.
 fn framing(head: &mut http::response::Parts, method: &Method) -> Result<Decoder, HeadError> {
     let bodiless = status::ends_with_head(head.status);
     let mut codings = head.headers.get_all(header::TRANSFER_ENCODING).iter();
@@ -219,11 +223,12 @@ fn framing(head: &mut http::response::Parts, method: &Method) -> Result<Decoder,
             let digits =
                 length.to_str().ok().filter(|text| text.bytes().all(|b| b.is_ascii_digit()));
             let number = digits.and_then(|text| text.parse().ok());
-            let number = number.ok_or(HeadError::Framing("content-length is no number"))?;
+            let number = number.ok_or(HeadError::Framing("content-length is not a number"))?;
             if lengths.any(|other| other != length) {
                 return Err(HeadError::Framing("different content-lengths"));
             }
-            // Of equal ones one goes on (RFC 9110 §8.6): two make a malformed message of HTTP/2 and HTTP/3.
+            // Of several equal lengths only one is passed on (RFC 9110 §8.6). Two would make a
+            // message of HTTP/2 or HTTP/3 malformed.
             let length = length.clone();
             head.headers.insert(header::CONTENT_LENGTH, length);
             let empty = bodiless || method == Method::HEAD;
@@ -234,10 +239,11 @@ fn framing(head: &mut http::response::Parts, method: &Method) -> Result<Decoder,
     }
 }
 
-/// Fields up to which parsing allocates nothing: the default of the upstream's limit.
+/// Maximum number of fields for which parsing allocates nothing: the default of the upstream's
+/// limit.
 const FEW: usize = 128;
 
-/// Room for most requests' heads without growing.
+/// Initial capacity for a head, in bytes. Most heads of requests fit without growth.
 const ENCODED_HEAD: usize = 1024;
 
 #[cfg(test)]
@@ -248,7 +254,7 @@ mod tests {
         read_from(&mut BytesMut::from(text), method)
     }
 
-    /// The final head, past interim ones.
+    /// Returns the final head and skips interim ones.
     fn read_from(
         buffer: &mut BytesMut,
         method: &Method,
@@ -374,7 +380,7 @@ mod tests {
         UpstreamLimits { header_bytes, header_count, ..UpstreamLimits::default() }
     }
 
-    /// What becomes of a head that arrives in pieces of this size.
+    /// Returns the result of a head that arrives in pieces of `size` bytes.
     fn read_in_pieces(text: &str, size: usize, limits: &UpstreamLimits) -> Result<usize, String> {
         let mut buffer = BytesMut::new();
         for piece in text.as_bytes().chunks(size) {

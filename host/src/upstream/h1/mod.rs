@@ -1,9 +1,10 @@
-//! HTTP/1.1 toward origins (RFC 9112), driven by the request itself: no task, no channel, one write and one read for a
-//! small exchange.
+//! HTTP/1.1 toward origins (RFC 9112). The request itself drives the exchange, without a task and a
+//! channel. A small exchange costs one write and one read.
 //!
-//! Messages are rebuilt, never passed on raw: [`head`] writes requests and reads responses, [`framing`] finds where a
-//! response ends, [`upload`] sends the request's body while the response is awaited. A connection is kept only after an
-//! exchange that ended whole on both sides with nothing left over.
+//! Messages are rebuilt, never passed on raw. [`head`] writes requests and reads responses.
+//! [`framing`] finds the end of a response. [`upload`] sends the request's body while the response
+//! is awaited. A connection is kept only after an exchange that both sides completed with no bytes
+//! left over.
 
 mod body;
 mod exchange;
@@ -29,37 +30,38 @@ use framing::{Decoder, FramingError};
 use head::{Head, HeadError, ResponseHead};
 use upload::Upload;
 
-/// A connection to an origin and what was read ahead from it.
+/// A connection to an origin and the bytes read ahead from it.
 #[derive(Debug)]
 pub struct Wire {
     stream: TcpStream,
     buffer: BytesMut,
 }
 
-/// A response whose head has come.
+/// A response after its head.
 #[derive(Debug)]
 pub struct Received {
     /// Status and fields.
     pub head: response::Parts,
-    /// Where the body ends.
+    /// Finds the end of the body.
     pub decoder: Decoder,
     /// Whether the origin keeps the connection.
     pub keep_alive: bool,
-    /// What is left to send of the request.
+    /// The rest of the request to send.
     pub upload: Upload,
 }
 
-/// Why an exchange broke.
+/// The reason why an exchange failed.
 #[derive(Debug, thiserror::Error)]
 pub enum H1Error {
-    /// The origin closed the connection before it said anything: it may never have seen the request (RFC 9112 §9.3.1).
+    /// The origin closed the connection before its first byte. It may never have seen the request
+    /// (RFC 9112 §9.3.1).
     #[error("connection closed before a response")]
     Closed,
     /// The origin closed the connection inside a message.
     #[error("connection closed inside the response")]
     Truncated,
-    /// The connection broke.
-    #[error("connection broke")]
+    /// The connection failed.
+    #[error("connection failed")]
     Io(#[source] io::Error),
     /// The response's head is malformed.
     #[error("malformed response")]
@@ -67,19 +69,19 @@ pub enum H1Error {
     /// The response's body is malformed.
     #[error("malformed response body")]
     Framing(#[from] FramingError),
-    /// The request's body could not be read; who read it knows why.
+    /// The request's body could not be read. The reader of the body knows the reason.
     #[error("read request body")]
     RequestBody,
 }
 
 impl Wire {
-    /// Takes a fresh connection.
+    /// Wraps a new connection.
     pub fn new(stream: TcpStream) -> Self {
         Self { stream, buffer: BytesMut::new() }
     }
 
-    /// Whether the origin has neither closed the idle connection nor sent anything on it. Costs no system call unless
-    /// something has happened.
+    /// Returns whether the origin has neither closed the idle connection nor sent anything on it.
+    /// Costs no system call unless one of them happened.
     pub fn is_quiet(&self) -> bool {
         let mut context = Context::from_waker(Waker::noop());
         match self.stream.poll_read_ready(&mut context) {
@@ -92,11 +94,12 @@ impl Wire {
         }
     }
 
-    /// Sends a request and waits for the response's head, which `limits` bound; the body goes on being sent meanwhile.
-    /// Interim responses go to `inform` as they come.
+    /// Sends a request and waits for the response's head within `limits`. The body is sent
+    /// meanwhile. Interim responses go to `inform` as they arrive.
     ///
     /// # Errors
-    /// [`H1Error`]; the connection is of no further use.
+    ///
+    /// [`H1Error`]. The connection cannot be used any more.
     pub async fn exchange(
         &mut self,
         request: &Parts,
@@ -136,7 +139,8 @@ impl Wire {
                 }
                 None => {}
             }
-            // An origin that has said anything, be it interim, has begun with the request: it is not for another connection.
+            // An origin that has sent anything, even an interim response, has begun with the
+            // request. The request must not go to another connection then.
             let nothing = self.buffer.is_empty() && interim.heads == 0;
             let read = ready!(self.poll_fill(cx, HEAD_READ));
             if read.map_err(|error| broken(error, nothing))? == 0 {
@@ -146,24 +150,24 @@ impl Wire {
         }
     }
 
-    /// Reads up to about `room` bytes into the buffer; 0 at the end of the stream.
+    /// Reads up to about `room` bytes into the buffer. Returns 0 at the end of the stream.
     pub fn poll_fill(&mut self, cx: &mut Context<'_>, room: usize) -> Poll<io::Result<usize>> {
         self.buffer.reserve(room);
         tokio_util::io::poll_read_buf(Pin::new(&mut self.stream), cx, &mut self.buffer)
     }
 
-    /// The bytes read ahead.
+    /// Returns the bytes read ahead.
     pub fn buffer(&mut self) -> &mut BytesMut {
         &mut self.buffer
     }
 
-    /// The socket, to go on sending a request.
+    /// Returns the socket, to continue sending a request.
     pub fn stream(&mut self) -> &mut TcpStream {
         &mut self.stream
     }
 }
 
-/// The interim responses of one exchange, which may wait for a client that reads none of them.
+/// The interim responses of one exchange. They may wait for a client that reads none of them.
 #[derive(Default)]
 struct Interim {
     heads: u32,
@@ -171,7 +175,7 @@ struct Interim {
 }
 
 impl Interim {
-    /// Counts one; together they are held to the bounds of one head.
+    /// Counts one interim response. All together have the byte limit of one head.
     fn count(&mut self, bytes: usize, limits: &UpstreamLimits) -> Result<(), HeadError> {
         self.heads += 1;
         self.bytes += bytes;
@@ -180,7 +184,7 @@ impl Interim {
     }
 }
 
-/// A reset before the first byte is a close that raced with the request.
+/// Classifies an error. A reset before the first byte is a close that raced with the request.
 fn broken(error: io::Error, nothing: bool) -> H1Error {
     if nothing && error.kind() == io::ErrorKind::ConnectionReset {
         H1Error::Closed
@@ -189,8 +193,8 @@ fn broken(error: io::Error, nothing: bool) -> H1Error {
     }
 }
 
-/// Interim responses before a final one, at most.
+/// Maximum number of interim responses before a final one.
 const MAX_INTERIM: u32 = 16;
 
-/// Room for a head and a small body in one read.
+/// Bytes of one read: room for a head and a small body.
 const HEAD_READ: usize = 8 * 1024;

@@ -1,4 +1,5 @@
-//! A request on its way out: head first, then the body, by length or in chunks, as fast as the origin takes it.
+//! A request on its way to the origin: the head first, then the body, by length or in chunks, at
+//! the rate of the origin.
 
 use std::collections::VecDeque;
 use std::io::{self, IoSlice};
@@ -13,14 +14,15 @@ use tokio::net::TcpStream;
 
 use crate::message::body::{Body, BodyError};
 
-/// What is left to send of a request.
+/// The rest of a request to send.
 #[derive(Debug)]
 pub struct Upload {
-    /// Encoded and not yet written; at most one frame of the body, and small ones before it.
+    /// Encoded bytes that are not written yet: at most one frame of the body, and small frames
+    /// before it.
     queue: VecDeque<Bytes>,
     body: Option<Body>,
     chunked: bool,
-    /// The origin takes no more: it may still answer.
+    /// The origin takes no more bytes, but may still answer.
     broken: bool,
 }
 
@@ -31,18 +33,21 @@ impl Upload {
         Self { queue: VecDeque::from([head]), body, chunked, broken: false }
     }
 
-    /// Whether every byte was written.
+    /// Returns whether every byte was written.
     pub fn is_done(&self) -> bool {
         self.queue.is_empty() && self.body.is_none() && !self.broken
     }
 
-    /// Sends what can be sent now. An origin that takes no more is no error: it may have answered already.
+    /// Sends as much as possible now. An origin that takes no more bytes is no error, because it
+    /// may already have answered.
     ///
     /// # Errors
-    /// The client's body broke; the origin must not take what it has for whole.
+    ///
+    /// The client's body failed. The origin must not regard the bytes it has as complete.
     pub fn poll(&mut self, cx: &mut Context<'_>, stream: &mut TcpStream) -> Result<(), BodyError> {
         while !self.broken {
-            // The head waits for the body's first frame if that is there: one write for both.
+            // The head waits for the first frame of the body if that is ready: one write suffices
+            // for both.
             if self.queue.len() <= 1
                 && let Poll::Ready(()) = self.poll_body(cx)?
             {
@@ -60,7 +65,7 @@ impl Upload {
         Ok(())
     }
 
-    /// Queues the next frame; ready when there was one or the end.
+    /// Queues the next frame. Ready if there was a frame or the end.
     fn poll_body(&mut self, cx: &mut Context<'_>) -> Result<Poll<()>, BodyError> {
         let Some(body) = &mut self.body else { return Ok(Poll::Pending) };
         match Pin::new(body).poll_frame(cx) {
@@ -79,8 +84,8 @@ impl Upload {
         Ok(Poll::Ready(()))
     }
 
-    /// Queues small frames that are here already as one: a write for each would cost some hundred
-    /// times what it carries.
+    /// Queues small frames that are ready as one. A separate write would cost some hundred times as
+    /// much as the content of such a frame.
     fn gather(&mut self, cx: &mut Context<'_>, first: Bytes) -> Result<Poll<()>, BodyError> {
         let mut gathered = BytesMut::new();
         let after = loop {
@@ -160,8 +165,8 @@ impl Upload {
     }
 }
 
-/// Frames below so many bytes are gathered.
+/// Frames below this number of bytes are gathered.
 const SMALL: usize = 1024;
 
-/// Bytes that are gathered at the most.
+/// Maximum number of gathered bytes.
 const GATHERED: usize = 4 * 1024;
