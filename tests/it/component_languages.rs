@@ -205,7 +205,7 @@ async fn an_exception_in_javascript_is_logged_with_its_request() {
     assert_eq!((&line["request_id"], &line["plugin"]), (&record["request_id"], &"c".into()));
     let place = weir.said("server.js:").await;
     assert_eq!(place["request_id"], record["request_id"]);
-    let failed = weir.logged("plugin failed; its request gets no more of it").await;
+    let failed = weir.logged("plugin failed; its request gets nothing more from it").await;
     assert_eq!(failed["request_id"], record["request_id"]);
 }
 
@@ -216,7 +216,7 @@ async fn an_exception_in_python_is_told_with_its_place_and_its_request() {
     let mut weir = served(&built, &origin, "").await;
     let (record, line) = thrown(&mut weir, "/raise").await;
     assert_eq!((&line["request_id"], &line["plugin"]), (&record["request_id"], &"c".into()));
-    let failed = weir.logged("plugin failed; its request gets no more of it").await;
+    let failed = weir.logged("plugin failed; its request gets nothing more from it").await;
     assert_eq!(failed["request_id"], record["request_id"]);
     let error = failed["error"].as_str().unwrap();
     assert!(error.contains("app.py") && error.contains("RuntimeError: as asked"), "{error}");

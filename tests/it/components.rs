@@ -126,7 +126,7 @@ async fn one_trap_never_reaches_another_request() {
             assert_eq!(answer.text().await, "origin");
         }
     }
-    let fields = weir.logged("plugin failed; its request gets no more of it").await;
+    let fields = weir.logged("plugin failed; its request gets nothing more from it").await;
     assert_eq!((&fields["plugin"], &fields["kind"]), (&"c".into(), &"trap".into()));
     let failures = ["plugin=\"c\"", "kind=\"trap\""];
     assert_eq!(weir.metric("weir_plugin_failures_total", &failures).await, 40.0);
@@ -150,7 +150,7 @@ async fn a_component_that_spins_is_ended_and_holds_up_nobody() {
     assert_eq!(spun.status, 504);
     assert_eq!(status, 200);
     assert!(took < Duration::from_secs(5), "{took:?}");
-    let fields = weir.logged("plugin failed; its request gets no more of it").await;
+    let fields = weir.logged("plugin failed; its request gets nothing more from it").await;
     assert_eq!(fields["kind"], "timeout");
     drop(origin);
 }

@@ -118,4 +118,4 @@ async fn a_filter_that_is_not_pure_is_found_out() {
     assert_eq!(record["plugin"], "f", "{record}");
 }
 
-const REFUTED: &str = "plugin calls itself pure, but decided otherwise when it was given the same again: nothing is remembered of it any more";
+const REFUTED: &str = "plugin claims to be pure, but decided differently on the same input: its decisions are not stored any more";

@@ -104,7 +104,7 @@ async fn a_swap_takes_the_next_request_and_a_rollback_returns() {
     assert!(ok && text == "v: generation 1 serves\n", "{text}{errors}");
     assert_eq!(v.version(Protocol::H2).await, 1);
     let (ok, _, errors) = v.command(&["rollback", "v"]);
-    assert!(!ok && errors.contains("no generation before"), "{errors}");
+    assert!(!ok && errors.contains("no previous generation"), "{errors}");
     let rows = v.command(&["list"]).1;
     assert!(rows.contains("NAME") && rows.contains("v "), "{rows}");
 }

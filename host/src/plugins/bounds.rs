@@ -1,4 +1,5 @@
-//! [`Bounds`]: what a plugin's instances may take, by the configuration and by what the plugin is.
+//! [`Bounds`]: the limits of a plugin's instances, from the configuration and the kind of the
+//! plugin.
 
 use std::time::Duration;
 
@@ -6,24 +7,25 @@ use weir_runtime::{Limits, service};
 
 use crate::config::{PluginLimits, Reuse, defaults};
 
-/// What each instance of a generation may take, and how long it lives.
+/// The limits and the lifetime of each instance of a generation.
 #[derive(Debug, Clone, Copy)]
 pub struct Bounds {
-    /// Memory, and CPU time.
+    /// Limits of memory and CPU time.
     pub limits: Limits,
-    /// How long a standard component may leave a request without any progress.
+    /// Time for which a standard component may leave a request without any progress.
     pub wait: Duration,
-    /// Requests that a standard component serves at once on one worker.
+    /// Requests that a standard component serves at the same time on one worker.
     pub concurrency: usize,
-    /// How long an instance lives.
+    /// The lifetime of an instance.
     pub reuse: Reuse,
 }
 
 impl Bounds {
-    /// The bounds of `wasm` under what the configuration gives.
+    /// Returns the bounds of `wasm` under the limits of the configuration.
     ///
     /// # Errors
-    /// What does not go with what it is.
+    ///
+    /// A limit does not apply to the kind of the plugin.
     pub(super) fn of(
         wasm: &[u8],
         given: &PluginLimits,

@@ -1,4 +1,5 @@
-//! Swapping a component in: compiled on a thread of its own, one at a time, and installed only if whoever asked still waits.
+//! Swapping a component in. It is compiled on its own thread, one component at a time, and
+//! installed only if the caller still waits.
 
 use std::io;
 use std::sync::Arc;
@@ -11,7 +12,8 @@ use super::generation::Origin;
 use super::slot::{LoadError, Slot};
 use super::trial::Terms;
 
-/// Lets one component be compiled at a time: it takes memory many times the component's size. Clones share the turn.
+/// Allows one component to be compiled at a time, because the compiler needs many times the
+/// component's size in memory. Clones share the turn.
 #[derive(Debug, Clone)]
 pub struct Compiler {
     turn: Arc<Semaphore>,
@@ -19,41 +21,43 @@ pub struct Compiler {
     time: Duration,
 }
 
-/// Leave to compile. A file is read with it, so that one component is in memory at once; a client's
-/// upload is there before, as its client may stall.
+/// The permission to compile.
+///
+/// A file is read only under this permission, so that one component is in memory at a time. The
+/// upload of a client is read before, because the client may stall.
 #[derive(Debug)]
 pub struct Turn {
     turn: OwnedSemaphorePermit,
     time: Duration,
 }
 
-/// Why a component was not compiled.
+/// The reason why a component was not compiled.
 #[derive(Debug, thiserror::Error)]
 pub enum CompileError {
-    /// It is nobody else's turn for too long.
+    /// Other components occupied the compiler for too long.
     #[error("other components are being compiled; waited {0:?}")]
     Busy(Duration),
-    /// It takes too long.
-    #[error("compiling it takes longer than {0:?}")]
+    /// The compilation takes too long.
+    #[error("the component takes longer than {0:?} to compile")]
     TooLong(Duration),
     /// No thread could be started.
-    #[error("start a thread that compiles")]
+    #[error("start a compiler thread")]
     Thread(#[source] io::Error),
     /// The compiler panicked.
-    #[error("the compiler failed; what it said is on standard error")]
+    #[error("the compiler failed; its message is on standard error")]
     Broken,
 }
 
-/// Why a component was not swapped in. Nothing has changed then.
+/// The reason why a component was not swapped in. Nothing has changed in that case.
 #[derive(Debug, thiserror::Error)]
 pub enum SwapError {
-    /// It could not be read.
-    #[error("read it")]
+    /// The component could not be read.
+    #[error("read the component")]
     Read(#[source] io::Error),
-    /// It cannot serve.
+    /// The component cannot serve.
     #[error(transparent)]
     Load(#[from] LoadError),
-    /// It was not compiled.
+    /// The component was not compiled.
     #[error(transparent)]
     Compile(#[from] CompileError),
 }
@@ -65,10 +69,11 @@ impl Default for Compiler {
 }
 
 impl Compiler {
-    /// Waits for a turn, not for long.
+    /// Waits for a turn, within a bound.
     ///
     /// # Errors
-    /// [`CompileError::Busy`].
+    ///
+    /// [`CompileError::Busy`] if no turn comes in time.
     pub async fn turn(&self) -> Result<Turn, CompileError> {
         let turn = timeout(self.wait, Arc::clone(&self.turn).acquire_owned()).await;
         let turn = turn.ok().and_then(Result::ok).ok_or(CompileError::Busy(self.wait))?;
@@ -77,8 +82,9 @@ impl Compiler {
 }
 
 impl Turn {
-    /// Runs what compiles, and gives up on it after two minutes, or when the future is dropped. The thread cannot be
-    /// stopped: it keeps the turn until it ends by itself, and what it made is thrown away.
+    /// Runs `work` on a thread. Gives up after the time limit, or when the future is dropped.
+    ///
+    /// The thread cannot be stopped. It keeps the turn until it ends, and its result is discarded.
     async fn run<T: Send + 'static>(
         self,
         work: impl FnOnce() -> T + Send + 'static,
@@ -87,7 +93,8 @@ impl Turn {
         let thread = std::thread::Builder::new().name("plugin-compiler".to_owned());
         let Self { turn, time } = self;
         let run = move || {
-            // Fails if nobody waits any more: what was made ends here, before the turn does.
+            // The send fails if the caller has gone. The result is then dropped here, before the
+            // turn ends.
             drop(done.send(work()));
             drop(turn);
         };
@@ -97,11 +104,14 @@ impl Turn {
     }
 }
 
-/// Compiles the component that `read` gives, which is from `origin`, and puts it on trial; the number of its generation. Dropping the future leaves
-/// everything as it is.
+/// Compiles the component that `read` returns and puts it on trial. Returns the number of its
+/// generation.
+///
+/// `origin` is the origin of the component. Dropping the future leaves everything as it is.
 ///
 /// # Errors
-/// [`SwapError`]; nothing has changed then.
+///
+/// [`SwapError`]. Nothing has changed in that case.
 pub async fn swap<W: AsRef<[u8]>>(
     slot: &Arc<Slot>,
     turn: Turn,
@@ -124,7 +134,7 @@ pub async fn swap<W: AsRef<[u8]>>(
     }
 }
 
-/// An error with its causes, in one line.
+/// Returns an error with its causes in one line.
 pub fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
@@ -139,10 +149,10 @@ pub fn chain(error: &dyn std::error::Error) -> String {
     text
 }
 
-/// How long a component may take to compile; the largest known ones take half a minute.
+/// Time limit for compiling a component. The largest known ones take half a minute.
 const COMPILE: Duration = Duration::from_secs(120);
 
-/// How long to wait for a turn: another such may be on its way.
+/// Time limit for waiting for a turn. Another component may be in the compiler.
 const WAIT: Duration = Duration::from_secs(30);
 
 #[cfg(test)]

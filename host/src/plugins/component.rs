@@ -1,5 +1,5 @@
-//! [`Hold`]: one worker's hold of a standard component: its handler, the instances that wait for their next request, and
-//! how many requests are on their way.
+//! [`Hold`]: the part of one worker in a standard component. It has the handler, the instances that
+//! wait for their next request, and the number of running requests.
 
 use std::cell::{Cell, OnceCell, RefCell};
 use std::rc::Rc;
@@ -16,7 +16,7 @@ use super::slot::Role;
 use crate::config::Reuse;
 use crate::message::peer::RequestId;
 
-/// One worker's hold of one generation of a standard component.
+/// The part of one worker in one generation of a standard component.
 #[derive(Default)]
 pub struct Hold {
     handler: OnceCell<Handler>,
@@ -24,10 +24,10 @@ pub struct Hold {
     running: Rc<Cell<usize>>,
 }
 
-/// A request that is counted as on its way, with its instance, until it is dropped.
+/// The place of a running request, with its instance. Dropping it frees the place.
 pub struct Place {
     running: Rc<Cell<usize>>,
-    /// The instance and its memory in the metrics.
+    /// Counts the instance and its memory in the metrics.
     pub counted: Counted,
 }
 
@@ -38,7 +38,8 @@ impl Drop for Place {
 }
 
 impl Seat {
-    /// Takes a place for one more request; `None` if as many are on their way as may be.
+    /// Takes a place for one more request. Returns `None` if the maximum number of requests is
+    /// running.
     pub fn place(&self) -> Option<Place> {
         let running = &self.component.running;
         if running.get() >= self.generation.bounds.concurrency {
@@ -50,10 +51,11 @@ impl Seat {
         Some(Place { running: Rc::clone(running), counted })
     }
 
-    /// Begins a request in the component, in the role that its configuration is for.
+    /// Begins a request in the component, with the configuration of `role`.
     ///
     /// # Errors
-    /// [`PluginError`] if it is no standard component.
+    ///
+    /// [`PluginError`] if the plugin is not a standard component.
     pub fn handle(
         &self,
         role: &Role,
@@ -77,7 +79,7 @@ impl Seat {
         Ok(handler.call(request, id.0, kept, asks))
     }
 
-    /// Keeps an instance that has served a request to its end, if instances are to be kept.
+    /// Keeps an instance that has completed a request, if instances are to be kept.
     pub fn keep(&self, kept: Kept) {
         let bounds = &self.generation.bounds;
         let mut all = self.component.kept.borrow_mut();
@@ -90,10 +92,12 @@ impl Seat {
     }
 }
 
-/// A configuration as `wasi:config` has it: text by name, what is nested by names with dots.
+/// Converts a configuration to the form of `wasi:config`: text by name, and dotted names for nested
+/// values.
 ///
 /// # Errors
-/// If it is no mapping.
+///
+/// The configuration is not a mapping.
 pub(super) fn values(config: &str) -> Result<Vec<(String, String)>, String> {
     let config: Value = serde_json::from_str(config).map_err(|error| error.to_string())?;
     if !config.is_object() {
@@ -118,7 +122,7 @@ fn flatten(name: String, value: &Value, into: &mut Vec<(String, String)>) {
     }
 }
 
-/// Requests that one instance serves at the most: what it leaks ends with it.
+/// Maximum number of requests that one instance serves. Its memory leaks end with it.
 const REQUESTS: u32 = 1_000;
 
 #[cfg(test)]

@@ -1,4 +1,5 @@
-//! [`Function`]: the functions of the worlds that requests lead to. Calls are counted, timed and left out by function.
+//! [`Function`]: the functions of the worlds that requests lead to. Calls are counted, timed and
+//! suspended by function.
 
 /// A function that a plugin exports.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -20,15 +21,15 @@ pub enum Function {
     Update,
     /// `observe`
     Observe,
-    /// `handle`, of a standard component.
+    /// `handle` of a standard component.
     Handle,
 }
 
 impl Function {
-    /// How many there are.
+    /// The number of functions.
     pub const COUNT: usize = 9;
 
-    /// Each of them.
+    /// All functions.
     pub const ALL: [Self; Self::COUNT] = [
         Self::Request,
         Self::Fetch,
@@ -41,7 +42,7 @@ impl Function {
         Self::Handle,
     ];
 
-    /// Its name in WIT, and in metrics and traces.
+    /// Returns the name in WIT, in metrics and in traces.
     pub fn name(self) -> &'static str {
         match self {
             Self::Request => "on-request",
@@ -56,7 +57,7 @@ impl Function {
         }
     }
 
-    /// What there is one of for each function.
+    /// Returns the element of `each` for this function.
     pub fn of<T>(self, each: &[T; Self::COUNT]) -> &T {
         #[allow(clippy::indexing_slicing, reason = "there are as many as functions")]
         &each[self as usize]

@@ -1,4 +1,4 @@
-//! [`Generation`]: one version of a plugin, shared by all workers, and what is known of how it does.
+//! [`Generation`]: one version of a plugin, shared by all workers, with its health and its timings.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -15,38 +15,38 @@ use crate::config;
 use crate::message::peer::RequestId;
 use crate::telemetry::metrics;
 
-/// One version of a plugin, compiled and configured once to try it.
+/// One version of a plugin. It has been compiled, and configured once as a test.
 pub struct Generation {
-    /// Counts the versions of a plugin since the start, from 1.
+    /// The number of the version of the plugin since the start, from 1.
     pub number: u64,
     /// The compiled component.
     pub plugin: Plugin,
-    /// What its instances may take.
+    /// The limits of its instances.
     pub bounds: Bounds,
-    /// What its instances are configured with, secrets and all.
+    /// The configurations of its instances, including secrets.
     configs: Configs,
     /// The component's SHA-256 in hexadecimal.
     pub digest: String,
-    /// Where the component came from.
+    /// The origin of the component.
     pub origin: Origin,
-    /// When it was loaded.
+    /// The time of loading.
     pub loaded: SystemTime,
-    /// What is counted for it.
+    /// Its metrics.
     pub metrics: metrics::Generation,
-    /// Whether it is to be called.
+    /// Decides whether its functions are called.
     pub health: Health,
-    /// How it does, for comparison with another.
+    /// Its failures and call times, for the comparison with another generation.
     pub tally: Tally,
-    /// It called itself pure, and decided otherwise when asked the same again.
+    /// Whether it claims to be pure, but decided differently on the same input.
     is_refuted: AtomicBool,
 }
 
-/// Where a generation's component came from.
+/// The origin of a generation's component.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Origin {
-    /// The source of the configuration.
+    /// The source in the configuration.
     Source(config::Source),
-    /// A request to the admin API; only its sender knows the file.
+    /// A request to the admin API. Only its sender knows the file.
     Sent,
 }
 
@@ -59,19 +59,19 @@ impl std::fmt::Display for Origin {
     }
 }
 
-/// Why a plugin's function gave no result.
+/// The reason why a plugin's function gave no result.
 #[derive(Debug, thiserror::Error)]
 pub enum Failure {
-    /// It failed.
+    /// The function failed.
     #[error(transparent)]
     Plugin(#[from] PluginError),
-    /// It was not called, since it keeps failing.
+    /// The function was not called, because it keeps failing.
     #[error("plugin {0} is in quarantine: it kept failing")]
     Quarantine(Arc<str>),
 }
 
 impl Failure {
-    /// One word for metrics and logs.
+    /// Returns one word for metrics and logs.
     pub fn kind(&self) -> &'static str {
         match self {
             Self::Plugin(error) => error.kind(),
@@ -81,7 +81,7 @@ impl Failure {
 }
 
 impl Generation {
-    /// A generation that has not been called yet.
+    /// Creates a generation that has not been called yet.
     pub(super) fn new(
         number: u64,
         prepared: Prepared,
@@ -107,46 +107,48 @@ impl Generation {
         })
     }
 
-    /// What an instance is configured with that is used so.
+    /// Returns the configuration of an instance with this role.
     pub fn config(&self, role: &Role) -> &str {
         let config = self.configs.iter().find(|(known, _)| known == role);
         config.map_or("{}", |(_, config)| config)
     }
 
-    /// Whether a function may be called now.
+    /// Checks whether a function may be called now.
     ///
     /// # Errors
-    /// [`Failure::Quarantine`].
+    ///
+    /// [`Failure::Quarantine`] if it may not be called.
     pub fn admit(&self, function: Function) -> Result<(), Failure> {
         if self.health.admits(function) { Ok(()) } else { Err(self.spare()) }
     }
 
-    /// Whether an instance may be made for a call of a function.
+    /// Checks whether an instance may be created for a call of a function.
     ///
     /// # Errors
-    /// [`Failure::Quarantine`].
+    ///
+    /// [`Failure::Quarantine`] if it may not be created.
     pub fn admit_instance(&self, function: Function) -> Result<(), Failure> {
         if self.health.would_admit(function) { Ok(()) } else { Err(self.spare()) }
     }
 
-    /// Whether the last call of a function went well.
+    /// Returns whether the last call of a function succeeded.
     pub fn is_well(&self, function: Function) -> bool {
         self.health.is_well(function)
     }
 
-    /// Whether it is known not to be pure, though it says so.
+    /// Returns whether the generation claims to be pure, but is known not to be.
     pub fn is_refuted(&self) -> bool {
         self.is_refuted.load(Ordering::Relaxed)
     }
 
-    /// Notes that it is not pure, as a request has shown.
+    /// Notes that a request has shown that the generation is not pure.
     pub fn refute(&self, request: RequestId) {
         if !self.is_refuted.swap(true, Ordering::Relaxed) {
             tracing::warn!(
                 plugin = &**self.plugin.name(),
                 generation = self.number,
                 request_id = %request,
-                "plugin calls itself pure, but decided otherwise when it was given the same again: nothing is remembered of it any more"
+                "plugin claims to be pure, but decided differently on the same input: its decisions are not stored any more"
             );
         }
     }
@@ -156,7 +158,7 @@ impl Generation {
         Failure::Quarantine(self.plugin.name().clone())
     }
 
-    /// Notes a call that went well, and whose result can be used.
+    /// Notes a call that succeeded and returned a valid result.
     pub fn succeeded(&self, function: Function) {
         if self.health.recover(function) {
             self.metrics.quarantined.set(0);
@@ -168,8 +170,8 @@ impl Generation {
         }
     }
 
-    /// Notes a call that failed for a request, and logs some of them: a plugin that fails with each request is told of now and
-    /// then.
+    /// Notes a failed call for a request. Logs at intervals only, because a plugin may fail with
+    /// each request.
     pub fn failed(
         &self,
         function: Function,
@@ -191,7 +193,8 @@ impl Generation {
                 "plugin failed; {consequence}"
             );
         }
-        // Whoever can make one request of a component fail must not be able to shut out the others.
+        // A client that makes one request of a component fail must not be able to block the
+        // requests of others.
         if function != Function::Handle
             && let Some(pause) = self.health.suffer(function)
         {
@@ -209,7 +212,7 @@ impl Generation {
     }
 }
 
-/// Without the configuration, which has secrets.
+/// Omits the configuration, which contains secrets.
 impl std::fmt::Debug for Generation {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Generation").field("number", &self.number).finish_non_exhaustive()

@@ -1,4 +1,5 @@
-//! [`Health`]: whether a generation is to be called, or left alone for a while since it keeps failing.
+//! [`Health`]: decides whether a function of a generation is called, or suspended for a while
+//! because it keeps failing.
 
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
@@ -6,32 +7,36 @@ use std::time::{Duration, Instant};
 
 use super::function::Function;
 
-/// Back-off of a plugin that keeps failing. A few failures of one function in a row and that function is not called for
-/// a while; then one call probes whether it works again. The pause doubles with each probe that fails.
+/// The back-off of a plugin that keeps failing.
 ///
-/// By function, since a request leads to several: `on-request` that goes well says nothing of `on-response`.
+/// After several consecutive failures, a function is not called for a while. Then one call probes
+/// whether it works again. The pause doubles with each failed probe.
+///
+/// The back-off is by function, because a request leads to several. A successful `on-request`
+/// proves nothing about `on-response`.
 #[derive(Debug, Default)]
 pub struct Health {
     functions: [Streak; Function::COUNT],
-    /// When a failure was logged last, in milliseconds since the start.
+    /// The time of the last logged failure, in milliseconds since the start.
     told_at: AtomicU64,
 }
 
 #[derive(Debug, Default)]
 struct Streak {
-    /// Failures since the last success.
+    /// Number of failures since the last success.
     in_a_row: AtomicU32,
-    /// When the next probe is due, in milliseconds since the start; 0: not in quarantine.
+    /// The time of the next probe, in milliseconds since the start. 0 outside quarantine.
     probe_at: AtomicU64,
 }
 
 impl Health {
-    /// Whether one of its functions is not being called.
+    /// Returns whether one of the functions is suspended.
     pub fn is_quarantined(&self) -> bool {
         self.functions.iter().any(|streak| streak.probe_at.load(Ordering::Relaxed) != 0)
     }
 
-    /// Whether a function may be called. In quarantine, who is told so makes the one call that probes.
+    /// Returns whether a function may be called. In quarantine, a caller that gets true makes the
+    /// probing call.
     pub(super) fn admits(&self, function: Function) -> bool {
         let streak = function.of(&self.functions);
         let due = streak.probe_at.load(Ordering::Relaxed);
@@ -39,7 +44,7 @@ impl Health {
             return true;
         }
         let now = now();
-        // Whoever moves the date on is the probe; the others wait for what comes of it.
+        // The caller that moves the time makes the probe. The other callers wait for its result.
         now >= due
             && streak
                 .probe_at
@@ -47,21 +52,21 @@ impl Health {
                 .is_ok()
     }
 
-    /// Whether [`Self::admits`] would, without being the probe.
+    /// Returns the same as [`Self::admits`], without starting a probe.
     pub(super) fn would_admit(&self, function: Function) -> bool {
         let due = function.of(&self.functions).probe_at.load(Ordering::Relaxed);
         due == 0 || now() >= due
     }
 
-    /// Whether the last call of a function went well.
+    /// Returns whether the last call of a function succeeded.
     pub(super) fn is_well(&self, function: Function) -> bool {
         function.of(&self.functions).in_a_row.load(Ordering::Relaxed) == 0
     }
 
-    /// Notes that a function works; whether this ended the last quarantine.
+    /// Notes that a function works. Returns whether this ended the last quarantine.
     pub(super) fn recover(&self, function: Function) -> bool {
         let streak = function.of(&self.functions);
-        // One load on the way that every call takes.
+        // Every call takes this path, so it costs only one load.
         if streak.in_a_row.load(Ordering::Relaxed) == 0 {
             return false;
         }
@@ -69,7 +74,7 @@ impl Health {
         streak.probe_at.swap(0, Ordering::AcqRel) != 0 && !self.is_quarantined()
     }
 
-    /// Counts a failure; the pause, if it begins or prolongs a quarantine.
+    /// Counts a failure. Returns the pause if the failure begins or extends a quarantine.
     pub(super) fn suffer(&self, function: Function) -> Option<Duration> {
         let streak = function.of(&self.functions);
         let in_a_row = streak.in_a_row.fetch_add(1, Ordering::Relaxed).saturating_add(1);
@@ -79,7 +84,8 @@ impl Health {
         Some(pause)
     }
 
-    /// Whether a failure is to be logged: one that comes with each request is told of now and then.
+    /// Returns whether a failure is to be logged. Failures with each request are logged at
+    /// intervals only.
     pub(super) fn is_to_be_told(&self) -> bool {
         let (now, told) = (now(), self.told_at.load(Ordering::Relaxed));
         let is_due = told == 0 || now >= told + millis(TELL_EVERY);
@@ -93,7 +99,7 @@ impl Health {
 
 fn now() -> u64 {
     static START: LazyLock<Instant> = LazyLock::new(Instant::now);
-    // From 1 on: 0 means never.
+    // Values start at 1, because 0 means never.
     millis(START.elapsed()).saturating_add(1)
 }
 
@@ -101,17 +107,18 @@ fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// Failures in a row before a function is left alone.
+/// Consecutive failures before a function is suspended.
 pub(super) const PATIENCE: u32 = 10;
 
-/// How long it is left alone at first, and at most.
+/// The first and the longest pause.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
-/// A probe that nothing is heard of (its request was cancelled) is repeated after this.
+/// Time after which a probe without a result is repeated. Its request may have been cancelled.
 const PROBE: Duration = Duration::from_secs(1);
 
-/// A plugin that fails with each request is told of this often; the counter has them all.
+/// Time between two log messages about a plugin that fails with each request. The counter counts
+/// all failures.
 const TELL_EVERY: Duration = Duration::from_secs(10);
 
 #[cfg(test)]

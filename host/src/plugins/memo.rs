@@ -1,54 +1,59 @@
-//! [`Memo`]: what a pure filter decided, by what it was given, so that it need not be asked the same again.
+//! [`Memo`]: the decisions of a pure filter by their inputs, so that the filter is not called again
+//! for the same inputs.
 
 use std::hash::{BuildHasher as _, RandomState};
 
 use super::function::Function;
 use crate::message::edit::Edits;
 
-/// A decision to let a message pass: as it is, or with edits and a context.
+/// A decision that lets a message pass: unchanged, or with edits and a context.
 pub type Passing = Option<(Edits, Vec<u8>)>;
 
-/// What a filter decided when it was asked.
+/// The decision of a filter.
 #[derive(Debug, Clone, Copy)]
 pub enum Answer<'a> {
-    /// The message passes as it is.
+    /// The message passes unchanged.
     Next,
-    /// It passes with edits and a context.
+    /// The message passes with edits and a context.
     Edit(&'a Edits, &'a [u8]),
-    /// Anything else, which is not remembered.
+    /// Any other decision. It is not stored.
     Other,
 }
 
-/// What a call is given, which is all that a pure filter decides by.
+/// The inputs of a call. A pure filter decides by them alone.
 #[derive(Debug, Clone, Copy)]
 pub struct Given<'a> {
     /// `on-request` or `on-response`.
     pub function: Function,
-    /// Of a response.
+    /// The status of a response.
     pub status: u16,
-    /// As many for each call of the function.
+    /// The inputs. Every call of the function has the same number of them.
     pub inputs: &'a [Option<&'a [u8]>],
-    /// Of a response.
+    /// The context of a response.
     pub context: &'a [u8],
 }
 
-/// The decisions of one filter on one worker, at most [`PLACES`] of at most [`MOST_GIVEN`] and [`MOST_DECIDED`] bytes. Each has one place where it can be,
-/// and takes it when it is missed twice in a row there: what never comes again costs no room, and pushes nothing out.
+/// The stored decisions of one filter on one worker.
+///
+/// There are at most [`PLACES`] decisions. The inputs of each have at most [`MOST_GIVEN`] bytes,
+/// and its result has at most [`MOST_DECIDED`] bytes. Each decision has exactly one possible place.
+/// It gets the place after two consecutive misses there. Inputs that never come again thus take no
+/// room and displace nothing.
 #[derive(Debug, Default)]
 pub struct Memo {
     places: Vec<Place>,
     hashes: RandomState,
-    /// What was looked for last: the bytes that stand for it, and where it would be.
+    /// The encoded inputs of the last search.
     key: Vec<u8>,
     sought: Option<Sought>,
-    /// How often something was found.
+    /// Number of searches that found a decision.
     found: u32,
 }
 
 #[derive(Debug, Default)]
 struct Place {
     entry: Option<Entry>,
-    /// The hash of what was missed here last.
+    /// The hash of the last miss at this place.
     missed: u64,
 }
 
@@ -62,12 +67,13 @@ struct Entry {
 struct Sought {
     place: usize,
     hash: u64,
-    /// It was there, and is asked about again to see whether it is still so.
+    /// Whether a decision was found, and the filter is called again to check it.
     is_doubted: bool,
 }
 
 impl Memo {
-    /// What was decided on the same before. Now and then nothing, although it is known, so that [`Self::learn`] can compare.
+    /// Returns the earlier decision on the same inputs. At intervals it returns `None` for a known
+    /// decision, so that [`Self::learn`] can compare.
     pub fn find(&mut self, given: Given<'_>) -> Option<&Passing> {
         self.sought = None;
         if !self.spell(given) {
@@ -92,12 +98,12 @@ impl Memo {
         None
     }
 
-    /// Has the next answer be to nothing that was looked for.
+    /// Discards the last search, so that the next answer does not belong to it.
     pub fn forget_sought(&mut self) {
         self.sought = None;
     }
 
-    /// Takes note of the answer to what was looked for last; whether a pure filter can have given it.
+    /// Stores the answer to the last search. Returns false if a pure filter cannot have given it.
     pub fn learn(&mut self, answer: Answer<'_>) -> bool {
         let Some(Sought { place, hash, is_doubted }) = self.sought.take() else { return true };
         let Some(place) = self.places.get_mut(place) else { return true };
@@ -111,7 +117,7 @@ impl Memo {
         true
     }
 
-    /// Writes down what a call is given as one text of bytes; whether it is short enough.
+    /// Encodes the inputs of a call as one key. Returns whether the inputs are short enough.
     fn spell(&mut self, given: Given<'_>) -> bool {
         let Given { function, status, inputs, context } = given;
         let length = |input: &Option<&[u8]>| input.map_or(0, <[u8]>::len);
@@ -140,7 +146,7 @@ impl Answer<'_> {
         }
     }
 
-    /// A copy, unless it is a large one.
+    /// Returns a copy of the decision, unless it is too large.
     fn to_remember(self) -> Option<Passing> {
         match self {
             Self::Next => Some(None),
@@ -153,19 +159,21 @@ impl Answer<'_> {
     }
 }
 
-/// Decisions that are remembered at once.
+/// Maximum number of stored decisions.
 pub const PLACES: usize = 1024;
 
-/// Bytes of what one is about.
+/// Maximum number of bytes of the inputs of a decision.
 pub const MOST_GIVEN: usize = 512;
 
-/// Bytes of one: a response's security fields with a content-security-policy are a kilobyte.
+/// Maximum number of bytes of a decision. The security fields of a response with a
+/// content-security-policy have about a kilobyte.
 pub const MOST_DECIDED: usize = 2048;
 
-/// One in so many that are known is asked again. A prime: what comes in turns, a request and its response, is asked about in turns.
+/// One in this many known decisions is checked by a call. The number is a prime, so that
+/// alternating calls, of a request and its response, are both checked.
 pub const DOUBT_EVERY: u32 = 1021;
 
-/// In place of the length of an input that is absent.
+/// Replaces the length of an absent input.
 const ABSENT: u32 = u32::MAX;
 
 #[cfg(test)]
@@ -190,7 +198,7 @@ mod tests {
         }
     }
 
-    /// Learns a decision as one does that comes again.
+    /// Stores a decision in the same way as two equal calls.
     fn teach(memo: &mut Memo, given: Given<'_>, passing: &Passing) {
         for _ in 0..2 {
             assert!(memo.find(given).is_none());
@@ -267,7 +275,7 @@ mod tests {
         let known = [Some(&b"a"[..])];
         for _ in 0..3 {
             assert!(memo.find(given(&known)).is_none());
-            // Its call failed, and the next was not looked for.
+            // The call failed, and no search precedes the next one.
             memo.forget_sought();
             assert!(memo.learn(answer(&sets(b"1"))));
         }

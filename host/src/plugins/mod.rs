@@ -1,11 +1,13 @@
-//! Plugins: where they come from, their generations, and how one takes another's place while requests flow.
+//! Plugins: their sources, their generations, and the swap of a generation while requests flow.
 //!
-//! [`Plugins`] are those of one configuration, shared by all threads. Each is a [`slot::Slot`] with its [`generation`]s; a
-//! worker sees them through a [`view::View`], in which each generation has a [`seat::Seat`] with the worker's own
-//! instance. A generation has its [`health`], by which it is left alone while it keeps failing, and its `tally`, by which a
-//! [`trial`] is judged. `schema` holds configurations against what a plugin says of its own, `secrets` reads what is secret in
-//! them; [`compile`] swaps a component
-//! in, `watch` those whose files changed, and ends trials.
+//! [`Plugins`] are those of one configuration, shared by all threads. Each is a [`slot::Slot`] with
+//! its [`generation`]s. A worker sees them through a [`view::View`]. There each generation has a
+//! [`seat::Seat`] with the worker's own instance.
+//!
+//! The [`health`] of a generation suspends it while it keeps failing. Its `tally` decides a
+//! [`trial`]. `schema` checks a configuration against the plugin's own schema, and `secrets` reads
+//! the secrets in it. [`compile`] swaps a component in. `watch` swaps changed files in and ends
+//! trials.
 
 pub mod bounds;
 pub mod compile;
@@ -51,7 +53,7 @@ pub struct Plugins {
     shared: Shared,
 }
 
-/// Why the plugins of a configuration cannot be had.
+/// The reason why the plugins of a configuration are not available.
 #[derive(Debug, thiserror::Error)]
 pub enum PluginsError {
     /// The plugin runtime could not be set up.
@@ -62,18 +64,18 @@ pub enum PluginsError {
     Source {
         /// The plugin's name.
         name: String,
-        /// What happened.
+        /// The error of the source.
         source: SourceError,
     },
-    /// A component is broken, or not what the configuration uses it as.
+    /// A component is broken, or has another kind than the configuration requires.
     #[error("load plugin {name}")]
     Load {
         /// The plugin's name.
         name: String,
-        /// What happened.
+        /// The error of loading.
         source: LoadError,
     },
-    /// Plugins do not take their configurations.
+    /// Plugins reject their configurations.
     #[error(transparent)]
     Config(ConfigErrors),
 }
@@ -82,7 +84,8 @@ impl Plugins {
     /// Reads, compiles and configures every plugin.
     ///
     /// # Errors
-    /// [`PluginsError`], naming the plugin.
+    ///
+    /// [`PluginsError`] with the name of the plugin.
     pub fn load(config: &Config, metrics: &Metrics) -> Result<Self, PluginsError> {
         let engine = match cache_directory("plugins") {
             Some(directory) => Engine::with_cache(&directory),
@@ -131,22 +134,22 @@ impl Plugins {
         }
     }
 
-    /// Every plugin, by its index in the configuration.
+    /// Returns all plugins, by their index in the configuration.
     pub fn slots(&self) -> &[Arc<Slot>] {
         &self.slots
     }
 
-    /// The plugin of a name.
+    /// Returns the plugin with this name.
     pub fn find(&self, name: &str) -> Option<&Arc<Slot>> {
         self.slots.iter().find(|slot| &*slot.name == name)
     }
 
-    /// A number that moves with every change of any plugin.
+    /// Returns a number that changes with every change of any plugin.
     pub fn version(&self) -> u64 {
         self.shared.version.load(Ordering::Acquire)
     }
 
-    /// Completes when a plugin has changed since it was asked last.
+    /// Completes when a plugin has changed since the last call.
     async fn changed(&self) {
         self.shared.changed.notified().await;
     }
@@ -187,7 +190,8 @@ fn uses(config: &Config, id: PluginId) -> Vec<Use> {
     uses
 }
 
-/// Where a plugin's configuration is written, or where it is named if it is a built-in one that `plugins` does not have.
+/// Returns the path of a plugin's configuration. For a built-in plugin without an entry in
+/// `plugins`, returns the path of its name.
 fn place(config: &Config, id: PluginId) -> String {
     let index = id.position();
     let named = config.routes.iter().enumerate().find_map(|(route, other)| {
@@ -209,13 +213,16 @@ fn fault(config: &Config, plugin: &config::Plugin, path: &str, message: &str) ->
     config.places.problem(path, format!("{path}: plugin {name}: {message}{hint}"))
 }
 
-/// Where packages are kept; `None` for nowhere.
+/// Returns the cache of packages, or `None` if nothing is kept.
 pub fn package_cache() -> Option<Cache> {
     cache_directory("oci").map(Cache::new)
 }
 
-/// Where compiled code (`plugins`) and packages (`oci`) are kept: below `WEIR_PLUGIN_CACHE` (`off` for nowhere), else below
-/// what systemd and the desktop give. Each has a folder of its own: the cache of compiled code removes what it does not know.
+/// Returns the directory of compiled code (`plugins`) or of packages (`oci`).
+///
+/// The directory is below `WEIR_PLUGIN_CACHE` (`off` for none), else below the directory of systemd
+/// or of the desktop. Each kind has its own directory, because the cache of compiled code removes
+/// unknown files.
 fn cache_directory(kind: &str) -> Option<PathBuf> {
     let variable = |name| std::env::var_os(name).filter(|value| !value.is_empty());
     if let Some(chosen) = variable("WEIR_PLUGIN_CACHE") {

@@ -8,8 +8,8 @@ use weir_sdk_testing::Rules;
 use super::schema;
 use crate::message::edit::{self, Edits};
 
-/// The checks that the proxy makes of configurations and decisions, so that a case does not pass by what is then answered
-/// with 503.
+/// The proxy's checks of configurations and decisions. Without them, a test case could pass with a
+/// decision that Weir answers with 503.
 #[derive(Debug, Clone, Copy)]
 pub struct Proxy;
 
@@ -17,7 +17,7 @@ impl Rules for Proxy {
     fn config(&self, schema: &str, config: &str) -> Result<(), String> {
         let config: Value = serde_json::from_str(config).map_err(|error| error.to_string())?;
         let faults = schema::check(schema, &config)
-            .map_err(|error| format!("its config-schema is no JSON Schema: {error}"))?;
+            .map_err(|error| format!("its config-schema is not a JSON Schema: {error}"))?;
         let told = |fault: schema::Fault| format!("config{}: {}", fault.path, fault.message);
         let told: Vec<String> = faults.into_iter().map(told).collect();
         if told.is_empty() { Ok(()) } else { Err(told.join("; ")) }
@@ -26,7 +26,7 @@ impl Rules for Proxy {
     fn request(&self, decision: &RequestDecision) -> Result<(), String> {
         match decision.clone() {
             RequestDecision::Next => Ok(()),
-            // The kit has looked at the upstream.
+            // The kit has already checked the upstream.
             RequestDecision::Edit(Changes { edits, .. }) => {
                 Edits::of_request(edits, |name| Some(name.into())).map(drop)
             }

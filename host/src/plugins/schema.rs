@@ -1,4 +1,4 @@
-//! A plugin's configuration held against the JSON Schema that the plugin brings.
+//! The check of a plugin's configuration against the JSON Schema of the plugin.
 
 use jsonschema::ValidationError;
 use jsonschema::error::ValidationErrorKind;
@@ -6,33 +6,35 @@ use serde_json::Value;
 
 use crate::config::did_you_mean;
 
-/// What is wrong with a configuration: where, such as `.request.set` (empty for the whole), and what.
+/// An error in a configuration: its path, such as `.request.set` (empty for the whole), and a
+/// message.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Fault {
     /// The path below the configuration.
     pub(super) path: String,
-    /// What is wrong there.
+    /// The message.
     pub(super) message: String,
 }
 
-/// Checks `config` against `schema`; a plugin without a schema takes anything.
+/// Checks `config` against `schema`. A plugin without a schema accepts any configuration.
 ///
 /// # Errors
-/// What is wrong with the schema itself, which is the plugin's fault.
+///
+/// The schema itself is invalid, which is an error of the plugin.
 pub(super) fn check(schema: &str, config: &Value) -> Result<Vec<Fault>, String> {
     if schema.is_empty() {
         return Ok(Vec::new());
     }
     let schema: Value = serde_json::from_str(schema).map_err(|error| error.to_string())?;
     let validator = jsonschema::validator_for(&schema).map_err(|error| error.to_string())?;
-    // A user who gives no configuration gives the empty one.
+    // A missing configuration counts as the empty one.
     let empty = Value::Object(serde_json::Map::new());
     let config = if config.is_null() { &empty } else { config };
     let errors = validator.iter_errors(config);
     Ok(errors.flat_map(|error| faults(&error, &schema)).take(MAX_FAULTS).collect())
 }
 
-/// What an error of the validator comes to: for keys that there are not, one fault each.
+/// Converts an error of the validator. Each unknown key becomes one fault.
 fn faults(error: &ValidationError<'_>, schema: &Value) -> Vec<Fault> {
     let path = dotted(error.instance_path().as_str());
     let ValidationErrorKind::AdditionalProperties { unexpected } = error.kind() else {
@@ -48,7 +50,7 @@ fn faults(error: &ValidationError<'_>, schema: &Value) -> Vec<Fault> {
     unexpected.iter().map(unknown).collect()
 }
 
-/// `/request/set/0` as `.request.set[0]`.
+/// Converts `/request/set/0` to `.request.set[0]`.
 pub(super) fn dotted(pointer: &str) -> String {
     let mut path = String::new();
     for part in pointer.split('/').skip(1) {
@@ -63,7 +65,7 @@ pub(super) fn dotted(pointer: &str) -> String {
     path
 }
 
-/// More than this many at once help nobody.
+/// Maximum number of reported faults. A longer list is of no use.
 const MAX_FAULTS: usize = 16;
 
 #[cfg(test)]

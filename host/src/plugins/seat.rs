@@ -1,4 +1,5 @@
-//! [`Seat`]: one worker's hold of one generation of a plugin, with the instance that it keeps for filters.
+//! [`Seat`]: the part of one worker in one generation of a plugin, with the instance that it keeps
+//! for filters.
 
 use std::cell::{Cell, OnceCell, RefCell};
 use std::rc::Rc;
@@ -27,39 +28,39 @@ pub struct Seat {
     pub slot: Arc<Slot>,
     /// The generation.
     pub generation: Arc<Generation>,
-    /// Whether it is on trial: then every call is counted and timed.
+    /// Whether the generation is on trial. Every call is then counted and timed.
     pub is_on_trial: Cell<bool>,
-    /// Boxed, as each call takes it and puts it back.
+    /// Boxed, because each call takes it and puts it back.
     kept: RefCell<Option<Box<Instance<FilterInstance>>>>,
     shape: OnceCell<Rc<Shape>>,
-    /// What a pure filter decided.
+    /// The stored decisions of a pure filter.
     memo: RefCell<Memo>,
     remembered: [OnceCell<IntCounter>; Function::COUNT],
     functions: [OnceCell<metrics::Function>; Function::COUNT],
     calls: Cell<u32>,
-    /// Its hold of a standard component.
+    /// The part of this worker in a standard component.
     pub component: component::Hold,
 }
 
-/// What a filter asked for.
+/// The calls and inputs that a filter requests.
 #[derive(Debug)]
 pub struct Shape {
-    /// Whether it is called for requests.
+    /// Whether the filter is called for requests.
     pub on_request: bool,
-    /// Whether it is called for responses.
+    /// Whether the filter is called for responses.
     pub on_response: bool,
-    /// What it is given of a request.
+    /// The inputs from a request.
     pub inputs: Inputs,
-    /// What it is given of a response.
+    /// The inputs from a response.
     pub response_inputs: ResponseInputs,
-    /// Whether decisions on requests may be remembered.
+    /// Whether decisions on requests may be stored.
     pub remembers_requests: bool,
-    /// The same of responses.
+    /// Whether decisions on responses may be stored.
     pub remembers_responses: bool,
 }
 
 impl Seat {
-    /// Takes a seat; the instance is made with the first call.
+    /// Creates a seat. The first call creates the instance.
     pub fn new(slot: Arc<Slot>, generation: Arc<Generation>) -> Self {
         Self {
             slot,
@@ -75,13 +76,15 @@ impl Seat {
         }
     }
 
-    /// What the filter asked for. Makes an instance, on behalf of a request, if there was none yet.
+    /// Returns the calls and inputs that the filter requests. Creates an instance for `request` if
+    /// there is none yet.
     ///
     /// # Errors
-    /// [`Failure`] if none can be made.
+    ///
+    /// [`Failure`] if no instance can be created.
     pub fn shape(&self, request: RequestId) -> Result<&Rc<Shape>, Failure> {
         if self.shape.get().is_none() {
-            // The call that follows is the probe, if there is to be one.
+            // The following call is the probe, if one is due.
             self.generation.admit_instance(Function::Request)?;
             let failed = |error: &PluginError| self.fail(Function::Request, request, error);
             let made = self.instantiate().inspect_err(failed)?;
@@ -91,11 +94,12 @@ impl Seat {
         Ok(self.shape.get().ok_or_else(missing)?)
     }
 
-    /// Calls a function of the filter for a request, on the kept instance or a fresh one, and checks what it returns. An error
-    /// in either throws the instance away.
+    /// Calls a function of the filter for a request and checks the result. Uses the kept instance
+    /// or a new one. An error in the call or the check discards the instance.
     ///
     /// # Errors
-    /// [`Failure`]: what went wrong, or that the plugin is not to be called.
+    ///
+    /// [`Failure`]: the error of the call, or the quarantine of the plugin.
     pub fn call<T, U>(
         &self,
         function: Function,
@@ -156,10 +160,11 @@ impl Seat {
         }
     }
 
-    /// What a pure filter decided on the same before, unless it is to be asked: [`Self::learn`] is then to be told of it.
+    /// Returns the earlier decision of a pure filter on the same inputs. If it returns `None`, the
+    /// filter is called, and [`Self::learn`] must get its answer.
     pub fn recall(&self, given: Given<'_>) -> Option<Passing> {
-        // On trial every call counts, and the first calls are what a later trial's are compared with. After a failure only a call
-        // can show that the plugin is well again.
+        // On trial every call counts. A later trial is compared with the first calls. After a
+        // failure only a call can show that the plugin works again.
         let is_asked = self.is_on_trial.get()
             || self.calls.get() < TIMED_FIRST
             || self.generation.is_refuted()
@@ -176,21 +181,21 @@ impl Seat {
         Some(passing)
     }
 
-    /// Takes note of what a pure filter decided on what [`Self::recall`] was asked for.
+    /// Stores the decision of a pure filter on the inputs of the last [`Self::recall`].
     pub fn learn(&self, answer: Answer<'_>, request: RequestId) {
         if !self.memo.borrow_mut().learn(answer) {
             self.generation.refute(request);
         }
     }
 
-    /// Notes a failed call, and what that means for its request.
+    /// Notes a failed call, and logs the consequence for its request.
     pub fn fail(&self, function: Function, request: RequestId, error: &PluginError) {
         let consequence = match self.slot.on_failure {
-            _ if function == Function::Handle => "its request gets no more of it",
+            _ if function == Function::Handle => "its request gets nothing more from it",
             _ if matches!(function, Function::Pick | Function::Observe) => {
                 "another choice took its place for this request"
             }
-            _ if self.is_on_trial.get() => "the generation before took its place for this request",
+            _ if self.is_on_trial.get() => "the previous generation served this request instead",
             OnFailure::Closed => "the request is answered with 503",
             OnFailure::Open => "the request goes on without it",
         };
@@ -213,7 +218,8 @@ impl Seat {
         self.calls.set(calls.wrapping_add(u32::from(!is_extra)));
         let is_timed =
             is_on_trial || is_extra || calls < TIMED_FIRST || calls.is_multiple_of(TIMED_EVERY);
-        // Nothing is warm in the first call of a function, and that is not the plugin's doing.
+        // The first call of a function is slow because nothing is warm, and the plugin is not the
+        // cause.
         let is_first = function.of(&self.functions).get().is_none();
         let metrics = self.function(function);
         let timed = is_timed.then(Instant::now);
@@ -237,7 +243,7 @@ impl Seat {
         PluginError::invalid(&self.slot.name, what)
     }
 
-    /// What is counted for a function.
+    /// Returns the metrics of a function.
     pub fn function(&self, function: Function) -> &metrics::Function {
         let cell = function.of(&self.functions);
         cell.get_or_init(|| self.generation.metrics.function(function.name()))

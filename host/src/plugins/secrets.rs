@@ -1,6 +1,7 @@
-//! Secrets in a plugin's configuration: where its schema says `x-weir-secret`, `env:NAME` and `file:PATH` are read.
+//! Secrets in a plugin's configuration: at values that the schema marks with `x-weir-secret`,
+//! `env:NAME` and `file:PATH` are read.
 //!
-//! They are read for each generation as it is loaded, and stay out of what the admin API shows.
+//! Each generation reads them when it is loaded. The admin API does not show them.
 
 use std::path::Path;
 
@@ -9,10 +10,12 @@ use serde_json::{Map, Value};
 use super::schema::{Fault, dotted};
 use crate::config;
 
-/// The configuration with its secrets in it, read below `base`. `schema` is JSON that [`super::schema::check`] has accepted.
+/// Returns the configuration with its secrets. Relative paths are below `base`. `schema` is JSON
+/// that [`super::schema::check`] has accepted.
 ///
 /// # Errors
-/// Each secret that cannot be had.
+///
+/// Each secret that cannot be read.
 pub(super) fn reveal(schema: &str, config: &Value, base: &Path) -> Result<Value, Vec<Fault>> {
     let schema = serde_json::from_str(schema).unwrap_or(Value::Null);
     let mut places = Vec::new();
@@ -31,7 +34,8 @@ pub(super) fn reveal(schema: &str, config: &Value, base: &Path) -> Result<Value,
     if faults.is_empty() { Ok(revealed) } else { Err(faults) }
 }
 
-/// Collects the JSON pointers (RFC 6901) of the secrets in `value`, which is at `at`.
+/// Collects the JSON pointers (RFC 6901) of the secrets in `value`. The pointer of `value` itself
+/// is `at`.
 fn find(
     root: &Value,
     schema: &Value,
@@ -40,7 +44,7 @@ fn find(
     places: &mut Vec<String>,
     depth: u32,
 ) {
-    // A schema may refer to itself, and to any depth.
+    // A schema may refer to itself, to any depth.
     if depth > MAX_DEPTH {
         return;
     }
@@ -87,10 +91,10 @@ fn find(
     }
 }
 
-/// The word of a schema for a value that is a secret; `weir_sdk::Secret` has it.
+/// The keyword of a schema for a secret value. `weir_sdk::Secret` sets it.
 const MARK: &str = "x-weir-secret";
 
-/// Deeper than any configuration is written.
+/// Maximum depth, beyond that of any real configuration.
 const MAX_DEPTH: u32 = 64;
 
 #[cfg(test)]
@@ -124,7 +128,7 @@ mod tests {
         });
         let revealed = reveal(SCHEMA, &config, folder.path()).unwrap();
         let wanted = json!({
-            // What a file says is not read again.
+            // The content of a file is not resolved again.
             "keys": [{ "secret": "env:CARGO_PKG_NAME", "next": { "secret": "weir" } }],
             "users": { "a/~b": "weir" },
             "either": "plain",

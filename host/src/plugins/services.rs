@@ -1,4 +1,5 @@
-//! What a plugin may ask of this process: the system's clock and randomness, the log, and counters of its own.
+//! The services of this process for plugins: the system's clock and randomness, the log, and the
+//! plugin's own counters.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
@@ -15,7 +16,7 @@ pub(super) struct Counting {
 }
 
 impl Counting {
-    /// Counts in `metrics`.
+    /// Creates the services, which count in `metrics`.
     pub(super) fn new(metrics: metrics::Plugin) -> Self {
         Self { metrics, counters: Mutex::default() }
     }
@@ -34,5 +35,6 @@ impl Services for Counting {
     }
 }
 
-/// Names of one plugin's own metrics; a name that holds what a client sent must not become a series each time.
+/// Maximum number of a plugin's own metrics. A name that contains a client's data must not become a
+/// new series each time.
 const MAX_METRICS: usize = 64;

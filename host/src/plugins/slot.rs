@@ -1,8 +1,9 @@
-//! [`Slot`]: a plugin of the configuration through its generations. Loading, swapping, trying, going back.
+//! [`Slot`]: a plugin of the configuration across its generations: loading, swap, trial, rollback.
 //!
-//! A slot has a generation that serves and perhaps one on trial beside it. The one on trial gets a share of the requests,
-//! or all, or copies of them (in the shadow). What it fails at is done again by the one that serves, so that trying
-//! costs no request; when it fails too often or takes longer it is gone at once, and otherwise it serves when its time is over.
+//! A slot has a serving generation, and perhaps one on trial. The trial gets a share of the
+//! requests, all of them, or copies of them (in the shadow). If it fails on a request, the serving
+//! generation repeats the work, so that a trial costs no request. A trial that fails too often or
+//! takes longer ends at once. Otherwise its generation serves at the end of the trial.
 
 mod load;
 mod status;
@@ -30,51 +31,51 @@ pub use load::LoadError;
 
 /// One plugin of the configuration.
 pub struct Slot {
-    /// Its name there.
+    /// The name in the configuration.
     pub name: Arc<str>,
-    /// What a filter's failure means.
+    /// The consequence of a filter's failure.
     pub on_failure: OnFailure,
     /// Names of the upstreams that it may reach.
     pub upstreams: Vec<Arc<str>>,
-    /// What is counted for it.
+    /// The metrics of the plugin.
     pub metrics: metrics::Plugin,
-    /// How a new generation is tried if nobody says otherwise.
+    /// The default trial of a new generation.
     pub canary: Canary,
-    /// The source in the configuration. A generation may have another: [`Generation::origin`].
+    /// The source in the configuration. A generation may have another one: [`Generation::origin`].
     pub source: config::Source,
-    /// Whether that is watched.
+    /// Whether the source is watched.
     pub watch: bool,
-    /// What it looked like when it was loaded.
+    /// The stamp of the file when it was loaded.
     pub(super) stamp: Option<Stamp>,
-    /// Whose turn it is to compile.
+    /// The compiler, which takes one component at a time.
     pub compiler: Compiler,
-    /// Every configuration that it serves under.
+    /// All configurations under which the plugin serves.
     uses: Vec<Use>,
-    /// What relative paths in them are below.
+    /// The base of relative paths in the configurations.
     base: PathBuf,
     engine: Engine,
-    /// What the configuration says of limits and of instances' lives.
+    /// The configured limits and lifetime of instances.
     given: Given,
     environment: Environment,
     lanes: Mutex<Lanes>,
-    /// Moves with every change of any slot; what workers compare.
+    /// Changes with every change of any slot. Workers compare it.
     version: Arc<AtomicU64>,
-    /// Wakes who ends trials.
+    /// Wakes the task that ends trials.
     changed: Arc<Notify>,
 }
 
-/// A configuration that a plugin is used with.
+/// One use of a plugin, with its configuration.
 #[derive(Debug, Clone)]
 pub struct Use {
-    /// As what.
+    /// The role of the plugin.
     pub role: Role,
-    /// Where it is written, such as `plugins[0].config`.
+    /// The path of the configuration, such as `plugins[0].config`.
     pub path: String,
     /// The configuration.
     pub config: Value,
 }
 
-/// What a plugin is used as.
+/// The role of a plugin.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Role {
     /// The balancer of the upstream with this name.
@@ -83,7 +84,7 @@ pub enum Role {
     Filter,
     /// A route's component.
     Component,
-    /// Nothing yet: any world will do, and its configuration is not tried.
+    /// No role yet. The plugin may have any world, and its configuration is not tried.
     Idle,
 }
 
@@ -91,14 +92,14 @@ pub enum Role {
 struct Lanes {
     serving: Arc<Generation>,
     trial: Option<Trial>,
-    /// The one that served before, to go back to.
+    /// The generation that served before, for a rollback.
     previous: Option<Arc<Generation>>,
     last_number: u64,
-    /// What became of the last one that came.
+    /// The outcome of the last new generation.
     last: Option<Verdict>,
 }
 
-/// What became of a generation, and when.
+/// The outcome of a generation, and its time.
 #[derive(Debug, Clone)]
 struct Verdict {
     generation: u64,
@@ -107,23 +108,23 @@ struct Verdict {
     at: SystemTime,
 }
 
-/// What slots share.
+/// The data that slots share.
 #[derive(Clone)]
 pub struct Shared {
-    /// Compiles.
+    /// The engine, which compiles components.
     pub engine: Engine,
-    /// Moves with every change of any slot.
+    /// Changes with every change of any slot.
     pub version: Arc<AtomicU64>,
-    /// Wakes who ends trials.
+    /// Wakes the task that ends trials.
     pub changed: Arc<Notify>,
     /// Compiles one component at a time.
     pub compiler: Compiler,
 }
 
-/// What the configuration says of limits and of instances' lives.
+/// The configured limits and lifetime of instances.
 type Given = (PluginLimits, Option<Reuse>);
 
-/// A component that was loaded and tried, and is not in use yet.
+/// A component that was loaded and tried, but is not in use yet.
 pub struct Prepared {
     pub(super) plugin: Plugin,
     pub(super) bounds: Bounds,
@@ -131,14 +132,15 @@ pub struct Prepared {
     pub(super) digest: String,
 }
 
-/// Configurations as plugins get them, JSON text, by what a plugin is used as.
+/// The configurations that plugins get, as JSON text, by role.
 pub type Configs = Vec<(Role, String)>;
 
 impl Slot {
     /// Loads the first generation.
     ///
     /// # Errors
-    /// [`LoadError`].
+    ///
+    /// [`LoadError`] if the component cannot be loaded.
     pub fn new(
         plugin: &config::Plugin,
         component: &source::Component,
@@ -179,19 +181,22 @@ impl Slot {
         })
     }
 
-    /// The generation that serves, and the one on trial.
+    /// Returns the serving generation, and the trial if there is one.
     pub fn current(&self) -> (Arc<Generation>, Option<Trial>) {
         let lanes = self.lanes();
         (Arc::clone(&lanes.serving), lanes.trial.clone())
     }
 
-    /// Loads a component and tries it with each configuration; nothing has changed after that, well or not. Takes as long as
-    /// compiling does: not for a thread that serves.
+    /// Loads a component and tries it with each configuration. Changes nothing, whether it succeeds
+    /// or fails.
+    ///
+    /// The call takes as long as the compilation, so a serving thread must not make it.
     ///
     /// # Errors
-    /// [`LoadError`].
+    ///
+    /// [`LoadError`] if the component cannot be loaded.
     pub fn prepare(&self, wasm: &[u8], mode: Mode) -> Result<Prepared, LoadError> {
-        // What runs in the shadow must leave no trace: neither in the state nor in the counters.
+        // A shadow generation must leave no trace, neither in the state nor in the counters.
         let environment = match mode {
             Mode::Share(_) => self.environment.clone(),
             Mode::Shadow => scratch(&self.environment),
@@ -203,15 +208,15 @@ impl Slot {
         load(&self.engine, &self.name, wasm, self.given, uses, environment)
     }
 
-    /// Notes that a component was not taken.
+    /// Notes that a component was refused.
     pub fn refuse(&self, reason: String) {
         let mut lanes = self.lanes();
         let number = lanes.last_number + 1;
         self.note(&mut lanes, number, Swap::Refused, reason);
     }
 
-    /// Puts a generation on trial. A trial that runs ends: if it has served for some while without a failure its
-    /// generation takes over, else it goes.
+    /// Puts a generation on trial and ends a running trial. The generation of the running trial
+    /// takes over if it has served enough calls without a failure. Otherwise it is dropped.
     pub fn install(&self, prepared: Prepared, origin: Origin, terms: Terms) -> Arc<Generation> {
         let mut lanes = self.lanes();
         lanes.last_number += 1;
@@ -222,8 +227,8 @@ impl Slot {
             let is_proven = before.generation.tally.is_proven() && before.mode != Mode::Shadow;
             let (outcome, reason) = match before.fault(&lanes.serving) {
                 Some(fault) => (Swap::RolledBack, fault),
-                None if is_proven => (Swap::Promoted, "another generation came".to_owned()),
-                None => (Swap::Superseded, "another generation came".to_owned()),
+                None if is_proven => (Swap::Promoted, "another generation arrived".to_owned()),
+                None => (Swap::Superseded, "another generation arrived".to_owned()),
             };
             self.settle(&mut lanes, before, outcome, reason);
         }
@@ -234,10 +239,11 @@ impl Slot {
         generation
     }
 
-    /// Goes back: ends a trial, or else returns to the generation that served before.
+    /// Rolls back: ends the trial, or without a trial returns to the previous generation.
     ///
     /// # Errors
-    /// If there is nothing to go back to.
+    ///
+    /// There is no previous generation.
     pub fn rollback(&self, reason: &str) -> Result<Arc<Generation>, NothingBefore> {
         let mut lanes = self.lanes();
         if let Some(trial) = lanes.trial.take() {
@@ -254,7 +260,8 @@ impl Slot {
         Ok(serving)
     }
 
-    /// Looks whether the trial is over: at its end, or for its failures. Returns when to look again.
+    /// Ends the trial if its time is over or it has failed too much. Returns the time of the next
+    /// review.
     pub fn review(&self) -> Option<Instant> {
         let mut lanes = self.lanes();
         let trial = lanes.trial.as_ref()?;
@@ -277,8 +284,8 @@ impl Slot {
         }
         let trial = lanes.trial.take()?;
         let reason = match trial.mode {
-            Mode::Share(_) => "its trial went well",
-            Mode::Shadow => "it has been in the shadow for its time",
+            Mode::Share(_) => "its trial succeeded",
+            Mode::Shadow => "its time in the shadow is over",
         };
         let outcome = match trial.mode {
             Mode::Share(_) => Swap::Promoted,
@@ -312,15 +319,15 @@ impl Slot {
         self.changed.notify_one();
     }
 
-    /// A panic while it is locked cannot leave the lanes between two states.
+    /// Locks the lanes. A panic under the lock cannot leave them between two states.
     fn lanes(&self) -> MutexGuard<'_, Lanes> {
         self.lanes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// There is no generation to go back to.
+/// There is no previous generation to return to.
 #[derive(Debug, thiserror::Error)]
-#[error("there is no generation before this one")]
+#[error("there is no previous generation")]
 pub struct NothingBefore;
 
 fn signed(number: u64) -> i64 {

@@ -1,4 +1,4 @@
-//! Where plugins come from: the binary itself, a file, or a registry.
+//! The sources of plugins: the binary itself, a file, or a registry.
 
 use std::borrow::Cow;
 use std::io;
@@ -11,7 +11,7 @@ use crate::config::{Plugin, Source};
 use crate::oci::cache::Cache;
 use crate::oci::{self, Access, OciError, Reference};
 
-/// Why a component could not be had.
+/// The reason why a component is not available.
 #[derive(Debug, thiserror::Error)]
 pub enum SourceError {
     /// No component of that name is embedded.
@@ -22,40 +22,40 @@ pub enum SourceError {
     Read {
         /// The file.
         path: String,
-        /// What happened.
+        /// The error of the system.
         source: io::Error,
     },
-    /// The file is larger than any sensible component.
+    /// The file is larger than any reasonable component.
     #[error("{path} is larger than {MAX_BYTES} bytes")]
     TooLarge {
         /// The file.
         path: String,
     },
-    /// The package could not be had.
+    /// The package is not available.
     #[error(transparent)]
     Package(Box<OciError>),
-    /// The component is not the one that the configuration pins.
+    /// The component differs from the one that the configuration pins.
     #[error("sha256 is {found}, not {expected} as configured")]
     Digest {
-        /// What the configuration says.
+        /// The configured digest.
         expected: String,
-        /// What the bytes have.
+        /// The digest of the bytes.
         found: String,
     },
 }
 
-/// A component as it was read.
+/// A component after reading.
 #[derive(Debug)]
 pub struct Component {
-    /// Its bytes.
+    /// The bytes.
     pub wasm: Cow<'static, [u8]>,
-    /// Where they are from; a package has its digest by now.
+    /// The source of the bytes. The source of a package includes its digest now.
     pub source: Source,
-    /// What its file looked like just before it was read.
+    /// The stamp of the file just before it was read.
     pub(super) stamp: Option<Stamp>,
 }
 
-/// What tells one version of a file from another without reading it.
+/// Distinguishes versions of a file without reading it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Stamp {
     modified: Option<SystemTime>,
@@ -64,7 +64,8 @@ pub(super) struct Stamp {
 }
 
 impl Stamp {
-    /// Follows links, so that a link that is turned to another file (as Kubernetes updates volumes) is a change.
+    /// Reads the stamp of a file. Follows links, so that a link with a new target is a change.
+    /// Kubernetes updates volumes that way.
     pub(super) fn of(path: &Path) -> Option<Self> {
         use std::os::unix::fs::MetadataExt as _;
         let metadata = std::fs::metadata(path).ok()?;
@@ -73,11 +74,12 @@ impl Stamp {
     }
 }
 
-/// Reads a plugin's component, over the network if it must be, and checks its digest. Registries without an entry in
-/// `registries` are reached as [`Access::to`] says.
+/// Reads a plugin's component, over the network if necessary, and checks its digest. A registry
+/// without an entry in `registries` is reached by the rules of [`Access::to`].
 ///
 /// # Errors
-/// [`SourceError`].
+///
+/// [`SourceError`] if the component is not available.
 pub fn read(
     plugin: &Plugin,
     registries: &[Access],
@@ -121,12 +123,12 @@ fn access(reference: &Reference, registries: &[Access]) -> Access {
     configured.cloned().unwrap_or_else(|| Access::to(&reference.registry))
 }
 
-/// The embedded component of a name.
+/// Returns the embedded component with this name.
 pub fn builtin(name: &str) -> Option<&'static [u8]> {
     BUILTIN.iter().find(|(builtin, _)| *builtin == name).map(|(_, wasm)| *wasm)
 }
 
-/// Every embedded component, by name.
+/// All embedded components, by name.
 pub const BUILTIN: [(&str, &[u8]); 23] = [
     ("round-robin", include_bytes!("../../../plugins/dist/round-robin.wasm")),
     ("least-connections", include_bytes!("../../../plugins/dist/least-connections.wasm")),
@@ -153,10 +155,11 @@ pub const BUILTIN: [(&str, &[u8]); 23] = [
     ("waf", include_bytes!("../../../plugins/dist/waf.wasm")),
 ];
 
-/// The runtime takes no more; a component of a scripting language with its interpreter is 20 MiB.
+/// Maximum number of bytes of a component, the limit of the runtime. A component of a scripting
+/// language with its interpreter has 20 MiB.
 pub const MAX_BYTES: u64 = weir_runtime::MAX_COMPONENT as u64;
 
-/// A component's SHA-256 in hexadecimal.
+/// Returns a component's SHA-256 in hexadecimal.
 pub fn digest(wasm: &[u8]) -> String {
     let digest: [u8; 32] = Sha256::digest(wasm).into();
     hex(&digest)

@@ -1,18 +1,21 @@
-//! [`Tally`]: how the calls of a generation went, for comparison with another.
+//! [`Tally`]: failures and times of a generation's calls, for the comparison with another
+//! generation.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use super::function::Function;
 
-/// Calls of a generation: failures always, time of those that are timed. Sums over all workers since it was loaded.
+/// The calls of a generation: all failures, and the times of timed calls. Sums of all workers since
+/// loading.
 #[derive(Debug, Default)]
 pub struct Tally {
-    /// Calls that failed.
+    /// Failed calls.
     pub failures: AtomicU64,
-    /// Calls while it was on trial.
+    /// Calls during the trial.
     pub trial_calls: AtomicU64,
-    /// By function, since one that is slow hides behind another that is quick and called as often.
+    /// Times by function, because a slow function would hide behind a quick one that is called as
+    /// often.
     times: [Times; Function::COUNT],
 }
 
@@ -25,25 +28,25 @@ pub(super) struct Slower {
 }
 
 impl Tally {
-    /// Adds a call that was timed.
+    /// Adds a timed call.
     pub fn time(&self, function: Function, duration: Duration) {
         function.of(&self.times).add(duration);
     }
 
-    /// What a call takes at most times, if there were enough to tell.
+    /// Returns the typical time of a call, if enough calls were timed.
     pub fn mean(&self) -> Option<Duration> {
         let mut all = Counts::default();
         self.times.iter().for_each(|times| all.add(times));
         all.mean()
     }
 
-    /// Whether it has served enough to be relied on.
+    /// Returns whether the generation has served enough calls to be relied on.
     pub(super) fn is_proven(&self) -> bool {
         self.failures.load(Ordering::Relaxed) == 0
             && self.trial_calls.load(Ordering::Relaxed) >= PROVEN
     }
 
-    /// The function that takes much longer than it did `before`, if there is one.
+    /// Returns a function that takes much longer than `before`, if there is one.
     pub(super) fn slower(&self, before: &Tally) -> Option<Slower> {
         let slower = |function: Function| {
             let (own, old) =
@@ -51,7 +54,7 @@ impl Tally {
             let (now, before) = match (own.mean(), old.mean()) {
                 (Some(now), Some(before)) if now > before * 2 + SLACK => (now, before),
                 (Some(_), Some(_)) => return None,
-                // Few calls: even the quickest must be out of all proportion.
+                // With few calls, even the quickest must be far slower than before.
                 _ => {
                     let (now, before) = (own.quickest()?, old.mean().or_else(|| old.slowest())?);
                     (now > before * 8 + SLACK * 5).then_some((now, before))?
@@ -67,7 +70,7 @@ impl std::fmt::Display for Slower {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let Self { function, now, before } = self;
         let name = function.name();
-        write!(f, "a call of {name} takes {now:.1?}, with the generation before {before:.1?}")
+        write!(f, "a call of {name} takes {now:.1?}, and {before:.1?} in the previous generation")
     }
 }
 
@@ -95,7 +98,7 @@ impl Times {
     }
 }
 
-/// [`Times`] of one moment.
+/// A snapshot of [`Times`].
 struct Counts([u64; STEPS]);
 
 impl Default for Counts {
@@ -115,7 +118,8 @@ impl Counts {
         self.0.iter().sum()
     }
 
-    /// The mean of all but the slowest tenth: a thread that had to wait for its processor says nothing of the plugin.
+    /// Returns the mean without the slowest tenth. A thread that had to wait for its processor says
+    /// nothing about the plugin.
     fn mean(&self) -> Option<Duration> {
         let total = self.total();
         if total < ENOUGH {
@@ -131,20 +135,20 @@ impl Counts {
         Some(Duration::from_nanos(sum / kept))
     }
 
-    /// The quickest call, if there were a few.
+    /// Returns the time of the quickest call, if there were at least [`A_FEW`].
     fn quickest(&self) -> Option<Duration> {
         let step = self.0.iter().position(|count| *count > 0)?;
         (self.total() >= A_FEW).then(|| Duration::from_nanos(nanos(step)))
     }
 
-    /// The slowest call, likewise.
+    /// Returns the time of the slowest call, if there were at least [`A_FEW`].
     fn slowest(&self) -> Option<Duration> {
         let step = self.0.iter().rposition(|count| *count > 0)?;
         (self.total() >= A_FEW).then(|| Duration::from_nanos(nanos(step)))
     }
 }
 
-/// Four steps to each power of two.
+/// Returns the step of a time. Each power of two has four steps.
 fn step(duration: Duration) -> usize {
     let nanos = u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX).max(4);
     let power = nanos.ilog2();
@@ -152,30 +156,31 @@ fn step(duration: Duration) -> usize {
     (power as usize * 4 + usize::try_from(quarter).unwrap_or(0)).min(STEPS - 1)
 }
 
-/// The middle of a step.
+/// Returns the middle of a step.
 fn nanos(step: usize) -> u64 {
     let (power, quarter) = (step / 4, (step % 4) as u64);
-    // As eighths: 4 to 7 quarters of the power, and half of one.
+    // Computed in eighths: 4 to 7 quarters of the power, plus half a quarter.
     (1_u64 << power) / 8 * (8 + 2 * quarter + 1)
 }
 
-/// Up to four seconds, which no call may take.
+/// Number of steps, up to four seconds. No call may take that long.
 const STEPS: usize = 128;
 
-/// Timed calls of a function before a mean says something, and before the quickest does.
+/// Timed calls of a function that suffice for a mean, and for the quickest call.
 const ENOUGH: u64 = 50;
 const A_FEW: u64 = 5;
 
-/// A seat times its first calls, all of them: with those of two functions there are [`ENOUGH`] of each.
+/// First calls of a seat, all of which are timed. With two functions, each has [`ENOUGH`] of them.
 pub(crate) const TIMED_FIRST: u32 = 102;
 
-/// Then one in so many: reading the clock twice costs a fifth of a call.
+/// Afterwards one call in this many is timed, because reading the clock twice costs a fifth of a
+/// call.
 pub(crate) const TIMED_EVERY: u32 = 16;
 
-/// A call may take twice the time of the old generation's and this more before it is too long.
+/// Time that a call may take beyond twice the time of the old generation.
 const SLACK: Duration = Duration::from_micros(20);
 
-/// Calls without a failure after which a generation is relied on before its time is over.
+/// Calls without a failure after which a generation is relied on before the end of its trial.
 const PROVEN: u64 = 20;
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! [`Trial`]: a generation beside the one that serves, and when that must end.
+//! [`Trial`]: a generation beside the serving one, and the conditions of its end.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -12,28 +12,28 @@ use crate::config::Canary;
 /// A generation on trial.
 #[derive(Debug, Clone)]
 pub struct Trial {
-    /// What is tried.
+    /// The generation on trial.
     pub generation: Arc<Generation>,
-    /// How.
+    /// The kind of the trial.
     pub mode: Mode,
     pub(super) ends: Instant,
 }
 
-/// How a generation is tried.
+/// The kind of a trial.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Mode {
-    /// It serves this share of requests, in ten thousandths.
+    /// The generation serves this share of requests, in ten-thousandths.
     Share(u32),
-    /// It is called beside the one that serves, and decides nothing.
+    /// The generation is called beside the serving one, and decides nothing.
     Shadow,
 }
 
-/// What is asked of a swap.
+/// The conditions of a swap.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Terms {
-    /// How it is tried.
+    /// The kind of the trial.
     pub mode: Mode,
-    /// How long.
+    /// The duration of the trial.
     pub time: Duration,
 }
 
@@ -44,7 +44,7 @@ impl From<Canary> for Terms {
 }
 
 impl Mode {
-    /// A share from 0 to 1.
+    /// Creates a trial with a share from 0 to 1.
     pub fn share(share: f64) -> Self {
         #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "0 to 10,000")]
         Self::Share((share.clamp(0.0, 1.0) * f64::from(WHOLE)).round() as u32)
@@ -57,19 +57,20 @@ impl Trial {
         Self { generation, mode: terms.mode, ends: Instant::now() + terms.time }
     }
 
-    /// Why it must end, if it must.
+    /// Returns the reason for which the trial must end, if there is one.
     pub(super) fn fault(&self, serving: &Generation) -> Option<String> {
         let Generation { health, tally, .. } = &*self.generation;
         fault(health, tally, &serving.tally)
     }
 }
 
-/// What a generation must not do while it is on trial beside one that did so `before`.
+/// Returns the fault of a generation on trial, compared with the calls of the serving one in
+/// `before`.
 fn fault(health: &Health, tally: &Tally, before: &Tally) -> Option<String> {
     let failures = tally.failures.load(Ordering::Relaxed);
     let calls = tally.trial_calls.load(Ordering::Relaxed).max(failures);
     if health.is_quarantined() {
-        return Some(format!("it kept failing, the last calls of {calls} one after the other"));
+        return Some(format!("it kept failing: the last of {calls} calls failed in a row"));
     }
     if failures >= FEW && failures * 100 > calls {
         return Some(format!("{failures} of {calls} calls failed"));
@@ -80,7 +81,7 @@ fn fault(health: &Health, tally: &Tally, before: &Tally) -> Option<String> {
 /// All requests, in the unit of [`Mode::Share`].
 pub const WHOLE: u32 = 10_000;
 
-/// Failures that may be chance.
+/// Number of failures from which on the rate of failures counts. Fewer may be chance.
 const FEW: u64 = 3;
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
-//! [`View`]: the generations of all plugins as one worker's requests see them.
+//! [`View`]: the generations of all plugins, as the requests of one worker see them.
 //!
-//! A request takes the view of its moment and keeps it to its end, so that a swap never splits it. A worker looks at one
-//! atomic number for each request to know whether its view is still true.
+//! A request takes the present view and keeps it until its end, so that a swap never splits it. For
+//! each request, a worker reads one atomic number to check that its view is current.
 
 use std::rc::Rc;
 use std::sync::Arc;
@@ -19,16 +19,17 @@ pub struct View {
     lanes: Vec<Lane>,
 }
 
-/// The view that a request keeps, and its luck.
+/// The view of one request, and its random number.
 #[derive(Clone)]
 pub struct Pinned {
     view: Rc<View>,
-    /// From 0 to 9,999: which side of a canary it is on, the same for every plugin that it meets.
+    /// A number from 0 to 9,999 that decides the side of a canary. It is the same for every plugin
+    /// of the request.
     pub roll: u32,
 }
 
 impl Pinned {
-    /// Keeps `view` for a request; `random` decides its luck.
+    /// Keeps `view` for a request. `random` determines its number.
     pub fn new(view: Rc<View>, random: u64) -> Self {
         #[allow(clippy::cast_possible_truncation, reason = "the remainder is small")]
         let roll = (random % u64::from(WHOLE)) as u32;
@@ -47,21 +48,22 @@ pub struct Lane {
     trial: Option<(Rc<Seat>, Mode)>,
 }
 
-/// Which generations of a plugin a request meets.
+/// The generations of a plugin that serve a request.
 #[derive(Clone, Copy)]
 pub struct Choice<'a> {
-    /// The one that decides.
+    /// The generation that decides.
     pub first: &'a Rc<Seat>,
-    /// The one that decides when the first fails: the first is on trial then.
+    /// The generation that decides if the first one fails. Present if the first one is on trial.
     pub fallback: Option<&'a Rc<Seat>>,
-    /// The one that is called beside, for comparison.
+    /// The generation that is also called, for comparison.
     pub shadow: Option<&'a Rc<Seat>>,
 }
 
 impl View {
-    /// Takes the view of this moment, keeping the seats of `before` whose generations are still there.
+    /// Creates the present view. Keeps the seats of `before` if their generations still exist.
     pub fn new(plugins: &Plugins, before: Option<&View>) -> Self {
-        // Read first: a change while the lanes are read is seen with the next request.
+        // The version is read first: the next request then notices a change during the loop over
+        // the slots.
         let version = plugins.version();
         let old = before.map_or(&[][..], |before| &before.lanes);
         let lanes = plugins.slots().iter().enumerate();
@@ -74,7 +76,7 @@ impl View {
         id.of(&self.lanes)
     }
 
-    /// Whether nothing has changed since.
+    /// Returns whether nothing has changed since the creation.
     pub fn is_current(&self, plugins: &Plugins) -> bool {
         self.version == plugins.version()
     }
@@ -99,7 +101,7 @@ impl Lane {
         &self.serving.slot
     }
 
-    /// Which generations a request meets whose luck is `roll`, from 0 to 9,999.
+    /// Chooses the generations for a request with the number `roll`, from 0 to 9,999.
     pub fn choose(&self, roll: u32) -> Choice<'_> {
         let serving = &self.serving;
         match &self.trial {
@@ -113,7 +115,7 @@ impl Lane {
         }
     }
 
-    /// Whether a generation is in use here.
+    /// Returns whether a generation is in use here.
     pub fn knows(&self, number: u64) -> bool {
         self.serving.generation.number == number
             || self.trial.as_ref().is_some_and(|(seat, _)| seat.generation.number == number)

@@ -1,4 +1,4 @@
-//! Two tasks of the control thread: trials end when their time is over, and changed files are swapped in.
+//! Two tasks of the control thread: one ends trials, and one swaps changed files in.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -15,7 +15,7 @@ use super::{Plugins, compile};
 use crate::config::Source;
 use crate::task::Tasks;
 
-/// Starts both; they end with the drain.
+/// Starts both tasks. They end with the drain.
 pub fn watch(plugins: &Arc<Plugins>, tasks: &Tasks) {
     let (reviewed, stop) = (Arc::clone(plugins), tasks.clone());
     tasks.spawn(async move {
@@ -41,7 +41,7 @@ async fn review(plugins: &Plugins) {
         let next = plugins.slots().iter().filter_map(|slot| slot.review()).min();
         match next {
             Some(at) => {
-                // A trial is looked at before its end too: what is slow shows without a failure.
+                // A trial is also reviewed before its end, because slow calls cause no failure.
                 let at = Instant::from_std(at).min(Instant::now() + REVIEW_EVERY);
                 tokio::select! {
                     () = sleep_until(at) => {}
@@ -53,18 +53,18 @@ async fn review(plugins: &Plugins) {
     }
 }
 
-/// A file that a plugin was loaded from.
+/// The file of a loaded plugin.
 struct Watched {
     slot: Arc<Slot>,
     file: Follow,
 }
 
-/// A file that is looked at now and then.
+/// A file that is checked at intervals.
 struct Follow {
     path: PathBuf,
-    /// What was loaded, or refused.
+    /// The stamp of the version that was loaded or refused.
     known: Option<Stamp>,
-    /// What was seen last: a file that is being written changes between two looks.
+    /// The last stamp. A file that is being written changes between two checks.
     seen: Option<Stamp>,
 }
 
@@ -102,7 +102,7 @@ impl Follow {
         Self { path, known, seen: known }
     }
 
-    /// Whether there is a new version that nobody is writing to any more.
+    /// Returns whether there is a new version that is completely written.
     fn has_changed(&mut self) -> bool {
         let now = Stamp::of(&self.path);
         let is_stable = now == self.seen;
@@ -133,10 +133,10 @@ fn read(path: &Path) -> std::io::Result<Vec<u8>> {
     Ok(wasm)
 }
 
-/// How often files are looked at.
+/// Time between two checks of files.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
-/// How often a trial is looked at.
+/// Time between two reviews of a trial.
 const REVIEW_EVERY: Duration = Duration::from_millis(200);
 
 #[cfg(test)]

@@ -1,4 +1,5 @@
-//! From a component to what can become a generation: compiled, and tried with each configuration.
+//! Loading: compiles a component and tries it with each configuration, before it becomes a
+//! generation.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -11,38 +12,38 @@ use crate::message::input::{Inputs, ResponseInputs};
 use crate::plugins::bounds::Bounds;
 use crate::plugins::{component, schema, secrets, source};
 
-/// Why a component does not become a generation. Nothing has changed then.
+/// The reason why a component does not become a generation. Nothing has changed in that case.
 #[derive(Debug, thiserror::Error)]
 pub enum LoadError {
-    /// It is none, or fails from the first.
+    /// The bytes are not a component, or the component fails at its first use.
     #[error(transparent)]
     Plugin(#[from] PluginError),
-    /// It is of another world than the configuration needs.
-    #[error("it is of the world {}, and the configuration uses it as a {wanted}{}", .is.world(), advice(*.is))]
+    /// The component has another world than the configuration requires.
+    #[error("it is of the world {}, but the configuration uses it as a {wanted}{}", .is.world(), advice(*.is))]
     World {
-        /// What it is.
+        /// The kind of the component.
         is: Kind,
-        /// What it is used as.
+        /// The kind that the configuration requires.
         wanted: &'static str,
     },
-    /// Its limits are none for what it is.
+    /// The limits do not apply to the kind of the component.
     #[error("{0}")]
     Limits(String),
-    /// It cannot run in the shadow.
+    /// The component cannot run in the shadow.
     #[error("a standard component does not run in the shadow: it would do everything twice")]
     Shadow,
-    /// Its JSON Schema is none.
-    #[error("its config-schema is no JSON Schema: {0}")]
+    /// The JSON Schema of the plugin is invalid.
+    #[error("its config-schema is not a JSON Schema: {0}")]
     Schema(String),
-    /// The configuration is not what its schema asks for.
+    /// The configuration violates the schema of the plugin.
     #[error("{}", faults(.0))]
     Config(Vec<(String, String)>),
-    /// It asks for an input that there is not.
+    /// The plugin requests an input that does not exist.
     #[error("{0}")]
     Input(String),
 }
 
-/// What a component that is used wrongly can be used as.
+/// Returns advice for a component that the configuration uses wrongly.
 fn advice(kind: Kind) -> &'static str {
     match kind {
         Kind::Service | Kind::Proxy => "; name it as a route's `component`",
@@ -57,8 +58,8 @@ fn faults(faults: &[(String, String)]) -> String {
     lines.join("; ")
 }
 
-/// Compiles a component and tries it with each configuration. What is only tried reaches neither the state nor the counters
-/// of those that serve.
+/// Compiles a component and tries it with each configuration. The trial run reaches neither the
+/// state nor the counters of serving generations.
 pub(super) fn load(
     engine: &Engine,
     name: &str,
@@ -74,12 +75,13 @@ pub(super) fn load(
     Ok(Prepared { plugin, bounds, configs, digest: source::digest(wasm) })
 }
 
-/// An environment like another, with a state of its own and counters that go nowhere.
+/// Returns an environment like `like`, with its own state and with counters that are discarded.
 pub(super) fn scratch(like: &Environment) -> Environment {
     like.apart(Arc::new(SystemServices), Arc::new(MemoryState::new(SCRATCH_STATE)))
 }
 
-/// Configures an instance for each use and throws it away: what a plugin refuses, it refuses before any request.
+/// Configures an instance for each use and discards it. A plugin thus rejects a configuration
+/// before any request.
 fn try_out(plugin: &Plugin, uses: &[Use], base: &Path) -> Result<Configs, LoadError> {
     let mut configs = Vec::with_capacity(uses.len());
     for wanted in uses {
@@ -123,10 +125,10 @@ fn try_out(plugin: &Plugin, uses: &[Use], base: &Path) -> Result<Configs, LoadEr
     Ok(configs)
 }
 
-/// A configuration as plugins get it.
+/// Returns a configuration in the form that plugins get.
 fn text(config: &Value) -> String {
     if config.is_null() { "{}".to_owned() } else { config.to_string() }
 }
 
-/// Bytes of state of a generation that is only tried, or runs in the shadow.
+/// Bytes of state for a generation that is only tried or runs in the shadow.
 const SCRATCH_STATE: usize = 4 << 20;

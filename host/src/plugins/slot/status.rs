@@ -1,4 +1,4 @@
-//! What the admin API tells of a slot.
+//! The status of a slot for the admin API.
 
 use std::sync::atomic::Ordering;
 use std::time::{Instant, SystemTime};
@@ -10,7 +10,7 @@ use crate::plugins::generation::Generation;
 use crate::plugins::trial::{Mode, Trial, WHOLE};
 
 impl Slot {
-    /// What the admin API tells of it.
+    /// Returns the status for the admin API.
     pub fn status(&self) -> Value {
         let lanes = self.lanes();
         let serving = &lanes.serving;
