@@ -213,7 +213,7 @@ fn a_case_does_not_pass_by_what_a_running_weir_refuses() {
     };
     for (case, refusal) in [
         ("config: { do: set, name: content-length, value: '1' }", "which is the proxy's own"),
-        ("config: { do: path, value: no-slash }", "is no path and query"),
+        ("config: { do: path, value: no-slash }", "is not a path and query"),
         (
             "config: { do: status, in: response, count: 99 }, response: {}",
             "no status of a final response",

@@ -1,8 +1,9 @@
-//! What a request must be before it is routed, whichever protocol it came by (RFC 9110, RFC 9112 §3.2, RFC 9114 §4.3).
+//! The checks of a request before routing, the same for all protocols (RFC 9110, RFC 9112 §3.2, RFC
+//! 9114 §4.3).
 //!
-//! The rules about fields that all versions share are `weir_h3`'s, which holds HTTP/3 to them before this. The parsers of
-//! the three protocols have refused what breaks their own framing; this refuses what would mean different
-//! things to two readers.
+//! The rules about fields of all versions are in `weir_h3`, which has already applied them to
+//! HTTP/3. The parsers of the three protocols have refused violations of their own framing. The
+//! checks here refuse messages that two readers could understand differently.
 
 use bytes::Bytes;
 use http::header::{self, HeaderMap, HeaderName};
@@ -13,10 +14,10 @@ use weir_h3::message as rules;
 
 use super::headers;
 
-/// What was learnt by checking a request's head.
+/// The results of the check of a request's head.
 #[derive(Debug)]
 pub struct Checked {
-    /// Host and port that the client asked for.
+    /// Host and port from the client.
     pub authority: Authority,
     /// Content-Length, if there is one.
     pub declared: Option<u64>,
@@ -36,8 +37,8 @@ pub enum CheckError {
     Unsupported(&'static str),
 }
 
-/// Checks a request's head. How large it may be, [`within`] checks. `own` is the authority of a request of HTTP/1.0 that
-/// names none (RFC 9112 §3.3).
+/// Checks the head of a request. [`within`] checks its size. `own` returns the authority for a
+/// request of HTTP/1.0 that names none (RFC 9112 §3.3).
 ///
 /// # Errors
 /// [`CheckError::Malformed`] or [`CheckError::Unsupported`].
@@ -52,7 +53,8 @@ pub fn check(head: &Parts, own: impl FnOnce() -> Option<Authority>) -> Result<Ch
     Ok(Checked { authority, declared })
 }
 
-/// Checks decoded fields against the limits; each counts 32 bytes more than its text (RFC 9114 §4.2.2).
+/// Checks decoded fields against the limits. Each field counts 32 bytes more than its text (RFC
+/// 9114 §4.2.2).
 ///
 /// # Errors
 /// [`CheckError::TooLarge`].
@@ -65,22 +67,24 @@ pub fn within(fields: &HeaderMap, bytes: usize, count: usize) -> Result<(), Chec
     if size > bytes { Err(CheckError::TooLarge) } else { Ok(()) }
 }
 
-/// Whether a head says that its message has a body of no bytes.
+/// Returns whether a head declares a body of zero bytes.
 pub fn is_empty(fields: &HeaderMap) -> bool {
     fields.get(header::CONTENT_LENGTH).is_some_and(|length| length == "0")
 }
 
-/// Removes what must not stand in trailers (RFC 9110 §6.5.1): framing, routing and connection fields.
+/// Removes fields that are forbidden in trailers (RFC 9110 §6.5.1): framing, routing and connection
+/// fields.
 ///
 /// # Errors
-/// What is wrong, when a field there would change the message's framing.
+///
+/// The reason, if a field would change the framing of the message.
 pub fn clean_trailers(mut trailers: HeaderMap) -> Result<HeaderMap, &'static str> {
     if trailers.contains_key(header::CONTENT_LENGTH)
         || trailers.contains_key(header::TRANSFER_ENCODING)
     {
         return Err("framing fields in trailers");
     }
-    // First: what a Connection in here names goes too, though it should not be here.
+    // This comes first: fields that a misplaced Connection names here are removed too.
     drop(headers::strip_connection(&mut trailers));
     for name in FORBIDDEN_IN_TRAILERS {
         trailers.remove(name);
@@ -88,11 +92,14 @@ pub fn clean_trailers(mut trailers: HeaderMap) -> Result<HeaderMap, &'static str
     Ok(trailers)
 }
 
-/// As [`clean_trailers`], of what a client sends: nothing that tells the origin who asks, which the head has from the proxy and its
-/// filters, and names with an underscore as in heads.
+/// Removes forbidden fields from the trailers of a client, like [`clean_trailers`].
+///
+/// The fields that identify the client to the origin are also removed: the proxy and its filters
+/// set them in the head. Names with an underscore are treated as in heads.
 ///
 /// # Errors
-/// As for [`clean_trailers`].
+///
+/// The same as of [`clean_trailers`].
 pub fn clean_request_trailers(
     trailers: HeaderMap,
     underscores: bool,
@@ -107,7 +114,7 @@ pub fn clean_request_trailers(
     Ok(trailers)
 }
 
-/// A copy of a request's head: its method, its target and its fields, which is all of it that a plugin sees.
+/// Copies the parts of a request's head that a plugin sees: method, target and fields.
 pub fn copy(head: &Parts) -> Parts {
     let (mut copy, ()) = http::Request::new(()).into_parts();
     copy.method.clone_from(&head.method);
@@ -117,7 +124,8 @@ pub fn copy(head: &Parts) -> Parts {
 }
 
 fn check_target(head: &Parts) -> Result<(), CheckError> {
-    // Not `Uri::path`, which is "/" where there is nothing before the query: the origin gets what is looked at here.
+    // `Uri::path` is not used, because it returns "/" if nothing precedes the query. The origin gets
+    // the text that is checked here.
     let path = head.uri.path_and_query().map_or("", http::uri::PathAndQuery::as_str);
     if path.starts_with('/') || (path == "*" && head.method == Method::OPTIONS) {
         return Ok(());
@@ -125,8 +133,9 @@ fn check_target(head: &Parts) -> Result<(), CheckError> {
     Err(CheckError::Malformed("the request target is no path"))
 }
 
-/// The one authority of a request: from the target, or from Host (RFC 9112 §3.2, RFC 9113 §8.3.1, RFC 9114 §4.3.1). Host
-/// came with HTTP/1.1: a request of HTTP/1.0 may do without, and health checkers do.
+/// Returns the single authority of a request, from the target or from Host (RFC 9112 §3.2, RFC 9113
+/// §8.3.1, RFC 9114 §4.3.1). Host came with HTTP/1.1, so a request of HTTP/1.0 may omit it. Health
+/// checkers do that.
 fn authority(
     head: &Parts,
     own: impl FnOnce() -> Option<Authority>,
@@ -145,7 +154,7 @@ fn authority(
         return host.or_else(own).ok_or(CheckError::Malformed("no authority"));
     };
     rules::check_authority(target).map_err(CheckError::Malformed)?;
-    // An absolute target of HTTP/1.1 takes the place of Host; the other protocols forbid that they differ.
+    // An absolute target of HTTP/1.1 replaces Host. In the other protocols the two must not differ.
     if let Some(host) = host.filter(|_| head.version > Version::HTTP_11)
         && !rules::is_same_authority(target, &host, head.uri.scheme())
     {

@@ -1,4 +1,5 @@
-//! What a plugin returned, checked by the rules for what a client or an origin sends, and applied: all of it or nothing.
+//! Edits of plugins. They are checked by the rules for messages of clients and origins, and applied
+//! entirely or not at all.
 
 use std::sync::Arc;
 
@@ -13,13 +14,13 @@ use weir_runtime::filter::{Edit, Fetch, Header, Reply, not_allowed};
 use super::body::Body;
 use crate::status;
 
-/// Edits that were checked.
+/// Checked edits.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Edits {
     checked: Vec<Checked>,
-    /// Bytes that they put into a header section, counted as for the limits of messages.
+    /// Bytes that they add to a header section, counted as for the limits of messages.
     added: usize,
-    /// Whether the message's body is to be handed over.
+    /// Whether the filter requests the body of the message.
     pub wants_body: bool,
     /// The name of the upstream that a request is to go to. A name, since a remembered decision may
     /// be older than the order of upstreams.
@@ -37,10 +38,12 @@ enum Checked {
 }
 
 impl Edits {
-    /// Checks the edits of a request; `upstream` knows those that the plugin may send it to.
+    /// Checks the edits of a request. `upstream` returns the index of an upstream that the plugin
+    /// may choose.
     ///
     /// # Errors
-    /// What is wrong with one of them.
+    ///
+    /// The error of an edit.
     pub fn of_request(
         edits: Vec<Edit>,
         upstream: impl Fn(&str) -> Option<Arc<str>>,
@@ -66,7 +69,8 @@ impl Edits {
     /// Checks the edits of a response.
     ///
     /// # Errors
-    /// What is wrong with one of them.
+    ///
+    /// The error of an edit.
     pub fn of_response(edits: Vec<Edit>) -> Result<Self, String> {
         let mut all = Self { checked: Vec::with_capacity(edits.len()), ..Self::default() };
         for edit in edits {
@@ -98,8 +102,8 @@ impl Edits {
         Ok(())
     }
 
-    /// Checks a field and charges the plugin for it. What was in the message before is not its doing, and nothing that a
-    /// client sends may make it fail.
+    /// Checks a field and charges its bytes to the plugin. Fields that were in the message before
+    /// do not count: a client must not be able to make the plugin fail.
     fn field(&mut self, field: Header) -> Result<(HeaderName, HeaderValue), String> {
         let (name, value) = self::field(field)?;
         self.added += name.as_str().len() + value.len() + FIELD_OVERHEAD;
@@ -109,25 +113,25 @@ impl Edits {
         Ok((name, value))
     }
 
-    /// Whether a header section may be larger after them.
+    /// Returns whether the edits may make a header section larger.
     pub fn adds_fields(&self) -> bool {
         self.added > 0
     }
 
-    /// Bytes that they take.
+    /// Returns the number of bytes that the edits occupy.
     pub fn bytes(&self) -> usize {
         let of = |edit: &Checked| match edit {
             Checked::Remove(name) => name.as_str().len(),
             Checked::Path(path) => path.as_str().len(),
             Checked::Authority(name) => name.as_str().len(),
-            // What was added counts for these.
+            // `added` already counts these.
             Checked::Set(..) | Checked::Append(..) | Checked::Status(_) => 0,
         };
         let of = |edit: &Checked| size_of::<Checked>() + of(edit);
         self.added + self.checked.iter().map(of).sum::<usize>()
     }
 
-    /// Changes a request's head and the authority that it is for.
+    /// Changes the head of a request and its authority.
     pub fn apply_to_request(self, head: &mut Parts, authority: &mut Authority) {
         for edit in self.checked {
             match edit {
@@ -141,8 +145,8 @@ impl Edits {
         }
     }
 
-    /// Changes a response's head. Where a status without content is set or replaced the body goes, and what was said of it:
-    /// on no protocol may there be a length that is not met.
+    /// Changes the head of a response. If a status without content is set or replaced, the body and
+    /// the fields about it are removed: no protocol allows a length that the body does not have.
     pub fn apply_to_response(self, response: &mut Response<Body>) {
         let before = response.status();
         for edit in self.checked {
@@ -178,10 +182,11 @@ impl Checked {
     }
 }
 
-/// A plugin's reply as a response.
+/// Converts the reply of a plugin to a response.
 ///
 /// # Errors
-/// What is wrong with it.
+///
+/// The error in the reply.
 pub fn reply(reply: Reply) -> Result<Response<Body>, String> {
     let status = status(reply.status)?;
     let mut edits = Edits::default();
@@ -197,10 +202,11 @@ pub fn reply(reply: Reply) -> Result<Response<Body>, String> {
     Ok(response)
 }
 
-/// The request of a fetch, for `authority` unless it names another.
+/// Converts a fetch to a request. `own` is the authority if the fetch names none.
 ///
 /// # Errors
-/// What is wrong with it.
+///
+/// The error in the fetch.
 pub fn request(fetch: Fetch, own: &Authority) -> Result<Request<Body>, String> {
     let method = Method::from_bytes(fetch.method.as_bytes());
     let method = method.ok().filter(|method| *method != Method::CONNECT);
@@ -225,9 +231,9 @@ pub fn request(fetch: Fetch, own: &Authority) -> Result<Request<Body>, String> {
 
 fn name(name: &str) -> Result<HeaderName, String> {
     let parsed = HeaderName::from_bytes(name.as_bytes());
-    let parsed = parsed.map_err(|_| format!("{name:?} is no name of a header field"))?;
+    let parsed = parsed.map_err(|_| format!("{name:?} is not the name of a header field"))?;
     if FORBIDDEN.contains(&parsed) {
-        return Err(format!("it touches the header field {parsed:?}, which is the proxy's own"));
+        return Err(format!("it changes the header field {parsed:?}, which is reserved"));
     }
     Ok(parsed)
 }
@@ -235,23 +241,23 @@ fn name(name: &str) -> Result<HeaderName, String> {
 fn field(field: Header) -> Result<(HeaderName, HeaderValue), String> {
     let name = name(&field.name)?;
     let value = HeaderValue::from_maybe_shared(Bytes::from(field.value));
-    let value = value.map_err(|_| format!("the value of {name:?} has bytes that no field has"))?;
+    let value = value.map_err(|_| format!("the value of {name:?} has forbidden bytes"))?;
     Ok((name, value))
 }
 
 fn status(status: u16) -> Result<StatusCode, String> {
     let code = StatusCode::from_u16(status).ok().filter(|code| (200..600).contains(&code.as_u16()));
-    code.ok_or_else(|| format!("{status} is no status of a final response"))
+    code.ok_or_else(|| format!("{status} is not the status of a final response"))
 }
 
 fn path(path: &str) -> Result<PathAndQuery, String> {
     syntax::path(Bytes::copy_from_slice(path.as_bytes()), &Method::GET)
-        .map_err(|_| format!("{path:?} is no path and query"))
+        .map_err(|_| format!("{path:?} is not a path and query"))
 }
 
 fn authority(name: &str) -> Result<Authority, String> {
     syntax::authority(Bytes::copy_from_slice(name.as_bytes()))
-        .map_err(|_| format!("{name:?} is no authority"))
+        .map_err(|_| format!("{name:?} is not an authority"))
 }
 
 fn set_path(uri: &mut Uri, path: PathAndQuery) {
@@ -260,7 +266,7 @@ fn set_path(uri: &mut Uri, path: PathAndQuery) {
     *uri = Uri::from_parts(parts).unwrap_or_default();
 }
 
-/// Fields that frame or route a message, or speak of one connection: only the proxy sets them.
+/// Fields that frame or route a message, or concern one connection. Only the proxy sets them.
 const FORBIDDEN: [HeaderName; 9] = [
     header::CONNECTION,
     header::CONTENT_LENGTH,
@@ -273,10 +279,11 @@ const FORBIDDEN: [HeaderName; 9] = [
     header::UPGRADE,
 ];
 
-/// Bytes of the header fields that one decision of a plugin may set: what a listener takes of a whole message by default.
+/// Maximum number of bytes of header fields that one decision may set: the default limit of a
+/// listener for a whole header section.
 const MAX_ADDED: usize = 64 << 10;
 
-/// What a field counts besides its text (RFC 9114 §4.2.2).
+/// Bytes that each field counts in addition to its text (RFC 9114 §4.2.2).
 const FIELD_OVERHEAD: usize = 32;
 
 #[cfg(test)]

@@ -1,4 +1,5 @@
-//! Header fields as they leave: connection fields gone, forwarding fields added (RFC 9110 §7.6, RFC 7239).
+//! Header fields on their way out: connection fields are removed, forwarding fields added (RFC 9110
+//! §7.6, RFC 7239).
 
 use std::fmt::Write as _;
 use std::net::IpAddr;
@@ -14,12 +15,15 @@ use super::list;
 use super::nominated::Nominated;
 use super::peer::{Peer, Protocol};
 
-/// Leaves of a client's request fields what is meant for the origin. `TE` stays if it asks for trailers.
+/// Removes all fields of a client's request that are not for the origin. `TE` stays if it asks for
+/// trailers.
 ///
-/// What `Connection` names goes before anything is added, by filters or here, so that a client cannot have that removed.
+/// The fields that `Connection` names are removed before filters or the proxy add any, so that a
+/// client cannot have the added ones removed.
 ///
-/// Without `underscores`, names that have one go, too: servers that hand fields on as CGI does take `x_user` for `x-user`
-/// (RFC 9110 §17.10), and nobody but the client would have checked it.
+/// Without `underscores`, names with an underscore are removed too. Servers that pass fields on in
+/// the form of CGI read `x_user` as `x-user` (RFC 9110 §17.10), and only the client would have set
+/// it.
 pub fn from_client(fields: &mut HeaderMap, underscores: bool) -> Nominated {
     if !underscores {
         remove_underscores(fields);
@@ -38,7 +42,7 @@ pub fn from_client(fields: &mut HeaderMap, underscores: bool) -> Nominated {
 pub fn toward_upstream(head: &mut Parts, authority: &Authority, host: &Authority, peer: &Peer) {
     let fields = &mut head.headers;
     join_cookies(fields);
-    // The listener answers 100-continue itself when the body is asked for.
+    // The listener itself answers 100-continue when the body is requested.
     fields.remove(header::EXPECT);
     add_forwarding(fields, authority, peer);
     add_via(fields, via(peer.version));
@@ -48,18 +52,19 @@ pub fn toward_upstream(head: &mut Parts, authority: &Authority, host: &Authority
     }
 }
 
-/// Turns an origin's response into the one that the client gets.
+/// Converts an origin's response to the one that the client gets.
 pub fn toward_client(response: &mut Response<Body>) {
     strip_connection(response.headers_mut()).withhold(response.body_mut());
     let via = via(response.version());
     add_via(response.headers_mut(), via);
-    // The version that the client gets is its own connection's.
+    // The client gets the version of its own connection.
     *response.version_mut() = Version::default();
 }
 
-/// As [`toward_client`], of an interim response. It has no content, so nothing about the framing of any.
+/// Converts an interim response like [`toward_client`]. An interim response has no content, so the
+/// fields of framing are removed.
 pub fn interim_toward_client(head: &mut http::response::Parts) {
-    // It has no trailers that could have a nominated field either.
+    // It has no trailers either, so the nominated fields are not needed.
     let _ = strip_connection(&mut head.headers);
     add_via(&mut head.headers, via(head.version));
     for name in [header::CONTENT_LENGTH, header::TRAILER] {
@@ -67,8 +72,9 @@ pub fn interim_toward_client(head: &mut http::response::Parts) {
     }
 }
 
-/// Removes fields that speak of one connection only (RFC 9110 §7.6.1): first what `Connection` names, then the known ones.
-/// The message's trailers may have those that it names as well.
+/// Removes fields that concern only one connection (RFC 9110 §7.6.1): first those that `Connection`
+/// names, then the known ones. Returns the named ones, because the message's trailers may contain
+/// them as well.
 pub fn strip_connection(fields: &mut HeaderMap) -> Nominated {
     let mut named = Vec::new();
     if fields.contains_key(header::CONNECTION) {
@@ -80,7 +86,7 @@ pub fn strip_connection(fields: &mut HeaderMap) -> Nominated {
                 .map(<[u8]>::trim_ascii)
                 .filter(|option| !is_known_option(option))
                 .filter_map(|name| HeaderName::from_bytes(name).ok())
-                // Some fields are no option of a connection, whatever a client claims.
+                // Some fields are not options of a connection, even if a client names them.
                 .filter(|name| !PROTECTED.contains(name)),
         );
         for name in &named {
@@ -93,7 +99,7 @@ pub fn strip_connection(fields: &mut HeaderMap) -> Nominated {
     Nominated(named)
 }
 
-/// Whether an option of `Connection` names no field, or one that never goes on.
+/// Returns whether an option of `Connection` names no field, or a field that is never passed on.
 fn is_known_option(option: &[u8]) -> bool {
     let is = |name: &str| option.eq_ignore_ascii_case(name.as_bytes());
     is("close") || CONNECTION_FIELDS.iter().any(|name| is(name.as_str()))
@@ -103,7 +109,7 @@ fn is_known_option(option: &[u8]) -> bool {
 pub fn remove_underscores(fields: &mut HeaderMap) {
     let ambiguous = fields.keys().filter(|name| name.as_str().contains('_'));
     for name in ambiguous.cloned().collect::<Vec<_>>() {
-        tracing::debug!(field = name.as_str(), "left out for its underscore");
+        tracing::debug!(field = name.as_str(), "removed because of its underscore");
         fields.remove(name);
     }
 }
@@ -146,8 +152,8 @@ fn add_via(fields: &mut HeaderMap, via: HeaderValue) {
     }
 }
 
-/// Whether a request is a call of gRPC, which is a stream of messages and may be silent between them. There are none over
-/// HTTP/1.1.
+/// Returns whether a request is a gRPC or Connect call: a stream of messages that may be silent
+/// between them. Over HTTP/1.1 there are none.
 pub fn is_grpc(fields: &HeaderMap, protocol: Protocol) -> bool {
     let kind = fields.get(header::CONTENT_TYPE).map(HeaderValue::as_bytes).unwrap_or_default();
     let is =
@@ -155,7 +161,7 @@ pub fn is_grpc(fields: &HeaderMap, protocol: Protocol) -> bool {
     protocol != Protocol::H1 && STREAMS.iter().any(is)
 }
 
-/// The beginnings of the media types of gRPC, and of the streams of Connect.
+/// Prefixes of the media types of gRPC, and of the streams of Connect.
 const STREAMS: [&[u8]; 2] = [b"application/grpc", b"application/connect+"];
 
 fn wants_trailers(fields: &HeaderMap) -> bool {
@@ -166,7 +172,8 @@ fn wants_trailers(fields: &HeaderMap) -> bool {
         .any(|coding| coding.trim_ascii().eq_ignore_ascii_case(b"trailers"))
 }
 
-/// The member of Via for a message of this version (RFC 9110 §7.6.3): that of the sender, not of whoever gets it.
+/// Returns the member of Via for a message of this version, which is the version of the sender (RFC
+/// 9110 §7.6.3).
 fn via(version: Version) -> HeaderValue {
     HeaderValue::from_static(match version {
         Version::HTTP_10 => "1.0 weir",
@@ -180,7 +187,7 @@ const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 
-/// Fields by which an origin learns who asked whom.
+/// Fields that tell an origin about the client and its request.
 pub const FORWARDING: [HeaderName; 5] =
     [X_FORWARDED_FOR, X_FORWARDED_PROTO, X_FORWARDED_HOST, header::FORWARDED, header::VIA];
 
@@ -195,7 +202,8 @@ const CONNECTION_FIELDS: [HeaderName; 8] = [
     header::PROXY_AUTHENTICATE,
 ];
 
-/// Fields that no `Connection` may remove: they carry framing, identity or credentials end to end (RFC 9110 §7.6.1).
+/// Fields that `Connection` cannot remove: they carry framing, identity or credentials end to end
+/// (RFC 9110 §7.6.1).
 const PROTECTED: [HeaderName; 7] = [
     header::HOST,
     header::CONTENT_LENGTH,

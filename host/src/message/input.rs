@@ -1,4 +1,4 @@
-//! What plugins may ask to be given of a request or a response, by name.
+//! The inputs from a request or a response that plugins may request, by name.
 
 use std::rc::Rc;
 
@@ -26,7 +26,7 @@ enum Input {
 
 impl Input {
     fn parse(name: &str) -> Result<Self, String> {
-        let unknown = || format!("it asks for the input {name:?}, which there is not");
+        let unknown = || format!("it requests the input {name:?}, which does not exist");
         Ok(match name {
             ":path" => Self::Path,
             ":method" => Self::Method,
@@ -46,7 +46,8 @@ impl Input {
         })
     }
 
-    /// Whether it may stay in memory, and can come again: no request has the id of another, and credentials are nobody else's.
+    /// Returns whether the input may be stored and can occur again. No two requests have the same
+    /// id, and credentials belong to one client.
     fn may_be_kept(&self) -> bool {
         match self {
             Self::RequestId | Self::Cookie(_) | Self::Headers => false,
@@ -79,11 +80,11 @@ impl Input {
     }
 }
 
-/// The fields of requests that credentials are in (RFC 9110 §11.6.2 and §11.7.2, RFC 6265).
+/// Request fields with credentials (RFC 9110 §11.6.2 and §11.7.2, RFC 6265).
 const CREDENTIALS: [HeaderName; 3] =
     [http::header::AUTHORIZATION, http::header::PROXY_AUTHORIZATION, http::header::COOKIE];
 
-/// The inputs of a request that a plugin asked for, in its order.
+/// The inputs from a request that a plugin requests, in its order.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Inputs {
     inputs: Vec<Input>,
@@ -91,22 +92,23 @@ pub struct Inputs {
 }
 
 impl Inputs {
-    /// Reads the names.
+    /// Parses the names.
     ///
     /// # Errors
-    /// Names the one that there is not.
+    ///
+    /// Names the input that does not exist.
     pub fn parse(names: &[String]) -> Result<Self, String> {
         let inputs = names.iter().map(|name| Input::parse(name)).collect::<Result<Vec<_>, _>>()?;
         let has_lines = inputs.contains(&Input::Headers);
         Ok(Self { inputs, has_lines })
     }
 
-    /// Whether what is decided by them may be remembered.
+    /// Returns whether decisions by these inputs may be stored.
     pub fn may_be_kept(&self) -> bool {
         self.inputs.iter().all(Input::may_be_kept)
     }
 
-    /// The values for a request, borrowed from it, handed to `use_them`.
+    /// Calls `use_them` with the values from a request, borrowed from it.
     pub fn with<T>(
         &self,
         head: &Parts,
@@ -116,7 +118,7 @@ impl Inputs {
     ) -> T {
         let lines = if self.has_lines { lines(&head.headers) } else { Vec::new() };
         let read = |input: &Input| input.read(head, authority, subject, &lines);
-        // Nearly every plugin asks for a handful: no allocation for them.
+        // Nearly every plugin requests only a few inputs, which then need no allocation.
         if let [first] = &self.inputs[..] {
             return use_them(&[read(first)]);
         }
@@ -128,11 +130,12 @@ impl Inputs {
     }
 }
 
-/// The inputs of a response that a filter asked for: some are of the response, the others of its request.
+/// The inputs from a response that a filter requests. Some are from the response, the others from
+/// its request.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ResponseInputs {
     inputs: Vec<ResponseInput>,
-    /// What must be kept of the request until then.
+    /// The inputs to keep from the request.
     kept: Vec<Input>,
 }
 
@@ -140,23 +143,24 @@ pub struct ResponseInputs {
 enum ResponseInput {
     Header(HeaderName),
     Headers,
-    /// Index into what was kept.
+    /// Index among the kept inputs.
     Kept(usize),
 }
 
-/// What was kept of a request for its response.
+/// The inputs that were kept from a request for its response.
 #[derive(Debug, Clone, Default)]
 pub struct Kept(Vec<Option<Rc<[u8]>>>);
 
 impl ResponseInputs {
-    /// Reads the names.
+    /// Parses the names.
     ///
     /// # Errors
-    /// Names the one that there is not.
+    ///
+    /// Names the input that does not exist.
     pub fn parse(names: &[String]) -> Result<Self, String> {
         let mut all = Self::default();
         for name in names {
-            let unknown = || format!("it asks for the input {name:?}, which there is not");
+            let unknown = || format!("it requests the input {name:?}, which does not exist");
             let input = match name.split_once(':') {
                 Some(("header", field)) => {
                     ResponseInput::Header(field.parse().map_err(|_| unknown())?)
@@ -165,7 +169,8 @@ impl ResponseInputs {
                 _ => {
                     let of_request = name.strip_prefix("request-").unwrap_or(name);
                     let input = Input::parse(of_request).map_err(|_| unknown())?;
-                    // What is asked for twice is kept once: all header fields may be 64 KiB.
+                    // An input that is requested twice is kept once: all header fields may take 64
+                    // KiB.
                     let known = all.kept.iter().position(|kept| *kept == input);
                     ResponseInput::Kept(known.unwrap_or_else(|| {
                         all.kept.push(input);
@@ -178,7 +183,7 @@ impl ResponseInputs {
         Ok(all)
     }
 
-    /// Whether what is decided by them may be remembered.
+    /// Returns whether decisions by these inputs may be stored.
     pub fn may_be_kept(&self) -> bool {
         let of_response = |input: &ResponseInput| match input {
             ResponseInput::Header(name) => *name != http::header::SET_COOKIE,
@@ -188,7 +193,7 @@ impl ResponseInputs {
         self.inputs.iter().all(of_response) && self.kept.iter().all(Input::may_be_kept)
     }
 
-    /// Keeps what will be wanted of the request.
+    /// Keeps the required inputs of the request.
     pub fn keep(&self, head: &Parts, authority: &str, subject: &Subject<'_>) -> Kept {
         if self.kept.is_empty() {
             return Kept::default();
@@ -199,7 +204,7 @@ impl ResponseInputs {
         Kept(self.kept.iter().map(read).collect())
     }
 
-    /// The values for a response, handed to `use_them`.
+    /// Calls `use_them` with the values for a response.
     pub fn with<T>(
         &self,
         fields: &HeaderMap,
@@ -221,7 +226,7 @@ impl ResponseInputs {
     }
 }
 
-/// All fields, one `name: value` a line. No value has a line end in it.
+/// Returns all fields, one `name: value` per line. No value contains a line end.
 fn lines(fields: &HeaderMap) -> Vec<u8> {
     let mut lines = Vec::with_capacity(fields.len() * 40);
     for (name, value) in fields {
@@ -233,7 +238,7 @@ fn lines(fields: &HeaderMap) -> Vec<u8> {
     lines
 }
 
-/// The value of a cookie (RFC 6265 §4.2.1), from any of the Cookie fields.
+/// Returns the value of a cookie (RFC 6265 §4.2.1), from any of the Cookie fields.
 fn cookie<'a>(headers: &'a HeaderMap, name: &[u8]) -> Option<&'a [u8]> {
     headers
         .get_all(http::header::COOKIE)

@@ -1,14 +1,14 @@
-//! Fields that are lists (RFC 9110 §5.6.1): a member is appended, and empty ones are left out.
+//! List fields (RFC 9110 §5.6.1): appends a member and removes empty ones.
 
 use std::fmt;
 
 use bytes::{BufMut as _, BytesMut};
 use http::header::{HeaderMap, HeaderName, HeaderValue};
 
-/// Appends a member to a list field, joining the lines that it came in (RFC 9110 §5.3).
+/// Appends a member to a list field, and joins the lines of the field (RFC 9110 §5.3).
 ///
-/// A recipient ignores empty members, and a sender must not make any: an empty field would become one with the first
-/// member that is appended.
+/// A recipient ignores empty members, but a sender must not create any. Without this, an empty
+/// field would become an empty member when the first member is appended.
 pub(super) fn append(
     fields: &mut HeaderMap,
     name: HeaderName,
@@ -25,7 +25,7 @@ pub(super) fn append(
     }
 }
 
-/// Writes the members of a line that are not empty, each with the comma behind it.
+/// Writes the members of a line that are not empty, each followed by a comma.
 fn put_members(text: &mut BytesMut, line: &[u8]) {
     let mut rest = line;
     loop {
@@ -42,7 +42,8 @@ fn put_members(text: &mut BytesMut, line: &[u8]) {
     }
 }
 
-/// Where a member's comma is, or the line's end: not in a quoted string or a comment (RFC 9110 §5.6.4, §5.6.5).
+/// Returns the position of the comma after a member, or of the line's end. Commas in a quoted
+/// string or a comment do not count (RFC 9110 §5.6.4, §5.6.5).
 fn end_of_member(line: &[u8]) -> usize {
     let (mut is_quoted, mut is_escaped, mut depth) = (false, false, 0_usize);
     let ends = |byte: &u8| {
@@ -65,7 +66,7 @@ fn end_of_member(line: &[u8]) -> usize {
 mod tests {
     use super::*;
 
-    /// What becomes of a field of these lines when `new` is appended.
+    /// Returns a field with these lines after `new` is appended.
     fn appended(lines: &[&str]) -> String {
         let name = HeaderName::from_static("via");
         let mut fields = HeaderMap::new();

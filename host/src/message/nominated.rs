@@ -1,7 +1,8 @@
-//! [`Nominated`]: fields that end here since `Connection` names them, also where they come as trailers.
+//! [`Nominated`]: fields that end here because `Connection` names them, including those in
+//! trailers.
 //!
-//! `Connection` stands in a head and speaks of the whole message (RFC 9110 §7.6.1). So whoever strips a head of what it
-//! names has the names left, for the body.
+//! `Connection` is in a head and applies to the whole message (RFC 9110 §7.6.1). The code that
+//! removes the named fields from a head therefore keeps their names for the trailers.
 
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -12,21 +13,22 @@ use http_body::{Body as _, Frame, SizeHint};
 
 use super::body::{Body, BodyError};
 
-/// The fields that a message's `Connection` names, beyond those that no message carries on.
+/// The fields that a message's `Connection` names, without those that are never passed on.
 #[derive(Debug, Default)]
 #[must_use = "trailers may have these fields too"]
 pub struct Nominated(pub(super) Vec<HeaderName>);
 
 impl Nominated {
-    /// Takes the fields out of the trailers of the message's body. Nearly every message names none, and its body stays as
-    /// it is.
+    /// Removes the fields from the trailers of the message's body. Nearly every message names none,
+    /// and its body stays unchanged.
     pub fn withhold(self, body: &mut Body) {
         if !self.0.is_empty() {
             *body = self.withheld(std::mem::take(body));
         }
     }
 
-    /// As [`Self::withhold`], by value: a future keeps room for a body that it has lent, also when it has moved it since.
+    /// Does the same as [`Self::withhold`], by value: a future reserves room for a body that it has
+    /// lent, even after moving it.
     pub fn withheld(self, inner: Body) -> Body {
         if self.0.is_empty() || inner.is_end_stream() {
             return inner;
@@ -81,7 +83,7 @@ mod tests {
         fields.iter().map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap())).collect()
     }
 
-    /// The trailers that are left of a message whose head has this `Connection`.
+    /// Returns the remaining trailers of a message with this `Connection` in its head.
     async fn left(connection: &'static str, trailers: HeaderMap) -> (HeaderMap, String) {
         let mut head = fields(&[("connection", connection), ("x-mine", "1")]);
         let mut trailers = Some(trailers);

@@ -1,4 +1,5 @@
-//! Whose request it is: the facts that do not change while it passes its filters, and the way back for interim responses.
+//! The facts about a request and its client that stay the same in all filters, and the path for
+//! interim responses.
 
 use std::cell::OnceCell;
 use std::net::IpAddr;
@@ -11,7 +12,7 @@ use super::peer::Peer;
 use super::peer::RequestId;
 use crate::geoip::GeoIp;
 
-/// What does not change while a request passes its filters.
+/// The facts that do not change while a request passes its filters.
 pub struct Subject<'a> {
     /// The client.
     pub peer: &'a Peer,
@@ -19,7 +20,7 @@ pub struct Subject<'a> {
     pub id: RequestId,
     /// The route's name.
     pub route: &'a str,
-    /// Where interim responses go; nowhere for requests that are not the client's own.
+    /// The path of interim responses. Absent for requests that are not the client's own.
     interim: Option<&'a Interim>,
     geoip: &'a GeoIp,
     client: OnceCell<String>,
@@ -28,20 +29,21 @@ pub struct Subject<'a> {
 }
 
 impl<'a> Subject<'a> {
-    /// A request of `peer` on `route`.
+    /// Creates the subject of a request of `peer` on `route`.
     pub fn new(peer: &'a Peer, id: RequestId, route: &'a str, geoip: &'a GeoIp) -> Self {
         let (client, id_text, asn) = (OnceCell::new(), OnceCell::new(), OnceCell::new());
         Self { peer, id, route, interim: None, geoip, client, id_text, asn }
     }
 
-    /// The same, of a client that takes interim responses.
+    /// Adds the path of interim responses to the client.
     pub fn informed_by(self, interim: &'a Interim) -> Self {
         Self { interim: Some(interim), ..self }
     }
 
     /// Passes an origin's interim response on to the client (RFC 9110 §15.2).
     ///
-    /// Not 100: the proxy answers a client's expectation itself, when it wants the body.
+    /// 100 is not passed on: the proxy itself answers a client's expectation when it wants the
+    /// body.
     pub fn inform(&self, mut head: response::Parts) {
         let Some(interim) = self.interim.filter(|interim| interim.is_wanted()) else { return };
         if head.status != StatusCode::CONTINUE {
@@ -50,7 +52,7 @@ impl<'a> Subject<'a> {
         }
     }
 
-    /// The client's IP address as text.
+    /// Returns the client's IP address as text.
     pub(crate) fn client(&self) -> &str {
         self.client.get_or_init(|| self.address().to_string())
     }
@@ -63,7 +65,7 @@ impl<'a> Subject<'a> {
         self.geoip.country(self.address())
     }
 
-    /// As text, which is what plugins get.
+    /// Returns the number of the client's autonomous system as text, the form that plugins get.
     pub(crate) fn asn(&self) -> Option<&str> {
         let number = || self.geoip.asn(self.address()).map(|asn| asn.to_string());
         self.asn.get_or_init(number).as_deref()

@@ -1,4 +1,5 @@
-//! Asking one generation of one filter: the call, the fetches that it wants, and the check of what it decides.
+//! The questions to one generation of one filter: its calls, the fetches that it requests, and the
+//! check of its decisions.
 
 use std::rc::Rc;
 use std::sync::Arc;
@@ -30,20 +31,20 @@ use crate::telemetry::trace::{FILTER, Span};
 use crate::upstream::Reaches;
 use crate::upstream::send::UpstreamRequest;
 
-/// Asks filters on behalf of one request.
+/// Calls filters for one request.
 pub(super) struct Asker<'a> {
     pub(super) pinned: &'a Pinned,
     pub(super) subject: &'a Subject<'a>,
     pub(super) reaches: &'a Reaches,
 }
 
-/// A request as a filter is to see it.
+/// A request in the form that a filter sees.
 pub(super) struct Asked<'a> {
     pub(super) head: &'a Parts,
     pub(super) authority: &'a Authority,
 }
 
-/// What a filter said of a request, checked.
+/// The checked answer of a filter to a request.
 pub(super) enum Said {
     Decided(Decided),
     Fetch(Fetching),
@@ -64,7 +65,7 @@ impl From<Decided> for Said {
     }
 }
 
-/// A fetch that was checked.
+/// A checked fetch.
 pub(super) struct Fetching {
     /// Name of the upstream.
     upstream: Arc<str>,
@@ -74,7 +75,7 @@ pub(super) struct Fetching {
 }
 
 impl Asker<'_> {
-    /// Asks a generation about a request, and makes the fetches that it wants.
+    /// Calls a generation for a request, and makes the fetches that it requests.
     pub(super) async fn request(
         &self,
         seat: &Seat,
@@ -85,7 +86,8 @@ impl Asker<'_> {
         Ok((shape, self.finish(seat, asked, said, record).await?))
     }
 
-    /// Asks a generation about a request, up to its first fetch. Most ask for none, and those need no future.
+    /// Calls a generation for a request, up to its first fetch. Most filters request none, and then
+    /// no future is needed.
     pub(super) fn begin(
         &self,
         seat: &Seat,
@@ -106,7 +108,7 @@ impl Asker<'_> {
         Ok((shape, said))
     }
 
-    /// Makes the fetches that a generation wants until it decides.
+    /// Makes the fetches that a generation requests until it decides.
     pub(super) async fn finish(
         &self,
         seat: &Seat,
@@ -125,7 +127,8 @@ impl Asker<'_> {
         }
     }
 
-    /// Asks a generation in the shadow, whose fetches are not made: nothing is known then of what would follow.
+    /// Calls a shadow generation. Its fetches are not made, so its decision after a fetch stays
+    /// unknown.
     pub(super) fn shadow(
         &self,
         seat: &Seat,
@@ -160,7 +163,7 @@ impl Asker<'_> {
         seat.call(Function::Request, self.subject.id, call, check)
     }
 
-    /// Makes a fetch and hands its answer over.
+    /// Makes a fetch and passes its answer to the filter.
     async fn go_on(
         &self,
         seat: &Seat,
@@ -185,7 +188,7 @@ impl Asker<'_> {
         })
     }
 
-    /// Checks what a filter says after so many fetches.
+    /// Checks the answer of a filter after `fetches` fetches.
     fn check(
         &self,
         slot: &Slot,
@@ -226,7 +229,7 @@ impl Asker<'_> {
         Ok(Fetching { upstream, request, limit, context })
     }
 
-    /// Makes the request that a filter asks for. The error is what the filter is told.
+    /// Makes the request of a filter. The error is the text for the filter.
     async fn fetch(&self, fetching: Fetching, record: &mut Record) -> Result<Answered, String> {
         let Fetching { upstream, request, limit, .. } = fetching;
         let reach = self.reaches.named(&upstream).ok_or("there is no such upstream")?;
@@ -246,7 +249,8 @@ impl Asker<'_> {
         let answer = tokio::time::timeout(limit, async {
             let response = reach.send(request, record).await.map_err(|error| error.to_string())?;
             let (mut head, body) = response.into_parts();
-            // What speaks of that connection is nothing to copy to another. Trailers are not handed over at all.
+            // Fields about that connection must not be copied to another. Trailers are not passed
+            // to the filter at all.
             drop(headers::strip_connection(&mut head.headers));
             let body = http_body_util::Limited::new(body, MAX_ANSWER).collect().await;
             let body = body.map_err(|error| error.to_string())?.to_bytes();
@@ -261,16 +265,16 @@ fn upstream(slot: &Slot, name: &str) -> Option<Arc<str>> {
     slot.upstreams.iter().find(|known| ***known == *name).cloned()
 }
 
-/// What a filter is given of a response besides the response.
+/// The inputs of a filter for a response, except the response itself.
 #[derive(Clone, Copy)]
 pub(super) struct Memory<'a> {
     pub(super) kept: &'a Kept,
     pub(super) context: &'a [u8],
-    /// Whose response it is.
+    /// The id of the request.
     pub(super) request: RequestId,
 }
 
-/// Asks a generation about a response.
+/// Calls a generation for a response.
 pub(super) fn response(
     seat: &Seat,
     shape: &Shape,
@@ -288,7 +292,7 @@ pub(super) fn response(
     })
 }
 
-/// Asks a generation in the shadow about a response.
+/// Calls a shadow generation for a response.
 pub(super) fn shadow_response(
     seat: &Seat,
     shape: &Shape,
@@ -319,7 +323,7 @@ fn check_response(decision: ResponseDecision) -> Result<Decided, String> {
     })
 }
 
-/// Calls under a span if the request is traced.
+/// Makes a call within a span if the request is traced.
 pub(super) fn traced<T>(
     seat: &Seat,
     function: Function,
@@ -334,7 +338,7 @@ pub(super) fn traced<T>(
     result
 }
 
-/// The span of a function of a filter, if the request is traced.
+/// Begins the span of a filter's function if the request is traced.
 pub(super) fn span(seat: &Seat, function: Function, record: &Record) -> Option<Span> {
     let mut span = record.span(FILTER)?;
     let generation = i64::try_from(seat.generation.number).unwrap_or(i64::MAX);
@@ -359,12 +363,12 @@ impl Answered {
     }
 }
 
-/// Fetches that one plugin may make for one request.
+/// Maximum number of fetches of one plugin for one request.
 const MAX_FETCHES: usize = 4;
 
-/// Time for a fetch that does not say, and at the most.
+/// Default and maximum time of a fetch.
 const FETCH: Duration = Duration::from_secs(5);
 const LONGEST_FETCH: Duration = Duration::from_secs(60);
 
-/// Bytes of an answer's body.
+/// Maximum number of bytes of an answer's body.
 const MAX_ANSWER: usize = 256 << 10;

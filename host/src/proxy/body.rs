@@ -1,4 +1,5 @@
-//! The body of a request on its way to the origin: counted, bounded, and as long as it said.
+//! The body of a request on its way to the origin. Counts and bounds it, and checks its length
+//! against the declared one.
 
 use std::pin::Pin;
 use std::rc::Rc;
@@ -14,7 +15,7 @@ use crate::message::body::{Body, BodyError};
 use crate::message::check;
 use crate::message::exchange::{Exchange, Failure};
 
-/// Wraps a client's body.
+/// Wraps the body of a client.
 pub struct RequestBody {
     inner: Body,
     exchange: Rc<Exchange>,
@@ -29,25 +30,26 @@ pub struct RequestBody {
     timer: Option<Pin<Box<Sleep>>>,
 }
 
-/// How fast the client sends while it is waited for. Time in which nobody asks for the body is not
-/// the client's.
+/// The rate of the client while the server waits for it. Time in which the body is not read does
+/// not count against the client.
 struct Pace {
-    /// Bytes a second; 0: any.
+    /// Bytes per second. 0 allows any rate.
     rate: u64,
     grace: Duration,
-    /// Time that the client was waited for, before this wait.
+    /// Time of all earlier waits for the client.
     waited: Duration,
-    /// When this wait began.
+    /// The beginning of the present wait.
     since: Option<Instant>,
-    /// Times that the client was spared since it sent something, as it could not send.
+    /// Number of times that the client was spared since its last bytes, because it could not send.
     spared: u8,
 }
 
 impl RequestBody {
-    /// Wraps `inner`, of which the client `declared` the length (RFC 9110 §8.6).
+    /// Wraps `inner`. `declared` is the length from the client (RFC 9110 §8.6).
     ///
     /// # Errors
-    /// [`BodyError::TooLarge`] when it declares more than the limit.
+    ///
+    /// [`BodyError::TooLarge`] if the declared length exceeds the limit.
     pub fn wrap(
         inner: Body,
         exchange: Rc<Exchange>,
@@ -120,12 +122,12 @@ impl RequestBody {
         }
     }
 
-    /// Ready when the client has been waited for too long, which begins with the first call after a
-    /// frame.
+    /// Ready when the wait for the client has taken too long. The first call after a frame begins
+    /// the wait.
     fn poll_late(&mut self, cx: &mut Context<'_>) -> Poll<BodyError> {
         let mut since = *self.pace.since.get_or_insert_with(Instant::now);
-        // The deadline only moves away, so the timer may be early: it is set anew when it has run
-        // out.
+        // The deadline only moves to later times, so the timer may fire early. It is then set
+        // again.
         loop {
             if let Some(timer) = &mut self.timer {
                 ready!(timer.as_mut().poll(cx));
@@ -133,13 +135,14 @@ impl RequestBody {
             let Some((at, error)) = self.deadline(since) else { return Poll::Pending };
             match &mut self.timer {
                 Some(timer) if at <= Instant::now() => {
-                    // A client could hold itself up with some requests, and origins with the others.
+                    // A client could hold itself up with some requests, and occupy origins with the
+                    // others.
                     if !self.inner.is_held_up() || self.pace.spared == MOST_SPARED {
                         return Poll::Ready(error);
                     }
                     self.pace.spared += 1;
-                    // The client waits for origins of its other requests, and the wait for it
-                    // begins anew.
+                    // The client waits for origins of its other requests, so the wait for it
+                    // restarts.
                     since = *self.pace.since.insert(Instant::now());
                     timer.as_mut().reset(since + self.pace.grace.max(SOON));
                 }
@@ -149,9 +152,9 @@ impl RequestBody {
         }
     }
 
-    /// When the wait that began at `since` is over, and why.
+    /// Returns the end of the wait that began at `since`, and its error.
     fn deadline(&self, since: Instant) -> Option<(Instant, BodyError)> {
-        // What the origin says keeps an exchange alive too.
+        // Bytes from the origin keep an exchange alive too.
         let idle =
             self.idle.map(|idle| (since.max(self.exchange.moved()) + idle, BodyError::Timeout));
         let slow = (self.pace.rate > 0 && self.exchange.is_paced())
@@ -172,7 +175,7 @@ impl Pace {
         }
     }
 
-    /// Time that the client may still take, having sent so many bytes.
+    /// Returns the time that the client may still take after sending `sent` bytes.
     fn left(&self, sent: u64) -> Duration {
         let earned = Duration::from_millis(sent.saturating_mul(1000) / self.rate.max(1));
         self.grace.saturating_add(earned).saturating_sub(self.waited).min(LONGEST)
@@ -204,7 +207,7 @@ impl http_body::Body for RequestBody {
     }
 
     fn is_end_stream(&self) -> bool {
-        // The end is only known to be right once it has been read and checked.
+        // The end is certain only once it has been read and checked.
         false
     }
 
@@ -215,11 +218,11 @@ impl http_body::Body for RequestBody {
     }
 }
 
-/// Times that a client is spared in one wait, each for the time of grace.
+/// Maximum number of times that a client is spared in one wait, each for the grace time.
 const MOST_SPARED: u8 = 30;
 
-/// Time after which it is looked again whether a client can send.
+/// Minimum time before the next check whether a client can send.
 const SOON: Duration = Duration::from_millis(100);
 
-/// Timers take no more than a few years.
+/// The longest time for a timer. Timers accept no more than a few years.
 const LONGEST: Duration = Duration::from_secs(1 << 25);

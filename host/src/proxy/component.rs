@@ -1,5 +1,5 @@
-//! A standard component as what answers a request: the component, run by the request's own future and then by its
-//! response's body, and the check of what it says.
+//! Answers of standard components. The request's own future runs the component until the head of
+//! its response, and then the response's body runs it. The response is checked.
 
 mod engaged;
 pub(super) mod feed;
@@ -42,22 +42,22 @@ pub(super) struct Target<'a> {
     role: Role,
     site: Rc<Site>,
     checked: &'a Checked,
-    /// The authority that the component is to see.
+    /// The authority that the component sees.
     host: &'a Authority,
 }
 
-/// Why a component gave no response.
+/// The reason why a component gave no response.
 enum Unanswered {
-    /// As many requests are on their way as may be.
+    /// The maximum number of requests is running.
     Busy,
     /// The request's body failed first.
     Request(Failure),
-    /// It failed.
+    /// The component failed.
     Plugin(PluginError),
 }
 
 impl<'a> Target<'a> {
-    /// A component in the place of an upstream.
+    /// Creates the target for a component in place of an upstream.
     pub(super) fn component(
         proxy: &Proxy,
         route: &Arc<Route>,
@@ -70,7 +70,7 @@ impl<'a> Target<'a> {
         Self { plugin, role: Role::Component, site, checked, host }
     }
 
-    /// A middleware, which may go the rest of the way.
+    /// Creates the target for a middleware, which may call the rest of the chain.
     pub(super) fn middleware(
         proxy: &Proxy,
         route: &Arc<Route>,
@@ -84,10 +84,11 @@ impl<'a> Target<'a> {
         Self { plugin, role: Role::Filter, site, checked, host }
     }
 
-    /// Has the component answer.
+    /// Runs the component and returns its response.
     ///
     /// # Errors
-    /// [`ProxyError`] if it gives no response, or one that is none.
+    ///
+    /// [`ProxyError`] if the component gives no response or an invalid one.
     pub(super) async fn answer(
         self,
         head: &mut Parts,
@@ -117,7 +118,7 @@ impl<'a> Target<'a> {
         if chain.wants_request_body() {
             body = chain.on_request_body(body, &exchange, record);
         }
-        // A middleware may have sent the request on before it failed.
+        // A middleware may have sent the request on before it failed, so it gets no second attempt.
         let again = choice.fallback.filter(|_| body.is_end_stream() && role == Role::Component);
         let copied = |head: &Parts| Request::from_parts(check::copy(head), ());
         let run = Run { role: &role, site: &site, exchange: &exchange };
@@ -133,7 +134,7 @@ impl<'a> Target<'a> {
     }
 }
 
-/// One request, in whichever generation.
+/// One request to any generation of a component.
 struct Run<'a> {
     role: &'a Role,
     site: &'a Rc<Site>,
@@ -216,7 +217,8 @@ impl From<PluginError> for Unanswered {
     }
 }
 
-/// Checks what a component says, as an origin's response is checked, and gives it on with the component in its body.
+/// Checks the response of a component in the same way as that of an origin. The returned body runs
+/// the component.
 fn respond(
     engaged: Engaged,
     response: Response<Outgoing>,
@@ -225,7 +227,7 @@ fn respond(
 ) -> Result<Response<Body>, &'static str> {
     let (mut head, body) = response.into_parts();
     if !(200..600).contains(&head.status.as_u16()) {
-        return Err("handle: its status is none of a final response");
+        return Err("handle: its status is not that of a final response");
     }
     head.version = Version::default();
     let named = headers::strip_connection(&mut head.headers);
@@ -245,17 +247,17 @@ fn respond(
     Ok(Response::from_parts(head, body))
 }
 
-/// A response of a component as one of an origin.
+/// Treats the response of a component as that of an origin.
 fn via(mut response: Response<Body>) -> Response<Body> {
     headers::toward_client(&mut response);
     response
 }
 
-/// The whole URL: a component learns scheme and authority from it.
+/// Returns the full URL, from which a component learns scheme and authority.
 fn absolute(uri: &Uri, is_encrypted: bool, host: &Authority) -> Uri {
     let mut parts = uri.clone().into_parts();
     parts.scheme = Some(if is_encrypted { Scheme::HTTPS } else { Scheme::HTTP });
     parts.authority = Some(host.clone());
-    // `*`, of OPTIONS, is no path of a URL.
+    // The target `*` of OPTIONS is not the path of a URL.
     Uri::from_parts(parts).unwrap_or_else(|_| uri.clone())
 }

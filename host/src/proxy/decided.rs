@@ -1,4 +1,4 @@
-//! [`Decided`]: what a filter makes of a message, by its call or by what is remembered of it.
+//! [`Decided`]: the decision of a filter on a message, from a call or from memory.
 
 use http::Response;
 
@@ -9,7 +9,7 @@ use crate::plugins::generation::Failure;
 use crate::plugins::memo::{Answer, Given, Passing};
 use crate::plugins::seat::Seat;
 
-/// What a filter decided, checked.
+/// The checked decision of a filter.
 pub(super) enum Decided {
     Next,
     Edit(Edits, Vec<u8>),
@@ -32,8 +32,8 @@ impl From<Passing> for Decided {
     }
 }
 
-/// Takes a pure filter's decision on a request, or its response, from memory if it is there, else asks for it and tells the
-/// memory.
+/// Returns the stored decision of a pure filter on a request or its response. Without a stored one,
+/// calls the filter and stores its decision.
 pub(super) fn recall<T: From<Decided>>(
     (seat, request): (&Seat, RequestId),
     remembers: bool,
@@ -52,7 +52,7 @@ pub(super) fn recall<T: From<Decided>>(
     Ok(said)
 }
 
-/// Whether a generation in the shadow decides as the one that serves.
+/// Compares the decision of a shadow generation with that of the serving one.
 pub(super) fn compare(own: Option<&Decided>, decided: &Decided) -> &'static str {
     let is_same = match (own, decided) {
         (None, _) => return "failed",

@@ -1,5 +1,5 @@
-//! What a component asks of the network while it serves a request: only upstreams that its configuration names, by the
-//! worker's own connections.
+//! The network requests of a component while it serves a request. They reach only upstreams that
+//! its configuration names, over the worker's own connections.
 
 use std::cell::RefCell;
 use std::pin::Pin;
@@ -40,21 +40,21 @@ use crate::upstream::error::Cause;
 use crate::upstream::pool::ConnectError;
 use crate::upstream::{Reach, send};
 
-/// What a component's request needs of its worker, for as long as its response streams.
+/// The data of the worker that a component's request needs while its response streams.
 pub(super) struct Site {
     proxy: Proxy,
     peer: Peer,
     id: RequestId,
     route: Arc<Route>,
     pinned: Pinned,
-    /// What it is if it is a middleware: the rest of the way is its own to go.
+    /// Present for a middleware, which may call the rest of the chain.
     middleware: Option<Middleware>,
-    /// Where the rest of the way led.
+    /// The record of the rest of the chain.
     went: RefCell<Option<Record>>,
 }
 
 impl Site {
-    /// What a request's chain stands on, without its lifetime.
+    /// Copies the data of a request's chain, without its lifetime.
     pub(super) fn new(
         proxy: &Proxy,
         route: &Arc<Route>,
@@ -73,22 +73,22 @@ impl Site {
         })
     }
 
-    /// Whose request the component serves.
+    /// Returns the id of the request that the component serves.
     pub(super) fn id(&self) -> RequestId {
         self.id
     }
 
-    /// Whose tasks go on when the response has ended.
+    /// Returns the tasks that continue after the end of the response.
     pub(super) fn tasks(&self) -> &Tasks {
         &self.proxy.tasks
     }
 
-    /// The record of where the rest of the way led, once.
+    /// Takes the record of the rest of the chain.
     pub(super) fn went(&self) -> Option<Record> {
         self.went.take()
     }
 
-    /// Does what a component asks for, to the last byte of the answer.
+    /// Makes a request of a component, up to the last byte of the answer.
     pub(super) fn run(self: &Rc<Self>, slot: &Arc<Slot>, ask: Ask) -> LocalBoxFuture<'static, ()> {
         let (site, slot) = (Rc::clone(self), Arc::clone(slot));
         Box::pin(async move {
@@ -104,14 +104,15 @@ impl Site {
             };
             let answered = tokio::select! {
                 answered = asked => answered,
-                // Whoever asked has lost interest.
+                // The component does not want the answer any more.
                 () = answer.closed() => return,
             };
             pass(answered, answer).await;
         })
     }
 
-    /// Goes the rest of the way: the filters after a middleware, and what the route has at its end.
+    /// Passes the request through the rest of the chain: the filters after a middleware, and the
+    /// end of the route.
     async fn next(&self, request: http::Request<Outgoing>) -> Result<Response<Body>, HttpError> {
         let Self { proxy, peer, id, route, pinned, .. } = self;
         let middleware = self.middleware.clone().ok_or(HttpError::HttpRequestDenied)?;
@@ -166,7 +167,7 @@ impl Site {
         head.headers.insert(header::HOST, authority.map_err(|_| HttpError::HttpRequestUriInvalid)?);
         let limits = self.limits()?;
         let exchange = Exchange::start(Rc::default());
-        // The component sends it, and not the client.
+        // The component sends this body, not the client.
         exchange.unpace();
         let idle = reach.upstream().timeouts.idle;
         let told = |error: BodyError| told(&ProxyError::from(error));
@@ -189,15 +190,15 @@ impl Site {
         let sent = reach.send(request, &mut record).await;
         let mut response = sent.map_err(|error| {
             let plugin = &*slot.name;
-            tracing::debug!(plugin, request_id = %self.id, upstream = host, %error, "a request of a plugin failed");
+            tracing::debug!(plugin, request_id = %self.id, upstream = host, %error, "request of a plugin failed");
             self::told(&error.into())
         })?;
         headers::strip_connection(response.headers_mut()).withhold(response.body_mut());
         Ok(response)
     }
 
-    /// Checks the head of a request as one of a client's, and tells the length that its body is to have and the trailers
-    /// that it is not to have.
+    /// Checks the head of a request like that of a client. Returns the length of its body, and the
+    /// fields that its trailers must not contain.
     fn admit(&self, head: &mut Parts) -> Result<(Option<u64>, Nominated), HttpError> {
         if head.method == Method::CONNECT {
             return Err(HttpError::HttpRequestMethodInvalid);
@@ -221,7 +222,7 @@ impl Site {
     }
 }
 
-/// Hands a component the answer that it waits for, and the body of it piece by piece.
+/// Passes the awaited answer to a component, then its body piece by piece.
 async fn pass(
     answered: Result<Response<Body>, HttpError>,
     answer: oneshot::Sender<Result<Response<Incoming>, HttpError>>,
@@ -240,7 +241,7 @@ async fn pass(
     }
 }
 
-/// What a component is told of a request that failed.
+/// Converts the error of a failed request for the component.
 fn told(error: &ProxyError) -> HttpError {
     let cause = match error {
         ProxyError::Send(error) => &error.cause,

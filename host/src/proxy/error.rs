@@ -1,4 +1,5 @@
-//! Everything that can keep a request from its answer, and what each case means to the client and to the operator.
+//! All errors that keep a request from its answer, and the meaning of each for the client and the
+//! operator.
 
 use std::sync::Arc;
 
@@ -11,7 +12,7 @@ use crate::telemetry::metrics::Reason;
 use crate::upstream::error::{Cause, SendError};
 use crate::upstream::pool::ConnectError;
 
-/// Why a request has no answer from an origin.
+/// The reason why a request has no answer from an origin.
 #[derive(Debug, thiserror::Error)]
 pub enum ProxyError {
     /// The request's head is refused.
@@ -24,14 +25,15 @@ pub enum ProxyError {
     /// as if it had never been configured.
     #[error("the {0} is missing from the running configuration")]
     Missing(&'static str),
-    /// A filter failed, and its plugin is closed on failure; its name, and how.
+    /// A filter failed, and its plugin is closed on failure. Holds the name of the plugin and the
+    /// kind of the failure.
     #[error("plugin {0} failed: {1}")]
     Filter(Arc<str>, &'static str),
-    /// A component took too long; its name.
+    /// A component took too long. Holds its name.
     #[error("component {0} took too long")]
     ComponentTimeout(Arc<str>),
-    /// A response's header section is too large with what filters added.
-    #[error("header section of the response is too large with what filters added")]
+    /// The fields that filters added make a response's header section too large.
+    #[error("header section of the response is too large after filters")]
     ResponseTooLarge,
     /// No route matches.
     #[error("no route matches")]
@@ -42,7 +44,7 @@ pub enum ProxyError {
 }
 
 impl ProxyError {
-    /// The status that the client gets.
+    /// Returns the status for the client.
     pub fn status(&self) -> StatusCode {
         match self {
             Self::Refused(CheckError::Malformed(_)) => StatusCode::BAD_REQUEST,
@@ -88,7 +90,7 @@ impl ProxyError {
         }
     }
 
-    /// Why the client was cut off, if it was.
+    /// Returns the reason for cutting the client off, if it was cut off.
     pub fn cut(&self) -> Option<Reason> {
         let cause = match self {
             Self::RequestBody(Failure::Slow) => return Some(Reason::SlowRequest),
@@ -102,7 +104,7 @@ impl ProxyError {
         }
     }
 
-    /// One word for access records and metrics.
+    /// Returns one word for access records and metrics.
     pub fn kind(&self) -> &'static str {
         match self {
             Self::Refused(CheckError::Malformed(_)) => "malformed",

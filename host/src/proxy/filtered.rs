@@ -1,4 +1,4 @@
-//! A body that passes a filter, piece by piece as it streams.
+//! A body that passes through a filter piece by piece.
 
 use std::collections::VecDeque;
 use std::pin::Pin;
@@ -23,25 +23,25 @@ pub(super) struct Filtered {
     inner: Body,
     seat: Rc<Seat>,
     function: Function,
-    /// Whose body it is.
+    /// The id of the request.
     id: RequestId,
-    /// What the filter wants to see again with the next piece.
+    /// The context that the filter gets again with the next piece.
     context: Vec<u8>,
-    /// What it let pass and nobody has taken yet.
+    /// Frames that the filter passed on and that are not taken yet.
     ready: VecDeque<Frame<Bytes>>,
-    /// Whether it has changed anything: from then on it cannot be left out.
+    /// Whether the filter has changed anything. It cannot be left out afterwards.
     is_changed: bool,
-    /// Whether the filter failed before it changed anything, and the rest goes on without it.
+    /// Whether the filter failed before it changed anything, so that the rest passes without it.
     is_left_out: bool,
     has_ended: bool,
-    /// The exchange of a request's body, for who waits for the answer.
+    /// The exchange of a request's body, for the code that waits for the answer.
     exchange: Option<Rc<Exchange>>,
-    /// From the body's first byte to its last, if the request is traced.
+    /// The span from the body's first byte to its last, if the request is traced.
     span: Option<Span>,
 }
 
 impl Filtered {
-    /// Hands a request's body to a filter.
+    /// Passes a request's body through a filter.
     pub(super) fn request(
         inner: Body,
         by: &Rc<Seat>,
@@ -55,7 +55,7 @@ impl Filtered {
         Body::stream(body)
     }
 
-    /// Hands a response's body to a filter.
+    /// Passes a response's body through a filter.
     pub(super) fn response(
         inner: Body,
         by: &Rc<Seat>,
@@ -89,7 +89,7 @@ impl Filtered {
         }
     }
 
-    /// Passes what came through the filter.
+    /// Passes a frame, or the end of the body, to the filter.
     fn pass(&mut self, frame: Option<Frame<Bytes>>) -> Result<(), BodyError> {
         let Some(frame) = frame else {
             self.has_ended = true;
@@ -183,5 +183,5 @@ impl http_body::Body for Filtered {
     }
 }
 
-/// Bytes that a filter sees at once at the most.
+/// Maximum number of bytes that a filter sees in one call.
 const PIECE: usize = 64 << 10;

@@ -1,7 +1,8 @@
-//! The filters of a route, in order for requests and in reverse for responses.
+//! The filters of a route, in order for requests and in reverse order for responses.
 //!
-//! A request meets each plugin in the generation that its view has, from its head to the last byte of its response. What
-//! a generation on trial fails at, the one that serves does again; what that fails at, `on_failure` decides.
+//! The view of a request determines the generation of each plugin, from the request's head to the
+//! last byte of its response. If a generation on trial fails, the serving one repeats the work. If
+//! the serving one fails, `on_failure` decides.
 
 mod bounds;
 mod passed;
@@ -38,32 +39,32 @@ use passed::{Before, Passed};
 
 pub(super) use bounds::{RESPONSE_BYTES, RESPONSE_FIELDS};
 
-/// The filters that one request passes, and what they left for its response.
+/// The filters that one request passes, with the data that they left for its response.
 pub struct Chain<'a> {
     route: &'a Route,
     asker: Asker<'a>,
     limits: &'a ListenerLimits,
-    /// Whether the response has no content, whatever its status.
+    /// Whether the response has no content, independent of its status.
     is_head: bool,
     passed: Vec<Passed>,
-    /// Where it begins among the route's filters, and the upstream that was chosen before.
+    /// The index of its first filter in the route, and the upstream that an earlier filter chose.
     from: (usize, Option<Arc<str>>),
 }
 
-/// A response at which a generation on trial failed.
+/// A response on which a generation on trial failed.
 pub struct Failed {
     passed: Passed,
     before: Box<Before>,
     response: Response<Body>,
 }
 
-/// Where the request side of a chain led.
+/// The result of the request side of a chain.
 pub enum Way {
-    /// On: to this upstream if a filter chose one.
+    /// The request goes on, to this upstream if a filter chose one.
     On(Option<Arc<str>>),
-    /// Back, with a filter's reply.
+    /// A filter replied, and its response goes back.
     Back(Response<Body>),
-    /// Through a middleware, which goes the rest of the way itself.
+    /// The request goes to a middleware, which calls the rest of the chain itself.
     Through(Middleware),
 }
 
@@ -72,14 +73,14 @@ pub enum Way {
 pub struct Middleware {
     /// The plugin.
     pub plugin: PluginId,
-    /// Where the filters after it begin.
+    /// The index of the first filter after it.
     pub next: usize,
     /// The upstream that a filter before it chose.
     pub upstream: Option<Arc<str>>,
 }
 
 impl<'a> Chain<'a> {
-    /// A chain that nothing has passed yet.
+    /// Creates a chain for a new request.
     pub fn new(
         route: &'a Route,
         pinned: &'a Pinned,
@@ -93,23 +94,23 @@ impl<'a> Chain<'a> {
         Self { route, asker, limits, is_head, passed: Vec::new(), from: (0, None) }
     }
 
-    /// The part of a chain after a middleware.
+    /// Returns the part of a chain after a middleware.
     #[must_use]
     pub fn after(self, middleware: Middleware) -> Self {
         Self { from: (middleware.next, middleware.upstream), ..self }
     }
 
-    /// The limits of the request's listener.
+    /// Returns the limits of the request's listener.
     pub fn limits(&self) -> &'a ListenerLimits {
         self.limits
     }
 
-    /// The generations of plugins that its request meets.
+    /// Returns the plugin generations that serve the request.
     pub fn pinned(&self) -> &'a Pinned {
         self.asker.pinned
     }
 
-    /// Whose request it is.
+    /// Returns the facts about the request and its client.
     pub fn subject(&self) -> &'a Subject<'a> {
         self.asker.subject
     }
@@ -117,8 +118,10 @@ impl<'a> Chain<'a> {
     /// Passes a request through the filters.
     ///
     /// # Errors
-    /// [`ProxyError::Filter`] if one failed and its plugin is closed on failure, [`ProxyError::HeadersTooLarge`] if the
-    /// header section is beyond the listener's limits with what they added.
+    ///
+    /// - [`ProxyError::Filter`] if a filter failed and its plugin is closed on failure.
+    /// - [`ProxyError::HeadersTooLarge`] if the added fields make the header section larger than
+    ///   the listener's limits.
     pub async fn on_request(
         &mut self,
         head: &mut Parts,
@@ -139,7 +142,7 @@ impl<'a> Chain<'a> {
                 Ok((shape, Said::Decided(decided))) => {
                     Ok((self.passed(choice.first, shape, choice.fallback, asked), decided))
                 }
-                // Boxed: few requests come here, and the others need not carry the room for it.
+                // Boxed: few requests reach this, and the others need not reserve room for it.
                 begun => Box::pin(self.ask_on(&choice, begun, asked, record)).await,
             };
             let (mut passed, decided) = match answer {
@@ -160,7 +163,8 @@ impl<'a> Chain<'a> {
                     has_grown |= edits.adds_fields();
                     edits.apply_to_request(head, authority);
                 }
-                // Its own response side does not see it, that of the filters before it does.
+                // The response does not pass this filter's own response side, only that of the
+                // filters before it.
                 Decided::Reply(response) => return Ok(Way::Back(response)),
             }
             self.passed.push(passed);
@@ -177,12 +181,12 @@ impl<'a> Chain<'a> {
         Ok(())
     }
 
-    /// Whether a filter sees the request's body.
+    /// Returns whether a filter sees the request's body.
     pub fn wants_request_body(&self) -> bool {
         self.passed.iter().any(|passed| passed.wants_body)
     }
 
-    /// Hands the request's body to the filters that asked for it.
+    /// Passes the request's body through the filters that requested it.
     pub fn on_request_body(
         &self,
         mut body: Body,
@@ -199,11 +203,12 @@ impl<'a> Chain<'a> {
         body
     }
 
-    /// Passes a response back through the filters that its request passed. A filter that fails and is closed on failure
-    /// replaces it.
+    /// Passes a response back through the filters of its request. If a filter fails and is closed
+    /// on failure, an error response replaces it.
     ///
     /// # Errors
-    /// Where a generation on trial failed, for [`Self::go_on`].
+    ///
+    /// The state for [`Self::go_on`], if a generation on trial failed.
     pub fn on_response(
         &mut self,
         mut response: Response<Body>,
@@ -224,7 +229,7 @@ impl<'a> Chain<'a> {
         Ok(response)
     }
 
-    /// Goes on where a generation on trial failed: the one that serves decides instead.
+    /// Continues after a failure of a generation on trial. The serving generation decides instead.
     pub async fn go_on(&mut self, failed: Box<Failed>, record: &mut Record) -> Response<Body> {
         let mut failed = *failed;
         loop {
@@ -238,7 +243,7 @@ impl<'a> Chain<'a> {
         }
     }
 
-    /// Does with a response what a filter decided.
+    /// Applies the decision of a filter to a response.
     fn follow(
         &self,
         response: Response<Body>,
@@ -268,7 +273,7 @@ impl<'a> Chain<'a> {
         respond::to(error, self.subject().id)
     }
 
-    /// Applies edits to a response, and hands its body over if they say so.
+    /// Applies edits to a response, and passes its body through the filter if the edits request it.
     fn edit(
         &self,
         mut response: Response<Body>,
@@ -287,8 +292,9 @@ impl<'a> Chain<'a> {
         }
         let is_bodiless = self.is_head || !status::may_have_content(response.status());
         if is_bodiless && !check::is_empty(response.headers()) {
-            // A head says the same with its body and without (RFC 9110 §8.6, §9.3.2): how long that is only the filter
-            // would tell. An empty body it would not be handed.
+            // A head has the same fields with its body and without (RFC 9110 §8.6, §9.3.2), but
+            // only the filter knows the length of the changed body. An empty body would not be
+            // passed to the filter.
             response.headers_mut().remove(http::header::CONTENT_LENGTH);
             return response.map(|_| Body::empty());
         }
@@ -302,7 +308,8 @@ impl<'a> Chain<'a> {
         response.map(|body| Filtered::response(body, seat, id, context, span))
     }
 
-    /// Has the generation that a request meets go on to a decision, or if it fails the one before it.
+    /// Continues the call of the chosen generation up to a decision. If it fails, calls its
+    /// fallback.
     async fn ask_on(
         &self,
         choice: &Choice<'_>,
@@ -327,7 +334,7 @@ impl<'a> Chain<'a> {
         Ok((self.passed(seat, shape, before, asked), decided))
     }
 
-    /// What is kept of a filter for the response.
+    /// Returns the data of a filter that is kept for the response.
     fn passed(
         &self,
         seat: &Rc<Seat>,
@@ -347,9 +354,12 @@ impl<'a> Chain<'a> {
         }
     }
 
-    /// Has the generation that serves decide on a response that the one on trial failed at. It must not see what another
-    /// generation left for it, so it is asked about the request as well. Of that only the context counts, since the request
-    /// has gone; but if it would have answered itself, what it forbids does not get out.
+    /// Lets the serving generation decide on a response on which the generation on trial failed.
+    ///
+    /// The serving generation must not see the context of another generation. Therefore it is
+    /// called for the request as well. Only the context of that call counts, because the request
+    /// has already been sent. If it would have replied itself, its reply replaces the response, so
+    /// that a forbidden response does not get out.
     async fn again(
         &self,
         passed: &mut Passed,
@@ -373,7 +383,8 @@ impl<'a> Chain<'a> {
         passed.decide(response, self.subject().id, record)
     }
 
-    /// Asks the generation in the shadow the same, and counts whether it decides the same. Its context, if it has one.
+    /// Calls the shadow generation with the same request, and counts whether its decision is the
+    /// same. Returns its context, if it has one.
     fn shadow_request(&self, seat: &Seat, decided: &Decided, asked: &Asked<'_>) -> Option<Vec<u8>> {
         let own = self.asker.shadow(seat, asked)?.ok();
         seat.slot.metrics.shadow(compare(own.as_ref(), decided));

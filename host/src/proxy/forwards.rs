@@ -1,4 +1,5 @@
-//! `Max-Forwards`: how many more proxies an OPTIONS or a TRACE may pass (RFC 9110 §7.6.2).
+//! `Max-Forwards`: the number of further proxies that an OPTIONS or a TRACE may pass (RFC 9110
+//! §7.6.2).
 
 use http::header::{CONTENT_LENGTH, MAX_FORWARDS};
 use http::request::Parts;
@@ -7,10 +8,12 @@ use http::{HeaderValue, Method, Response};
 use crate::message::body::Body;
 use crate::message::check::CheckError;
 
-/// Counts a request down that is to be forwarded; `Some` is the answer to one that has come as far as it may.
+/// Decreases the number in a request that is to be forwarded. Returns the answer to a request that
+/// may not go further.
 ///
-/// Only digits count. Whatever else stands there passes, as the field does in other methods. The answer to TRACE is 501:
-/// Weir reflects no request, since its fields may be the secrets of those who set them on the way.
+/// Only digits count. Any other value is passed on, as is the field in other methods. The answer to
+/// TRACE is 501: Weir reflects no request, because its fields may be secrets of intermediaries that
+/// set them.
 ///
 /// # Errors
 /// [`CheckError::Unsupported`] for a TRACE that ends here.
@@ -23,7 +26,7 @@ pub(super) fn count_down(head: &mut Parts) -> Result<Option<Response<Body>>, Che
         Some(0) if head.method == Method::TRACE => Err(CheckError::Unsupported("TRACE")),
         Some(0) => {
             let mut response = Response::new(Body::empty());
-            // RFC 9110 §9.3.7: an answer to OPTIONS without content says so.
+            // RFC 9110 §9.3.7: an answer to OPTIONS without content states that.
             response.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
             Ok(Some(response))
         }
@@ -38,7 +41,7 @@ fn left(head: &Parts) -> Option<u64> {
     let mut values = head.headers.get_all(MAX_FORWARDS).iter();
     let value = values.next().filter(|_| values.next().is_none())?.to_str().ok()?;
     let is_number = !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_digit());
-    // Too large for a number of ours is more than any way is long.
+    // A number too large for `u64` is larger than any possible chain of proxies.
     is_number.then(|| value.parse().unwrap_or(u64::MAX))
 }
 
@@ -47,7 +50,7 @@ mod tests {
     use super::*;
     use crate::proxy::error::ProxyError;
 
-    /// What goes on of the field, or the status of the answer.
+    /// Returns the values of the field that are passed on, or the status of the answer.
     fn counted(method: Method, values: &[&str]) -> Result<Vec<String>, u16> {
         let mut request = http::Request::builder().method(method);
         for value in values {

@@ -1,7 +1,8 @@
-//! One request, from the edge to the edge: the path on one screen.
+//! The path of one request from listener to listener, on one screen.
 //!
-//! [`Proxy::serve`] is called by `listen` for each request of each protocol, on the worker's own thread. It answers every
-//! request; what can fail is in [`error`], and [`respond`] alone turns that into responses.
+//! `listen` calls [`Proxy::serve`] for each request of each protocol, on the worker's own thread.
+//! It answers every request. [`error`] has the possible failures, and only [`respond`] turns them
+//! into responses.
 
 mod ask;
 pub mod body;
@@ -46,22 +47,23 @@ use component::Target;
 use error::ProxyError;
 use filters::{Chain, Way};
 
-/// What one worker needs to serve requests; lives on its thread. Cloning shares it.
+/// The data that one worker needs to serve requests. It stays on the worker's thread. Clones share
+/// it.
 #[derive(Clone)]
 pub struct Proxy {
     state: Arc<State>,
     reaches: Rc<Reaches>,
-    /// The plugins as new requests see them.
+    /// The view of the plugins for new requests.
     view: Rc<RefCell<Rc<View>>>,
     telemetry: Arc<Telemetry>,
     metrics: Rc<Local>,
     random: Rc<RefCell<SmallRng>>,
-    /// For what a component still does when its response has ended.
+    /// Tasks for the work of a component after the end of its response.
     tasks: Tasks,
 }
 
 impl Proxy {
-    /// Makes one worker's proxy.
+    /// Creates the proxy of one worker.
     pub fn new(state: Arc<State>, telemetry: Arc<Telemetry>, tasks: Tasks) -> Self {
         let reaches = Rc::new(Reaches::new(&state.upstreams));
         let view = Rc::new(RefCell::new(Rc::new(View::new(&state.plugins, None))));
@@ -70,7 +72,8 @@ impl Proxy {
         Self { state, reaches, view, telemetry, metrics, random, tasks }
     }
 
-    /// Answers a request; every failure becomes a response. Dropping the future cancels the upstream's work.
+    /// Answers a request. Every failure becomes a response. Dropping the future cancels the
+    /// upstream's work.
     pub fn serve(
         &self,
         request: Request<Body>,
@@ -80,8 +83,9 @@ impl Proxy {
         let id = RequestId(self.random.borrow_mut().random());
         let mut record = Record::start(&self.telemetry, &self.metrics, &request, &peer, id);
         let (mut head, body) = request.into_parts();
-        // Not an `async fn`, and the head goes down by reference: a future has room for each argument that it is given
-        // by value and for what it moves it to, and this one is moved before it runs.
+        // This is not an `async fn`, and the head is passed by reference. A future reserves room
+        // for each argument by value and again for its destination. This future is moved before it
+        // runs.
         async move {
             let response =
                 match self.forward(&mut head, body, (&peer, &interim), id, &mut record).await {
@@ -95,7 +99,8 @@ impl Proxy {
         }
     }
 
-    /// Finds the route and passes its filters; the response of the rest passes them back.
+    /// Finds the route and passes the request through its filters. The response passes back through
+    /// them.
     async fn forward(
         &self,
         head: &mut Parts,
@@ -108,7 +113,8 @@ impl Proxy {
         let limits = &listener.limits;
         check::within(&head.headers, limits.header_bytes, limits.header_count)?;
         let checked = check::check(head, || listener.default_host(peer))?;
-        // Before anything looks at fields or adds some: what a route matches and a filter sees is what the origin gets.
+        // This precedes all reading and adding of fields, so that routes and filters see the fields
+        // that the origin gets.
         let named = headers::from_client(&mut head.headers, limits.underscores_in_headers);
         let body = named.withheld(body);
         let route =
@@ -120,7 +126,7 @@ impl Proxy {
         Ok(self.pass(head, body, route, &checked, &mut chain, record).await)
     }
 
-    /// Passes a request through filters and to what answers it, and the response back.
+    /// Passes a request through filters to its answer, and the response back.
     #[allow(
         clippy::manual_async_fn,
         reason = "as for `serve`: no room twice for what is given by value"
@@ -144,7 +150,7 @@ impl Proxy {
                 }
                 Ok(Way::Through(middleware)) => {
                     let target = Target::middleware(self, route, chain, checked, &host, middleware);
-                    // Boxed: what only some routes need, no other request is to carry.
+                    // Boxed, so that requests of other routes do not reserve room for it.
                     Box::pin(target.answer(head, body, chain, record)).await
                 }
                 Err(error) => Err(error),
@@ -153,13 +159,14 @@ impl Proxy {
             let response = response.unwrap_or_else(|error| fail(&error, id, record));
             match chain.on_response(response, record) {
                 Ok(response) => response,
-                // Boxed: a generation on trial fails a few times, then it is gone.
+                // Boxed, because it is rare: a generation on trial fails a few times, then its
+                // trial ends.
                 Err(failed) => Box::pin(chain.go_on(failed, record)).await,
             }
         }
     }
 
-    /// Does what the route says, with what the filters made of the request.
+    /// Performs the action of the route with the request that the filters returned.
     async fn answer(
         &self,
         head: &mut Parts,
@@ -203,7 +210,7 @@ impl Proxy {
         Ok(response)
     }
 
-    /// The plugins as a request that comes now sees them.
+    /// Returns the view of the plugins for a new request.
     fn view(&self) -> Rc<View> {
         let mut view = self.view.borrow_mut();
         if !view.is_current(&self.state.plugins) {
@@ -212,7 +219,8 @@ impl Proxy {
         Rc::clone(&view)
     }
 
-    /// Closes idle connections to origins that were idle for too long, and lets go of plugins' generations that are over.
+    /// Closes connections to origins that were idle for too long, and drops plugin generations that
+    /// have ended.
     pub fn sweep(&self) {
         let view = self.view();
         self.reaches.iter().for_each(|reach| reach.sweep(&view));
@@ -231,11 +239,11 @@ struct Destination<'a> {
     /// The name of the upstream that a filter chose.
     upstream: Option<Arc<str>>,
     checked: &'a Checked,
-    /// The authority that the origin is to see.
+    /// The authority that the origin sees.
     host: &'a Authority,
 }
 
-/// Notes a failure and makes its response.
+/// Notes a failure and creates its response.
 fn fail(error: &ProxyError, id: RequestId, record: &mut Record) -> Response<Body> {
     record.error(error.side().label(), error.kind());
     if let Some(reason) = error.cut() {
@@ -245,7 +253,7 @@ fn fail(error: &ProxyError, id: RequestId, record: &mut Record) -> Response<Body
     respond::to(error, id)
 }
 
-/// Tells operators the whole chain of causes, once.
+/// Logs the whole chain of causes, once.
 fn log(error: &ProxyError, id: RequestId) {
     let chain = error as &dyn std::error::Error;
     match error.side() {
@@ -265,7 +273,8 @@ mod tests {
         size_of::<F>()
     }
 
-    /// Each listener moves a request's future some times before it is polled, and keeps one for each request.
+    /// Each listener moves the future of a request several times before it is polled, and keeps one
+    /// for each request.
     #[test]
     fn a_request_s_future_stays_small() {
         let size = size_of_result(Proxy::serve);

@@ -1,4 +1,4 @@
-//! The one place that turns errors and fixed answers into responses.
+//! Responses for errors and fixed answers. No other module creates them.
 
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER};
 use http::{Response, StatusCode};
@@ -9,7 +9,8 @@ use crate::config::Respond;
 use crate::message::body::Body;
 use crate::message::peer::RequestId;
 
-/// The answer to a request that failed: a status and the request's id, nothing of the inside.
+/// Returns the response to a failed request: a status and the request's id, without internal
+/// details.
 pub fn to(error: &ProxyError, id: RequestId) -> Response<Body> {
     let status = error.status();
     let reason = status.canonical_reason().unwrap_or("error");
@@ -27,7 +28,7 @@ pub fn to(error: &ProxyError, id: RequestId) -> Response<Body> {
     response
 }
 
-/// A route's fixed answer.
+/// Returns the fixed answer of a route.
 pub fn fixed(respond: &Respond) -> Response<Body> {
     let mut response = Response::new(Body::full(respond.body.clone()));
     *response.status_mut() = respond.status;
@@ -37,8 +38,8 @@ pub fn fixed(respond: &Respond) -> Response<Body> {
     response
 }
 
-/// The answer to a HEAD: what a GET would get, without its content (RFC 9110 §9.3.2). Of the three protocols' servers only
-/// that of HTTP/1.1 looks at the method.
+/// Converts a response to the one for HEAD: the same head as for GET, without content (RFC 9110
+/// §9.3.2). Of the servers of the three protocols, only that of HTTP/1.1 checks the method.
 pub fn without_content(mut response: Response<Body>) -> Response<Body> {
     let length = response.body().size_hint().exact().filter(|length| *length > 0);
     if let Some(length) = length {
@@ -47,5 +48,5 @@ pub fn without_content(mut response: Response<Body>) -> Response<Body> {
     response.map(|_| Body::empty())
 }
 
-/// Tells a client which lines of the log speak of its request.
+/// The field with the request's id, which identifies its lines in the log for a client.
 pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");

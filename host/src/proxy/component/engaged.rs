@@ -1,4 +1,4 @@
-//! [`Engaged`]: a component at work on a request, with everything that it needs to get on.
+//! [`Engaged`]: a component at work on a request, with all that it needs to proceed.
 
 use std::cell::Cell;
 use std::future::poll_fn;
@@ -27,16 +27,18 @@ use crate::plugins::seat::Seat;
 use crate::plugins::slot::Role;
 use crate::proxy::errand::Site;
 
-/// A component at work. Dropping it ends the component's work on the request, and whatever that has asked for.
+/// A component at work. Dropping it ends the component's work on the request, and all requests that
+/// this work has made.
 pub(super) struct Engaged {
     call: Call,
     has_ended: bool,
-    /// Its instance, once it has ended, until the response is over: with the instance goes what an unfinished body is known by.
+    /// The instance of a component that has ended, kept until the response is over. Without the
+    /// instance, an unfinished body could not be recognized.
     kept: Option<Kept>,
     asks: mpsc::Receiver<Ask>,
-    /// What is done for it: handing over the request's body, requests of its own.
+    /// Work for the component: passing the request's body, and the component's own requests.
     works: FuturesUnordered<LocalBoxFuture<'static, ()>>,
-    /// Whether a piece of the request's body was handed over.
+    /// Whether a piece of the request's body was passed to the component.
     moved: Rc<Cell<bool>>,
     site: Rc<Site>,
     seat: Rc<Seat>,
@@ -77,7 +79,7 @@ impl Engaged {
         })
     }
 
-    /// Runs the component until it has told the head of its response.
+    /// Runs the component until it has returned the head of its response.
     pub(super) async fn head(
         &mut self,
         exchange: &Exchange,
@@ -87,7 +89,7 @@ impl Engaged {
             if let Some(failure) = exchange.failure() {
                 return Poll::Ready(Err(Unanswered::Request(failure)));
             }
-            // First: it knows better what happened than the head that never came.
+            // Checked first, because it names the cause better than the absence of the head.
             if let Poll::Ready(Err(error)) = ran {
                 return Poll::Ready(Err(Unanswered::Plugin(error)));
             }
@@ -96,7 +98,7 @@ impl Engaged {
         .await
     }
 
-    /// Runs the component and what it waits for. Ready when it has nothing more to do.
+    /// Runs the component and its work. Ready when the component has ended.
     pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), PluginError>> {
         if self.has_ended {
             return Poll::Ready(Ok(()));
@@ -117,7 +119,7 @@ impl Engaged {
         }
     }
 
-    /// Gets on with what the component waits for; whether something of it was begun or ended.
+    /// Continues the work for the component. Returns whether any of it began or ended.
     fn work(&mut self, cx: &mut Context<'_>) -> bool {
         let mut has_moved = false;
         while self.works.len() < ERRANDS
@@ -132,7 +134,7 @@ impl Engaged {
         has_moved
     }
 
-    /// Whether the component does nothing more for this request.
+    /// Returns whether the component has ended for this request.
     pub(super) fn has_ended(&self) -> bool {
         self.has_ended
     }
@@ -147,13 +149,13 @@ impl Engaged {
         self.seat.fail(Function::Handle, self.site.id(), error);
     }
 
-    /// The plugin's name.
+    /// Returns the name of the plugin.
     pub(super) fn name(&self) -> &Arc<str> {
         &self.seat.slot.name
     }
 
-    /// Lets the component finish what it does after its response, for so long and no longer, and keeps its instance for another
-    /// request if that is wanted.
+    /// Lets the component finish its work after the response, for at most `wait`. Keeps its
+    /// instance for another request if that is wanted.
     pub(super) fn linger(mut self, wait: Duration) {
         if self.has_ended {
             return self.keep();
@@ -177,5 +179,6 @@ impl Engaged {
     }
 }
 
-/// Requests of its own that a component may have on their way at once, its request's body counted in; further ones wait.
+/// Maximum number of a component's concurrent requests, including the body of its own request.
+/// Further ones wait.
 const ERRANDS: usize = 33;

@@ -12,7 +12,8 @@ use weir_runtime::service::{Feed, HttpError};
 
 use crate::message::body::{Body, BodyError};
 
-/// Hands a body to a component: the next piece is read when the last was taken. `moved` is set with each.
+/// Passes a body to a component. The next piece is read when the last one was taken. Sets `moved`
+/// with each piece.
 pub(in crate::proxy) async fn feed(mut body: Body, feed: Feed, moved: Rc<Cell<bool>>) {
     let mut read = None;
     while feed.ready().await {
@@ -35,8 +36,10 @@ pub(in crate::proxy) async fn feed(mut body: Body, feed: Feed, moved: Rc<Cell<bo
     }
 }
 
-/// Joins small pieces that have arrived already: a guest spends as many calls on a datagram's worth as on [`JOINED`] bytes. With
-/// the piece comes what was read after it.
+/// Joins small pieces that have already arrived. A guest makes as many calls for a datagram's
+/// content as for [`JOINED`] bytes.
+///
+/// Returns the piece, and the frame that was read after it.
 async fn joined(first: Bytes, body: &mut Body) -> (Bytes, Option<Option<BodyFrame>>) {
     if first.len() >= JOINED {
         return (first, None);
@@ -68,7 +71,7 @@ async fn joined(first: Bytes, body: &mut Body) -> (Bytes, Option<Option<BodyFram
 
 type BodyFrame = Result<Frame<Bytes>, BodyError>;
 
-/// Bytes from which a piece of a body is handed to a component as it came.
+/// Number of bytes from which on a piece of a body is passed to a component unchanged.
 const JOINED: usize = 32 << 10;
 
 #[cfg(test)]
@@ -82,7 +85,7 @@ mod tests {
 
     use super::*;
 
-    /// What an edge has: pieces that are there, and gaps in which there is none.
+    /// The pieces as they arrive at the listener, with gaps in which none is ready.
     struct Pieces(VecDeque<Option<Frame<Bytes>>>);
 
     impl http_body::Body for Pieces {
@@ -104,7 +107,7 @@ mod tests {
         }
     }
 
-    /// The sizes of the pieces that a component is handed, and whether trailers came last.
+    /// Returns the sizes of the pieces that a component gets, and whether trailers came last.
     async fn handed(pieces: impl IntoIterator<Item = Option<Frame<Bytes>>>) -> (Vec<usize>, bool) {
         let body = Body::stream(Pieces(pieces.into_iter().collect()));
         let (sender, mut incoming) = channel();

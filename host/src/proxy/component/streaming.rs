@@ -1,4 +1,4 @@
-//! [`Streaming`]: the body of a component's response, which runs the component as it is read.
+//! [`Streaming`]: the body of a component's response. Reading it runs the component.
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -15,15 +15,15 @@ use super::Engaged;
 use crate::message::body::BodyError;
 use crate::message::check;
 
-/// A body that a component produces. Dropped before its end, it ends the component's work.
+/// A body that a component produces. Dropping it before its end ends the component's work.
 pub(super) struct Streaming {
     /// Present until the body has ended.
     engaged: Option<Engaged>,
     body: Outgoing,
-    /// What is still to come of the length that was told.
+    /// Remaining bytes of the declared length.
     left: Option<u64>,
     wait: Duration,
-    /// Runs while a piece is awaited.
+    /// Runs while the body waits for a piece.
     timer: Option<Pin<Box<Sleep>>>,
 }
 
@@ -57,9 +57,9 @@ impl Streaming {
                 Poll::Ready(Err(invalid("handle: its body is shorter than its content-length")))
             }
             Poll::Ready(None) => Poll::Ready(Ok(None)),
-            // Its length is its end, whatever became of the writer.
+            // The declared length ends the body, even if the writer was not closed.
             Poll::Pending if engaged.has_ended() && self.left == Some(0) => Poll::Ready(Ok(None)),
-            // Unless it is only this task's turn that is over, and there is more.
+            // With no budget left, only the turn of this task is over, and more may follow.
             Poll::Pending if engaged.has_ended() && has_budget_remaining() => {
                 Poll::Ready(Err(invalid("handle: it ended and left its body unfinished")))
             }
@@ -113,7 +113,7 @@ impl http_body::Body for Streaming {
     }
 }
 
-/// Servers drop a body without asking for its end once they have all of it.
+/// Servers drop a body once they have all its bytes, without polling for its end.
 impl Drop for Streaming {
     fn drop(&mut self) {
         if self.left == Some(0)
@@ -124,7 +124,7 @@ impl Drop for Streaming {
     }
 }
 
-/// A piece of a body, if it keeps to the length that was told; trailers, if they may be.
+/// Checks a piece of a body against the declared length, and removes forbidden trailers.
 fn checked(frame: Frame<Bytes>, left: &mut Option<u64>) -> Result<Frame<Bytes>, &'static str> {
     match frame.into_data() {
         Ok(data) => {

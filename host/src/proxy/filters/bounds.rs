@@ -1,4 +1,4 @@
-//! What a response's header section may grow to by filters, and by components.
+//! The limits of a response's header section after filters and components.
 
 use http::HeaderMap;
 
@@ -6,8 +6,8 @@ use crate::config::defaults;
 use crate::message::check;
 use crate::upstream::Reaches;
 
-/// Whether a response's header section is larger than filters may make one: by what origins may send by default, or by
-/// what an upstream is configured to let through.
+/// Returns whether a response's header section is larger than filters may make it. The limit
+/// follows from the default limits of upstreams, or from larger configured ones.
 pub(super) fn is_too_large(fields: &HeaderMap, reaches: &Reaches) -> bool {
     let is_beyond = |bytes, count| check::within(fields, bytes, count).is_err();
     is_beyond(RESPONSE_BYTES, RESPONSE_FIELDS) && {
@@ -18,12 +18,13 @@ pub(super) fn is_too_large(fields: &HeaderMap, reaches: &Reaches) -> bool {
     }
 }
 
-/// So many times the bytes and the fields of the largest that is taken of an origin.
+/// The limits as multiples of the bytes and the fields that the largest response of an origin may
+/// have.
 const BYTES_FACTOR: usize = 2;
 const FIELDS_FACTOR: usize = 4;
 
-/// Bytes, by the default of upstreams.
+/// Maximum number of bytes with the default limits of upstreams.
 pub(in crate::proxy) const RESPONSE_BYTES: usize = BYTES_FACTOR * defaults::RESPONSE_HEADER_BYTES;
 
-/// Fields, by the default of upstreams.
+/// Maximum number of fields with the default limits of upstreams.
 pub(in crate::proxy) const RESPONSE_FIELDS: usize = FIELDS_FACTOR * defaults::HEADER_COUNT;

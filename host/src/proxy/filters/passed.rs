@@ -1,4 +1,4 @@
-//! What a filter that a request has passed leaves for the response.
+//! The data that a passed filter leaves for the response.
 
 use std::rc::Rc;
 
@@ -23,13 +23,14 @@ pub(super) struct Passed {
     pub(super) context: Vec<u8>,
     pub(super) kept: Kept,
     pub(super) wants_body: bool,
-    /// Who decides on the response if this one fails: it is on trial then.
+    /// The generation that decides on the response if this one fails. Present if this one is on
+    /// trial.
     pub(super) before: Option<Box<Before>>,
-    /// The generation in the shadow that saw the request too, and its context.
+    /// The shadow generation that also saw the request, and its context.
     pub(super) shadow: Option<(Rc<Seat>, Vec<u8>)>,
 }
 
-/// The generation that serves, and the request as it would have seen it.
+/// The serving generation, and the request as it would have seen it.
 pub(super) struct Before {
     pub(super) seat: Rc<Seat>,
     pub(super) head: Parts,
@@ -54,7 +55,7 @@ impl Passed {
         ask::response(seat, shape, Memory { kept, context, request }, response, record)
     }
 
-    /// Asks the generation in the shadow the same, if it wants the same to decide by.
+    /// Calls the shadow generation with the same response, if it requests the same inputs.
     pub(super) fn shadow_response(
         &self,
         (seat, context): (&Seat, &[u8]),
