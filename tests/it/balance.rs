@@ -305,7 +305,7 @@ async fn misbehaves(call: &str, act: &str, kind: &str) {
     if act == "trap" {
         assert!(counts(&origins).iter().all(|count| *count >= 150), "{:?}", counts(&origins));
     }
-    weir.logged("plugin failed; another choice took its place for this request").await;
+    weir.logged("plugin failed; another choice was used for this request").await;
     assert!(weir.memory() < 300 << 20, "{} MiB", weir.memory() >> 20);
 }
 

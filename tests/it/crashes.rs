@@ -9,7 +9,7 @@ use crate::support::tools::{component, guest};
 use crate::support::{Body, Origin, Protocol, Setup, Weir};
 
 const CLOSED: &str = "plugin failed; the request is answered with 503";
-const CHOSEN: &str = "plugin failed; another choice took its place for this request";
+const CHOSEN: &str = "plugin failed; another choice was used for this request";
 const GONE: &str = "plugin failed; its request gets nothing more from it";
 
 /// Sends a request that breaks a plugin. Returns its access record and the line about the failed
