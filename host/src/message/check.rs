@@ -124,8 +124,8 @@ pub fn copy(head: &Parts) -> Parts {
 }
 
 fn check_target(head: &Parts) -> Result<(), CheckError> {
-    // `Uri::path` is not used, because it returns "/" if nothing precedes the query. The origin gets
-    // the text that is checked here.
+    // `Uri::path` is not used, because it returns "/" if nothing precedes the query. The origin
+    // gets the text that is checked here.
     let path = head.uri.path_and_query().map_or("", http::uri::PathAndQuery::as_str);
     if path.starts_with('/') || (path == "*" && head.method == Method::OPTIONS) {
         return Ok(());

@@ -145,8 +145,10 @@ impl Edits {
         }
     }
 
-    /// Changes the head of a response. If a status without content is set or replaced, the body and
-    /// the fields about it are removed: no protocol allows a length that the body does not have.
+    /// Changes the head of a response.
+    ///
+    /// If a status without content is set or replaced, the body and the fields about it are
+    /// removed. No protocol allows a length that the body does not have.
     pub fn apply_to_response(self, response: &mut Response<Body>) {
         let before = response.status();
         for edit in self.checked {

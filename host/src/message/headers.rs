@@ -18,12 +18,12 @@ use super::peer::{Peer, Protocol};
 /// Removes all fields of a client's request that are not for the origin. `TE` stays if it asks for
 /// trailers.
 ///
-/// The fields that `Connection` names are removed before filters or the proxy add any, so that a
-/// client cannot have the added ones removed.
+/// The fields that `Connection` names are removed before filters or the proxy add any. A client
+/// thus cannot have the added ones removed.
 ///
 /// Without `underscores`, names with an underscore are removed too. Servers that pass fields on in
-/// the form of CGI read `x_user` as `x-user` (RFC 9110 §17.10), and only the client would have set
-/// it.
+/// the form of CGI read `x_user` as `x-user` (RFC 9110 §17.10). Only the client would have set that
+/// field.
 pub fn from_client(fields: &mut HeaderMap, underscores: bool) -> Nominated {
     if !underscores {
         remove_underscores(fields);

@@ -292,9 +292,9 @@ impl<'a> Chain<'a> {
         }
         let is_bodiless = self.is_head || !status::may_have_content(response.status());
         if is_bodiless && !check::is_empty(response.headers()) {
-            // A head has the same fields with its body and without (RFC 9110 §8.6, §9.3.2), but
-            // only the filter knows the length of the changed body. An empty body would not be
-            // passed to the filter.
+            // A head has the same fields with its body and without (RFC 9110 §8.6, §9.3.2). Only
+            // the filter knows the length of the changed body. An empty body would not be passed to
+            // the filter.
             response.headers_mut().remove(http::header::CONTENT_LENGTH);
             return response.map(|_| Body::empty());
         }
