@@ -1,9 +1,9 @@
 //! One write for all output of an HTTP/2 connection in its turn.
 //!
-//! h2 writes and flushes each DATA frame separately: one system call and one TLS record for each
-//! small response, a quarter of its total cost. [`Gathered`] keeps these writes. [`Turns`] writes
-//! them out once each time the connection has been polled. Output therefore waits no longer than
-//! the connection's turn.
+//! h2 writes and flushes each DATA frame separately. For each small response that is one system
+//! call and one TLS record, a quarter of its total cost. [`Gathered`] keeps these writes. [`Turns`]
+//! writes them out once each time the connection has been polled. Output therefore waits no longer
+//! than the connection's turn.
 
 use std::cell::RefCell;
 use std::io;

@@ -149,7 +149,7 @@ pub(super) async fn serve_h1<H: Handler>(
             connection.as_mut().await
         }
     };
-    // After a request for a tunnel, hyper ends the connection without flushing or closing it, and
+    // After a request for a tunnel, hyper ends the connection without flushing or closing it. It
     // leaves that to the code that runs the tunnel. There are no tunnels here. A second poll ends
     // the connection as usual.
     let result = match result {

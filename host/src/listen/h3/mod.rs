@@ -146,7 +146,8 @@ fn config(edge: &Edge) -> Config {
 /// The progress of a connection's end (RFC 9114 §5.2).
 enum Drain {
     Not,
-    /// The client was told. Requests that it sent before it received that are served until then.
+    /// The end was announced to the client. Requests that the client sends before it receives the
+    /// announcement are served until this time.
     Announced(Instant),
     /// New requests are refused. Accepted ones are finished.
     Refusing,
