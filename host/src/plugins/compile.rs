@@ -82,7 +82,8 @@ impl Compiler {
 }
 
 impl Turn {
-    /// Runs `work` on a thread. Gives up after the time limit, or when the future is dropped.
+    /// Runs `work` on a thread. Gives up after two minutes by default, or when the future is
+    /// dropped.
     ///
     /// The thread cannot be stopped. It keeps the turn until it ends, and its result is discarded.
     async fn run<T: Send + 'static>(
