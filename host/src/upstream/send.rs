@@ -82,9 +82,9 @@ impl Reach {
     /// is still streaming.
     ///
     /// If the connection to an endpoint fails, the balancer picks again, three picks in all. An
-    /// idle connection may turn out to be closed. A new connection to the same endpoint then
-    /// replaces it (RFC 9110 §9.2.2, RFC 9112 §9.3.1), if the method is idempotent and there is no
-    /// body. A connection that is known to be closed is never used.
+    /// idle connection may turn out to be closed. If the method is idempotent and there is no body,
+    /// a new connection to the same endpoint replaces it (RFC 9110 §9.2.2, RFC 9112 §9.3.1). A
+    /// connection that is known to be closed is never used.
     ///
     /// # Errors
     /// [`SendError`] when no endpoint is healthy, none can be reached, or the exchange failed.
