@@ -6,15 +6,14 @@
 //! chunk sizes and trailers pass a scanner. The bytes of a body are counted, not examined.
 //!
 //! The scanner and hyper find the same end of a message, because hyper is strict about everything
-//! that the scanner does not check. A refused head reaches hyper with an end that it cannot parse,
-//! so that hyper answers 400 and closes.
+//! that the scanner does not check. A refused head reaches hyper with an end that it cannot parse.
+//! hyper then answers 400 and closes.
 //!
 //! Each part of a message other than content has a bound. The bound is checked with every read,
 //! even if no line ends in it. hyper examines each byte of a chunk size or a trailer separately,
 //! which costs up to 50 ns per byte.
 //!
-//! After a request that turns a connection into a tunnel, the scanner would still scan. There are
-//! no such requests.
+//! The scanner would also scan the bytes of a tunnel, but no connection becomes a tunnel.
 
 use std::io::{self, BufRead as _};
 use std::pin::Pin;
