@@ -13,9 +13,8 @@ ARGS ?= demo
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-# Without standard components (`wasi:http`), which take a minute more to build.
 run: ## serve https://localhost:8443 with three origins of its own; needs Rust and a C compiler, nothing else
-	cargo run --profile quick --no-default-features -- $(ARGS)
+	cargo run --profile quick -- $(ARGS)
 
 dev: ## the same, rebuilt and restarted on every change
 	.ci/dev $(ARGS)

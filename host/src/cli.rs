@@ -9,6 +9,7 @@ use std::process::ExitCode;
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{ArgGroup, Args, Parser, Subcommand};
+use weir_runtime::with_causes;
 
 use crate::config::{self, Config, ConfigErrors, Overrides};
 use crate::demo;
@@ -208,13 +209,7 @@ impl CliError {
 
 /// Prints an error with its causes on one line.
 fn report(error: &CliError) {
-    let mut text = format!("weir: {error}");
-    let mut source = std::error::Error::source(error);
-    while let Some(cause) = source {
-        text.push_str(&format!(": {cause}"));
-        source = cause.source();
-    }
-    text.push('\n');
+    let text = format!("weir: {}\n", with_causes(error));
     // If standard error is closed, the error has no other place to go.
     let _ = std::io::stderr().write_all(text.as_bytes());
 }

@@ -6,6 +6,7 @@
 //! configuration, and [`state`] is the snapshot built from it.
 
 mod admin;
+pub mod builtin;
 pub mod cli;
 pub mod config;
 mod control;

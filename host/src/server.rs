@@ -12,6 +12,7 @@ use http::{Request, Response};
 use tokio::runtime::{Builder, LocalOptions, LocalRuntime};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
+use weir_runtime::with_causes;
 
 use crate::admin;
 use crate::config::{Config, ConfigErrors, ListenerId};
@@ -203,13 +204,8 @@ pub fn state(config: &Config, metrics: &Metrics) -> Result<State, ServerError> {
 }
 
 /// Returns an error and its causes, with the place of the cause in the configuration.
-fn misplaced(config: &Config, path: &str, error: &dyn std::error::Error) -> ServerError {
-    let mut message = format!("{path}: {error}");
-    let mut source = error.source();
-    while let Some(cause) = source {
-        message.push_str(&format!(": {cause}"));
-        source = cause.source();
-    }
+fn misplaced(config: &Config, path: &str, error: &(dyn std::error::Error + 'static)) -> ServerError {
+    let message = format!("{path}: {}", with_causes(error));
     ServerError::Config(config.places.problem(path, message).into())
 }
 

@@ -10,7 +10,8 @@ enum Content {
     /// None, and the message says so like any other: by a length of 0 or an empty body. 205 alone
     /// is of this kind (RFC 9110 §15.3.6).
     Empty,
-    /// None, and the message ends with its header section, whatever that says (RFC 9112 §6.3).
+    /// None: the message ends with its header section, even if a field says otherwise
+    /// (RFC 9112 §6.3).
     Absent,
 }
 
@@ -32,7 +33,7 @@ pub(crate) fn may_have_content(status: StatusCode) -> bool {
 }
 
 /// Whether a response of this status ends with its header section: 1xx, 204 and 304, but not 205,
-/// whose length tells that it is empty (RFC 9112 §6.3). A reader of responses asks this.
+/// which has a length of 0 (RFC 9112 §6.3). A reader of responses asks this.
 pub(crate) fn ends_with_head(status: StatusCode) -> bool {
     Content::of(status) == Content::Absent
 }

@@ -30,7 +30,7 @@ macro_rules! filters {
         #[test]
         fn every_filter_is_listed() {
             let listed = [$($folder),*];
-            assert_eq!(listed.as_slice(), weir::config::FILTERS);
+            assert_eq!(listed.as_slice(), weir::builtin::FILTERS);
             let pages = fs::read_to_string(root().join("docs/filters.md")).unwrap();
             for name in listed {
                 let link = format!("[{name}](../plugins/{name}/README.md)");

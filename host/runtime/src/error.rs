@@ -137,3 +137,19 @@ impl PluginError {
         PluginError::Trap { plugin, call, reason, source: error.into_boxed_dyn_error() }
     }
 }
+
+/// Returns an error with its causes on one line, the outermost first. A cause whose text is in the
+/// line already is left out.
+pub fn with_causes(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        let cause = error.to_string();
+        if !text.contains(&cause) {
+            text.push_str(": ");
+            text.push_str(&cause);
+        }
+        source = error.source();
+    }
+    text
+}

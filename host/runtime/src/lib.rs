@@ -11,11 +11,6 @@
 //! ([`PluginError::kind`]), and the caller drops the instance. The proxy and the tools that test
 //! plugins call it.
 
-#![cfg_attr(
-    not(feature = "wasi-http"),
-    allow(dead_code, reason = "a second engine, which only standard components need")
-)]
-
 mod balancer;
 mod bindings;
 mod clock;
@@ -27,7 +22,6 @@ mod imports;
 mod instance;
 mod limits;
 mod plugin;
-#[cfg_attr(not(feature = "wasi-http"), path = "service/absent.rs")]
 pub mod service;
 mod state;
 mod version;
@@ -36,7 +30,7 @@ mod voice;
 pub use balancer::{BalancerInstance, Endpoint, Needs, Outcome, Pick, TRIED};
 pub use engine::Engine;
 pub use environment::{Environment, Level, Line, Services, SystemServices};
-pub use error::PluginError;
+pub use error::{PluginError, with_causes};
 pub use filter::{FilterInstance, FilterNeeds};
 pub use limits::Limits;
 pub use plugin::{Interfaces, Kind, MAX_COMPONENT, Manifest, Plugin};

@@ -28,19 +28,15 @@ pub(crate) fn check<'a>(mut names: impl Iterator<Item = &'a str>) -> Result<(), 
     })
 }
 
-/// Refuses a standard component that [`crate::service::standard`] does not know: one of another
-/// version, or any in a build without them.
+/// Refuses a standard component of a version that [`crate::service::standard`] does not know.
 ///
 /// # Errors
-/// The component's interface, and the interfaces that this build serves.
+/// The component's interface, and the interfaces that Weir serves.
 pub(crate) fn check_standard<'a>(mut exports: impl Iterator<Item = &'a str>) -> Result<(), String> {
     let Some(name) = exports.find(|name| name.starts_with("wasi:http/")) else { return Ok(()) };
-    if cfg!(feature = "wasi-http") {
-        return Err(format!(
-            "it exports {name}; this Weir serves wasi:http/incoming-handler@0.2 and wasi:http/handler@0.3"
-        ));
-    }
-    Err("it is a wasi:http component; this Weir is built without wasi:http".to_owned())
+    Err(format!(
+        "it exports {name}; this Weir serves wasi:http/incoming-handler@0.2 and wasi:http/handler@0.3"
+    ))
 }
 
 /// Returns the part of a version that interchangeable versions have in common, by the rule of

@@ -19,6 +19,7 @@ use http::header::{ALLOW, CONTENT_TYPE, WWW_AUTHENTICATE};
 use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::Full;
 use hyper::body::Incoming;
+use weir_runtime::with_causes;
 use serde_json::{Value, json};
 
 use crate::config;
@@ -192,5 +193,5 @@ fn refused(error: &SwapError) -> Refusal {
         }
         _ => StatusCode::UNPROCESSABLE_ENTITY,
     };
-    Refusal::new(status, compile::chain(error))
+    Refusal::new(status, with_causes(error))
 }

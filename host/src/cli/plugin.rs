@@ -14,8 +14,7 @@ use clap::{Args, Subcommand};
 use weir_runtime::PluginError;
 
 use crate::admin::client::ClientError;
-use crate::config;
-use crate::plugins::source;
+use crate::{builtin, config};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum PluginCommand {
@@ -144,8 +143,8 @@ pub(super) fn execute(command: PluginCommand) -> Result<(), PluginCliError> {
 /// Returns the bytes of a component: a file, or a built-in plugin.
 fn read(component: &str) -> Result<Vec<u8>, PluginCliError> {
     if let Some(name) = component.strip_prefix("builtin:") {
-        return source::builtin(name).map(<[u8]>::to_vec).ok_or_else(|| {
-            let names: Vec<&str> = source::BUILTIN.iter().map(|(name, _)| *name).collect();
+        return builtin::component(name).map(<[u8]>::to_vec).ok_or_else(|| {
+            let names: Vec<&str> = builtin::COMPONENTS.iter().map(|(name, _)| *name).collect();
             let names = names.join(", ");
             PluginCliError::Failed(format!(
                 "no built-in plugin {name:?}; the built-in plugins are {names}"

@@ -20,9 +20,10 @@ use super::error::{Place, Problem, did_you_mean};
 use super::file::{self, File, Protocol};
 use super::text::Kind;
 use super::{
-    Admin, BALANCERS, Config, Endpoint, Listener, Places, Plugin, PluginId, Protocols, Quic, Tls,
+    Admin, Config, Endpoint, Listener, Places, Plugin, PluginId, Protocols, Quic, Tls,
     Upstream, UpstreamId,
 };
+use crate::builtin::BALANCERS;
 
 /// The faults and warnings that checking has found.
 pub(super) struct Check<'a> {

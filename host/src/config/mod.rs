@@ -15,6 +15,7 @@ mod id;
 mod names;
 mod plugins;
 mod reference;
+pub(crate) mod json_schema;
 mod secret;
 mod shape;
 mod shortcut;
@@ -45,37 +46,11 @@ use self::check::Check;
 use self::document::Document;
 use self::error::Place;
 use self::shape::Shape;
-use crate::files;
-
-/// The balancers that are embedded in the binary.
-pub const BALANCERS: &[&str] =
-    &["round-robin", "least-connections", "weighted", "random-two-choices", "consistent-hash"];
-
-/// The filters that are embedded in the binary.
-pub const FILTERS: &[&str] = &[
-    "api-key",
-    "basic-auth",
-    "body-replace",
-    "cors",
-    "forward-auth",
-    "geo",
-    "headers",
-    "ip-allow",
-    "jwt",
-    "maintenance",
-    "mirror-tag",
-    "rate-limit",
-    "redirect",
-    "request-id",
-    "rewrite",
-    "security-headers",
-    "split",
-    "waf",
-];
+use crate::{builtin, files};
 
 /// Whether a plugin of this name is embedded in the binary.
 pub fn is_builtin(name: &str) -> bool {
-    BALANCERS.contains(&name) || FILTERS.contains(&name)
+    builtin::component(name).is_some()
 }
 
 /// Reads a name in the form of the configuration, for example that of a plugin.

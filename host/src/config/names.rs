@@ -5,8 +5,9 @@ use std::path::PathBuf;
 use super::error::{did_you_mean, nearest};
 use super::secret::SecretSource;
 use super::text::Kind;
-use super::{BALANCERS, FILTERS, Source, is_builtin};
-use crate::oci::{Reference, registry_host};
+use super::{Source, is_builtin};
+use crate::builtin::{BALANCERS, FILTERS};
+use crate::oci::{self, Reference, registry_host};
 
 /// A name that other keys refer to and that labels metrics.
 pub(super) struct Name;
@@ -123,28 +124,20 @@ impl Kind for RegistryHost {
 }
 
 impl Kind for Digest {
-    type Value = [u8; 32];
+    type Value = oci::Digest;
     const FORMAT: &'static str = "sha256";
     const MEANING: &'static str = "64 hexadecimal digits";
     const PATTERN: &'static str = "^[0-9A-Fa-f]{64}$";
     const EXAMPLES: &'static [&'static str] =
         &["e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"];
 
-    fn parse(text: &str) -> Result<[u8; 32], String> {
-        let mut digest = [0; 32];
-        let valid = text.len() == 64 && text.bytes().all(|b| b.is_ascii_hexdigit());
-        if !valid {
-            return Err(format!("\"{text}\" is not a SHA-256: {}", Self::MEANING));
-        }
-        for (at, byte) in digest.iter_mut().enumerate() {
-            let pair = text.get(2 * at..2 * at + 2).unwrap_or_default();
-            *byte = u8::from_str_radix(pair, 16).unwrap_or_default();
-        }
-        Ok(digest)
+    fn parse(text: &str) -> Result<oci::Digest, String> {
+        oci::Digest::from_hex(text)
+            .ok_or_else(|| format!("\"{text}\" is not a SHA-256: {}", Self::MEANING))
     }
 
-    fn print(value: &[u8; 32]) -> String {
-        value.iter().map(|byte| format!("{byte:02x}")).collect()
+    fn print(value: &oci::Digest) -> String {
+        value.hex()
     }
 }
 

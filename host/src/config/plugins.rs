@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::text::{As, AsOption, Bounds, within};
 use super::units;
-use crate::oci::Reference;
+use crate::oci::{Digest, Reference};
 
 /// A plugin and its limits and permissions.
 #[derive(Debug, Clone)]
@@ -18,7 +18,7 @@ pub struct Plugin {
     /// The source of its component.
     pub source: Source,
     /// The SHA-256 that the component must have, if one is given.
-    pub sha256: Option<[u8; 32]>,
+    pub sha256: Option<Digest>,
     /// The configuration, handed to `configure` as JSON.
     pub config: serde_json::Value,
     /// Memory and time of a call.

@@ -11,7 +11,7 @@ use schemars::transform::{RecursiveTransform, Transform as _};
 use serde_json::{Map, Value};
 
 use super::file::File;
-use super::shape::choices;
+use super::json_schema::{self as parts, choices};
 use super::text::FORMATS;
 
 /// Returns the JSON Schema (draft 2020-12) of a configuration file.
@@ -72,9 +72,8 @@ fn inline(root: &Value, schema: &Value, depth: u32) -> Value {
         }
         Value::Object(members) => {
             let mut members = members.clone();
-            let target = members.remove("$ref");
-            let target = target.as_ref().and_then(Value::as_str);
-            let target = target.and_then(|path| root.pointer(path.strip_prefix('#')?));
+            let target = parts::target(root, schema);
+            members.remove("$ref");
             // A schema that refers to itself is expanded to this depth and no further.
             if let Some(Value::Object(target)) = target.filter(|_| depth < DEEPEST) {
                 for (key, value) in target {
@@ -94,8 +93,17 @@ fn inline(root: &Value, schema: &Value, depth: u32) -> Value {
                 return inline(root, &Value::Object(members), depth + 1);
             }
             members.remove("$defs");
-            let members =
-                members.iter().map(|(key, value)| (key.clone(), inline(root, value, depth)));
+            let members = members.iter().map(|(key, value)| {
+                let value = match (key.as_str(), value) {
+                    // The keys here are those of a configuration, not of a schema.
+                    ("properties", Value::Object(keys)) => {
+                        let keys = keys.iter();
+                        keys.map(|(key, value)| (key.clone(), inline(root, value, depth))).collect()
+                    }
+                    _ => inline(root, value, depth),
+                };
+                (key.clone(), value)
+            });
             let mut schema = Schema::from(members.collect::<Map<_, _>>());
             tidy(&mut schema);
             schema.to_value()
@@ -132,12 +140,7 @@ fn tidy(schema: &mut Schema) {
 
 /// Writes a table of the keys of the mapping at `path`, and then those of the mappings inside.
 fn section(page: &mut String, path: &str, schema: &Value, title: &dyn Fn(&str) -> String) {
-    let none = Map::new();
-    let keys = schema.get("properties").and_then(Value::as_object).unwrap_or(&none);
-    let required = |key: &str| {
-        let required = schema.get("required").and_then(Value::as_array);
-        required.is_some_and(|required| required.iter().any(|name| name == key))
-    };
+    let required = |key: &str| parts::required(schema).any(|name| name == key);
     let heading = title(path);
     if !heading.is_empty() {
         let _ = write!(page, "\n{heading}\n\n");
@@ -148,7 +151,7 @@ fn section(page: &mut String, path: &str, schema: &Value, title: &dyn Fn(&str) -
         let _ = write!(page, "{text}\n\n");
     }
     page.push_str("| key | type | default | meaning |\n|---|---|---|---|\n");
-    let mut ordered: Vec<_> = keys.iter().collect();
+    let mut ordered: Vec<_> = parts::properties(schema).collect();
     ordered.sort_by_key(|(key, _)| !required(key));
     for (key, schema) in &ordered {
         let default = if required(key) { "required".to_owned() } else { default(schema) };
@@ -174,14 +177,17 @@ fn has_keys(schema: &Value) -> bool {
 }
 
 fn kind(schema: &Value) -> String {
-    let object = schema.as_object();
     if schema.get("x-weir-secret") == Some(&Value::Bool(true)) {
         return "secret".to_owned();
     }
     if let Some(format) = schema.get("format").and_then(Value::as_str) {
         return format.to_owned();
     }
-    if let Some(choices) = object.and_then(choices) {
+    if let Some(Value::Array(numbers)) = schema.get("enum").filter(|_| choices(schema).is_none()) {
+        let numbers: Vec<String> = numbers.iter().map(|number| format!("`{number}`")).collect();
+        return numbers.join(", ");
+    }
+    if let Some(choices) = choices(schema) {
         let choices: Vec<String> = choices.iter().map(|choice| format!("`{choice}`")).collect();
         return choices.join(", ");
     }
@@ -217,7 +223,9 @@ fn meaning(schema: &Value) -> String {
     };
     let least = bound("x-minimum").or_else(|| bound("minimum"));
     let most = bound("x-maximum").or_else(|| bound("maximum"));
-    if let (Some(least), Some(most)) = (least, most) {
+    if let (Some(least), Some(most)) = (least, most)
+        && schema.get("enum").is_none()
+    {
         let _ = write!(text, " From `{least}` to `{most}`.");
     }
     let variants = schema.get("items").unwrap_or(schema).get("oneOf").and_then(Value::as_array);
@@ -234,7 +242,7 @@ fn description(schema: &Value) -> Option<String> {
 }
 
 fn line(page: &mut String, cells: &[&str]) {
-    let cells: Vec<String> = cells.iter().map(|cell| cell.replace('|', "\\|")).collect();
+    let cells: Vec<String> = cells.iter().map(|cell| cell.replace('|', "\\|").replace('\n', "\\n")).collect();
     let _ = writeln!(page, "| {} |", cells.join(" | "));
 }
 

@@ -8,6 +8,7 @@ use serde_json::{Map, Value};
 
 use super::document::{Document, below, item};
 use super::error::{Problem, did_you_mean, nearest};
+use super::json_schema::{self as schema, choices};
 use super::text::{Format, format, range};
 
 /// Faults of shape.
@@ -59,11 +60,11 @@ impl<'a> Shape<'a> {
 
     /// Returns whether `value` can be used.
     fn walk(&mut self, path: &str, schema: &Value, value: &mut Value) -> bool {
-        let Some(schema) = schema.as_object().filter(|schema| !schema.is_empty()) else {
+        let Some(own) = schema.as_object().filter(|schema| !schema.is_empty()) else {
             return true;
         };
         if let Some(format) = schema.get("format").and_then(Value::as_str).and_then(format) {
-            return self.text(path, schema, format, value);
+            return self.text(path, own, format, value);
         }
         if let Some(choices) = choices(schema) {
             return self.choice(path, &choices, value);
@@ -73,7 +74,7 @@ impl<'a> Shape<'a> {
             ("object", Value::Object(object)) => self.object(path, schema, object),
             ("array", Value::Array(items)) => self.array(path, schema, items),
             ("integer", Value::Number(number)) if !number.is_f64() => {
-                self.integer(path, schema, number)
+                self.integer(path, own, number)
             }
             ("string", Value::String(_))
             | ("boolean", Value::Bool(_))
@@ -82,36 +83,22 @@ impl<'a> Shape<'a> {
         }
     }
 
-    fn object(
-        &mut self,
-        path: &str,
-        schema: &Map<String, Value>,
-        object: &mut Map<String, Value>,
-    ) -> bool {
-        let none = Map::new();
-        let known = schema.get("properties").and_then(Value::as_object).unwrap_or(&none);
-        let others = schema.get("additionalProperties").filter(|schema| !schema.is_boolean());
+    fn object(&mut self, path: &str, schema: &Value, object: &mut Map<String, Value>) -> bool {
         let mut meant = Vec::new();
         object.retain(|key, value| {
             let place = below(path, key);
-            match known.get(key).or(others) {
-                Some(schema) => self.walk(&place, schema, value),
-                None => {
-                    let keys: Vec<&str> = known.keys().map(String::as_str).collect();
-                    let message = format!(
-                        "unknown key \"{key}\"{}{}",
-                        inside(path),
-                        did_you_mean(key, &keys)
-                    );
-                    meant.extend(nearest(key, &keys));
-                    self.problems.push(Problem::new(self.document.key(&place), message));
-                    self.paths.push(place);
-                    false
-                }
+            if let Some(schema) = schema::of_key(schema, key) {
+                return self.walk(&place, schema, value);
             }
+            let keys: Vec<&str> = schema::properties(schema).map(|(key, _)| key.as_str()).collect();
+            let hint = did_you_mean(key, &keys);
+            let message = format!("unknown key \"{key}\"{}{hint}", inside(path));
+            meant.extend(nearest(key, &keys));
+            self.problems.push(Problem::new(self.document.key(&place), message));
+            self.paths.push(place);
+            false
         });
-        for key in schema.get("required").and_then(Value::as_array).into_iter().flatten() {
-            let key = key.as_str().unwrap_or_default();
+        for key in schema::required(schema) {
             let place = below(path, key);
             // A required key that is misspelt or has a wrong value was reported already.
             if !object.contains_key(key) && !meant.contains(&key) && !self.is_faulty_at(&place) {
@@ -125,7 +112,7 @@ impl<'a> Shape<'a> {
         true
     }
 
-    fn array(&mut self, path: &str, schema: &Map<String, Value>, items: &mut [Value]) -> bool {
+    fn array(&mut self, path: &str, schema: &Value, items: &mut [Value]) -> bool {
         if items.is_empty() && schema.get("minItems").is_some_and(|least| *least != 0) {
             return self.refuse(path, "is an empty list; give it an item or leave the key out");
         }
@@ -215,16 +202,6 @@ impl<'a> Shape<'a> {
         self.paths.push(path.to_owned());
         false
     }
-}
-
-/// Returns the values of an enumeration: `enum`, or `oneOf` with a `const` in each if the variants
-/// are documented.
-pub(super) fn choices(schema: &Map<String, Value>) -> Option<Vec<&str>> {
-    if let Some(values) = schema.get("enum").and_then(Value::as_array) {
-        return Some(values.iter().filter_map(Value::as_str).collect());
-    }
-    let variants = schema.get("oneOf").and_then(Value::as_array)?;
-    Some(variants.iter().filter_map(|variant| variant.get("const")?.as_str()).collect())
 }
 
 fn inside(path: &str) -> String {

@@ -98,7 +98,8 @@ pub struct Edge {
 }
 
 impl Edge {
-    /// Loads certificates and builds what connections of `config` need; `address` is what [`Sockets::address`] says.
+    /// Loads certificates and builds the settings that connections of `config` share. `address` is
+    /// that of [`Sockets::address`].
     ///
     /// # Errors
     ///

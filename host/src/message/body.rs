@@ -8,7 +8,7 @@ use bytes::Bytes;
 use http_body::{Frame, SizeHint};
 
 use super::ahead::{Ahead, Reading};
-use super::exchange::Failure;
+use super::exchange::BodyFailure;
 
 /// A body that streams under back-pressure. It stays on the thread that created it.
 #[derive(Default)]
@@ -59,7 +59,7 @@ pub enum BodyError {
     Filter,
     /// The request's body failed, so the origin cannot finish its response. Holds that failure.
     #[error("the request's body failed: {}", .0.label())]
-    Request(Failure),
+    Request(BodyFailure),
     /// The client's message or connection broke; the cause is of the client's protocol.
     #[error("read the request's body")]
     Client(#[source] Box<dyn std::error::Error + Send + Sync>),

@@ -17,7 +17,7 @@ use crate::status;
 /// Checked edits.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Edits {
-    checked: Vec<Checked>,
+    checked: Vec<CheckedEdit>,
     /// Bytes that they add to a header section, counted as for the limits of messages.
     added: usize,
     /// Whether the filter requests the body of the message.
@@ -28,7 +28,7 @@ pub struct Edits {
 }
 
 #[derive(Debug, Clone, PartialEq)]
-enum Checked {
+enum CheckedEdit {
     Set(HeaderName, HeaderValue),
     Append(HeaderName, HeaderValue),
     Remove(HeaderName),
@@ -51,9 +51,9 @@ impl Edits {
         let mut all = Self { checked: Vec::with_capacity(edits.len()), ..Self::default() };
         for edit in edits {
             match edit {
-                Edit::Path(path) => all.checked.push(Checked::Path(self::path(&path)?)),
+                Edit::Path(path) => all.checked.push(CheckedEdit::Path(self::path(&path)?)),
                 Edit::Authority(name) => {
-                    all.checked.push(Checked::Authority(authority(&name)?));
+                    all.checked.push(CheckedEdit::Authority(authority(&name)?));
                 }
                 Edit::Upstream(name) => {
                     let found = upstream(&name);
@@ -75,7 +75,7 @@ impl Edits {
         let mut all = Self { checked: Vec::with_capacity(edits.len()), ..Self::default() };
         for edit in edits {
             match edit {
-                Edit::Status(code) => all.checked.push(Checked::Status(status(code)?)),
+                Edit::Status(code) => all.checked.push(CheckedEdit::Status(status(code)?)),
                 Edit::Path(_) | Edit::Authority(_) | Edit::Upstream(_) => {
                     return Err("it changes the target of a response".to_owned());
                 }
@@ -89,13 +89,13 @@ impl Edits {
         match edit {
             Edit::Set(field) => {
                 let (name, value) = self.field(field)?;
-                self.checked.push(Checked::Set(name, value));
+                self.checked.push(CheckedEdit::Set(name, value));
             }
             Edit::Append(field) => {
                 let (name, value) = self.field(field)?;
-                self.checked.push(Checked::Append(name, value));
+                self.checked.push(CheckedEdit::Append(name, value));
             }
-            Edit::Remove(name) => self.checked.push(Checked::Remove(self::name(&name)?)),
+            Edit::Remove(name) => self.checked.push(CheckedEdit::Remove(self::name(&name)?)),
             Edit::Body => self.wants_body = true,
             Edit::Path(_) | Edit::Authority(_) | Edit::Upstream(_) | Edit::Status(_) => {}
         }
@@ -120,14 +120,14 @@ impl Edits {
 
     /// Returns the number of bytes that the edits occupy.
     pub fn bytes(&self) -> usize {
-        let of = |edit: &Checked| match edit {
-            Checked::Remove(name) => name.as_str().len(),
-            Checked::Path(path) => path.as_str().len(),
-            Checked::Authority(name) => name.as_str().len(),
+        let of = |edit: &CheckedEdit| match edit {
+            CheckedEdit::Remove(name) => name.as_str().len(),
+            CheckedEdit::Path(path) => path.as_str().len(),
+            CheckedEdit::Authority(name) => name.as_str().len(),
             // `added` already counts these.
-            Checked::Set(..) | Checked::Append(..) | Checked::Status(_) => 0,
+            CheckedEdit::Set(..) | CheckedEdit::Append(..) | CheckedEdit::Status(_) => 0,
         };
-        let of = |edit: &Checked| size_of::<Checked>() + of(edit);
+        let of = |edit: &CheckedEdit| size_of::<CheckedEdit>() + of(edit);
         self.added + self.checked.iter().map(of).sum::<usize>()
     }
 
@@ -135,8 +135,8 @@ impl Edits {
     pub fn apply_to_request(self, head: &mut Parts, authority: &mut Authority) {
         for edit in self.checked {
             match edit {
-                Checked::Path(path) => set_path(&mut head.uri, path),
-                Checked::Authority(name) => *authority = name,
+                CheckedEdit::Path(path) => set_path(&mut head.uri, path),
+                CheckedEdit::Authority(name) => *authority = name,
                 other => other.apply(&mut head.headers),
             }
         }
@@ -153,7 +153,7 @@ impl Edits {
         let before = response.status();
         for edit in self.checked {
             match edit {
-                Checked::Status(status) => *response.status_mut() = status,
+                CheckedEdit::Status(status) => *response.status_mut() = status,
                 other => other.apply(response.headers_mut()),
             }
         }
@@ -167,7 +167,7 @@ impl Edits {
     }
 }
 
-impl Checked {
+impl CheckedEdit {
     fn apply(self, fields: &mut HeaderMap) {
         match self {
             Self::Set(name, value) => {
@@ -194,7 +194,7 @@ pub fn reply(reply: Reply) -> Result<Response<Body>, String> {
     let mut edits = Edits::default();
     for field in reply.headers {
         let (name, value) = edits.field(field)?;
-        edits.checked.push(Checked::Append(name, value));
+        edits.checked.push(CheckedEdit::Append(name, value));
     }
     let has_content = status::may_have_content(status);
     let body = if has_content { Body::full(reply.body) } else { Body::empty() };

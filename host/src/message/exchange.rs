@@ -1,4 +1,4 @@
-//! [`Exchange`]: how far a request's body has come, and [`Failure`]: why it came no further.
+//! [`Exchange`]: how far a request's body has come, and [`BodyFailure`]: why it came no further.
 
 use std::cell::Cell;
 use std::rc::Rc;
@@ -14,7 +14,7 @@ pub struct Exchange {
     moved: Cell<Instant>,
     /// Whether the client must keep to its listener's rate.
     is_paced: Cell<bool>,
-    failure: Cell<Option<Failure>>,
+    failure: Cell<Option<BodyFailure>>,
     bytes: Rc<Cell<u64>>,
 }
 
@@ -45,7 +45,7 @@ impl Side {
 
 /// Why a request's body ended before its end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Failure {
+pub enum BodyFailure {
     /// The client went away or broke the framing.
     Aborted,
     /// Larger than the listener allows.
@@ -64,7 +64,7 @@ pub enum Failure {
     Filter,
 }
 
-impl Failure {
+impl BodyFailure {
     /// Returns the party at fault.
     pub fn side(self) -> Side {
         match self {
@@ -88,7 +88,7 @@ impl Failure {
     }
 }
 
-impl From<&BodyError> for Failure {
+impl From<&BodyError> for BodyFailure {
     fn from(error: &BodyError) -> Self {
         match error {
             BodyError::TooLarge { .. } => Self::TooLarge,
@@ -145,12 +145,12 @@ impl Exchange {
     }
 
     /// Returns why reading the body failed, if it did.
-    pub fn failure(&self) -> Option<Failure> {
+    pub fn failure(&self) -> Option<BodyFailure> {
         self.failure.get()
     }
 
     /// Notes that the body failed. The first failure counts.
-    pub fn fail(&self, failure: Failure) {
+    pub fn fail(&self, failure: BodyFailure) {
         if self.failure.get().is_none() {
             self.failure.set(Some(failure));
         }

@@ -149,7 +149,7 @@ enum ResponseInput {
 
 /// The inputs that were kept from a request for its response.
 #[derive(Debug, Clone, Default)]
-pub struct Kept(Vec<Option<Rc<[u8]>>>);
+pub struct SavedInputs(Vec<Option<Rc<[u8]>>>);
 
 impl ResponseInputs {
     /// Parses the names.
@@ -196,7 +196,7 @@ impl ResponseInputs {
     /// Keeps the required inputs of the request.
     pub fn keep(&self, head: &Parts, authority: &str, subject: &Subject<'_>) -> Kept {
         if self.kept.is_empty() {
-            return Kept::default();
+            return SavedInputs::default();
         }
         let lines =
             if self.kept.contains(&Input::Headers) { lines(&head.headers) } else { Vec::new() };

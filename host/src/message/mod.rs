@@ -1,5 +1,5 @@
-//! The ground floor: the types of a message that all layers share, and the rules that hold for each
-//! message whatever protocol carries it.
+//! The ground floor: the types of a message that all layers share, and the rules that every message
+//! keeps, over each protocol.
 //!
 //! Nothing here knows a socket, a pool, an instance of a plugin, or a protocol's framing. `listen`
 //! turns a client's bytes into these types, `upstream` turns them into an origin's, `plugins` and

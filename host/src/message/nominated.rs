@@ -33,17 +33,17 @@ impl Nominated {
         if self.0.is_empty() || inner.is_end_stream() {
             return inner;
         }
-        Body::stream(Withheld { inner, names: self.0 })
+        Body::stream(WithheldTrailers { inner, names: self.0 })
     }
 }
 
 /// A body without some trailers.
-struct Withheld {
+struct WithheldTrailers {
     inner: Body,
     names: Vec<HeaderName>,
 }
 
-impl http_body::Body for Withheld {
+impl http_body::Body for WithheldTrailers {
     type Data = Bytes;
     type Error = BodyError;
 

@@ -97,16 +97,19 @@ impl Digest {
     pub fn parse(text: &str) -> Result<Self, String> {
         let refused =
             || format!("\"{text}\" is not a digest: \"sha256:\" and 64 hexadecimal digits");
-        let hex = text.strip_prefix("sha256:").ok_or_else(refused)?;
-        if hex.len() != 64 || !hex.bytes().all(|b| b.is_ascii_hexdigit()) {
-            return Err(refused());
+        text.strip_prefix("sha256:").and_then(Self::from_hex).ok_or_else(refused)
+    }
+
+    /// Reads 64 hexadecimal digits; `None` for any other text.
+    pub fn from_hex(text: &str) -> Option<Self> {
+        if text.len() != 64 || !text.bytes().all(|b| b.is_ascii_hexdigit()) {
+            return None;
         }
         let mut digest = [0; 32];
         for (at, byte) in digest.iter_mut().enumerate() {
-            let pair = hex.get(2 * at..2 * at + 2).unwrap_or_default();
-            *byte = u8::from_str_radix(pair, 16).map_err(|_| refused())?;
+            *byte = u8::from_str_radix(text.get(2 * at..2 * at + 2)?, 16).ok()?;
         }
-        Ok(Self(digest))
+        Some(Self(digest))
     }
 
     /// Returns the hexadecimal digits alone.

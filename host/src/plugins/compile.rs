@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
+use weir_runtime::with_causes;
 
 use super::generation::Origin;
 use super::slot::{LoadError, Slot};
@@ -129,25 +130,10 @@ pub async fn swap<W: AsRef<[u8]>>(
     match prepared {
         Ok(prepared) => Ok(slot.install(prepared, origin, terms).number),
         Err(error) => {
-            slot.refuse(chain(&error));
+            slot.refuse(with_causes(&error));
             Err(error)
         }
     }
-}
-
-/// Returns an error with its causes in one line.
-pub fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(error) = source {
-        let cause = error.to_string();
-        if !text.contains(&cause) {
-            text.push_str(": ");
-            text.push_str(&cause);
-        }
-        source = error.source();
-    }
-    text
 }
 
 /// Time limit for compiling a component. The largest known ones take half a minute.

@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering;
 
 use serde_json::Value;
 use weir_runtime::PluginError;
-use weir_runtime::service::{Asks, Call, Handler, Incoming, Kept};
+use weir_runtime::service::{Asks, Call, Handler, Incoming, IdleGuest};
 
 use super::function::Function;
 use super::instance::Counted;
@@ -20,18 +20,18 @@ use crate::message::peer::RequestId;
 #[derive(Default)]
 pub struct Hold {
     handler: OnceCell<Handler>,
-    kept: RefCell<Vec<Kept>>,
+    kept: RefCell<Vec<IdleGuest>>,
     running: Rc<Cell<usize>>,
 }
 
 /// The place of a running request, with its instance. Dropping it frees the place.
-pub struct Place {
+pub struct Admission {
     running: Rc<Cell<usize>>,
     /// Counts the instance and its memory in the metrics.
     pub counted: Counted,
 }
 
-impl Drop for Place {
+impl Drop for Admission {
     fn drop(&mut self) {
         self.running.set(self.running.get().saturating_sub(1));
     }
@@ -40,7 +40,7 @@ impl Drop for Place {
 impl Seat {
     /// Takes a place for one more request. Returns `None` if the maximum number of requests is
     /// running.
-    pub fn place(&self) -> Option<Place> {
+    pub fn place(&self) -> Option<Admission> {
         let running = &self.component.running;
         if running.get() >= self.generation.bounds.concurrency {
             self.generation.metrics.failure("concurrency");
@@ -48,7 +48,7 @@ impl Seat {
         }
         running.set(running.get() + 1);
         let counted = Counted::new(&self.generation.metrics, 0);
-        Some(Place { running: Rc::clone(running), counted })
+        Some(Admission { running: Rc::clone(running), counted })
     }
 
     /// Begins a request in the component, with the configuration of `role`.
@@ -80,7 +80,7 @@ impl Seat {
     }
 
     /// Keeps an instance that has completed a request, if instances are to be kept.
-    pub fn keep(&self, kept: Kept) {
+    pub fn keep(&self, kept: IdleGuest) {
         let bounds = &self.generation.bounds;
         let mut all = self.component.kept.borrow_mut();
         let is_wanted = bounds.reuse == Reuse::Worker

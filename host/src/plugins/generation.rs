@@ -61,7 +61,7 @@ impl std::fmt::Display for Origin {
 
 /// The reason why a plugin's function gave no result.
 #[derive(Debug, thiserror::Error)]
-pub enum Failure {
+pub enum CallError {
     /// The function failed.
     #[error(transparent)]
     Plugin(#[from] PluginError),
@@ -70,7 +70,7 @@ pub enum Failure {
     Quarantine(Arc<str>),
 }
 
-impl Failure {
+impl CallError {
     /// Returns one word for metrics and logs.
     pub fn kind(&self) -> &'static str {
         match self {
@@ -117,8 +117,8 @@ impl Generation {
     ///
     /// # Errors
     ///
-    /// [`Failure::Quarantine`] if it may not be called.
-    pub fn admit(&self, function: Function) -> Result<(), Failure> {
+    /// [`CallError::Quarantine`] if it may not be called.
+    pub fn admit(&self, function: Function) -> Result<(), CallError> {
         if self.health.admits(function) { Ok(()) } else { Err(self.spare()) }
     }
 
@@ -126,8 +126,8 @@ impl Generation {
     ///
     /// # Errors
     ///
-    /// [`Failure::Quarantine`] if it may not be created.
-    pub fn admit_instance(&self, function: Function) -> Result<(), Failure> {
+    /// [`CallError::Quarantine`] if it may not be created.
+    pub fn admit_instance(&self, function: Function) -> Result<(), CallError> {
         if self.health.would_admit(function) { Ok(()) } else { Err(self.spare()) }
     }
 
@@ -153,9 +153,9 @@ impl Generation {
         }
     }
 
-    fn spare(&self) -> Failure {
+    fn spare(&self) -> CallError {
         self.metrics.failure("quarantine");
-        Failure::Quarantine(self.plugin.name().clone())
+        CallError::Quarantine(self.plugin.name().clone())
     }
 
     /// Notes a call that succeeded and returned a valid result.

@@ -11,7 +11,7 @@ pub(crate) trait Guest {
     /// Returns the bytes of its memory.
     fn memory(&self) -> usize;
 
-    /// Notes the request on whose behalf the next call is made.
+    /// Notes the request that the next call is made for.
     fn serve(&mut self, request: RequestId);
 }
 

@@ -161,7 +161,7 @@ impl std::fmt::Debug for Plugins {
     }
 }
 
-/// What a configuration uses a plugin as.
+/// Lists the uses of a plugin in a configuration.
 fn uses(config: &Config, id: PluginId) -> Vec<Use> {
     let own_path = place(config, id);
     let own = id.of(&config.plugins).map_or(&Value::Null, |plugin| &plugin.config);

@@ -5,6 +5,7 @@ use jsonschema::error::ValidationErrorKind;
 use serde_json::Value;
 
 use crate::config::did_you_mean;
+use crate::config::json_schema::properties;
 
 /// An error in a configuration: its path, such as `.request.set` (empty for the whole), and a
 /// message.
@@ -41,8 +42,8 @@ fn faults(error: &ValidationError<'_>, schema: &Value) -> Vec<Fault> {
         return vec![Fault { path, message: error.to_string() }];
     };
     let around = error.schema_path().as_str().rsplit_once('/').map_or("", |(around, _)| around);
-    let known = schema.pointer(&format!("{around}/properties")).and_then(Value::as_object);
-    let known: Vec<_> = known.into_iter().flatten().map(|(key, _)| key.as_str()).collect();
+    let around = schema.pointer(around).unwrap_or(&Value::Null);
+    let known: Vec<_> = properties(around).map(|(key, _)| key.as_str()).collect();
     let unknown = |key: &String| Fault {
         path: format!("{path}.{key}"),
         message: format!("unknown key {key:?}{}", did_you_mean(key, &known)),

@@ -12,7 +12,7 @@ use weir_runtime::{FilterInstance, PluginError};
 
 use super::component;
 use super::function::Function;
-use super::generation::{Failure, Generation};
+use super::generation::{CallError, Generation};
 use super::instance::{Guest, Instance};
 use super::memo::{Answer, Given, Memo, Passing};
 use super::slot::{Role, Slot};
@@ -81,8 +81,8 @@ impl Seat {
     ///
     /// # Errors
     ///
-    /// [`Failure`] if no instance can be created.
-    pub fn shape(&self, request: RequestId) -> Result<&Rc<Shape>, Failure> {
+    /// [`CallError`] if no instance can be created.
+    pub fn shape(&self, request: RequestId) -> Result<&Rc<Shape>, CallError> {
         if self.shape.get().is_none() {
             // The following call is the probe, if one is due.
             self.generation.admit_instance(Function::Request)?;
@@ -99,14 +99,14 @@ impl Seat {
     ///
     /// # Errors
     ///
-    /// [`Failure`]: the error of the call, or the quarantine of the plugin.
+    /// [`CallError`]: the error of the call, or the quarantine of the plugin.
     pub fn call<T, U>(
         &self,
         function: Function,
         request: RequestId,
         call: impl FnOnce(&mut FilterInstance) -> Result<T, PluginError>,
         check: impl FnOnce(T) -> Result<U, String>,
-    ) -> Result<U, Failure> {
+    ) -> Result<U, CallError> {
         let mut kept = self.kept.borrow_mut().take();
         let work = |filter: &mut FilterInstance| {
             let result = self.measure(function, || call(filter));
@@ -119,12 +119,12 @@ impl Seat {
         result
     }
 
-    /// Runs `work`, which calls `function`, on the instance in `kept` or a fresh one, and counts how
-    /// that went. An instance that failed is thrown away, and each is if the plugin wants a fresh
-    /// one for every call. `work` names the function that failed.
+    /// Runs `work`, which calls `function`, on the instance in `kept` or on a fresh one, and counts
+    /// the outcome. An instance that failed is dropped. If the plugin wants a fresh instance for
+    /// every call, each is dropped. `work` names the function that failed.
     ///
     /// # Errors
-    /// [`Failure`]: what went wrong, or that the plugin is not to be called.
+    /// [`CallError`]: the call failed, or the plugin must not be called now.
     pub(crate) fn run<G: Guest, U>(
         &self,
         kept: &mut Option<Box<Instance<G>>>,
@@ -132,7 +132,7 @@ impl Seat {
         request: RequestId,
         make: impl FnOnce() -> Result<G, PluginError>,
         work: impl FnOnce(&mut G) -> Result<U, (Function, PluginError)>,
-    ) -> Result<U, Failure> {
+    ) -> Result<U, CallError> {
         self.generation.admit(function)?;
         let instance = match kept.take() {
             Some(instance) => Ok(instance),

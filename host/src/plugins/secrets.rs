@@ -5,10 +5,10 @@
 
 use std::path::Path;
 
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use super::schema::{Fault, dotted};
-use crate::config;
+use crate::config::{self, json_schema as schema};
 
 /// Returns the configuration with its secrets. Relative paths are below `base`. `schema` is JSON
 /// that [`super::schema::check`] has accepted.
@@ -51,9 +51,7 @@ fn find(
     let mut descend = |schema: &Value, value: &Value, at: &mut String| {
         find(root, schema, value, at, places, depth + 1);
     };
-    if let Some(target) = schema.get("$ref").and_then(Value::as_str)
-        && let Some(target) = target.strip_prefix('#').and_then(|path| root.pointer(path))
-    {
+    if let Some(target) = schema::target(root, schema) {
         descend(target, value, at);
     }
     for word in ["allOf", "anyOf", "oneOf"] {
@@ -63,11 +61,8 @@ fn find(
     }
     match value {
         Value::Object(members) => {
-            let none = Map::new();
-            let known = schema.get("properties").and_then(Value::as_object).unwrap_or(&none);
             for (name, member) in members {
-                let other = schema.get("additionalProperties");
-                let Some(schema) = known.get(name).or(other) else { continue };
+                let Some(schema) = schema::of_key(schema, name) else { continue };
                 let length = at.len();
                 at.push('/');
                 at.push_str(&name.replace('~', "~0").replace('/', "~1"));

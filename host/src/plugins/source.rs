@@ -5,11 +5,10 @@ use std::io;
 use std::path::Path;
 use std::time::SystemTime;
 
-use sha2::{Digest as _, Sha256};
-
+use crate::builtin;
 use crate::config::{Plugin, Source};
 use crate::oci::cache::Cache;
-use crate::oci::{self, Access, OciError, Reference};
+use crate::oci::{self, Access, Digest, OciError, Reference};
 
 /// The reason why a component is not available.
 #[derive(Debug, thiserror::Error)]
@@ -91,7 +90,7 @@ pub fn read(
         Source::Builtin(_) | Source::Oci(_) => None,
     };
     let wasm = match &mut source {
-        Source::Builtin(name) => Cow::Borrowed(builtin(name).ok_or(SourceError::Unknown)?),
+        Source::Builtin(name) => Cow::Borrowed(builtin::component(name).ok_or(SourceError::Unknown)?),
         Source::File(path) => Cow::Owned(file(path)?),
         Source::Oci(reference) => {
             let package = oci::pull(reference, &access(reference, registries), cache)
@@ -101,9 +100,9 @@ pub fn read(
         }
     };
     if let Some(expected) = plugin.sha256 {
-        let found: [u8; 32] = Sha256::digest(&wasm).into();
+        let found = Digest::of(&wasm);
         if found != expected {
-            return Err(SourceError::Digest { expected: hex(&expected), found: hex(&found) });
+            return Err(SourceError::Digest { expected: expected.hex(), found: found.hex() });
         }
     }
     Ok(Component { wasm, source, stamp })
@@ -123,48 +122,6 @@ fn access(reference: &Reference, registries: &[Access]) -> Access {
     configured.cloned().unwrap_or_else(|| Access::to(&reference.registry))
 }
 
-/// Returns the embedded component with this name.
-pub fn builtin(name: &str) -> Option<&'static [u8]> {
-    BUILTIN.iter().find(|(builtin, _)| *builtin == name).map(|(_, wasm)| *wasm)
-}
-
-/// All embedded components, by name.
-pub const BUILTIN: [(&str, &[u8]); 23] = [
-    ("round-robin", include_bytes!("../../../plugins/dist/round-robin.wasm")),
-    ("least-connections", include_bytes!("../../../plugins/dist/least-connections.wasm")),
-    ("weighted", include_bytes!("../../../plugins/dist/weighted.wasm")),
-    ("random-two-choices", include_bytes!("../../../plugins/dist/random-two-choices.wasm")),
-    ("consistent-hash", include_bytes!("../../../plugins/dist/consistent-hash.wasm")),
-    ("api-key", include_bytes!("../../../plugins/dist/api-key.wasm")),
-    ("basic-auth", include_bytes!("../../../plugins/dist/basic-auth.wasm")),
-    ("body-replace", include_bytes!("../../../plugins/dist/body-replace.wasm")),
-    ("cors", include_bytes!("../../../plugins/dist/cors.wasm")),
-    ("forward-auth", include_bytes!("../../../plugins/dist/forward-auth.wasm")),
-    ("geo", include_bytes!("../../../plugins/dist/geo.wasm")),
-    ("headers", include_bytes!("../../../plugins/dist/headers.wasm")),
-    ("ip-allow", include_bytes!("../../../plugins/dist/ip-allow.wasm")),
-    ("jwt", include_bytes!("../../../plugins/dist/jwt.wasm")),
-    ("maintenance", include_bytes!("../../../plugins/dist/maintenance.wasm")),
-    ("mirror-tag", include_bytes!("../../../plugins/dist/mirror-tag.wasm")),
-    ("rate-limit", include_bytes!("../../../plugins/dist/rate-limit.wasm")),
-    ("redirect", include_bytes!("../../../plugins/dist/redirect.wasm")),
-    ("request-id", include_bytes!("../../../plugins/dist/request-id.wasm")),
-    ("rewrite", include_bytes!("../../../plugins/dist/rewrite.wasm")),
-    ("security-headers", include_bytes!("../../../plugins/dist/security-headers.wasm")),
-    ("split", include_bytes!("../../../plugins/dist/split.wasm")),
-    ("waf", include_bytes!("../../../plugins/dist/waf.wasm")),
-];
-
 /// Maximum number of bytes of a component, the limit of the runtime. A component of a scripting
 /// language with its interpreter has 20 MiB.
 pub const MAX_BYTES: u64 = weir_runtime::MAX_COMPONENT as u64;
-
-/// Returns a component's SHA-256 in hexadecimal.
-pub fn digest(wasm: &[u8]) -> String {
-    let digest: [u8; 32] = Sha256::digest(wasm).into();
-    hex(&digest)
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}

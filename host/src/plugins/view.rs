@@ -13,7 +13,7 @@ use super::slot::Slot;
 use super::trial::{Mode, WHOLE};
 use crate::config::PluginId;
 
-/// What one worker's requests see of the plugins of one configuration, in its order.
+/// The plugins of one configuration as the requests of one worker see them, in its order.
 pub struct View {
     version: u64,
     lanes: Vec<Lane>,

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep, sleep_until};
+use weir_runtime::with_causes;
 
 use super::generation::Origin;
 use super::slot::Slot;
@@ -90,7 +91,7 @@ impl Watched {
             tracing::error!(
                 plugin = &*slot.name,
                 file = shown,
-                reason = compile::chain(&error),
+                reason = with_causes(&error),
                 "the changed file was refused; the plugin serves as before"
             );
         }

@@ -12,16 +12,16 @@ use http_body_util::BodyExt as _;
 use weir_runtime::FilterInstance;
 use weir_runtime::filter::{self, Changes, Fetch, RequestDecision, ResponseDecision};
 
-use super::decided::{Decided, recall};
+use super::decided::{Decision, recall};
 use crate::message::body::Body;
 use crate::message::edit::{self, Edits};
 use crate::message::exchange::Exchange;
 use crate::message::headers;
-use crate::message::input::Kept;
+use crate::message::input::SavedInputs;
 use crate::message::peer::RequestId;
 use crate::message::subject::Subject;
 use crate::plugins::function::Function;
-use crate::plugins::generation::Failure;
+use crate::plugins::generation::CallError;
 use crate::plugins::memo::{Answer, Given};
 use crate::plugins::seat::{Seat, Shape};
 use crate::plugins::slot::Slot;
@@ -32,41 +32,41 @@ use crate::upstream::Reaches;
 use crate::upstream::send::UpstreamRequest;
 
 /// Calls filters for one request.
-pub(super) struct Asker<'a> {
+pub(super) struct Caller<'a> {
     pub(super) pinned: &'a Pinned,
     pub(super) subject: &'a Subject<'a>,
     pub(super) reaches: &'a Reaches,
 }
 
 /// A request in the form that a filter sees.
-pub(super) struct Asked<'a> {
+pub(super) struct RequestView<'a> {
     pub(super) head: &'a Parts,
     pub(super) authority: &'a Authority,
 }
 
 /// The checked answer of a filter to a request.
-pub(super) enum Said {
-    Decided(Decided),
-    Fetch(Fetching),
+pub(super) enum Step {
+    Decision(Decision),
+    Fetch(PendingFetch),
 }
 
-impl Said {
+impl Step {
     fn answer(&self) -> Answer<'_> {
         match self {
-            Self::Decided(decided) => decided.answer(),
+            Self::Decision(decided) => decided.answer(),
             Self::Fetch(_) => Answer::Other,
         }
     }
 }
 
-impl From<Decided> for Said {
-    fn from(decided: Decided) -> Self {
-        Self::Decided(decided)
+impl From<Decision> for Step {
+    fn from(decided: Decision) -> Self {
+        Self::Decision(decided)
     }
 }
 
 /// A checked fetch.
-pub(super) struct Fetching {
+pub(super) struct PendingFetch {
     /// Name of the upstream.
     upstream: Arc<str>,
     request: Request<Body>,
@@ -74,14 +74,14 @@ pub(super) struct Fetching {
     context: Vec<u8>,
 }
 
-impl Asker<'_> {
+impl Caller<'_> {
     /// Calls a generation for a request, and makes the fetches that it requests.
     pub(super) async fn request(
         &self,
         seat: &Seat,
-        asked: &Asked<'_>,
+        asked: &RequestView<'_>,
         record: &mut Record,
-    ) -> Result<(Rc<Shape>, Decided), Failure> {
+    ) -> Result<(Rc<Shape>, Decision), CallError> {
         let (shape, said) = self.begin(seat, asked, record)?;
         Ok((shape, self.finish(seat, asked, said, record).await?))
     }
@@ -91,17 +91,17 @@ impl Asker<'_> {
     pub(super) fn begin(
         &self,
         seat: &Seat,
-        asked: &Asked<'_>,
+        asked: &RequestView<'_>,
         record: &Record,
-    ) -> Result<(Rc<Shape>, Said), Failure> {
+    ) -> Result<(Rc<Shape>, Step), CallError> {
         let shape = Rc::clone(seat.shape(self.subject.id)?);
         if !shape.on_request {
-            return Ok((shape, Said::Decided(Decided::Next)));
+            return Ok((shape, Step::Decision(Decision::Next)));
         }
-        let Asked { head, authority } = *asked;
+        let RequestView { head, authority } = *asked;
         let said = shape.inputs.with(head, authority.as_str(), self.subject, |inputs| {
             let given = Given { function: Function::Request, status: 0, inputs, context: &[] };
-            recall((seat, self.subject.id), shape.remembers_requests, given, Said::answer, || {
+            recall((seat, self.subject.id), shape.remembers_requests, given, Step::answer, || {
                 traced(seat, Function::Request, record, || self.call(seat, inputs, authority))
             })
         })?;
@@ -112,15 +112,15 @@ impl Asker<'_> {
     pub(super) async fn finish(
         &self,
         seat: &Seat,
-        asked: &Asked<'_>,
-        mut said: Said,
+        asked: &RequestView<'_>,
+        mut said: Step,
         record: &mut Record,
-    ) -> Result<Decided, Failure> {
+    ) -> Result<Decision, CallError> {
         let mut fetches = 0;
         loop {
             let fetching = match said {
-                Said::Decided(decided) => return Ok(decided),
-                Said::Fetch(fetching) => fetching,
+                Step::Decision(decided) => return Ok(decided),
+                Step::Fetch(fetching) => fetching,
             };
             fetches += 1;
             said = self.go_on(seat, asked, fetching, fetches, record).await?;
@@ -132,22 +132,22 @@ impl Asker<'_> {
     pub(super) fn shadow(
         &self,
         seat: &Seat,
-        asked: &Asked<'_>,
-    ) -> Option<Result<Decided, Failure>> {
+        asked: &RequestView<'_>,
+    ) -> Option<Result<Decision, CallError>> {
         let shape = match seat.shape(self.subject.id) {
             Ok(shape) => Rc::clone(shape),
             Err(error) => return Some(Err(error)),
         };
         if !shape.on_request {
-            return Some(Ok(Decided::Next));
+            return Some(Ok(Decision::Next));
         }
-        let Asked { head, authority } = *asked;
+        let RequestView { head, authority } = *asked;
         let said = shape.inputs.with(head, authority.as_str(), self.subject, |inputs| {
             self.call(seat, inputs, authority)
         });
         match said {
-            Ok(Said::Decided(decided)) => Some(Ok(decided)),
-            Ok(Said::Fetch(_)) => None,
+            Ok(Step::Decision(decided)) => Some(Ok(decided)),
+            Ok(Step::Fetch(_)) => None,
             Err(error) => Some(Err(error)),
         }
     }
@@ -157,7 +157,7 @@ impl Asker<'_> {
         seat: &Seat,
         inputs: &[Option<&[u8]>],
         authority: &Authority,
-    ) -> Result<Said, Failure> {
+    ) -> Result<Step, CallError> {
         let check = |decision| self.check(&seat.slot, decision, authority, 0);
         let call = |filter: &mut FilterInstance| filter.on_request(inputs);
         seat.call(Function::Request, self.subject.id, call, check)
@@ -167,15 +167,15 @@ impl Asker<'_> {
     async fn go_on(
         &self,
         seat: &Seat,
-        asked: &Asked<'_>,
-        mut fetching: Fetching,
+        asked: &RequestView<'_>,
+        mut fetching: PendingFetch,
         fetches: usize,
         record: &mut Record,
-    ) -> Result<Said, Failure> {
+    ) -> Result<Step, CallError> {
         let context = std::mem::take(&mut fetching.context);
         let answer = self.fetch(fetching, record).await;
         traced(seat, Function::Fetch, record, || {
-            let answer = answer.as_ref().map(Answered::borrow).map_err(|reason| &**reason);
+            let answer = answer.as_ref().map(FetchAnswer::borrow).map_err(|reason| &**reason);
             let call = |filter: &mut FilterInstance| match &answer {
                 Ok((status, headers, body)) => {
                     let (status, headers, body) = (*status, &headers[..], *body);
@@ -195,19 +195,19 @@ impl Asker<'_> {
         decision: RequestDecision,
         authority: &Authority,
         fetches: usize,
-    ) -> Result<Said, String> {
-        Ok(Said::Decided(match decision {
-            RequestDecision::Next => Decided::Next,
+    ) -> Result<Step, String> {
+        Ok(Step::Decision(match decision {
+            RequestDecision::Next => Decision::Next,
             RequestDecision::Edit(Changes { edits, context }) => {
                 let edits = Edits::of_request(edits, |name| upstream(slot, name))?;
-                Decided::Edit(edits, context)
+                Decision::Edit(edits, context)
             }
-            RequestDecision::Reply(reply) => Decided::Reply(edit::reply(reply)?),
+            RequestDecision::Reply(reply) => Decision::Reply(edit::reply(reply)?),
             RequestDecision::Fetch(_) if fetches == MAX_FETCHES => {
                 return Err(format!("it fetches more than {MAX_FETCHES} times"));
             }
             RequestDecision::Fetch(fetch) => {
-                return self.check_fetch(slot, fetch, authority).map(Said::Fetch);
+                return self.check_fetch(slot, fetch, authority).map(Step::Fetch);
             }
         }))
     }
@@ -217,7 +217,7 @@ impl Asker<'_> {
         slot: &Slot,
         mut fetch: Fetch,
         authority: &Authority,
-    ) -> Result<Fetching, String> {
+    ) -> Result<PendingFetch, String> {
         let upstream = upstream(slot, &fetch.upstream);
         let upstream = upstream.ok_or_else(|| filter::not_allowed(&fetch.upstream))?;
         let limit = match fetch.timeout_ms {
@@ -226,12 +226,12 @@ impl Asker<'_> {
         };
         let context = std::mem::take(&mut fetch.context);
         let request = edit::request(fetch, authority)?;
-        Ok(Fetching { upstream, request, limit, context })
+        Ok(PendingFetch { upstream, request, limit, context })
     }
 
     /// Makes the request of a filter. The error is the text for the filter.
-    async fn fetch(&self, fetching: Fetching, record: &mut Record) -> Result<Answered, String> {
-        let Fetching { upstream, request, limit, .. } = fetching;
+    async fn fetch(&self, fetching: PendingFetch, record: &mut Record) -> Result<FetchAnswer, String> {
+        let PendingFetch { upstream, request, limit, .. } = fetching;
         let reach = self.reaches.named(&upstream).ok_or("there is no such upstream")?;
         let (mut head, body) = request.into_parts();
         let host = head.headers.get(http::header::HOST).cloned();
@@ -254,7 +254,7 @@ impl Asker<'_> {
             drop(headers::strip_connection(&mut head.headers));
             let body = http_body_util::Limited::new(body, MAX_ANSWER).collect().await;
             let body = body.map_err(|error| error.to_string())?.to_bytes();
-            Ok(Answered { head, body })
+            Ok(FetchAnswer { head, body })
         });
         answer.await.unwrap_or_else(|_| Err(format!("no answer within {limit:?}")))
     }
@@ -267,8 +267,8 @@ fn upstream(slot: &Slot, name: &str) -> Option<Arc<str>> {
 
 /// The inputs of a filter for a response, except the response itself.
 #[derive(Clone, Copy)]
-pub(super) struct Memory<'a> {
-    pub(super) kept: &'a Kept,
+pub(super) struct ResponseContext<'a> {
+    pub(super) kept: &'a SavedInputs,
     pub(super) context: &'a [u8],
     /// The id of the request.
     pub(super) request: RequestId,
@@ -278,15 +278,15 @@ pub(super) struct Memory<'a> {
 pub(super) fn response(
     seat: &Seat,
     shape: &Shape,
-    memory: Memory<'_>,
+    memory: ResponseContext<'_>,
     response: &Response<Body>,
     record: &Record,
-) -> Result<Decided, Failure> {
-    let Memory { kept, context, request } = memory;
+) -> Result<Decision, CallError> {
+    let ResponseContext { kept, context, request } = memory;
     let status = response.status().as_u16();
     shape.response_inputs.with(response.headers(), kept, |inputs| {
         let given = Given { function: Function::Response, status, inputs, context };
-        recall((seat, request), shape.remembers_responses, given, Decided::answer, || {
+        recall((seat, request), shape.remembers_responses, given, Decision::answer, || {
             traced(seat, Function::Response, record, || call_response(seat, given, request))
         })
     })
@@ -296,10 +296,10 @@ pub(super) fn response(
 pub(super) fn shadow_response(
     seat: &Seat,
     shape: &Shape,
-    memory: Memory<'_>,
+    memory: ResponseContext<'_>,
     response: &Response<Body>,
-) -> Result<Decided, Failure> {
-    let Memory { kept, context, request } = memory;
+) -> Result<Decision, CallError> {
+    let ResponseContext { kept, context, request } = memory;
     let status = response.status().as_u16();
     shape.response_inputs.with(response.headers(), kept, |inputs| {
         let given = Given { function: Function::Response, status, inputs, context };
@@ -307,19 +307,19 @@ pub(super) fn shadow_response(
     })
 }
 
-fn call_response(seat: &Seat, given: Given<'_>, request: RequestId) -> Result<Decided, Failure> {
+fn call_response(seat: &Seat, given: Given<'_>, request: RequestId) -> Result<Decision, CallError> {
     let Given { function, status, inputs, context } = given;
     let call = |filter: &mut FilterInstance| filter.on_response(status, inputs, context);
     seat.call(function, request, call, check_response)
 }
 
-fn check_response(decision: ResponseDecision) -> Result<Decided, String> {
+fn check_response(decision: ResponseDecision) -> Result<Decision, String> {
     Ok(match decision {
-        ResponseDecision::Next => Decided::Next,
+        ResponseDecision::Next => Decision::Next,
         ResponseDecision::Edit(Changes { edits, context }) => {
-            Decided::Edit(Edits::of_response(edits)?, context)
+            Decision::Edit(Edits::of_response(edits)?, context)
         }
-        ResponseDecision::Reply(reply) => Decided::Reply(edit::reply(reply)?),
+        ResponseDecision::Reply(reply) => Decision::Reply(edit::reply(reply)?),
     })
 }
 
@@ -328,8 +328,8 @@ pub(super) fn traced<T>(
     seat: &Seat,
     function: Function,
     record: &Record,
-    call: impl FnOnce() -> Result<T, Failure>,
-) -> Result<T, Failure> {
+    call: impl FnOnce() -> Result<T, CallError>,
+) -> Result<T, CallError> {
     let Some(mut span) = span(seat, function, record) else { return call() };
     let result = call();
     if let Err(error) = &result {
@@ -349,12 +349,12 @@ pub(super) fn span(seat: &Seat, function: Function, record: &Record) -> Option<S
 }
 
 /// The answer to a fetch.
-struct Answered {
+struct FetchAnswer {
     head: http::response::Parts,
     body: bytes::Bytes,
 }
 
-impl Answered {
+impl FetchAnswer {
     #[allow(clippy::type_complexity, reason = "a record for one call")]
     fn borrow(&self) -> (u16, Vec<(&str, &[u8])>, &[u8]) {
         let fields = self.head.headers.iter();

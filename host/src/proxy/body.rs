@@ -13,7 +13,7 @@ use tokio::time::{Instant, Sleep};
 use crate::config::ListenerLimits;
 use crate::message::body::{Body, BodyError};
 use crate::message::check;
-use crate::message::exchange::{Exchange, Failure};
+use crate::message::exchange::{Exchange, BodyFailure};
 
 /// Wraps the body of a client.
 pub struct RequestBody {
@@ -201,7 +201,7 @@ impl http_body::Body for RequestBody {
         };
         let frame = frame.and_then(|frame| self.check(frame));
         if let Err(error) = &frame {
-            self.exchange.fail(Failure::from(error));
+            self.exchange.fail(BodyFailure::from(error));
         }
         Poll::Ready(frame.transpose())
     }

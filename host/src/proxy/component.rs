@@ -15,17 +15,17 @@ use http::{Method, Request, Response, StatusCode, Uri, Version, header};
 use http_body::Body as _;
 use weir_h3::message::content_length;
 use weir_runtime::PluginError;
-use weir_runtime::service::Outgoing;
+use weir_runtime::service::GuestBody;
 
 use super::body::RequestBody;
-use super::errand::Site;
+use super::errand::ComponentContext;
 use super::error::ProxyError;
 use super::filters::{Chain, Middleware, RESPONSE_BYTES, RESPONSE_FIELDS};
 use super::{Proxy, ask};
 use crate::config::PluginId;
 use crate::message::body::Body;
 use crate::message::check::Checked;
-use crate::message::exchange::{Exchange, Failure};
+use crate::message::exchange::{Exchange, BodyFailure};
 use crate::message::{check, headers};
 use crate::plugins::function::Function;
 use crate::plugins::seat::Seat;
@@ -33,30 +33,30 @@ use crate::plugins::slot::{Role, Slot};
 use crate::route::Route;
 use crate::status;
 use crate::telemetry::record::Record;
-use engaged::Engaged;
-use streaming::Streaming;
+use engaged::ComponentRun;
+use streaming::ComponentBody;
 
 /// A component that is to answer a request.
-pub(super) struct Target<'a> {
+pub(super) struct ComponentTarget<'a> {
     plugin: PluginId,
     role: Role,
-    site: Rc<Site>,
+    site: Rc<ComponentContext>,
     checked: &'a Checked,
     /// The authority that the component sees.
     host: &'a Authority,
 }
 
 /// The reason why a component gave no response.
-enum Unanswered {
+enum ComponentError {
     /// The maximum number of requests is running.
     Busy,
     /// The request's body failed first.
-    Request(Failure),
+    Request(BodyFailure),
     /// The component failed.
     Plugin(PluginError),
 }
 
-impl<'a> Target<'a> {
+impl<'a> ComponentTarget<'a> {
     /// Creates the target for a component in place of an upstream.
     pub(super) fn component(
         proxy: &Proxy,
@@ -66,7 +66,7 @@ impl<'a> Target<'a> {
         host: &'a Authority,
         plugin: PluginId,
     ) -> Self {
-        let site = Site::new(proxy, route, chain, None);
+        let site = ComponentContext::new(proxy, route, chain, None);
         Self { plugin, role: Role::Component, site, checked, host }
     }
 
@@ -80,7 +80,7 @@ impl<'a> Target<'a> {
         middleware: Middleware,
     ) -> Self {
         let plugin = middleware.plugin;
-        let site = Site::new(proxy, route, chain, Some(middleware));
+        let site = ComponentContext::new(proxy, route, chain, Some(middleware));
         Self { plugin, role: Role::Filter, site, checked, host }
     }
 
@@ -121,9 +121,9 @@ impl<'a> Target<'a> {
         // A middleware may have sent the request on before it failed, so it gets no second attempt.
         let again = choice.fallback.filter(|_| body.is_end_stream() && role == Role::Component);
         let copied = |head: &Parts| Request::from_parts(check::copy(head), ());
-        let run = Run { role: &role, site: &site, exchange: &exchange };
+        let run = ComponentRequest { role: &role, site: &site, exchange: &exchange };
         let mut answered = run.on(choice.first, copied(head), body, record).await;
-        if let (Err(Unanswered::Plugin(_)), Some(serving)) = (&answered, again) {
+        if let (Err(ComponentError::Plugin(_)), Some(serving)) = (&answered, again) {
             answered = run.on(serving, copied(head), Body::empty(), record).await;
         }
         if let Some(went) = site.went() {
@@ -135,27 +135,27 @@ impl<'a> Target<'a> {
 }
 
 /// One request to any generation of a component.
-struct Run<'a> {
+struct ComponentRequest<'a> {
     role: &'a Role,
-    site: &'a Rc<Site>,
+    site: &'a Rc<ComponentContext>,
     exchange: &'a Rc<Exchange>,
 }
 
-impl Run<'_> {
+impl ComponentRequest<'_> {
     async fn on(
         &self,
         seat: &Rc<Seat>,
         head: Request<()>,
         body: Body,
         record: &Record,
-    ) -> Result<Response<Body>, Unanswered> {
+    ) -> Result<Response<Body>, ComponentError> {
         let mut span = ask::span(seat, Function::Handle, record);
         let answered = self.ask(seat, head, body).await;
         if let Err(error) = &answered {
             if let Some(span) = &mut span {
                 span.error(error.kind());
             }
-            if let Unanswered::Plugin(error) = error {
+            if let ComponentError::Plugin(error) = error {
                 seat.fail(Function::Handle, self.site.id(), error);
             }
         }
@@ -167,19 +167,19 @@ impl Run<'_> {
         seat: &Rc<Seat>,
         head: Request<()>,
         body: Body,
-    ) -> Result<Response<Body>, Unanswered> {
-        let place = seat.place().ok_or(Unanswered::Busy)?;
+    ) -> Result<Response<Body>, ComponentError> {
+        let place = seat.place().ok_or(ComponentError::Busy)?;
         let is_head = head.method() == Method::HEAD;
         let start = Instant::now();
         let wait = seat.generation.bounds.wait;
-        let mut engaged = Engaged::begin(seat, place, (self.role, self.site), head.map(|()| body))?;
+        let mut engaged = ComponentRun::begin(seat, place, (self.role, self.site), head.map(|()| body))?;
         let response = tokio::select! {
             biased;
             response = engaged.head(self.exchange) => response?,
             () = self.exchange.stalled(Some(wait)) => {
                 let plugin = Arc::clone(&seat.slot.name);
                 let error = PluginError::Timeout { plugin, call: "handle", limit: wait };
-                return Err(Unanswered::Plugin(error));
+                return Err(ComponentError::Plugin(error));
             }
         };
         seat.function(Function::Handle).duration.observe(start.elapsed().as_secs_f64());
@@ -192,7 +192,7 @@ impl Run<'_> {
     }
 }
 
-impl Unanswered {
+impl ComponentError {
     fn kind(&self) -> &'static str {
         match self {
             Self::Busy => "concurrency",
@@ -211,7 +211,7 @@ impl Unanswered {
     }
 }
 
-impl From<PluginError> for Unanswered {
+impl From<PluginError> for ComponentError {
     fn from(error: PluginError) -> Self {
         Self::Plugin(error)
     }
@@ -220,8 +220,8 @@ impl From<PluginError> for Unanswered {
 /// Checks the response of a component in the same way as that of an origin. The returned body runs
 /// the component.
 fn respond(
-    engaged: Engaged,
-    response: Response<Outgoing>,
+    engaged: ComponentRun,
+    response: Response<GuestBody>,
     is_head: bool,
     wait: Duration,
 ) -> Result<Response<Body>, &'static str> {
@@ -242,7 +242,7 @@ fn respond(
         engaged.linger(wait);
         return Ok(Response::from_parts(head, Body::empty()));
     }
-    let mut body = Body::stream(Streaming::new(engaged, body, declared, wait));
+    let mut body = Body::stream(ComponentBody::new(engaged, body, declared, wait));
     named.withhold(&mut body);
     Ok(Response::from_parts(head, body))
 }

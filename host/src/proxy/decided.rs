@@ -1,22 +1,22 @@
-//! [`Decided`]: the decision of a filter on a message, from a call or from memory.
+//! [`Decision`]: the decision of a filter on a message, from a call or from memory.
 
 use http::Response;
 
 use crate::message::body::Body;
 use crate::message::edit::Edits;
 use crate::message::peer::RequestId;
-use crate::plugins::generation::Failure;
+use crate::plugins::generation::CallError;
 use crate::plugins::memo::{Answer, Given, Passing};
 use crate::plugins::seat::Seat;
 
 /// The checked decision of a filter.
-pub(super) enum Decided {
+pub(super) enum Decision {
     Next,
     Edit(Edits, Vec<u8>),
     Reply(Response<Body>),
 }
 
-impl Decided {
+impl Decision {
     pub(super) fn answer(&self) -> Answer<'_> {
         match self {
             Self::Next => Answer::Next,
@@ -26,7 +26,7 @@ impl Decided {
     }
 }
 
-impl From<Passing> for Decided {
+impl From<Passing> for Decision {
     fn from(passing: Passing) -> Self {
         passing.map_or(Self::Next, |(edits, context)| Self::Edit(edits, context))
     }
@@ -34,18 +34,18 @@ impl From<Passing> for Decided {
 
 /// Returns the stored decision of a pure filter on a request or its response. Without a stored one,
 /// calls the filter and stores its decision.
-pub(super) fn recall<T: From<Decided>>(
+pub(super) fn recall<T: From<Decision>>(
     (seat, request): (&Seat, RequestId),
     remembers: bool,
     given: Given<'_>,
     answer: fn(&T) -> Answer<'_>,
-    ask: impl FnOnce() -> Result<T, Failure>,
-) -> Result<T, Failure> {
+    ask: impl FnOnce() -> Result<T, CallError>,
+) -> Result<T, CallError> {
     if !remembers {
         return ask();
     }
     if let Some(passing) = seat.recall(given) {
-        return Ok(Decided::from(passing).into());
+        return Ok(Decision::from(passing).into());
     }
     let said = ask()?;
     seat.learn(answer(&said), request);
@@ -53,12 +53,12 @@ pub(super) fn recall<T: From<Decided>>(
 }
 
 /// Compares the decision of a shadow generation with that of the serving one.
-pub(super) fn compare(own: Option<&Decided>, decided: &Decided) -> &'static str {
+pub(super) fn compare(own: Option<&Decision>, decided: &Decision) -> &'static str {
     let is_same = match (own, decided) {
         (None, _) => return "failed",
-        (Some(Decided::Next), Decided::Next) => true,
-        (Some(Decided::Edit(own, _)), Decided::Edit(other, _)) => own == other,
-        (Some(Decided::Reply(own)), Decided::Reply(other)) => {
+        (Some(Decision::Next), Decision::Next) => true,
+        (Some(Decision::Edit(own, _)), Decision::Edit(other, _)) => own == other,
+        (Some(Decision::Reply(own)), Decision::Reply(other)) => {
             own.status() == other.status() && own.headers() == other.headers()
         }
         _ => false,

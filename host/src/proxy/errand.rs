@@ -15,7 +15,7 @@ use http::{HeaderValue, Method, Response, header};
 use http_body::Frame;
 use tokio::sync::oneshot;
 use weir_h3::message::content_length;
-use weir_runtime::service::{Ask, Errand, HttpError, Incoming, Outgoing, channel};
+use weir_runtime::service::{Ask, Errand, HttpError, Incoming, GuestBody, channel};
 
 use super::Proxy;
 use super::body::RequestBody;
@@ -41,7 +41,7 @@ use crate::upstream::pool::ConnectError;
 use crate::upstream::{Reach, send};
 
 /// The data of the worker that a component's request needs while its response streams.
-pub(super) struct Site {
+pub(super) struct ComponentContext {
     proxy: Proxy,
     peer: Peer,
     id: RequestId,
@@ -53,7 +53,7 @@ pub(super) struct Site {
     went: RefCell<Option<Record>>,
 }
 
-impl Site {
+impl ComponentContext {
     /// Copies the data of a request's chain, without its lifetime.
     pub(super) fn new(
         proxy: &Proxy,
@@ -113,7 +113,7 @@ impl Site {
 
     /// Passes the request through the rest of the chain: the filters after a middleware, and the
     /// end of the route.
-    async fn next(&self, request: http::Request<Outgoing>) -> Result<Response<Body>, HttpError> {
+    async fn next(&self, request: http::Request<GuestBody>) -> Result<Response<Body>, HttpError> {
         let Self { proxy, peer, id, route, pinned, .. } = self;
         let middleware = self.middleware.clone().ok_or(HttpError::HttpRequestDenied)?;
         let (mut head, body) = request.into_parts();
@@ -126,7 +126,7 @@ impl Site {
         let chain = Chain::new(route, pinned, &subject, &proxy.reaches, limits, &head.method);
         let mut chain = chain.after(middleware);
         let mut record = Record::aside(&proxy.telemetry, &proxy.metrics, peer, *id);
-        let mut body = Body::stream(Sent(body));
+        let mut body = Body::stream(GuestRequestBody(body));
         named.withhold(&mut body);
         let response = proxy.pass(&mut head, body, route, &checked, &mut chain, &mut record).await;
         self.went.replace(Some(record));
@@ -136,7 +136,7 @@ impl Site {
     async fn send(
         &self,
         slot: &Slot,
-        request: http::Request<Outgoing>,
+        request: http::Request<GuestBody>,
         limit: Option<Duration>,
     ) -> Result<Response<Body>, HttpError> {
         let host = request.uri().host().unwrap_or_default().to_owned();
@@ -159,7 +159,7 @@ impl Site {
         slot: &Slot,
         reach: &Reach,
         host: &str,
-        request: http::Request<Outgoing>,
+        request: http::Request<GuestBody>,
     ) -> Result<Response<Body>, HttpError> {
         let (mut head, body) = request.into_parts();
         let (declared, named) = self.admit(&mut head)?;
@@ -171,7 +171,7 @@ impl Site {
         exchange.unpace();
         let idle = reach.upstream().timeouts.idle;
         let told = |error: BodyError| told(&ProxyError::from(error));
-        let mut body = Body::stream(Sent(body));
+        let mut body = Body::stream(GuestRequestBody(body));
         named.withhold(&mut body);
         let body = RequestBody::wrap(body, Rc::clone(&exchange), declared, limits, idle);
         let body = body.map_err(told)?;
@@ -264,9 +264,9 @@ fn told(error: &ProxyError) -> HttpError {
 }
 
 /// A body that a component sends.
-struct Sent(Outgoing);
+struct GuestRequestBody(GuestBody);
 
-impl http_body::Body for Sent {
+impl http_body::Body for GuestRequestBody {
     type Data = Bytes;
     type Error = BodyError;
 

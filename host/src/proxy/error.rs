@@ -7,7 +7,7 @@ use http::StatusCode;
 
 use crate::message::body::BodyError;
 use crate::message::check::CheckError;
-use crate::message::exchange::{Failure, Side};
+use crate::message::exchange::{BodyFailure, Side};
 use crate::telemetry::metrics::Reason;
 use crate::upstream::error::{Cause, SendError};
 use crate::upstream::pool::ConnectError;
@@ -20,7 +20,7 @@ pub enum ProxyError {
     Refused(#[from] CheckError),
     /// The request's body could not be read.
     #[error("read request body: {}", .0.label())]
-    RequestBody(Failure),
+    RequestBody(BodyFailure),
     /// A part of the configuration is absent from the state that serves. The request must not pass
     /// as if it had never been configured.
     #[error("the {0} is missing from the running configuration")]
@@ -93,12 +93,12 @@ impl ProxyError {
     /// Returns the reason for cutting the client off, if it was cut off.
     pub fn cut(&self) -> Option<Reason> {
         let cause = match self {
-            Self::RequestBody(Failure::Slow) => return Some(Reason::SlowRequest),
+            Self::RequestBody(BodyFailure::Slow) => return Some(Reason::SlowRequest),
             Self::Send(error) => &error.cause,
             _ => return None,
         };
         match cause {
-            Cause::RequestBody(Failure::Slow) => Some(Reason::SlowRequest),
+            Cause::RequestBody(BodyFailure::Slow) => Some(Reason::SlowRequest),
             Cause::Connect { source: ConnectError::Share(_), .. } => Some(Reason::Share),
             _ => None,
         }
@@ -121,19 +121,19 @@ impl ProxyError {
     }
 }
 
-/// The status for a request whose body failed.
-fn of_body(failure: Failure) -> StatusCode {
+/// Returns the status for a failure of the request's body.
+fn of_body(failure: BodyFailure) -> StatusCode {
     match failure {
-        Failure::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
-        Failure::Timeout | Failure::Slow => StatusCode::REQUEST_TIMEOUT,
-        Failure::Stopped => StatusCode::FORBIDDEN,
-        Failure::Filter => StatusCode::SERVICE_UNAVAILABLE,
-        Failure::Aborted | Failure::Length | Failure::Trailers => StatusCode::BAD_REQUEST,
+        BodyFailure::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+        BodyFailure::Timeout | BodyFailure::Slow => StatusCode::REQUEST_TIMEOUT,
+        BodyFailure::Stopped => StatusCode::FORBIDDEN,
+        BodyFailure::Filter => StatusCode::SERVICE_UNAVAILABLE,
+        BodyFailure::Aborted | BodyFailure::Length | BodyFailure::Trailers => StatusCode::BAD_REQUEST,
     }
 }
 
 impl From<BodyError> for ProxyError {
     fn from(error: BodyError) -> Self {
-        Self::RequestBody(Failure::from(&error))
+        Self::RequestBody(BodyFailure::from(&error))
     }
 }

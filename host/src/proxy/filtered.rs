@@ -12,14 +12,14 @@ use weir_runtime::filter::BodyDecision;
 
 use crate::config::OnFailure;
 use crate::message::body::{Body, BodyError};
-use crate::message::exchange::{Exchange, Failure};
+use crate::message::exchange::{Exchange, BodyFailure};
 use crate::message::peer::RequestId;
 use crate::plugins::function::Function;
 use crate::plugins::seat::Seat;
 use crate::telemetry::trace::Span;
 
 /// A body on its way through one filter.
-pub(super) struct Filtered {
+pub(super) struct FilteredBody {
     inner: Body,
     seat: Rc<Seat>,
     function: Function,
@@ -40,7 +40,7 @@ pub(super) struct Filtered {
     span: Option<Span>,
 }
 
-impl Filtered {
+impl FilteredBody {
     /// Passes a request's body through a filter.
     pub(super) fn request(
         inner: Body,
@@ -150,7 +150,7 @@ impl Filtered {
     }
 }
 
-impl http_body::Body for Filtered {
+impl http_body::Body for FilteredBody {
     type Data = Bytes;
     type Error = BodyError;
 
@@ -171,7 +171,7 @@ impl http_body::Body for Filtered {
                 self.has_ended = true;
                 self.ready.clear();
                 if let Some(exchange) = &self.exchange {
-                    exchange.fail(Failure::from(&error));
+                    exchange.fail(BodyFailure::from(&error));
                 }
                 return Poll::Ready(Some(Err(error)));
             }

@@ -16,10 +16,10 @@ use http::{Method, Response};
 use http_body::Body as _;
 use weir_runtime::Kind;
 
-use super::ask::{self, Asked, Asker, Said};
-use super::decided::{Decided, compare};
+use super::ask::{self, RequestView, Caller, Step};
+use super::decided::{Decision, compare};
 use super::error::ProxyError;
-use super::filtered::Filtered;
+use super::filtered::FilteredBody;
 use super::respond;
 use crate::config::{ListenerLimits, OnFailure, PluginId};
 use crate::message::body::Body;
@@ -28,33 +28,33 @@ use crate::message::edit::Edits;
 use crate::message::exchange::Exchange;
 use crate::message::subject::Subject;
 use crate::plugins::function::Function;
-use crate::plugins::generation::Failure;
+use crate::plugins::generation::CallError;
 use crate::plugins::seat::{Seat, Shape};
 use crate::plugins::view::{Choice, Pinned};
 use crate::route::Route;
 use crate::status;
 use crate::telemetry::record::Record;
 use crate::upstream::Reaches;
-use passed::{Before, Passed};
+use passed::{Fallback, Visit};
 
 pub(super) use bounds::{RESPONSE_BYTES, RESPONSE_FIELDS};
 
 /// The filters that one request passes, with the data that they left for its response.
 pub struct Chain<'a> {
     route: &'a Route,
-    asker: Asker<'a>,
+    asker: Caller<'a>,
     limits: &'a ListenerLimits,
     /// Whether the response has no content, independent of its status.
     is_head: bool,
-    passed: Vec<Passed>,
+    passed: Vec<Visit>,
     /// The index of its first filter in the route, and the upstream that an earlier filter chose.
     from: (usize, Option<Arc<str>>),
 }
 
 /// A response on which a generation on trial failed.
-pub struct Failed {
-    passed: Passed,
-    before: Box<Before>,
+pub struct FailedTrial {
+    passed: Visit,
+    before: Box<Fallback>,
     response: Response<Body>,
 }
 
@@ -89,7 +89,7 @@ impl<'a> Chain<'a> {
         limits: &'a ListenerLimits,
         method: &Method,
     ) -> Self {
-        let asker = Asker { pinned, subject, reaches };
+        let asker = Caller { pinned, subject, reaches };
         let is_head = *method == Method::HEAD;
         Self { route, asker, limits, is_head, passed: Vec::new(), from: (0, None) }
     }
@@ -137,9 +137,9 @@ impl<'a> Chain<'a> {
                 self.check_growth(head, has_grown)?;
                 return Ok(Way::Through(Middleware { plugin, next: at + 1, upstream }));
             }
-            let asked = &Asked { head, authority };
+            let asked = &RequestView { head, authority };
             let answer = match self.asker.begin(choice.first, asked, record) {
-                Ok((shape, Said::Decided(decided))) => {
+                Ok((shape, Step::Decision(decided))) => {
                     Ok((self.passed(choice.first, shape, choice.fallback, asked), decided))
                 }
                 // Boxed: few requests reach this, and the others need not reserve room for it.
@@ -155,8 +155,8 @@ impl<'a> Chain<'a> {
                 Some((Rc::clone(seat), context))
             });
             match decided {
-                Decided::Next => {}
-                Decided::Edit(edits, context) => {
+                Decision::Next => {}
+                Decision::Edit(edits, context) => {
                     passed.context = context;
                     passed.wants_body = edits.wants_body;
                     upstream = edits.upstream.clone().or(upstream);
@@ -165,7 +165,7 @@ impl<'a> Chain<'a> {
                 }
                 // The response does not pass this filter's own response side, only that of the
                 // filters before it.
-                Decided::Reply(response) => return Ok(Way::Back(response)),
+                Decision::Reply(response) => return Ok(Way::Back(response)),
             }
             self.passed.push(passed);
         }
@@ -193,11 +193,11 @@ impl<'a> Chain<'a> {
         exchange: &Rc<Exchange>,
         record: &Record,
     ) -> Body {
-        for Passed { seat, context, wants_body, .. } in &self.passed {
+        for Visit { seat, context, wants_body, .. } in &self.passed {
             if *wants_body && !body.is_end_stream() {
                 let span = ask::span(seat, Function::RequestBody, record);
                 let id = self.subject().id;
-                body = Filtered::request(body, seat, id, context, exchange, span);
+                body = FilteredBody::request(body, seat, id, context, exchange, span);
             }
         }
         body
@@ -213,7 +213,7 @@ impl<'a> Chain<'a> {
         &mut self,
         mut response: Response<Body>,
         record: &mut Record,
-    ) -> Result<Response<Body>, Box<Failed>> {
+    ) -> Result<Response<Body>, Box<FailedTrial>> {
         while let Some(mut passed) = self.passed.pop() {
             if !passed.shape.on_response {
                 continue;
@@ -222,7 +222,7 @@ impl<'a> Chain<'a> {
             if decided.is_err()
                 && let Some(before) = passed.before.take()
             {
-                return Err(Box::new(Failed { passed, before, response }));
+                return Err(Box::new(FailedTrial { passed, before, response }));
             }
             response = self.follow(response, &passed, decided, record);
         }
@@ -230,10 +230,10 @@ impl<'a> Chain<'a> {
     }
 
     /// Continues after a failure of a generation on trial. The serving generation decides instead.
-    pub async fn go_on(&mut self, failed: Box<Failed>, record: &mut Record) -> Response<Body> {
+    pub async fn go_on(&mut self, failed: Box<FailedTrial>, record: &mut Record) -> Response<Body> {
         let mut failed = *failed;
         loop {
-            let Failed { mut passed, before, response } = failed;
+            let FailedTrial { mut passed, before, response } = failed;
             let decided = self.again(&mut passed, *before, &response, record).await;
             let response = self.follow(response, &passed, decided, record);
             match self.on_response(response, record) {
@@ -247,19 +247,19 @@ impl<'a> Chain<'a> {
     fn follow(
         &self,
         response: Response<Body>,
-        passed: &Passed,
-        decided: Result<Decided, Failure>,
+        passed: &Visit,
+        decided: Result<Decision, CallError>,
         record: &mut Record,
     ) -> Response<Body> {
         if let Some((shadow, context)) = &passed.shadow {
             passed.shadow_response((shadow, context), self.subject().id, &response, &decided);
         }
         match decided {
-            Ok(Decided::Next) => response,
-            Ok(Decided::Edit(edits, context)) => {
+            Ok(Decision::Next) => response,
+            Ok(Decision::Edit(edits, context)) => {
                 self.edit(response, edits, passed, context, record)
             }
-            Ok(Decided::Reply(reply)) => reply,
+            Ok(Decision::Reply(reply)) => reply,
             Err(_) if passed.seat.slot.on_failure == OnFailure::Open => response,
             Err(error) => {
                 let error = ProxyError::Filter(Arc::clone(&passed.seat.slot.name), error.kind());
@@ -278,7 +278,7 @@ impl<'a> Chain<'a> {
         &self,
         mut response: Response<Body>,
         edits: Edits,
-        passed: &Passed,
+        passed: &Visit,
         context: Vec<u8>,
         record: &mut Record,
     ) -> Response<Body> {
@@ -305,7 +305,7 @@ impl<'a> Chain<'a> {
         let seat = &passed.seat;
         let span = ask::span(seat, Function::ResponseBody, record);
         let id = self.subject().id;
-        response.map(|body| Filtered::response(body, seat, id, context, span))
+        response.map(|body| FilteredBody::response(body, seat, id, context, span))
     }
 
     /// Continues the call of the chosen generation up to a decision. If it fails, calls its
@@ -313,10 +313,10 @@ impl<'a> Chain<'a> {
     async fn ask_on(
         &self,
         choice: &Choice<'_>,
-        begun: Result<(Rc<Shape>, Said), Failure>,
-        asked: &Asked<'_>,
+        begun: Result<(Rc<Shape>, Step), CallError>,
+        asked: &RequestView<'_>,
         record: &mut Record,
-    ) -> Result<(Passed, Decided), Failure> {
+    ) -> Result<(Visit, Decision), CallError> {
         let first = match begun {
             Ok((shape, said)) => {
                 let decided = self.asker.finish(choice.first, asked, said, record).await;
@@ -340,13 +340,13 @@ impl<'a> Chain<'a> {
         seat: &Rc<Seat>,
         shape: Rc<Shape>,
         before: Option<&Rc<Seat>>,
-        asked: &Asked<'_>,
-    ) -> Passed {
-        let Asked { head, authority } = *asked;
-        Passed {
+        asked: &RequestView<'_>,
+    ) -> Visit {
+        let RequestView { head, authority } = *asked;
+        Visit {
             seat: Rc::clone(seat),
             kept: shape.response_inputs.keep(head, authority.as_str(), self.subject()),
-            before: before.filter(|_| shape.on_response).map(|seat| Before::new(seat, asked)),
+            before: before.filter(|_| shape.on_response).map(|seat| Fallback::new(seat, asked)),
             shape,
             context: Vec::new(),
             wants_body: false,
@@ -362,21 +362,21 @@ impl<'a> Chain<'a> {
     /// that a forbidden response does not get out.
     async fn again(
         &self,
-        passed: &mut Passed,
-        before: Before,
+        passed: &mut Visit,
+        before: Fallback,
         response: &Response<Body>,
         record: &mut Record,
-    ) -> Result<Decided, Failure> {
-        let Before { seat, head, authority } = before;
+    ) -> Result<Decision, CallError> {
+        let Fallback { seat, head, authority } = before;
         if !seat.shape(self.subject().id)?.on_response {
-            return Ok(Decided::Next);
+            return Ok(Decision::Next);
         }
-        let asked = &Asked { head: &head, authority: &authority };
+        let asked = &RequestView { head: &head, authority: &authority };
         let (shape, decided) = self.asker.request(&seat, asked, record).await?;
         passed.context = match decided {
-            Decided::Next => Vec::new(),
-            Decided::Edit(_, context) => context,
-            Decided::Reply(reply) => return Ok(Decided::Reply(reply)),
+            Decision::Next => Vec::new(),
+            Decision::Edit(_, context) => context,
+            Decision::Reply(reply) => return Ok(Decision::Reply(reply)),
         };
         passed.kept = shape.response_inputs.keep(&head, authority.as_str(), self.subject());
         (passed.seat, passed.shape) = (seat, shape);
@@ -385,13 +385,13 @@ impl<'a> Chain<'a> {
 
     /// Calls the shadow generation with the same request, and counts whether its decision is the
     /// same. Returns its context, if it has one.
-    fn shadow_request(&self, seat: &Seat, decided: &Decided, asked: &Asked<'_>) -> Option<Vec<u8>> {
+    fn shadow_request(&self, seat: &Seat, decided: &Decision, asked: &RequestView<'_>) -> Option<Vec<u8>> {
         let own = self.asker.shadow(seat, asked)?.ok();
         seat.slot.metrics.shadow(compare(own.as_ref(), decided));
         match own? {
-            Decided::Edit(_, context) => Some(context),
-            Decided::Next => Some(Vec::new()),
-            Decided::Reply(_) => None,
+            Decision::Edit(_, context) => Some(context),
+            Decision::Next => Some(Vec::new()),
+            Decision::Reply(_) => None,
         }
     }
 }

@@ -43,7 +43,7 @@ use crate::telemetry::record::Record;
 use crate::upstream::Reaches;
 use crate::upstream::send::UpstreamRequest;
 use body::RequestBody;
-use component::Target;
+use component::ComponentTarget;
 use error::ProxyError;
 use filters::{Chain, Way};
 
@@ -149,7 +149,7 @@ impl Proxy {
                     self.answer(head, body, to, chain, record).await
                 }
                 Ok(Way::Through(middleware)) => {
-                    let target = Target::middleware(self, route, chain, checked, &host, middleware);
+                    let target = ComponentTarget::middleware(self, route, chain, checked, &host, middleware);
                     // Boxed, so that requests of other routes do not reserve room for it.
                     Box::pin(target.answer(head, body, chain, record)).await
                 }
@@ -179,7 +179,7 @@ impl Proxy {
         let reach = match (upstream, &route.action) {
             (None, Action::Respond(respond)) => return Ok(respond::fixed(respond)),
             (None, Action::Component(id)) => {
-                let target = Target::component(self, route, chain, checked, host, *id);
+                let target = ComponentTarget::component(self, route, chain, checked, host, *id);
                 return Box::pin(target.answer(head, body, chain, record)).await;
             }
             (Some(name), _) => self.reaches.named(&name),

@@ -12,6 +12,7 @@ use tracing::field::{Field, Visit};
 use tracing::{Event, Subscriber};
 use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
 use tracing_subscriber::{EnvFilter, registry};
+use weir_runtime::with_causes;
 
 use crate::config::{self, LogFormat};
 use crate::telemetry::TelemetryError;
@@ -179,13 +180,7 @@ impl Visit for Fields<'_> {
 
     /// Writes the error and all its causes, the outermost first.
     fn record_error(&mut self, field: &Field, value: &(dyn Error + 'static)) {
-        let mut chain = value.to_string();
-        let mut cause = value.source();
-        while let Some(error) = cause {
-            let _ = write!(chain, ": {error}");
-            cause = error.source();
-        }
-        self.0.text(field.name(), Some(chain.as_bytes()));
+        self.0.text(field.name(), Some(with_causes(value).as_bytes()));
     }
 }
 

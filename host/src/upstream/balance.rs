@@ -19,7 +19,7 @@ use crate::message::input::Inputs;
 use crate::message::peer::RequestId;
 use crate::message::subject::Subject;
 use crate::plugins::function::Function;
-use crate::plugins::generation::{Failure, Generation};
+use crate::plugins::generation::{CallError, Generation};
 use crate::plugins::instance::{Guest, Instance};
 use crate::plugins::seat::Seat;
 use crate::plugins::slot::Role;
@@ -189,7 +189,7 @@ impl Chooser {
         seat: &Seat,
         question: &Question<'_>,
         turn: &mut Turn,
-    ) -> Result<Option<u32>, Failure> {
+    ) -> Result<Option<u32>, CallError> {
         let at = self.position(&seat.generation);
         let Some(balancer) = self.balancers.get_mut(at) else { return Ok(None) };
         let (upstream, candidates, loads) = (&*self.upstream, &self.candidates, &mut self.loads);
@@ -239,7 +239,7 @@ impl Balancer {
         loads: &mut Vec<u32>,
         question: &Question<'_>,
         turn: &mut Turn,
-    ) -> Result<Option<u32>, Failure> {
+    ) -> Result<Option<u32>, CallError> {
         let outcomes = &mut self.outcomes;
         let make = || Bound::new(seat, members.upstream);
         let work = |bound: &mut Bound| {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::pool::ConnectError;
 use crate::message::body::BodyError;
-use crate::message::exchange::Failure;
+use crate::message::exchange::BodyFailure;
 
 /// Why an upstream gave no response. Displays as its cause.
 #[derive(Debug, thiserror::Error)]
@@ -48,7 +48,7 @@ pub enum Cause {
     },
     /// The request's body could not be read.
     #[error("read request body: {}", .0.label())]
-    RequestBody(Failure),
+    RequestBody(BodyFailure),
     /// No response head came in time.
     #[error("no response head in time")]
     FirstByteTimeout,
@@ -111,6 +111,6 @@ impl SendError {
 
 impl From<BodyError> for SendError {
     fn from(error: BodyError) -> Self {
-        Cause::RequestBody(Failure::from(&error)).into()
+        Cause::RequestBody(BodyFailure::from(&error)).into()
     }
 }

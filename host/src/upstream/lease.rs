@@ -1,4 +1,4 @@
-//! [`Lease`]: the right to send one request to one endpoint, whatever protocol the endpoint speaks.
+//! [`Lease`]: the right to send one request to one endpoint, over the endpoint's protocol.
 //!
 //! A protocol toward origins is one variant here, a folder beside `h1`, and the part of [`Pool`]
 //! that opens its connections. Nothing above `upstream` knows which it is.
@@ -34,7 +34,7 @@ pub(super) struct Sending<'a> {
     pub(super) authority: &'a str,
     /// How far the request's body has come.
     pub(super) exchange: &'a Rc<Exchange>,
-    /// The request whose client gets the interim responses.
+    /// The client's request, if its client gets the interim responses.
     pub(super) informed: Option<&'a Subject<'a>>,
     /// Whether it may be sent again when the origin closed an idle connection.
     pub(super) is_repeatable: bool,
@@ -71,7 +71,8 @@ impl Lease {
     }
 }
 
-/// Waits until the protocols of origins know of a body as much as they need before the head is sent.
+/// Waits until enough is known of a body for the head to be sent: toward HTTP/1.1, whether there is
+/// a body at all.
 ///
 /// # Errors
 /// The fault of the body's beginning.

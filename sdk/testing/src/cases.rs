@@ -28,13 +28,12 @@ mod file;
 mod record;
 
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
 use std::path::Path;
 use std::time::Duration;
 
 use serde_json::Value;
 use weir_runtime::filter::{Answer, Changes, RequestDecision, ResponseDecision};
-use weir_runtime::{Endpoint, Kind, PluginError};
+use weir_runtime::{Endpoint, Kind, PluginError, with_causes};
 
 use crate::{Allow, Balancer, Component, Filter, Request};
 use decision::{compare, fetch_value, request_value, response_value};
@@ -110,7 +109,7 @@ impl Runner<'_> {
             Subject::Balancer(balancer, given) => {
                 let wanted = endpoints(members);
                 if *given != wanted {
-                    balancer.update(&wanted).map_err(|error| chain(&error))?;
+                    balancer.update(&wanted).map_err(|error| with_causes(&error))?;
                     *given = wanted;
                 }
                 run_balancer(self, balancer, case, members)
@@ -230,7 +229,7 @@ fn replay_filter(runner: &Runner<'_>, filter: &mut Filter, case: &Case) -> Resul
     for request in runner.recorded(case.replay.as_deref().unwrap_or_default())? {
         let decision = filter.on_request(&request);
         let decision = decision
-            .map_err(|error| format!("{} {}: {}", request.method, request.path, chain(&error)))?;
+            .map_err(|error| format!("{} {}: {}", request.method, request.path, with_causes(&error)))?;
         let kind = match decision {
             RequestDecision::Next => "next",
             RequestDecision::Edit(_) => "edit",
@@ -258,7 +257,7 @@ fn run_balancer(
     };
     let mut pick = |request: &Request| {
         let picked = balancer.pick(request, case.attempt, &case.loads);
-        address(picked.map_err(|error| chain(&error))?)
+        address(picked.map_err(|error| with_causes(&error))?)
     };
     if case.replay.is_some() {
         let mut counts = BTreeMap::new();
@@ -336,12 +335,3 @@ fn duration(text: &str) -> Option<Duration> {
     Some(Duration::from_millis(number.checked_mul(millis)?))
 }
 
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(error) = source {
-        let _ = write!(text, ": {error}");
-        source = error.source();
-    }
-    text
-}

@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use weir_runtime::filter::RequestDecision;
-use weir_runtime::{Endpoint, Level, Limits, Outcome, Pick, PluginError};
+use weir_runtime::{Endpoint, Level, Limits, Outcome, Pick, PluginError, with_causes};
 use weir_sdk_testing::{Component, Filter, Logged, Request};
 
 /// The range of a language's whole numbers.
@@ -194,7 +194,7 @@ fn bug(language: &str, source: &str, place: &str) {
     let place = place.replace("LINE", &line.to_string());
     let error = answer(&mut component.filter("{}").unwrap(), "break").unwrap_err();
     assert_eq!(error.kind(), "trap");
-    let told = chain(&error);
+    let told = with_causes(&error);
     assert!(
         told.contains("broken on purpose") && told.contains(&place),
         "{place} is not in {told}"
@@ -210,7 +210,7 @@ fn bug(language: &str, source: &str, place: &str) {
 
     for (command, message, place) in others(language) {
         let error = answer(&mut component.filter("{}").unwrap(), command).unwrap_err();
-        let told = chain(&error);
+        let told = with_causes(&error);
         assert!(told.contains(message) && told.contains(place), "{command}: {told}");
     }
     // Go's `println` writes to standard error, C's `printf` to standard output.
@@ -251,15 +251,6 @@ fn answer(filter: &mut Filter, command: &str) -> Result<String, PluginError> {
         RequestDecision::Reply(reply) => Ok(String::from_utf8(reply.body).unwrap()),
         other => panic!("{command}: {other:?}"),
     }
-}
-
-fn chain(error: &PluginError) -> String {
-    let (mut text, mut cause) = (error.to_string(), error.source());
-    while let Some(error) = cause {
-        text += &format!(": {error}");
-        cause = error.source();
-    }
-    text
 }
 
 fn component(language: &str, name: &str) -> Component {

@@ -17,27 +17,27 @@ use super::guest::Guest;
 use super::meter::Meter;
 use super::outgoing::Asks;
 use super::stdio::Shared;
-use super::{Handler, HttpError, Incoming, Outgoing};
+use super::{Handler, HttpError, Incoming, GuestBody};
 use crate::engine::Engine;
 use crate::error::PluginError;
 use crate::limits::Limits;
 use crate::voice::Voice;
 
 /// An instance that has served a request to its end and may serve another.
-pub struct Kept {
+pub struct IdleGuest {
     store: Store<Guest>,
     proxy: Proxy,
     served: u32,
 }
 
-impl Kept {
+impl IdleGuest {
     /// Requests that it has served.
     pub fn served(&self) -> u32 {
         self.served
     }
 }
 
-impl std::fmt::Debug for Kept {
+impl std::fmt::Debug for IdleGuest {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Kept").field("served", &self.served).finish_non_exhaustive()
     }
@@ -47,7 +47,7 @@ impl std::fmt::Debug for Kept {
 /// code.
 pub struct Call {
     driver: Option<Driver>,
-    head: Option<oneshot::Receiver<wasmtime::Result<http::Response<Outgoing>>>>,
+    head: Option<oneshot::Receiver<wasmtime::Result<http::Response<GuestBody>>>>,
     /// Dropped when the response is over. Until then a guest of 0.3 may still copy one body to
     /// another.
     over: Option<oneshot::Sender<()>>,
@@ -58,9 +58,9 @@ pub struct Call {
     limits: Limits,
 }
 
-type Told = oneshot::Sender<wasmtime::Result<http::Response<Outgoing>>>;
+type Told = oneshot::Sender<wasmtime::Result<http::Response<GuestBody>>>;
 
-type Driver = Pin<Box<dyn Future<Output = wasmtime::Result<Kept>> + Send>>;
+type Driver = Pin<Box<dyn Future<Output = wasmtime::Result<IdleGuest>> + Send>>;
 
 impl Handler {
     /// Begins a request in the kept instance, or in a fresh one. The guest's network requests go to
@@ -69,7 +69,7 @@ impl Handler {
         &self,
         request: http::Request<Incoming>,
         id: u64,
-        kept: Option<Kept>,
+        kept: Option<IdleGuest>,
         asks: Asks,
     ) -> Call {
         let (told, head) = oneshot::channel();
@@ -89,7 +89,7 @@ impl Handler {
         });
         let request = request.map(BodyExt::boxed_unsync);
         let instance = match kept {
-            Some(kept) => Instance::Kept(kept),
+            Some(kept) => Instance::IdleGuest(kept),
             None => Instance::Fresh(Arc::clone(&meter), voice.clone()),
         };
         let driver = drive(self.clone(), instance, request, asks, (told, is_over));
@@ -109,7 +109,7 @@ impl Handler {
 impl Call {
     /// Runs guest code. It is ready when the guest has finished this request: with the instance, or
     /// with the error. After that it is pending for ever.
-    pub fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<Kept, PluginError>> {
+    pub fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<IdleGuest, PluginError>> {
         let Some(driver) = &mut self.driver else { return Poll::Pending };
         let running = self.engine.run();
         self.meter.begin();
@@ -126,7 +126,7 @@ impl Call {
     pub fn poll_head(
         &mut self,
         cx: &mut Context<'_>,
-    ) -> Poll<Result<http::Response<Outgoing>, PluginError>> {
+    ) -> Poll<Result<http::Response<GuestBody>, PluginError>> {
         let Some(head) = &mut self.head else { return Poll::Pending };
         let told = std::task::ready!(Pin::new(head).poll(cx));
         self.head = None;
@@ -174,7 +174,7 @@ impl std::fmt::Debug for Call {
 
 /// The instance that serves a request.
 enum Instance {
-    Kept(Kept),
+    IdleGuest(IdleGuest),
     /// A new instance, made with this meter and voice.
     Fresh(Arc<Meter>, Shared),
 }
@@ -182,22 +182,22 @@ enum Instance {
 async fn drive(
     handler: Handler,
     instance: Instance,
-    request: http::Request<Outgoing>,
+    request: http::Request<GuestBody>,
     asks: Asks,
     (told, is_over): (Told, oneshot::Receiver<()>),
-) -> wasmtime::Result<Kept> {
+) -> wasmtime::Result<IdleGuest> {
     let mut kept = match instance {
-        Instance::Kept(mut kept) => {
+        Instance::IdleGuest(mut kept) => {
             kept.store.data_mut().asks = asks;
             kept
         }
         Instance::Fresh(meter, voice) => {
             let mut store = Guest::store(&handler, meter, voice, asks);
             let proxy = handler.service.pre.instantiate_async(&mut store).await?;
-            Kept { store, proxy, served: 0 }
+            IdleGuest { store, proxy, served: 0 }
         }
     };
-    let Kept { store, proxy, served } = &mut kept;
+    let IdleGuest { store, proxy, served } = &mut kept;
     let ran = store.run_concurrent(async |accessor| {
         let prepared = accessor.with(|mut store| {
             Prepared::new(store.as_context_mut(), proxy, request, Guest::http, told)

@@ -32,9 +32,9 @@ use crate::plugin::{Interfaces, Kind};
 use guest::Guest;
 
 pub use body::{Feed, Incoming, channel};
-pub use call::{Call, Kept};
+pub use call::{Call, IdleGuest};
 pub use outgoing::{Ask, Asks, Errand, asks};
-pub use wasmtime_wasi_http::{Error as HttpError, WasiBody as Outgoing};
+pub use wasmtime_wasi_http::{Error as HttpError, WasiBody as GuestBody};
 
 /// Finds the kind of a component by its imports and exports. Returns `None` if the component is no
 /// standard one.

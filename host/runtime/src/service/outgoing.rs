@@ -9,7 +9,7 @@ use wasmtime_wasi_http::{
     DEFAULT_FORBIDDEN_HEADERS, ForbiddenHeaderFilter, RequestOptions, WasiHttpHooks,
 };
 
-use super::{HttpError, Incoming, Outgoing};
+use super::{HttpError, Incoming, GuestBody};
 
 /// Returns a sender for a guest's network requests, and the receiver of the runner.
 pub fn asks() -> (Asks, mpsc::Receiver<Ask>) {
@@ -34,7 +34,7 @@ pub enum Ask {
 #[derive(Debug)]
 pub struct Errand {
     /// The request; its body streams out of the guest.
-    pub request: http::Request<Outgoing>,
+    pub request: http::Request<GuestBody>,
     /// The time that the guest waits for the response's head, including the time to connect.
     pub limit: Option<Duration>,
     /// The response, or the reason why there is none.
@@ -46,7 +46,7 @@ impl Asks {
     pub(super) async fn ask(
         self,
         kind: fn(Errand) -> Ask,
-        request: http::Request<Outgoing>,
+        request: http::Request<GuestBody>,
         limit: Option<Duration>,
     ) -> Result<http::Response<Incoming>, HttpError> {
         let (answer, answered) = oneshot::channel();
@@ -57,7 +57,7 @@ impl Asks {
 }
 
 type Answered = Result<
-    (http::Response<Outgoing>, Box<dyn Future<Output = Result<(), HttpError>> + Send>),
+    (http::Response<GuestBody>, Box<dyn Future<Output = Result<(), HttpError>> + Send>),
     HttpError,
 >;
 
@@ -69,7 +69,7 @@ impl WasiHttpHooks for Asks {
 
     fn send_request(
         &mut self,
-        request: http::Request<Outgoing>,
+        request: http::Request<GuestBody>,
         options: Option<RequestOptions>,
         _fut: Box<dyn Future<Output = Result<(), HttpError>> + Send>,
     ) -> Box<dyn Future<Output = Answered> + Send> {

@@ -5,7 +5,7 @@ use weir_runtime::{Engine, Environment, Kind, Limits, Plugin, PluginError};
 
 use super::{PluginCliError, print, read};
 use crate::config::{defaults, plugin_keys};
-use crate::plugins::source;
+use crate::oci::Digest;
 
 /// Prints the configuration's keys, for a page of documentation.
 pub(super) fn reference(component: &str) -> Result<(), PluginCliError> {
@@ -32,7 +32,7 @@ pub(super) fn run(
         "version": manifest.version,
         "summary": manifest.summary,
         "world": plugin.kind().world(),
-        "sha256": source::digest(&wasm),
+        "sha256": Digest::of(&wasm).hex(),
         "bytes": wasm.len(),
         "imports": interfaces.imports,
         "exports": interfaces.exports,
@@ -50,7 +50,7 @@ pub(super) fn run(
         manifest.version,
         manifest.summary,
         plugin.kind().world(),
-        source::digest(&wasm),
+        Digest::of(&wasm).hex(),
         wasm.len(),
         join(&interfaces.imports),
         limits.memory >> 20,
@@ -75,7 +75,7 @@ fn standard(plugin: &Plugin, wasm: &[u8], as_json: bool) -> Result<(), PluginCli
     if as_json {
         let about = json!({
             "world": world,
-            "sha256": source::digest(wasm),
+            "sha256": Digest::of(wasm).hex(),
             "bytes": wasm.len(),
             "imports": interfaces.imports,
             "exports": interfaces.exports,
@@ -96,7 +96,7 @@ fn standard(plugin: &Plugin, wasm: &[u8], as_json: bool) -> Result<(), PluginCli
             Kind::Middleware => "one of a route's `filters`",
             _ => "a route's `component`",
         },
-        source::digest(wasm),
+        Digest::of(wasm).hex(),
         wasm.len(),
         join(&interfaces.imports),
         defaults::COMPONENT_MEMORY >> 20,

@@ -1,6 +1,5 @@
 //! The files that a configuration names: components, certificates and keys.
 
-use std::error::Error as _;
 use std::fs;
 use std::io;
 use std::path::Path;
@@ -8,14 +7,13 @@ use std::path::Path;
 use rustls::crypto::ring::sign::any_supported_type;
 use rustls::sign::CertifiedKey;
 use rustls_pki_types::pem;
-use sha2::Digest as _;
+use weir_runtime::with_causes;
 
 use super::Check;
 use crate::config::document::below;
-use crate::config::names::Digest;
-use crate::config::text::Kind;
 use crate::config::{Admin, Certificate, Plugin, Source, file};
 use crate::files;
+use crate::oci::Digest;
 
 /// The reason why a certificate cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -100,8 +98,7 @@ impl Check<'_> {
                 _ => "cert",
             };
             let path = below(path, part);
-            let cause = error.source().map_or(String::new(), |source| format!(": {source}"));
-            self.problem(&path, format!("{path}: {error}{cause}"));
+            self.problem(&path, format!("{path}: {}", with_causes(&error)));
         }
         files
     }
@@ -152,7 +149,7 @@ impl Check<'_> {
         Admin { address: admin.address, token }
     }
 
-    fn component(&mut self, path: &str, file: &Path, sha256: Option<[u8; 32]>) {
+    fn component(&mut self, path: &str, file: &Path, sha256: Option<Digest>) {
         let shown = file.display();
         let bytes = match read(file) {
             Ok(bytes) => bytes,
@@ -161,11 +158,11 @@ impl Check<'_> {
                 return self.problem(&path, format!("{path}: cannot read \"{shown}\": {error}"));
             }
         };
-        let actual: [u8; 32] = sha2::Sha256::digest(&bytes).into();
+        let actual = Digest::of(&bytes);
         if sha256.is_some_and(|expected| expected != actual) {
             let path = below(path, "sha256");
-            let actual = Digest::print(&actual);
-            self.problem(&path, format!("{path}: \"{shown}\" has the SHA-256 {actual}"));
+            let message = format!("{path}: \"{shown}\" has the SHA-256 {}", actual.hex());
+            self.problem(&path, message);
         }
     }
 }

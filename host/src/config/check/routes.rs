@@ -8,7 +8,8 @@ use super::Check;
 use crate::config::document::{below, item};
 use crate::config::error::did_you_mean;
 use crate::config::file;
-use crate::config::{Action, FILTERS, Match, Plugin, Respond, Route, UpstreamId};
+use crate::builtin::FILTERS;
+use crate::config::{Action, Match, Plugin, Respond, Route, UpstreamId};
 
 impl Check<'_> {
     pub(super) fn routes(

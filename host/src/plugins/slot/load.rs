@@ -10,7 +10,8 @@ use weir_runtime::{Engine, Environment, Kind, MemoryState, Plugin, PluginError, 
 use super::{Configs, Given, Prepared, Role, Use};
 use crate::message::input::{Inputs, ResponseInputs};
 use crate::plugins::bounds::Bounds;
-use crate::plugins::{component, schema, secrets, source};
+use crate::oci::Digest;
+use crate::plugins::{component, schema, secrets};
 
 /// The reason why a component does not become a generation. Nothing has changed in that case.
 #[derive(Debug, thiserror::Error)]
@@ -72,7 +73,7 @@ pub(super) fn load(
     let plugin = Plugin::load(engine, name, wasm, bounds.limits, &scratch(&environment))?;
     let configs = try_out(&plugin, uses, base)?;
     let plugin = plugin.with_environment(environment);
-    Ok(Prepared { plugin, bounds, configs, digest: source::digest(wasm) })
+    Ok(Prepared { plugin, bounds, configs, digest: Digest::of(wasm).hex() })
 }
 
 /// Returns an environment like `like`, with its own state and with counters that are discarded.

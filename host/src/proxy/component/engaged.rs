@@ -1,4 +1,4 @@
-//! [`Engaged`]: a component at work on a request, with all that it needs to proceed.
+//! [`ComponentRun`]: a component at work on a request, with all that it needs to proceed.
 
 use std::cell::Cell;
 use std::future::poll_fn;
@@ -15,42 +15,42 @@ use http::{Request, Response};
 use http_body::Body as _;
 use tokio::sync::mpsc;
 use weir_runtime::PluginError;
-use weir_runtime::service::{Ask, Call, Incoming, Kept, Outgoing, asks, channel};
+use weir_runtime::service::{Ask, Call, Incoming, IdleGuest, GuestBody, asks, channel};
 
-use super::Unanswered;
+use super::ComponentError;
 use super::feed::feed;
 use crate::message::body::Body;
 use crate::message::exchange::Exchange;
-use crate::plugins::component::Place;
+use crate::plugins::component::Admission;
 use crate::plugins::function::Function;
 use crate::plugins::seat::Seat;
 use crate::plugins::slot::Role;
-use crate::proxy::errand::Site;
+use crate::proxy::errand::ComponentContext;
 
 /// A component at work. Dropping it ends the component's work on the request, and all requests that
 /// this work has made.
-pub(super) struct Engaged {
+pub(super) struct ComponentRun {
     call: Call,
     has_ended: bool,
     /// The instance of a component that has ended, kept until the response is over. Without the
     /// instance, an unfinished body could not be recognized.
-    kept: Option<Kept>,
+    kept: Option<IdleGuest>,
     asks: mpsc::Receiver<Ask>,
     /// Work for the component: passing the request's body, and the component's own requests.
     works: FuturesUnordered<LocalBoxFuture<'static, ()>>,
     /// Whether a piece of the request's body was passed to the component.
     moved: Rc<Cell<bool>>,
-    site: Rc<Site>,
+    site: Rc<ComponentContext>,
     seat: Rc<Seat>,
-    place: Place,
+    place: Admission,
 }
 
-impl Engaged {
+impl ComponentRun {
     /// Begins a request.
     pub(super) fn begin(
         seat: &Rc<Seat>,
-        place: Place,
-        (role, site): (&Role, &Rc<Site>),
+        place: Admission,
+        (role, site): (&Role, &Rc<ComponentContext>),
         request: Request<Body>,
     ) -> Result<Self, PluginError> {
         let (head, body) = request.into_parts();
@@ -83,17 +83,17 @@ impl Engaged {
     pub(super) async fn head(
         &mut self,
         exchange: &Exchange,
-    ) -> Result<Response<Outgoing>, Unanswered> {
+    ) -> Result<Response<GuestBody>, ComponentError> {
         poll_fn(|cx| {
             let ran = self.poll(cx);
             if let Some(failure) = exchange.failure() {
-                return Poll::Ready(Err(Unanswered::Request(failure)));
+                return Poll::Ready(Err(ComponentError::Request(failure)));
             }
             // Checked first, because it names the cause better than the absence of the head.
             if let Poll::Ready(Err(error)) = ran {
-                return Poll::Ready(Err(Unanswered::Plugin(error)));
+                return Poll::Ready(Err(ComponentError::Plugin(error)));
             }
-            self.call.poll_head(cx).map_err(Unanswered::Plugin)
+            self.call.poll_head(cx).map_err(ComponentError::Plugin)
         })
         .await
     }

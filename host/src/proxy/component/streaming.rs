@@ -1,4 +1,4 @@
-//! [`Streaming`]: the body of a component's response. Reading it runs the component.
+//! [`ComponentBody`]: the body of a component's response. Reading it runs the component.
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -9,17 +9,17 @@ use http_body::{Body as _, Frame, SizeHint};
 use tokio::task::coop::has_budget_remaining;
 use tokio::time::{Instant, Sleep};
 use weir_runtime::PluginError;
-use weir_runtime::service::Outgoing;
+use weir_runtime::service::GuestBody;
 
-use super::Engaged;
+use super::ComponentRun;
 use crate::message::body::BodyError;
 use crate::message::check;
 
 /// A body that a component produces. Dropping it before its end ends the component's work.
-pub(super) struct Streaming {
+pub(super) struct ComponentBody {
     /// Present until the body has ended.
-    engaged: Option<Engaged>,
-    body: Outgoing,
+    engaged: Option<ComponentRun>,
+    body: GuestBody,
     /// Remaining bytes of the declared length.
     left: Option<u64>,
     wait: Duration,
@@ -27,10 +27,10 @@ pub(super) struct Streaming {
     timer: Option<Pin<Box<Sleep>>>,
 }
 
-impl Streaming {
+impl ComponentBody {
     pub(super) fn new(
-        engaged: Engaged,
-        body: Outgoing,
+        engaged: ComponentRun,
+        body: GuestBody,
         declared: Option<u64>,
         wait: Duration,
     ) -> Self {
@@ -78,7 +78,7 @@ impl Streaming {
     }
 }
 
-impl http_body::Body for Streaming {
+impl http_body::Body for ComponentBody {
     type Data = Bytes;
     type Error = BodyError;
 
@@ -114,7 +114,7 @@ impl http_body::Body for Streaming {
 }
 
 /// Servers drop a body once they have all its bytes, without polling for its end.
-impl Drop for Streaming {
+impl Drop for ComponentBody {
     fn drop(&mut self) {
         if self.left == Some(0)
             && let Some(engaged) = self.engaged.take()

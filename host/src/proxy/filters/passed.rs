@@ -8,51 +8,51 @@ use http::uri::Authority;
 
 use crate::message::body::Body;
 use crate::message::check;
-use crate::message::input::Kept;
+use crate::message::input::SavedInputs;
 use crate::message::peer::RequestId;
-use crate::plugins::generation::Failure;
+use crate::plugins::generation::CallError;
 use crate::plugins::seat::{Seat, Shape};
-use crate::proxy::ask::{self, Asked, Memory};
-use crate::proxy::decided::{Decided, compare};
+use crate::proxy::ask::{self, RequestView, ResponseContext};
+use crate::proxy::decided::{Decision, compare};
 use crate::telemetry::record::Record;
 
 /// A filter that a request has passed.
-pub(super) struct Passed {
+pub(super) struct Visit {
     pub(super) seat: Rc<Seat>,
     pub(super) shape: Rc<Shape>,
     pub(super) context: Vec<u8>,
-    pub(super) kept: Kept,
+    pub(super) kept: SavedInputs,
     pub(super) wants_body: bool,
     /// The generation that decides on the response if this one fails. Present if this one is on
     /// trial.
-    pub(super) before: Option<Box<Before>>,
+    pub(super) before: Option<Box<Fallback>>,
     /// The shadow generation that also saw the request, and its context.
     pub(super) shadow: Option<(Rc<Seat>, Vec<u8>)>,
 }
 
 /// The serving generation, and the request as it would have seen it.
-pub(super) struct Before {
+pub(super) struct Fallback {
     pub(super) seat: Rc<Seat>,
     pub(super) head: Parts,
     pub(super) authority: Authority,
 }
 
-impl Before {
-    pub(super) fn new(seat: &Rc<Seat>, asked: &Asked<'_>) -> Box<Self> {
+impl Fallback {
+    pub(super) fn new(seat: &Rc<Seat>, asked: &RequestView<'_>) -> Box<Self> {
         let (seat, head) = (Rc::clone(seat), check::copy(asked.head));
         Box::new(Self { seat, head, authority: asked.authority.clone() })
     }
 }
 
-impl Passed {
+impl Visit {
     pub(super) fn decide(
         &self,
         response: &Response<Body>,
         request: RequestId,
         record: &Record,
-    ) -> Result<Decided, Failure> {
+    ) -> Result<Decision, CallError> {
         let Self { seat, shape, kept, context, .. } = self;
-        ask::response(seat, shape, Memory { kept, context, request }, response, record)
+        ask::response(seat, shape, ResponseContext { kept, context, request }, response, record)
     }
 
     /// Calls the shadow generation with the same response, if it requests the same inputs.
@@ -61,13 +61,13 @@ impl Passed {
         (seat, context): (&Seat, &[u8]),
         request: RequestId,
         response: &Response<Body>,
-        decided: &Result<Decided, Failure>,
+        decided: &Result<Decision, CallError>,
     ) {
         let Ok(shape) = seat.shape(request) else { return };
         if !shape.on_response || shape.response_inputs != self.shape.response_inputs {
             return;
         }
-        let memory = Memory { kept: &self.kept, context, request };
+        let memory = ResponseContext { kept: &self.kept, context, request };
         let own = ask::shadow_response(seat, shape, memory, response).ok();
         if let Ok(decided) = decided {
             self.seat.slot.metrics.shadow(compare(own.as_ref(), decided));

@@ -14,7 +14,7 @@ use super::framing::{Decoded, Decoder, FramingError};
 use super::upload::Upload;
 use crate::message::body::{Body, BodyError};
 use crate::message::check;
-use crate::message::exchange::{Exchange, Failure};
+use crate::message::exchange::{Exchange, BodyFailure};
 use crate::upstream::InFlight;
 use crate::upstream::lease::Bounds;
 use crate::upstream::pool::Connection;
@@ -71,7 +71,7 @@ impl Exchanged {
     fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Result<Decoded, BodyError>> {
         if !self.upload.is_done() {
             let sent = self.upload.poll(cx, self.connection.wire.stream());
-            sent.map_err(|error| BodyError::Request(Failure::from(&error)))?;
+            sent.map_err(|error| BodyError::Request(BodyFailure::from(&error)))?;
         }
         loop {
             let (wire, limits) = self.connection.bounded();

@@ -1,4 +1,5 @@
-//! One exchange over a connection of HTTP/1.1, and over a fresh one if an idle one turned out closed.
+//! One exchange over a connection of HTTP/1.1. An idle connection that turns out closed is replaced
+//! by a fresh one.
 
 use std::rc::Rc;
 use std::sync::Arc;
@@ -49,7 +50,7 @@ pub(in crate::upstream) async fn exchange(
     Ok(Response::from_parts(head, exchanged.into_body(bounds)))
 }
 
-/// A request whose head is encoded.
+/// A request with its encoded head.
 struct Encoded<'a> {
     head: &'a Parts,
     encoded: Bytes,
@@ -62,7 +63,8 @@ impl Encoded<'_> {
     async fn send(&self, connection: &mut Connection, body: Body) -> Result<Received, SendError> {
         self.exchange.restart();
         let inform = |head| {
-            // An origin that says anything is at work: the time until its final head begins anew, a few times at most.
+            // An interim response shows that the origin is at work: the time for its final head
+            // begins anew, a few times at most.
             self.exchange.restart();
             if let Some(subject) = self.informed {
                 subject.inform(head);

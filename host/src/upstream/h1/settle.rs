@@ -31,7 +31,7 @@ pub(in crate::upstream) async fn settle(mut body: Body) -> Result<Body, BodyErro
     })
 }
 
-/// A body whose first frame was read already.
+/// A body and its first frame, which was read already.
 struct Begun {
     first: Option<Frame<Bytes>>,
     rest: Body,

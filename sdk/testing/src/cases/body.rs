@@ -1,8 +1,9 @@
 //! Streams a body through a filter and compares it with the expectation of a case.
 
 use weir_runtime::filter::{Changes, Edit};
+use weir_runtime::with_causes;
 
-use super::{Streamed, chain};
+use super::Streamed;
 use crate::Filter;
 
 /// Streams a body after the decision on its message, with the changes `changes`. A filter that did
@@ -17,7 +18,7 @@ pub(super) fn check(
     let is_asked_for = changes.edits.contains(&Edit::Body);
     let output = if is_asked_for {
         let output = filter.body(of_request, &changes.context, &pieces);
-        output.map_err(|error| chain(&error))?
+        output.map_err(|error| with_causes(&error))?
     } else {
         Ok(pieces.concat())
     };
