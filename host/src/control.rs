@@ -28,32 +28,36 @@ use tokio::time::sleep;
 
 pub(crate) use self::pages::{Denial, Names};
 pub(crate) use self::places::network;
-use self::places::{Place, Places};
+use self::places::{ConnectionPlace, Places};
 use crate::net::Throttle;
 use crate::net::is_of_one_connection;
 use crate::net::linger::Lingering;
 use crate::task::Tasks;
 
 /// Answers the requests of one listener.
-pub(crate) trait Answer: 'static {
+pub(crate) trait Responder: 'static {
     /// The listener's name in the log.
     const NAME: &'static str;
 
     /// Answers a request of `client`. The work needs a bound of its own: nothing cuts it short.
-    fn answer(&self, request: Request<Incoming>, client: IpAddr) -> impl Future<Output = Answered>;
+    fn answer(
+        &self,
+        request: Request<Incoming>,
+        client: IpAddr,
+    ) -> impl Future<Output = HeldResponse>;
 
     /// Makes the response to a refused request.
     fn refuse(&self, denial: &Denial) -> Response<Full<Bytes>>;
 }
 
 /// A response, and the time that it is held back.
-pub(crate) struct Answered {
+pub(crate) struct HeldResponse {
     pub(crate) response: Response<Full<Bytes>>,
     /// The delay of the response. During the delay, a new connection may take the place.
     pub(crate) delay: Duration,
 }
 
-impl From<Response<Full<Bytes>>> for Answered {
+impl From<Response<Full<Bytes>>> for HeldResponse {
     fn from(response: Response<Full<Bytes>>) -> Self {
         Self { response, delay: Duration::ZERO }
     }
@@ -65,7 +69,7 @@ impl From<Response<Full<Bytes>>> for Answered {
 ///
 /// # Errors
 /// The address cannot be bound.
-pub(crate) fn serve<A: Answer>(
+pub(crate) fn serve<A: Responder>(
     address: SocketAddr,
     names: Names,
     answer: A,
@@ -86,7 +90,7 @@ struct Site<A> {
     answer: A,
 }
 
-async fn accept<A: Answer>(listener: TcpListener, site: Rc<Site<A>>, tasks: Tasks) {
+async fn accept<A: Responder>(listener: TcpListener, site: Rc<Site<A>>, tasks: Tasks) {
     let places = Places::new(CONNECTIONS);
     let (crowded, failures) = (Throttle::default(), Throttle::default());
     loop {
@@ -121,7 +125,12 @@ async fn accept<A: Answer>(listener: TcpListener, site: Rc<Site<A>>, tasks: Task
     }
 }
 
-async fn connection<A: Answer>(stream: TcpStream, client: IpAddr, place: Place, site: Rc<Site<A>>) {
+async fn connection<A: Responder>(
+    stream: TcpStream,
+    client: IpAddr,
+    place: ConnectionPlace,
+    site: Rc<Site<A>>,
+) {
     let service = service_fn(|request: Request<Incoming>| {
         let (place, site) = (&place, &site);
         async move { Ok::<_, Infallible>(site.serve(request, client, place).await) }
@@ -151,12 +160,12 @@ async fn connection<A: Answer>(stream: TcpStream, client: IpAddr, place: Place, 
     }
 }
 
-impl<A: Answer> Site<A> {
+impl<A: Responder> Site<A> {
     async fn serve(
         &self,
         request: Request<Incoming>,
         client: IpAddr,
-        place: &Place,
+        place: &ConnectionPlace,
     ) -> Response<Full<Bytes>> {
         let answered = match pages::check(&request, self.names) {
             Ok(()) => {

@@ -204,7 +204,11 @@ pub fn state(config: &Config, metrics: &Metrics) -> Result<State, ServerError> {
 }
 
 /// Returns an error and its causes, with the place of the cause in the configuration.
-fn misplaced(config: &Config, path: &str, error: &(dyn std::error::Error + 'static)) -> ServerError {
+fn misplaced(
+    config: &Config,
+    path: &str,
+    error: &(dyn std::error::Error + 'static),
+) -> ServerError {
     let message = format!("{path}: {}", with_causes(error));
     ServerError::Config(config.places.problem(path, message).into())
 }

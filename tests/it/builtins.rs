@@ -6,7 +6,7 @@ use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
 
-use weir::plugins::rules::Proxy;
+use weir::plugins::rules::ProxyRules;
 use weir_runtime::Limits;
 use weir_sdk_testing::{Component, cases};
 
@@ -74,7 +74,7 @@ fn cases_hold(name: &str) {
     for file in files {
         // A slow hash is no fault here.
         let limits = Limits { time: Duration::from_secs(10), ..Limits::default() };
-        let component = Component::load(&wasm, limits).unwrap().under(Arc::new(Proxy));
+        let component = Component::load(&wasm, limits).unwrap().under(Arc::new(ProxyRules));
         let outcomes =
             cases::run(&component, &fs::read_to_string(&file).unwrap(), &folder).unwrap();
         let failed: Vec<_> = outcomes.iter().filter(|outcome| outcome.fault.is_some()).collect();

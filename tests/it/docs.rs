@@ -1,5 +1,5 @@
-//! The pages in docs/write: their quotations are the repository's text, and the targets of their
-//! links exist.
+//! The prose of the project is plain. The pages in docs/write quote the repository, and their links
+//! lead somewhere.
 
 use std::path::{Path, PathBuf};
 
@@ -61,4 +61,113 @@ fn links_lead_somewhere() {
             }
         }
     }
+}
+
+/// Folders that hold no prose of the project.
+const APART: [&str; 8] =
+    ["target", ".git", ".venv", "node_modules", "corpus", "seeds", "dist", "artifacts"];
+
+fn files(folder: &Path, endings: &[&str], found: &mut Vec<PathBuf>) {
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        let name = path.file_name().unwrap().to_str().unwrap();
+        if path.is_dir() {
+            if !APART.contains(&name) {
+                files(&path, endings, found);
+            }
+        } else if endings.iter().any(|ending| name.ends_with(ending)) {
+            found.push(path);
+        }
+    }
+}
+
+/// A line of prose, and whether it may be longer than 100 columns: tables and links.
+struct Line {
+    place: String,
+    words: String,
+    columns: usize,
+    is_exempt: bool,
+}
+
+/// The lines of a page outside code blocks, or the comments of a source.
+fn prose(path: &Path) -> Vec<Line> {
+    let text = std::fs::read_to_string(path).unwrap_or_default();
+    let is_page = path.extension().is_some_and(|end| end == "md");
+    let (mut lines, mut is_code) = (Vec::new(), false);
+    for (number, line) in (1..).zip(text.lines()) {
+        let trimmed = line.trim_start();
+        let words = if is_page {
+            is_code ^= trimmed.starts_with("```");
+            (!is_code && !trimmed.starts_with("```")).then_some(trimmed)
+        } else {
+            ["//!", "///", "//", "# "].iter().find_map(|mark| trimmed.strip_prefix(mark))
+        };
+        let Some(words) = words else { continue };
+        let words = words.trim_start();
+        let is_exempt = words.starts_with('|') || words.contains("](") || words.contains("://");
+        let place = format!("{}:{number}", path.strip_prefix(root()).unwrap().display());
+        let columns = line.chars().count();
+        lines.push(Line { place, words: words.to_owned(), columns, is_exempt });
+    }
+    lines
+}
+
+/// Counts the words of a line, and those of them that make a clause a subject or an object.
+fn count(text: &str) -> (usize, usize) {
+    let plain: String = text.split('`').step_by(2).collect::<Vec<_>>().join(" x ");
+    let words: Vec<String> = plain
+        .split(|c: char| !(c.is_alphabetic() || c == '\'' || c == '-'))
+        .filter(|word| word.starts_with(char::is_alphabetic))
+        .map(str::to_lowercase)
+        .collect();
+    let clauses = ["what", "whatever", "who", "whoever", "whom", "whose"];
+    let found = words.iter().filter(|word| clauses.contains(&word.as_str())).count();
+    (words.len(), found)
+}
+
+#[test]
+fn clauses_and_columns_are_counted() {
+    assert_eq!(count("Tells what `what` is, to whoever asks."), (7, 2));
+    assert_eq!(count("Every error names file, line and column."), (7, 0));
+}
+
+/// The prose of the project: sentences begin with nouns (at most 3 clauses in 1,000 words begin with
+/// a pronoun such as *what*), and lines end at 100 columns.
+#[test]
+fn the_prose_is_plain() {
+    let groups: [(&str, &[&str]); 10] = [
+        ("README.md ARCHITECTURE.md CONTRIBUTING.md CHANGELOG.md", &[".md"]),
+        ("docs", &[".md"]),
+        ("plugins", &[".md"]),
+        ("examples", &[".md"]),
+        ("host/src", &[".rs"]),
+        ("host/h3 host/runtime", &[".rs"]),
+        ("sdk", &[".rs"]),
+        ("tests", &[".rs"]),
+        ("plugins examples", &[".rs", ".yaml", ".toml"]),
+        ("wit configs", &[".wit", ".yaml"]),
+    ];
+    let mut faults = Vec::new();
+    for (places, endings) in groups {
+        let mut paths = Vec::new();
+        for place in places.split(' ').map(|place| root().join(place)) {
+            if place.is_dir() {
+                files(&place, endings, &mut paths);
+            } else {
+                paths.push(place);
+            }
+        }
+        let lines: Vec<Line> = paths.iter().flat_map(|path| prose(path)).collect();
+        let counts = lines.iter().map(|line| count(&line.words));
+        let (words, clauses) = counts.fold((0, 0), |sum, one| (sum.0 + one.0, sum.1 + one.1));
+        assert!(words > 500, "{places}: only {words} words");
+        if clauses * 1000 > words * 3 {
+            let hits = lines.iter().filter(|line| count(&line.words).1 > 0);
+            faults.push(format!("{places}: {clauses} clauses in {words} words"));
+            faults.extend(hits.map(|line| format!("  {} {}", line.place, line.words)));
+        }
+        let long = lines.iter().filter(|line| line.columns > 100 && !line.is_exempt);
+        faults.extend(long.map(|line| format!("{}: {} columns", line.place, line.columns)));
+    }
+    assert!(faults.is_empty(), "{}", faults.join("\n"));
 }

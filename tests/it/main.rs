@@ -50,6 +50,7 @@ mod shutdown;
 mod smuggling;
 mod soak;
 mod streaming;
+mod structure;
 mod swap;
 mod telemetry;
 mod timeouts;

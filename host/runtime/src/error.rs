@@ -140,7 +140,7 @@ impl PluginError {
 
 /// Returns an error with its causes on one line, the outermost first. A cause whose text is in the
 /// line already is left out.
-pub fn with_causes(error: &(dyn std::error::Error + 'static)) -> String {
+pub fn with_causes(error: &(dyn Error + 'static)) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(error) = source {

@@ -19,11 +19,11 @@ use http::header::{ALLOW, CONTENT_TYPE, WWW_AUTHENTICATE};
 use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::Full;
 use hyper::body::Incoming;
-use weir_runtime::with_causes;
 use serde_json::{Value, json};
+use weir_runtime::with_causes;
 
 use crate::config;
-use crate::control::{self, Answer, Answered, Denial, Names};
+use crate::control::{self, Denial, HeldResponse, Names, Responder};
 use crate::plugins::Plugins;
 use crate::plugins::compile::{self, CompileError, SwapError};
 use crate::plugins::generation::Origin;
@@ -81,10 +81,10 @@ impl Refusal {
     }
 }
 
-impl Answer for Admin {
+impl Responder for Admin {
     const NAME: &'static str = "admin";
 
-    async fn answer(&self, request: Request<Incoming>, client: IpAddr) -> Answered {
+    async fn answer(&self, request: Request<Incoming>, client: IpAddr) -> HeldResponse {
         let delay = match self.token.presented(request.headers()) {
             Presented::Right => {
                 let response = match self.serve(request).await {
@@ -99,7 +99,7 @@ impl Answer for Admin {
         let reason = "present the token of admin.token: Authorization: Bearer …";
         let mut refusal = Refusal::new(StatusCode::UNAUTHORIZED, reason);
         refusal.field = Some((WWW_AUTHENTICATE, "Bearer realm=\"weir\""));
-        Answered { response: refusal.response(), delay }
+        HeldResponse { response: refusal.response(), delay }
     }
 
     fn refuse(&self, denial: &Denial) -> Response<Full<Bytes>> {

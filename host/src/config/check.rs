@@ -20,8 +20,8 @@ use super::error::{Place, Problem, did_you_mean};
 use super::file::{self, File, Protocol};
 use super::text::Kind;
 use super::{
-    Admin, Config, Endpoint, Listener, Places, Plugin, PluginId, Protocols, Quic, Tls,
-    Upstream, UpstreamId,
+    Admin, Config, Endpoint, Listener, Places, Plugin, PluginId, Protocols, Quic, Tls, Upstream,
+    UpstreamId,
 };
 use crate::builtin::BALANCERS;
 

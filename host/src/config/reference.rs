@@ -242,7 +242,8 @@ fn description(schema: &Value) -> Option<String> {
 }
 
 fn line(page: &mut String, cells: &[&str]) {
-    let cells: Vec<String> = cells.iter().map(|cell| cell.replace('|', "\\|").replace('\n', "\\n")).collect();
+    let cells: Vec<String> =
+        cells.iter().map(|cell| cell.replace('|', "\\|").replace('\n', "\\n")).collect();
     let _ = writeln!(page, "| {} |", cells.join(" | "));
 }
 

@@ -44,7 +44,7 @@ impl Places {
     }
 
     /// Takes a place for a connection of `client`. Returns `None` if every place is at work.
-    pub(super) fn take(&self, client: IpAddr) -> Option<Place> {
+    pub(super) fn take(&self, client: IpAddr) -> Option<ConnectionPlace> {
         let network = network(client);
         if self.is_full() && !self.taken.borrow_mut().close_one(Some(network)) {
             return None;
@@ -54,7 +54,7 @@ impl Places {
         taken.next += 1;
         taken.open.insert(number, Open { network, waits: true, lost: Rc::clone(&lost) });
         let answered = Notify::new();
-        Some(Place { number, lost, answered, places: self.clone() })
+        Some(ConnectionPlace { number, lost, answered, places: self.clone() })
     }
 
     /// Closes a connection that waits, if there is one.
@@ -84,14 +84,14 @@ impl Taken {
 }
 
 /// The place of one connection. Dropping it gives the place back.
-pub(super) struct Place {
+pub(super) struct ConnectionPlace {
     number: u64,
     lost: Rc<Notify>,
     answered: Notify,
     places: Places,
 }
 
-impl Place {
+impl ConnectionPlace {
     /// Marks the request as at work. No other connection gets the place.
     pub(super) fn hold(&self) {
         self.set_waits(false);
@@ -124,7 +124,7 @@ impl Place {
     }
 }
 
-impl Drop for Place {
+impl Drop for ConnectionPlace {
     fn drop(&mut self) {
         self.places.taken.borrow_mut().open.remove(&self.number);
     }
@@ -151,7 +151,7 @@ mod tests {
         [127, 0, 0, last].into()
     }
 
-    fn is_lost(place: &Place) -> bool {
+    fn is_lost(place: &ConnectionPlace) -> bool {
         place.lost().now_or_never().is_some()
     }
 

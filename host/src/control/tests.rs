@@ -14,10 +14,10 @@ struct Pages {
     answered: Rc<Cell<usize>>,
 }
 
-impl Answer for Pages {
+impl Responder for Pages {
     const NAME: &'static str = "test";
 
-    async fn answer(&self, _request: Request<Incoming>, _client: IpAddr) -> Answered {
+    async fn answer(&self, _request: Request<Incoming>, _client: IpAddr) -> HeldResponse {
         self.answered.set(self.answered.get() + 1);
         Response::new(Full::from(self.body.clone())).into()
     }

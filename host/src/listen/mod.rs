@@ -93,7 +93,7 @@ pub struct Edge {
     pace: Pace,
     connections: AtomicUsize,
     refusals: Throttle,
-    counters: metrics::Quic,
+    counters: metrics::QuicCounters,
     cut: metrics::Cut,
 }
 
@@ -134,8 +134,8 @@ impl Edge {
     }
 
     /// Takes one of the listener's connection slots. Returns `None` if all are taken.
-    fn slot(self: &Arc<Self>) -> Option<Slot> {
-        let slot = Slot(Arc::clone(self));
+    fn slot(self: &Arc<Self>) -> Option<ConnectionPermit> {
+        let slot = ConnectionPermit(Arc::clone(self));
         // Counting first prevents two workers from taking the last slot.
         if self.connections.fetch_add(1, Ordering::Relaxed) < self.limits.connections {
             return Some(slot);
@@ -153,9 +153,9 @@ impl Edge {
 
 /// The slot of one open connection. It becomes free when dropped.
 #[derive(Debug)]
-struct Slot(Arc<Edge>);
+struct ConnectionPermit(Arc<Edge>);
 
-impl Drop for Slot {
+impl Drop for ConnectionPermit {
     fn drop(&mut self) {
         self.0.connections.fetch_sub(1, Ordering::Relaxed);
     }

@@ -15,7 +15,7 @@ use tokio::io::Interest;
 use tokio::net::UdpSocket;
 
 use super::handover::Group;
-use crate::telemetry::metrics::Quic;
+use crate::telemetry::metrics::QuicCounters;
 
 /// A worker's socket.
 #[derive(Debug)]
@@ -24,7 +24,7 @@ pub(super) struct Socket {
     state: UdpSocketState,
     worker: usize,
     group: Arc<Group>,
-    counters: Quic,
+    counters: QuicCounters,
 }
 
 impl Socket {
@@ -33,7 +33,7 @@ impl Socket {
         socket: std::net::UdpSocket,
         worker: usize,
         group: Arc<Group>,
-        counters: Quic,
+        counters: QuicCounters,
     ) -> io::Result<Self> {
         Ok(Self {
             state: UdpSocketState::new((&socket).into())?,

@@ -175,7 +175,7 @@ struct Server {
     address: SocketAddr,
     log: Arc<Log>,
     edge: Arc<Edge>,
-    counters: metrics::Quic,
+    counters: metrics::QuicCounters,
     drain: CancellationToken,
     close: CancellationToken,
     workers: Vec<JoinHandle<()>>,

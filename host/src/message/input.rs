@@ -194,21 +194,21 @@ impl ResponseInputs {
     }
 
     /// Keeps the required inputs of the request.
-    pub fn keep(&self, head: &Parts, authority: &str, subject: &Subject<'_>) -> Kept {
+    pub fn keep(&self, head: &Parts, authority: &str, subject: &Subject<'_>) -> SavedInputs {
         if self.kept.is_empty() {
             return SavedInputs::default();
         }
         let lines =
             if self.kept.contains(&Input::Headers) { lines(&head.headers) } else { Vec::new() };
         let read = |input: &Input| input.read(head, authority, subject, &lines).map(Rc::from);
-        Kept(self.kept.iter().map(read).collect())
+        SavedInputs(self.kept.iter().map(read).collect())
     }
 
     /// Calls `use_them` with the values for a response.
     pub fn with<T>(
         &self,
         fields: &HeaderMap,
-        kept: &Kept,
+        kept: &SavedInputs,
         use_them: impl FnOnce(&[Option<&[u8]>]) -> T,
     ) -> T {
         let has_lines = self.inputs.contains(&ResponseInput::Headers);

@@ -27,7 +27,7 @@ pub struct Compiler {
 /// A file is read only under this permission, so that one component is in memory at a time. The
 /// upload of a client is read before, because the client may stall.
 #[derive(Debug)]
-pub struct Turn {
+pub struct CompileTurn {
     turn: OwnedSemaphorePermit,
     time: Duration,
 }
@@ -75,14 +75,14 @@ impl Compiler {
     /// # Errors
     ///
     /// [`CompileError::Busy`] if no turn comes in time.
-    pub async fn turn(&self) -> Result<Turn, CompileError> {
+    pub async fn turn(&self) -> Result<CompileTurn, CompileError> {
         let turn = timeout(self.wait, Arc::clone(&self.turn).acquire_owned()).await;
         let turn = turn.ok().and_then(Result::ok).ok_or(CompileError::Busy(self.wait))?;
-        Ok(Turn { turn, time: self.time })
+        Ok(CompileTurn { turn, time: self.time })
     }
 }
 
-impl Turn {
+impl CompileTurn {
     /// Runs `work` on a thread. Gives up after two minutes by default, or when the future is
     /// dropped.
     ///
@@ -116,7 +116,7 @@ impl Turn {
 /// [`SwapError`]. Nothing has changed in that case.
 pub async fn swap<W: AsRef<[u8]>>(
     slot: &Arc<Slot>,
-    turn: Turn,
+    turn: CompileTurn,
     read: impl FnOnce() -> io::Result<W> + Send + 'static,
     origin: Origin,
     terms: Terms,

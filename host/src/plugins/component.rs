@@ -7,10 +7,10 @@ use std::sync::atomic::Ordering;
 
 use serde_json::Value;
 use weir_runtime::PluginError;
-use weir_runtime::service::{Asks, Call, Handler, Incoming, IdleGuest};
+use weir_runtime::service::{Asks, Call, Handler, IdleGuest, Incoming};
 
 use super::function::Function;
-use super::instance::Counted;
+use super::instance::InstanceCount;
 use super::seat::Seat;
 use super::slot::Role;
 use crate::config::Reuse;
@@ -28,7 +28,7 @@ pub struct Hold {
 pub struct Admission {
     running: Rc<Cell<usize>>,
     /// Counts the instance and its memory in the metrics.
-    pub counted: Counted,
+    pub counted: InstanceCount,
 }
 
 impl Drop for Admission {
@@ -47,7 +47,7 @@ impl Seat {
             return None;
         }
         running.set(running.get() + 1);
-        let counted = Counted::new(&self.generation.metrics, 0);
+        let counted = InstanceCount::new(&self.generation.metrics, 0);
         Some(Admission { running: Rc::clone(running), counted })
     }
 

@@ -32,7 +32,7 @@ pub struct Generation {
     /// The time of loading.
     pub loaded: SystemTime,
     /// Its metrics.
-    pub metrics: metrics::Generation,
+    pub metrics: metrics::GenerationCounters,
     /// Decides whether its functions are called.
     pub health: Health,
     /// Its failures and call times, for the comparison with another generation.
@@ -86,7 +86,7 @@ impl Generation {
         number: u64,
         prepared: Prepared,
         origin: Origin,
-        metrics: metrics::Generation,
+        metrics: metrics::GenerationCounters,
     ) -> Arc<Self> {
         let Prepared { plugin, bounds, configs, digest } = prepared;
         let (health, tally) = (Health::default(), Tally::default());

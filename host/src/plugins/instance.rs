@@ -28,13 +28,13 @@ impl Guest for FilterInstance {
 /// A guest, and its part in the metrics.
 pub(crate) struct Instance<G> {
     pub(crate) guest: G,
-    counted: Counted,
+    counted: InstanceCount,
 }
 
 impl<G: Guest> Instance<G> {
     /// Counts a new guest.
-    pub(super) fn new(guest: G, metrics: &metrics::Generation) -> Self {
-        let counted = Counted::new(metrics, guest.memory());
+    pub(super) fn new(guest: G, metrics: &metrics::GenerationCounters) -> Self {
+        let counted = InstanceCount::new(metrics, guest.memory());
         Self { guest, counted }
     }
 
@@ -45,14 +45,14 @@ impl<G: Guest> Instance<G> {
 }
 
 /// Counts an instance, and its memory, for as long as it lives.
-pub struct Counted {
-    metrics: metrics::Generation,
+pub struct InstanceCount {
+    metrics: metrics::GenerationCounters,
     memory: usize,
 }
 
-impl Counted {
+impl InstanceCount {
     /// Counts one that has `memory` bytes.
-    pub fn new(metrics: &metrics::Generation, memory: usize) -> Self {
+    pub fn new(metrics: &metrics::GenerationCounters, memory: usize) -> Self {
         metrics.instances.inc();
         metrics.memory.add(signed(memory));
         Self { metrics: metrics.clone(), memory }
@@ -67,7 +67,7 @@ impl Counted {
     }
 }
 
-impl Drop for Counted {
+impl Drop for InstanceCount {
     fn drop(&mut self) {
         self.metrics.instances.dec();
         self.metrics.memory.sub(signed(self.memory));

@@ -7,11 +7,11 @@ use super::function::Function;
 use crate::message::edit::Edits;
 
 /// A decision that lets a message pass: unchanged, or with edits and a context.
-pub type Passing = Option<(Edits, Vec<u8>)>;
+pub type StoredDecision = Option<(Edits, Vec<u8>)>;
 
 /// The decision of a filter.
 #[derive(Debug, Clone, Copy)]
-pub enum Answer<'a> {
+pub enum Conclusion<'a> {
     /// The message passes unchanged.
     Next,
     /// The message passes with edits and a context.
@@ -22,7 +22,7 @@ pub enum Answer<'a> {
 
 /// The inputs of a call. A pure filter decides by them alone.
 #[derive(Debug, Clone, Copy)]
-pub struct Given<'a> {
+pub struct CallInput<'a> {
     /// `on-request` or `on-response`.
     pub function: Function,
     /// The status of a response.
@@ -41,17 +41,17 @@ pub struct Given<'a> {
 /// room and displace nothing.
 #[derive(Debug, Default)]
 pub struct Memo {
-    places: Vec<Place>,
+    places: Vec<Bucket>,
     hashes: RandomState,
     /// The encoded inputs of the last search.
     key: Vec<u8>,
-    sought: Option<Sought>,
+    sought: Option<Lookup>,
     /// Number of searches that found a decision.
     found: u32,
 }
 
 #[derive(Debug, Default)]
-struct Place {
+struct Bucket {
     entry: Option<Entry>,
     /// The hash of the last miss at this place.
     missed: u64,
@@ -60,11 +60,11 @@ struct Place {
 #[derive(Debug)]
 struct Entry {
     key: Box<[u8]>,
-    passing: Passing,
+    passing: StoredDecision,
 }
 
 #[derive(Debug, Clone, Copy)]
-struct Sought {
+struct Lookup {
     place: usize,
     hash: u64,
     /// Whether a decision was found, and the filter is called again to check it.
@@ -74,19 +74,19 @@ struct Sought {
 impl Memo {
     /// Returns the earlier decision on the same inputs. At intervals it returns `None` for a known
     /// decision, so that [`Self::learn`] can compare.
-    pub fn find(&mut self, given: Given<'_>) -> Option<&Passing> {
+    pub fn find(&mut self, given: CallInput<'_>) -> Option<&StoredDecision> {
         self.sought = None;
         if !self.spell(given) {
             return None;
         }
         if self.places.is_empty() {
-            self.places.resize_with(PLACES, Place::default);
+            self.places.resize_with(PLACES, Bucket::default);
         }
         let hash = self.hashes.hash_one(&self.key);
         let place = usize::try_from(hash).unwrap_or(usize::MAX) % PLACES;
         let entry = self.places.get(place)?.entry.as_ref();
         let known = entry.filter(|entry| *entry.key == *self.key);
-        let mut sought = Sought { place, hash, is_doubted: false };
+        let mut sought = Lookup { place, hash, is_doubted: false };
         if let Some(entry) = known {
             self.found = self.found.wrapping_add(1);
             if !self.found.is_multiple_of(DOUBT_EVERY) {
@@ -104,8 +104,8 @@ impl Memo {
     }
 
     /// Stores the answer to the last search. Returns false if a pure filter cannot have given it.
-    pub fn learn(&mut self, answer: Answer<'_>) -> bool {
-        let Some(Sought { place, hash, is_doubted }) = self.sought.take() else { return true };
+    pub fn learn(&mut self, answer: Conclusion<'_>) -> bool {
+        let Some(Lookup { place, hash, is_doubted }) = self.sought.take() else { return true };
         let Some(place) = self.places.get_mut(place) else { return true };
         if is_doubted {
             return place.entry.as_ref().is_some_and(|entry| answer.is(&entry.passing));
@@ -118,8 +118,8 @@ impl Memo {
     }
 
     /// Encodes the inputs of a call as one key. Returns whether the inputs are short enough.
-    fn spell(&mut self, given: Given<'_>) -> bool {
-        let Given { function, status, inputs, context } = given;
+    fn spell(&mut self, given: CallInput<'_>) -> bool {
+        let CallInput { function, status, inputs, context } = given;
         let length = |input: &Option<&[u8]>| input.map_or(0, <[u8]>::len);
         if inputs.iter().map(length).sum::<usize>() + context.len() > MOST_GIVEN {
             return false;
@@ -137,8 +137,8 @@ impl Memo {
     }
 }
 
-impl Answer<'_> {
-    fn is(self, passing: &Passing) -> bool {
+impl Conclusion<'_> {
+    fn is(self, passing: &StoredDecision) -> bool {
         match (self, passing) {
             (Self::Next, None) => true,
             (Self::Edit(edits, context), Some((known, with))) => known == edits && with == context,
@@ -147,7 +147,7 @@ impl Answer<'_> {
     }
 
     /// Returns a copy of the decision, unless it is too large.
-    fn to_remember(self) -> Option<Passing> {
+    fn to_remember(self) -> Option<StoredDecision> {
         match self {
             Self::Next => Some(None),
             Self::Edit(edits, context) => {
@@ -182,24 +182,24 @@ mod tests {
 
     use super::*;
 
-    fn given<'a>(inputs: &'a [Option<&'a [u8]>]) -> Given<'a> {
-        Given { function: Function::Request, status: 0, inputs, context: &[] }
+    fn given<'a>(inputs: &'a [Option<&'a [u8]>]) -> CallInput<'a> {
+        CallInput { function: Function::Request, status: 0, inputs, context: &[] }
     }
 
-    fn sets(value: &[u8]) -> Passing {
+    fn sets(value: &[u8]) -> StoredDecision {
         let header = Header { name: "x-a".to_owned(), value: value.to_vec() };
         Some((Edits::of_request(vec![Edit::Set(header)], |_| None).unwrap(), b"c".to_vec()))
     }
 
-    fn answer(passing: &Passing) -> Answer<'_> {
+    fn answer(passing: &StoredDecision) -> Conclusion<'_> {
         match passing {
-            None => Answer::Next,
-            Some((edits, context)) => Answer::Edit(edits, context),
+            None => Conclusion::Next,
+            Some((edits, context)) => Conclusion::Edit(edits, context),
         }
     }
 
     /// Stores a decision in the same way as two equal calls.
-    fn teach(memo: &mut Memo, given: Given<'_>, passing: &Passing) {
+    fn teach(memo: &mut Memo, given: CallInput<'_>, passing: &StoredDecision) {
         for _ in 0..2 {
             assert!(memo.find(given).is_none());
             assert!(memo.learn(answer(passing)));
@@ -217,7 +217,7 @@ mod tests {
     #[test]
     fn another_input_is_another_decision() {
         let mut memo = Memo::default();
-        let known = Given {
+        let known = CallInput {
             function: Function::Response,
             status: 200,
             inputs: &[Some(b"ab"), Some(b"c"), None],
@@ -226,13 +226,13 @@ mod tests {
         teach(&mut memo, known, &None);
         assert_eq!(memo.find(known), Some(&None));
         let others = [
-            Given { function: Function::Request, ..known },
-            Given { status: 201, ..known },
-            Given { context: b"", ..known },
-            Given { context: b"e", ..known },
-            Given { inputs: &[Some(b"a"), Some(b"bc"), None], ..known },
-            Given { inputs: &[Some(b"ab"), Some(b"c"), Some(b"")], ..known },
-            Given { inputs: &[Some(b"ab"), None, Some(b"c")], ..known },
+            CallInput { function: Function::Request, ..known },
+            CallInput { status: 201, ..known },
+            CallInput { context: b"", ..known },
+            CallInput { context: b"e", ..known },
+            CallInput { inputs: &[Some(b"a"), Some(b"bc"), None], ..known },
+            CallInput { inputs: &[Some(b"ab"), Some(b"c"), Some(b"")], ..known },
+            CallInput { inputs: &[Some(b"ab"), None, Some(b"c")], ..known },
         ];
         for other in others {
             assert_eq!(memo.find(other), None, "{other:?}");
@@ -286,7 +286,7 @@ mod tests {
         let mut memo = Memo::default();
         for _ in 0..3 {
             assert!(memo.find(given(&[])).is_none());
-            assert!(memo.learn(Answer::Other));
+            assert!(memo.learn(Conclusion::Other));
         }
     }
 
@@ -305,7 +305,7 @@ mod tests {
             }
             assert!(memo.find(given(&[])).is_none(), "it is asked again");
             assert_eq!(
-                memo.learn(again.as_ref().map_or(Answer::Other, answer)),
+                memo.learn(again.as_ref().map_or(Conclusion::Other, answer)),
                 is_pure,
                 "{again:?}"
             );

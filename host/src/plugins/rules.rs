@@ -1,4 +1,4 @@
-//! [`Proxy`]: the checks of a running Weir, for the kit that tests plugins.
+//! [`ProxyRules`]: the checks of a running Weir, for the kit that tests plugins.
 
 use http::uri::Authority;
 use serde_json::Value;
@@ -11,9 +11,9 @@ use crate::message::edit::{self, Edits};
 /// The proxy's checks of configurations and decisions. Without them, a test case could pass with a
 /// decision that Weir answers with 503.
 #[derive(Debug, Clone, Copy)]
-pub struct Proxy;
+pub struct ProxyRules;
 
-impl Rules for Proxy {
+impl Rules for ProxyRules {
     fn config(&self, schema: &str, config: &str) -> Result<(), String> {
         let config: Value = serde_json::from_str(config).map_err(|error| error.to_string())?;
         let faults = schema::check(schema, &config)

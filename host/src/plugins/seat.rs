@@ -14,7 +14,7 @@ use super::component;
 use super::function::Function;
 use super::generation::{CallError, Generation};
 use super::instance::{Guest, Instance};
-use super::memo::{Answer, Given, Memo, Passing};
+use super::memo::{CallInput, Conclusion, Memo, StoredDecision};
 use super::slot::{Role, Slot};
 use super::tally::{TIMED_EVERY, TIMED_FIRST};
 use crate::config::{OnFailure, Reuse};
@@ -36,7 +36,7 @@ pub struct Seat {
     /// The stored decisions of a pure filter.
     memo: RefCell<Memo>,
     remembered: [OnceCell<IntCounter>; Function::COUNT],
-    functions: [OnceCell<metrics::Function>; Function::COUNT],
+    functions: [OnceCell<metrics::FunctionCounters>; Function::COUNT],
     calls: Cell<u32>,
     /// The part of this worker in a standard component.
     pub component: component::Hold,
@@ -162,7 +162,7 @@ impl Seat {
 
     /// Returns the earlier decision of a pure filter on the same inputs. If it returns `None`, the
     /// filter is called, and [`Self::learn`] must get its answer.
-    pub fn recall(&self, given: Given<'_>) -> Option<Passing> {
+    pub fn recall(&self, given: CallInput<'_>) -> Option<StoredDecision> {
         // On trial every call counts. A later trial is compared with the first calls. After a
         // failure only a call can show that the plugin works again.
         let is_asked = self.is_on_trial.get()
@@ -182,7 +182,7 @@ impl Seat {
     }
 
     /// Stores the decision of a pure filter on the inputs of the last [`Self::recall`].
-    pub fn learn(&self, answer: Answer<'_>, request: RequestId) {
+    pub fn learn(&self, answer: Conclusion<'_>, request: RequestId) {
         if !self.memo.borrow_mut().learn(answer) {
             self.generation.refute(request);
         }
@@ -244,7 +244,7 @@ impl Seat {
     }
 
     /// Returns the metrics of a function.
-    pub fn function(&self, function: Function) -> &metrics::Function {
+    pub fn function(&self, function: Function) -> &metrics::FunctionCounters {
         let cell = function.of(&self.functions);
         cell.get_or_init(|| self.generation.metrics.function(function.name()))
     }

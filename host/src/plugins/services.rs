@@ -11,13 +11,13 @@ use crate::telemetry::metrics;
 
 /// The services of one plugin.
 pub(super) struct Counting {
-    metrics: metrics::Plugin,
+    metrics: metrics::PluginCounters,
     counters: Mutex<HashMap<String, IntCounter>>,
 }
 
 impl Counting {
     /// Creates the services, which count in `metrics`.
-    pub(super) fn new(metrics: metrics::Plugin) -> Self {
+    pub(super) fn new(metrics: metrics::PluginCounters) -> Self {
         Self { metrics, counters: Mutex::default() }
     }
 }

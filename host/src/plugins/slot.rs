@@ -38,7 +38,7 @@ pub struct Slot {
     /// Names of the upstreams that it may reach.
     pub upstreams: Vec<Arc<str>>,
     /// The metrics of the plugin.
-    pub metrics: metrics::Plugin,
+    pub metrics: metrics::PluginCounters,
     /// The default trial of a new generation.
     pub canary: Canary,
     /// The source in the configuration. A generation may have another one: [`Generation::origin`].
@@ -55,7 +55,7 @@ pub struct Slot {
     base: PathBuf,
     engine: Engine,
     /// The configured limits and lifetime of instances.
-    given: Given,
+    given: InstanceOptions,
     environment: Environment,
     lanes: Mutex<Lanes>,
     /// Changes with every change of any slot. Workers compare it.
@@ -122,7 +122,7 @@ pub struct Shared {
 }
 
 /// The configured limits and lifetime of instances.
-type Given = (PluginLimits, Option<Reuse>);
+type InstanceOptions = (PluginLimits, Option<Reuse>);
 
 /// A component that was loaded and tried, but is not in use yet.
 pub struct Prepared {
@@ -147,7 +147,7 @@ impl Slot {
         uses: Vec<Use>,
         shared: &Shared,
         environment: Environment,
-        metrics: metrics::Plugin,
+        metrics: metrics::PluginCounters,
     ) -> Result<Self, LoadError> {
         let name: Arc<str> = plugin.name.as_str().into();
         let given = (plugin.limits, plugin.reuse);

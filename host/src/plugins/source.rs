@@ -90,7 +90,9 @@ pub fn read(
         Source::Builtin(_) | Source::Oci(_) => None,
     };
     let wasm = match &mut source {
-        Source::Builtin(name) => Cow::Borrowed(builtin::component(name).ok_or(SourceError::Unknown)?),
+        Source::Builtin(name) => {
+            Cow::Borrowed(builtin::component(name).ok_or(SourceError::Unknown)?)
+        }
         Source::File(path) => Cow::Owned(file(path)?),
         Source::Oci(reference) => {
             let package = oci::pull(reference, &access(reference, registries), cache)

@@ -13,7 +13,7 @@ use tokio::time::{Instant, Sleep};
 use crate::config::ListenerLimits;
 use crate::message::body::{Body, BodyError};
 use crate::message::check;
-use crate::message::exchange::{Exchange, BodyFailure};
+use crate::message::exchange::{BodyFailure, Exchange};
 
 /// Wraps the body of a client.
 pub struct RequestBody {

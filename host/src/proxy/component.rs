@@ -1,9 +1,9 @@
 //! Answers of standard components. The request's own future runs the component until the head of
 //! its response, and then the response's body runs it. The response is checked.
 
-mod engaged;
+mod body;
 pub(super) mod feed;
-mod streaming;
+mod run;
 
 use std::rc::Rc;
 use std::sync::Arc;
@@ -21,11 +21,11 @@ use super::body::RequestBody;
 use super::errand::ComponentContext;
 use super::error::ProxyError;
 use super::filters::{Chain, Middleware, RESPONSE_BYTES, RESPONSE_FIELDS};
-use super::{Proxy, ask};
+use super::{Proxy, caller};
 use crate::config::PluginId;
 use crate::message::body::Body;
 use crate::message::check::Checked;
-use crate::message::exchange::{Exchange, BodyFailure};
+use crate::message::exchange::{BodyFailure, Exchange};
 use crate::message::{check, headers};
 use crate::plugins::function::Function;
 use crate::plugins::seat::Seat;
@@ -33,8 +33,8 @@ use crate::plugins::slot::{Role, Slot};
 use crate::route::Route;
 use crate::status;
 use crate::telemetry::record::Record;
-use engaged::ComponentRun;
-use streaming::ComponentBody;
+use body::ComponentBody;
+use run::ComponentRun;
 
 /// A component that is to answer a request.
 pub(super) struct ComponentTarget<'a> {
@@ -149,7 +149,7 @@ impl ComponentRequest<'_> {
         body: Body,
         record: &Record,
     ) -> Result<Response<Body>, ComponentError> {
-        let mut span = ask::span(seat, Function::Handle, record);
+        let mut span = caller::span(seat, Function::Handle, record);
         let answered = self.ask(seat, head, body).await;
         if let Err(error) = &answered {
             if let Some(span) = &mut span {
@@ -172,7 +172,8 @@ impl ComponentRequest<'_> {
         let is_head = head.method() == Method::HEAD;
         let start = Instant::now();
         let wait = seat.generation.bounds.wait;
-        let mut engaged = ComponentRun::begin(seat, place, (self.role, self.site), head.map(|()| body))?;
+        let mut engaged =
+            ComponentRun::begin(seat, place, (self.role, self.site), head.map(|()| body))?;
         let response = tokio::select! {
             biased;
             response = engaged.head(self.exchange) => response?,

@@ -15,7 +15,7 @@ use http::{HeaderValue, Method, Response, header};
 use http_body::Frame;
 use tokio::sync::oneshot;
 use weir_h3::message::content_length;
-use weir_runtime::service::{Ask, Errand, HttpError, Incoming, GuestBody, channel};
+use weir_runtime::service::{Ask, Errand, GuestBody, HttpError, Incoming, channel};
 
 use super::Proxy;
 use super::body::RequestBody;

@@ -128,7 +128,9 @@ fn of_body(failure: BodyFailure) -> StatusCode {
         BodyFailure::Timeout | BodyFailure::Slow => StatusCode::REQUEST_TIMEOUT,
         BodyFailure::Stopped => StatusCode::FORBIDDEN,
         BodyFailure::Filter => StatusCode::SERVICE_UNAVAILABLE,
-        BodyFailure::Aborted | BodyFailure::Length | BodyFailure::Trailers => StatusCode::BAD_REQUEST,
+        BodyFailure::Aborted | BodyFailure::Length | BodyFailure::Trailers => {
+            StatusCode::BAD_REQUEST
+        }
     }
 }
 

@@ -5,7 +5,7 @@
 //! the serving one fails, `on_failure` decides.
 
 mod bounds;
-mod passed;
+mod visit;
 
 use std::rc::Rc;
 use std::sync::Arc;
@@ -16,10 +16,10 @@ use http::{Method, Response};
 use http_body::Body as _;
 use weir_runtime::Kind;
 
-use super::ask::{self, RequestView, Caller, Step};
-use super::decided::{Decision, compare};
+use super::caller::{self, Caller, RequestView, Step};
+use super::decision::{Decision, compare};
 use super::error::ProxyError;
-use super::filtered::FilteredBody;
+use super::filtered_body::FilteredBody;
 use super::respond;
 use crate::config::{ListenerLimits, OnFailure, PluginId};
 use crate::message::body::Body;
@@ -35,7 +35,7 @@ use crate::route::Route;
 use crate::status;
 use crate::telemetry::record::Record;
 use crate::upstream::Reaches;
-use passed::{Fallback, Visit};
+use visit::{Fallback, Visit};
 
 pub(super) use bounds::{RESPONSE_BYTES, RESPONSE_FIELDS};
 
@@ -195,7 +195,7 @@ impl<'a> Chain<'a> {
     ) -> Body {
         for Visit { seat, context, wants_body, .. } in &self.passed {
             if *wants_body && !body.is_end_stream() {
-                let span = ask::span(seat, Function::RequestBody, record);
+                let span = caller::span(seat, Function::RequestBody, record);
                 let id = self.subject().id;
                 body = FilteredBody::request(body, seat, id, context, exchange, span);
             }
@@ -303,7 +303,7 @@ impl<'a> Chain<'a> {
         }
         response.headers_mut().remove(http::header::CONTENT_LENGTH);
         let seat = &passed.seat;
-        let span = ask::span(seat, Function::ResponseBody, record);
+        let span = caller::span(seat, Function::ResponseBody, record);
         let id = self.subject().id;
         response.map(|body| FilteredBody::response(body, seat, id, context, span))
     }
@@ -385,7 +385,12 @@ impl<'a> Chain<'a> {
 
     /// Calls the shadow generation with the same request, and counts whether its decision is the
     /// same. Returns its context, if it has one.
-    fn shadow_request(&self, seat: &Seat, decided: &Decision, asked: &RequestView<'_>) -> Option<Vec<u8>> {
+    fn shadow_request(
+        &self,
+        seat: &Seat,
+        decided: &Decision,
+        asked: &RequestView<'_>,
+    ) -> Option<Vec<u8>> {
         let own = self.asker.shadow(seat, asked)?.ok();
         seat.slot.metrics.shadow(compare(own.as_ref(), decided));
         match own? {

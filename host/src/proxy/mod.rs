@@ -4,13 +4,13 @@
 //! It answers every request. [`error`] has the possible failures, and only [`respond`] turns them
 //! into responses.
 
-mod ask;
 pub mod body;
+mod caller;
 mod component;
-mod decided;
+mod decision;
 mod errand;
 pub mod error;
-mod filtered;
+mod filtered_body;
 pub mod filters;
 mod forwards;
 pub mod respond;
@@ -149,7 +149,8 @@ impl Proxy {
                     self.answer(head, body, to, chain, record).await
                 }
                 Ok(Way::Through(middleware)) => {
-                    let target = ComponentTarget::middleware(self, route, chain, checked, &host, middleware);
+                    let target =
+                        ComponentTarget::middleware(self, route, chain, checked, &host, middleware);
                     // Boxed, so that requests of other routes do not reserve room for it.
                     Box::pin(target.answer(head, body, chain, record)).await
                 }

@@ -1,7 +1,7 @@
 //! All metrics of Weir, by name.
 //!
-//! [`Metrics`] registers them once. The code that counts holds typed handles ([`Quic`],
-//! [`Backend`], [`Plugin`], [`Local`]), so that the request path hashes no label. docs/metrics.md
+//! [`Metrics`] registers them once. The code that counts holds typed handles ([`QuicCounters`],
+//! [`EndpointCounters`], [`PluginCounters`], [`Local`]), so that the request path hashes no label. docs/metrics.md
 //! lists the same names, and a test compares them.
 
 use prometheus::{
@@ -19,10 +19,10 @@ mod set;
 mod tests;
 
 pub use cut::{Cut, Reason};
-pub(crate) use local::Route;
+pub(crate) use local::RouteCounters;
 pub use local::{Local, MethodLabel};
 use plugin::PluginMetrics;
-pub use plugin::{Function, Generation, Plugin, Swap};
+pub use plugin::{FunctionCounters, GenerationCounters, PluginCounters, Swap};
 pub use set::Listed;
 pub(crate) use set::Set;
 
@@ -36,7 +36,7 @@ pub struct Metrics {
     listed: Vec<Listed>,
     process: Process,
     /// The counters of QUIC listeners.
-    pub quic: Quic,
+    pub quic: QuicCounters,
     /// The counters of clients that were cut off.
     pub cut: Cut,
     /// `http_requests_total{method,status,protocol,route}`. The request path uses [`Local`].
@@ -60,7 +60,7 @@ pub struct Metrics {
 
 /// The counters of QUIC listeners. Clones share them.
 #[derive(Debug, Clone)]
-pub struct Quic {
+pub struct QuicCounters {
     /// Connections that completed their handshake.
     pub connections_total: IntCounter,
     /// Open connections.
@@ -87,7 +87,7 @@ pub struct Quic {
 
 /// The counters of one endpoint. Clones share them.
 #[derive(Debug, Clone)]
-pub struct Backend {
+pub struct EndpointCounters {
     /// `backend_health_status`: 1 for a healthy endpoint, else 0.
     pub health: IntGauge,
     /// Attempts, successful or not.
@@ -111,7 +111,7 @@ impl Metrics {
     /// Registers every metric, all at zero.
     pub fn new() -> Self {
         let mut set = Set::default();
-        let quic = Quic::register(&mut set);
+        let quic = QuicCounters::register(&mut set);
         let http_requests = set.counters(
             "http_requests_total",
             "Requests that ended; status 499: the client left before a response began.",
@@ -163,11 +163,11 @@ impl Metrics {
 
     /// Returns the handles of an endpoint. Its health starts at 1, because an endpoint starts
     /// healthy.
-    pub fn backend(&self, upstream: &str, endpoint: &str) -> Backend {
+    pub fn backend(&self, upstream: &str, endpoint: &str) -> EndpointCounters {
         let labels = &[upstream, endpoint];
         let health = self.backend.health.with_label_values(labels);
         health.set(1);
-        Backend {
+        EndpointCounters {
             health,
             requests: self.backend.requests.with_label_values(labels),
             duration: self.backend.duration.with_label_values(labels),
@@ -178,7 +178,7 @@ impl Metrics {
     }
 
     /// Returns the handles of a plugin.
-    pub fn plugin(&self, name: &str) -> Plugin {
+    pub fn plugin(&self, name: &str) -> PluginCounters {
         self.plugin.plugin(name)
     }
 
@@ -204,14 +204,14 @@ impl Default for Metrics {
     }
 }
 
-impl Backend {
+impl EndpointCounters {
     /// Counts a failed attempt. `kind` becomes a label, so its set is closed.
     pub fn error(&self, kind: &'static str) {
         self.errors.with_label_values(&[self.upstream.as_str(), &self.endpoint, kind]).inc();
     }
 }
 
-impl Quic {
+impl QuicCounters {
     /// Counts a send of `length` bytes in datagrams of `stride` bytes.
     pub fn sent(&self, length: usize, stride: usize) {
         self.bytes_sent.inc_by(length as u64);

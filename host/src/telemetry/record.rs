@@ -23,8 +23,8 @@ use crate::message::peer::{Peer, Protocol, RequestId};
 use crate::status;
 use crate::telemetry::Telemetry;
 use crate::telemetry::access::Entry;
-use crate::telemetry::metrics::{Local, MethodLabel, Reason, Route};
-use crate::telemetry::trace::{Outcome, Span, Trace, Untraced};
+use crate::telemetry::metrics::{Local, MethodLabel, Reason, RouteCounters};
+use crate::telemetry::trace::{Span, Trace, TraceEnd, Untraced};
 use crate::telemetry::traceparent;
 
 /// One request, from its head to the last byte of its response.
@@ -32,7 +32,7 @@ use crate::telemetry::traceparent;
 pub struct Record {
     local: Rc<Local>,
     /// `None` if no route matched.
-    route: Option<Rc<Route>>,
+    route: Option<Rc<RouteCounters>>,
     started: Instant,
     method: MethodLabel,
     protocol: Protocol,
@@ -79,7 +79,7 @@ struct Detail {
 }
 
 /// The body of a response, which reports its fate to the record.
-struct Counted {
+struct RecordedBody {
     body: Body,
     declared: Option<u64>,
     record: Record,
@@ -229,7 +229,7 @@ impl Record {
         }
         response.map(|body| {
             let declared = body.size_hint().exact();
-            Body::stream(Counted { body, declared, record: self })
+            Body::stream(RecordedBody { body, declared, record: self })
         })
     }
 
@@ -317,7 +317,7 @@ impl Detail {
         }
         if let Some(trace) = self.trace {
             let error = self.error.map(|(_, kind)| kind);
-            trace.end(Outcome { route, status: record.status, error, is_aborted });
+            trace.end(TraceEnd { route, status: record.status, error, is_aborted });
         }
     }
 
@@ -330,7 +330,7 @@ impl Detail {
     }
 }
 
-impl http_body::Body for Counted {
+impl http_body::Body for RecordedBody {
     type Data = Bytes;
     type Error = BodyError;
 
@@ -367,7 +367,7 @@ impl http_body::Body for Counted {
 }
 
 /// Servers drop a body once they have all its bytes, without polling for its end.
-impl Drop for Counted {
+impl Drop for RecordedBody {
     fn drop(&mut self) {
         let is_whole = self.declared == Some(self.record.response_bytes);
         if self.record.fate == Fate::Left && (is_whole || self.body.is_end_stream()) {

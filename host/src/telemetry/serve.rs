@@ -11,7 +11,7 @@ use http_body_util::Full;
 use hyper::body::Incoming;
 
 use crate::config::MetricsEndpoint;
-use crate::control::{self, Answer, Answered, Denial, Names};
+use crate::control::{self, Denial, HeldResponse, Names, Responder};
 use crate::task::Tasks;
 use crate::telemetry::metrics::Metrics;
 
@@ -35,10 +35,10 @@ struct Page {
     metrics: Arc<Metrics>,
 }
 
-impl Answer for Page {
+impl Responder for Page {
     const NAME: &'static str = "metrics";
 
-    async fn answer(&self, request: Request<Incoming>, _client: IpAddr) -> Answered {
+    async fn answer(&self, request: Request<Incoming>, _client: IpAddr) -> HeldResponse {
         self.page(request.method(), request.uri().path()).into()
     }
 

@@ -66,7 +66,7 @@ pub struct Span {
 
 /// The outcome of a request.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Outcome<'a> {
+pub(crate) struct TraceEnd<'a> {
     pub(crate) route: Option<&'a str>,
     pub(crate) status: Option<u16>,
     pub(crate) error: Option<&'static str>,
@@ -171,7 +171,7 @@ impl Trace {
     }
 
     /// Ends the request's span.
-    pub(crate) fn end(mut self, outcome: Outcome<'_>) {
+    pub(crate) fn end(mut self, outcome: TraceEnd<'_>) {
         let span = &mut self.span;
         if let Some(route) = outcome.route {
             span.update_name(format!("{} {route}", span_name(self.method)));

@@ -49,7 +49,7 @@ pub enum NoPick {
 /// The position of a request in the order of its upstream's requests. It lasts for all attempts of
 /// the request.
 #[derive(Debug, Default)]
-pub struct Turn {
+pub struct PickState {
     /// Number of endpoints tried before.
     pub attempt: u32,
     sequence: Option<u64>,
@@ -57,7 +57,7 @@ pub struct Turn {
     tried: Vec<u32>,
 }
 
-impl Turn {
+impl PickState {
     /// Notes a failed attempt at an endpoint.
     pub fn failed(&mut self, endpoint: u32) {
         self.attempt += 1;
@@ -66,7 +66,7 @@ impl Turn {
 }
 
 /// The inputs of a balancer.
-pub struct Question<'a> {
+pub struct PickRequest<'a> {
     /// The head of the request.
     pub head: &'a Parts,
     /// The authority of the request.
@@ -78,20 +78,20 @@ pub struct Question<'a> {
 /// One generation of the balancer.
 struct Balancer {
     generation: Arc<Generation>,
-    instance: Option<Box<Instance<Bound>>>,
+    instance: Option<Box<Instance<Picker>>>,
     /// Outcomes of requests, for a balancer that needs them.
     outcomes: Vec<Outcome>,
 }
 
 /// An instance that is configured for this upstream.
-struct Bound {
+struct Picker {
     balancer: BalancerInstance,
     inputs: Inputs,
     /// The membership number that the instance has received.
     knows: u64,
 }
 
-impl Guest for Bound {
+impl Guest for Picker {
     fn memory(&self) -> usize {
         self.balancer.memory()
     }
@@ -116,8 +116,8 @@ impl Chooser {
     /// [`NoPick`] if no endpoint is chosen.
     pub fn pick(
         &mut self,
-        question: &Question<'_>,
-        turn: &mut Turn,
+        question: &PickRequest<'_>,
+        turn: &mut PickState,
         lane: &Lane,
         roll: u32,
     ) -> Result<u32, NoPick> {
@@ -187,8 +187,8 @@ impl Chooser {
     fn ask(
         &mut self,
         seat: &Seat,
-        question: &Question<'_>,
-        turn: &mut Turn,
+        question: &PickRequest<'_>,
+        turn: &mut PickState,
     ) -> Result<Option<u32>, CallError> {
         let at = self.position(&seat.generation);
         let Some(balancer) = self.balancers.get_mut(at) else { return Ok(None) };
@@ -237,12 +237,12 @@ impl Balancer {
         seat: &Seat,
         members: &Members<'_>,
         loads: &mut Vec<u32>,
-        question: &Question<'_>,
-        turn: &mut Turn,
+        question: &PickRequest<'_>,
+        turn: &mut PickState,
     ) -> Result<Option<u32>, CallError> {
         let outcomes = &mut self.outcomes;
-        let make = || Bound::new(seat, members.upstream);
-        let work = |bound: &mut Bound| {
+        let make = || Picker::new(seat, members.upstream);
+        let work = |bound: &mut Picker| {
             let failed = |error| (Function::Pick, error);
             if bound.knows != members.membership {
                 bound.update(seat, members).map_err(failed)?;
@@ -265,7 +265,7 @@ impl Balancer {
     }
 }
 
-impl Bound {
+impl Picker {
     fn new(seat: &Seat, upstream: &Upstream) -> Result<Self, PluginError> {
         let role = Role::Balancer(Arc::clone(&upstream.name));
         let generation = &seat.generation;
@@ -279,8 +279,8 @@ impl Bound {
         seat: &Seat,
         members: &Members<'_>,
         loads: &mut Vec<u32>,
-        question: &Question<'_>,
-        turn: &mut Turn,
+        question: &PickRequest<'_>,
+        turn: &mut PickState,
     ) -> Result<Option<u32>, PluginError> {
         let needs = self.balancer.needs();
         let sequence = if needs.sequence {
@@ -298,7 +298,7 @@ impl Bound {
             };
             loads.extend(members.candidates.iter().map(load));
         }
-        let Question { head, authority, subject } = question;
+        let PickRequest { head, authority, subject } = question;
         let Self { balancer, inputs, .. } = self;
         inputs.with(head, authority, subject, |inputs| {
             let pick = Pick { sequence, attempt: turn.attempt, inputs, loads };

@@ -27,7 +27,7 @@ pub(super) enum Lease {
 }
 
 /// A request for one endpoint, without its body.
-pub(super) struct Sending<'a> {
+pub(super) struct LeaseRequest<'a> {
     /// The head, without the fields that belong to the origin's protocol.
     pub(super) head: &'a mut Parts,
     /// The authority that the request is for.
@@ -44,7 +44,7 @@ pub(super) struct Sending<'a> {
 
 /// Bounds on waiting for the origin.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Bounds {
+pub(super) struct Deadlines {
     /// Longest time to the head of the response.
     pub(super) first_byte: Option<Duration>,
     /// Longest time without a byte of the body.
@@ -61,9 +61,9 @@ impl Lease {
     /// [`SendError`]; the connection is of no further use. Dropping the future closes it as well.
     pub(super) async fn exchange(
         self,
-        sending: Sending<'_>,
+        sending: LeaseRequest<'_>,
         body: Body,
-        bounds: Bounds,
+        bounds: Deadlines,
     ) -> Result<Response<Body>, SendError> {
         match self {
             Self::H1(connection) => h1::exchange(connection, sending, body, bounds).await,

@@ -20,7 +20,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
 use crate::config::{self, PluginId};
-use crate::telemetry::metrics::{Backend, Metrics};
+use crate::telemetry::metrics::{EndpointCounters, Metrics};
 
 pub use reaches::Reaches;
 pub use send::Reach;
@@ -58,7 +58,7 @@ pub struct Endpoint {
     /// Free text for balancers.
     pub labels: Vec<(String, String)>,
     /// The metrics of the endpoint.
-    pub(crate) metrics: Backend,
+    pub(crate) metrics: EndpointCounters,
     healthy: AtomicBool,
     in_flight: AtomicU32,
 }

@@ -12,9 +12,9 @@ use http::request::Parts;
 use tokio::time::Instant;
 
 use super::attempt::Attempt;
-use super::balance::{Chooser, NoPick, Question, Turn};
+use super::balance::{Chooser, NoPick, PickRequest, PickState};
 use super::error::{Cause, SendError};
-use super::lease::{self, Bounds, Sending};
+use super::lease::{self, Deadlines, LeaseRequest};
 use super::pool::Pool;
 use super::share::Network;
 use super::{Endpoint, Upstream, retry};
@@ -112,9 +112,9 @@ impl Reach {
         total: Option<Instant>,
     ) -> Result<Response<Body>, SendError> {
         let UpstreamRequest { head, body, authority, subject, exchange, pinned, is_own } = request;
-        let mut turn = Turn::default();
+        let mut turn = PickState::default();
         loop {
-            let question = Question { head, authority, subject };
+            let question = PickRequest { head, authority, subject };
             let (id, endpoint, pool) = self.pick(&question, &mut turn, pinned, record)?;
             if is_own {
                 record.attempt(&self.upstream.name, &endpoint.name);
@@ -140,9 +140,11 @@ impl Reach {
             };
             let is_repeatable = retry::is_repeatable(head, &body);
             let (exchange, informed) = (&exchange, is_own.then_some(subject));
-            let sending = Sending { head, authority, exchange, informed, is_repeatable, in_flight };
+            let sending =
+                LeaseRequest { head, authority, exchange, informed, is_repeatable, in_flight };
             let config::Timeouts { first_byte, idle, .. } = self.upstream.timeouts;
-            return match lease.exchange(sending, body, Bounds { first_byte, idle, total }).await {
+            return match lease.exchange(sending, body, Deadlines { first_byte, idle, total }).await
+            {
                 Ok(response) => {
                     // A request may go on for as long as its response does.
                     exchange.unpace();
@@ -159,8 +161,8 @@ impl Reach {
 
     fn pick(
         &self,
-        question: &Question<'_>,
-        turn: &mut Turn,
+        question: &PickRequest<'_>,
+        turn: &mut PickState,
         pinned: &Pinned,
         record: &Record,
     ) -> Result<(u32, &Arc<Endpoint>, &Rc<Pool>), SendError> {

@@ -228,8 +228,9 @@ fn replay_filter(runner: &Runner<'_>, filter: &mut Filter, case: &Case) -> Resul
     let mut counts = BTreeMap::new();
     for request in runner.recorded(case.replay.as_deref().unwrap_or_default())? {
         let decision = filter.on_request(&request);
-        let decision = decision
-            .map_err(|error| format!("{} {}: {}", request.method, request.path, with_causes(&error)))?;
+        let decision = decision.map_err(|error| {
+            format!("{} {}: {}", request.method, request.path, with_causes(&error))
+        })?;
         let kind = match decision {
             RequestDecision::Next => "next",
             RequestDecision::Edit(_) => "edit",
@@ -305,8 +306,10 @@ fn expected_failure(case: &Case, error: &PluginError) -> Result<(), String> {
     let expected = case.expect.as_ref().and_then(|expect| expect.get("error"));
     match expected.and_then(Value::as_str) {
         Some(kind) if kind == error.kind() => Ok(()),
-        Some(kind) => Err(format!("expected a failure of the kind {kind}, got {}", chain(error))),
-        None => Err(chain(error)),
+        Some(kind) => {
+            Err(format!("expected a failure of the kind {kind}, got {}", with_causes(error)))
+        }
+        None => Err(with_causes(error)),
     }
 }
 
@@ -334,4 +337,3 @@ fn duration(text: &str) -> Option<Duration> {
     };
     Some(Duration::from_millis(number.checked_mul(millis)?))
 }
-

@@ -17,7 +17,7 @@ use super::guest::Guest;
 use super::meter::Meter;
 use super::outgoing::Asks;
 use super::stdio::Shared;
-use super::{Handler, HttpError, Incoming, GuestBody};
+use super::{GuestBody, Handler, HttpError, Incoming};
 use crate::engine::Engine;
 use crate::error::PluginError;
 use crate::limits::Limits;

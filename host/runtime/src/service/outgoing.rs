@@ -9,7 +9,7 @@ use wasmtime_wasi_http::{
     DEFAULT_FORBIDDEN_HEADERS, ForbiddenHeaderFilter, RequestOptions, WasiHttpHooks,
 };
 
-use super::{HttpError, Incoming, GuestBody};
+use super::{GuestBody, HttpError, Incoming};
 
 /// Returns a sender for a guest's network requests, and the receiver of the runner.
 pub fn asks() -> (Asks, mpsc::Receiver<Ask>) {

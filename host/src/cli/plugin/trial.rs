@@ -11,7 +11,7 @@ use weir_sdk_testing::{Component, cases};
 use super::{PluginCliError, print, progress, project, read, read_file};
 use crate::config::defaults;
 use crate::files;
-use crate::plugins::rules::Proxy;
+use crate::plugins::rules::ProxyRules;
 
 #[derive(Debug, Args)]
 pub(in crate::cli) struct Test {
@@ -66,7 +66,7 @@ fn pass(wasm: &[u8], beside: &Path, test: &Test) -> Result<(), PluginCliError> {
         source,
     })?;
     ours(wasm, "test its functions with its language's own tools")?;
-    let component = Component::load(wasm, limits(test.memory))?.under(Arc::new(Proxy));
+    let component = Component::load(wasm, limits(test.memory))?.under(Arc::new(ProxyRules));
     let folder = path.parent().unwrap_or(Path::new(""));
     let outcomes = cases::run(&component, &text, folder)
         .map_err(|error| PluginCliError::Failed(format!("{}: {error}", path.display())))?;

@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 use http::{HeaderName, HeaderValue, StatusCode, header};
 
 use super::Check;
+use crate::builtin::FILTERS;
 use crate::config::document::{below, item};
 use crate::config::error::did_you_mean;
 use crate::config::file;
-use crate::builtin::FILTERS;
 use crate::config::{Action, Match, Plugin, Respond, Route, UpstreamId};
 
 impl Check<'_> {

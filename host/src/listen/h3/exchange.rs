@@ -27,7 +27,7 @@ const PIECE: usize = 64 << 10;
 
 /// The outcome of a request for its connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Outcome {
+pub(super) enum StreamEnd {
     /// The request was answered in full.
     Complete,
     /// The client cancelled the request or broke the rules. Repeating that is cheap for the client,
@@ -39,7 +39,7 @@ pub(super) enum Outcome {
 pub(super) async fn exchange<H: Handler>(
     stream: Rc<Stream>,
     connection: Rc<Connection<H>>,
-) -> Outcome {
+) -> StreamEnd {
     let mut stopped = pin!(stream.stopped());
     // A cancellation by the client is checked first. It drops the handler's future and thus the
     // upstream's work.
@@ -64,11 +64,11 @@ pub(super) async fn exchange<H: Handler>(
             if let Ok(Some(code)) = stopped.await {
                 stream.abort(code);
             }
-            Outcome::Complete
+            StreamEnd::Complete
         }
         Err(code) => {
             stream.abort(code);
-            Outcome::Wasted
+            StreamEnd::Wasted
         }
     }
 }

@@ -21,7 +21,7 @@ use futures_util::stream::FuturesUnordered;
 use tokio::time::{Instant, sleep, sleep_until};
 use weir_h3::{Code, Config, Error, Handle, Stream};
 
-use self::exchange::{Outcome, exchange};
+use self::exchange::{StreamEnd, exchange};
 use super::{Edge, Handler};
 use crate::message::ahead::Ahead;
 use crate::message::peer::Protocol;
@@ -181,10 +181,10 @@ impl Waste {
     }
 
     /// Counts a request and returns whether too many are wasted.
-    fn count(&mut self, outcome: Outcome) -> bool {
+    fn count(&mut self, outcome: StreamEnd) -> bool {
         match outcome {
-            Outcome::Complete => self.balance = self.balance.saturating_sub(1),
-            Outcome::Wasted => self.balance += 1,
+            StreamEnd::Complete => self.balance = self.balance.saturating_sub(1),
+            StreamEnd::Wasted => self.balance += 1,
         }
         self.balance > self.limit
     }

@@ -7,10 +7,10 @@ use std::sync::Arc;
 use serde_json::Value;
 use weir_runtime::{Engine, Environment, Kind, MemoryState, Plugin, PluginError, SystemServices};
 
-use super::{Configs, Given, Prepared, Role, Use};
+use super::{Configs, InstanceOptions, Prepared, Role, Use};
 use crate::message::input::{Inputs, ResponseInputs};
-use crate::plugins::bounds::Bounds;
 use crate::oci::Digest;
+use crate::plugins::bounds::Bounds;
 use crate::plugins::{component, schema, secrets};
 
 /// The reason why a component does not become a generation. Nothing has changed in that case.
@@ -65,7 +65,7 @@ pub(super) fn load(
     engine: &Engine,
     name: &str,
     wasm: &[u8],
-    (limits, reuse): Given,
+    (limits, reuse): InstanceOptions,
     (uses, base): (&[Use], &Path),
     environment: Environment,
 ) -> Result<Prepared, LoadError> {

@@ -18,15 +18,15 @@ use crate::message::peer::Protocol;
 pub struct Local {
     metrics: Arc<Metrics>,
     active: [IntGauge; 3],
-    unmatched: Route,
-    /// Routes by the address of the name. A [`Route`] owns its name, so no other name can get that
+    unmatched: RouteCounters,
+    /// Routes by the address of the name. A [`RouteCounters`] owns its name, so no other name can get that
     /// address.
-    routes: RefCell<HashMap<usize, Rc<Route>>>,
+    routes: RefCell<HashMap<usize, Rc<RouteCounters>>>,
 }
 
 /// The handles of one route.
 #[derive(Debug)]
-pub(crate) struct Route {
+pub(crate) struct RouteCounters {
     pub(crate) name: Arc<str>,
     durations: [Histogram; 3],
     requests: RefCell<HashMap<(MethodLabel, u16, Protocol), IntCounter>>,
@@ -41,7 +41,7 @@ impl Local {
     pub fn new(metrics: &Arc<Metrics>) -> Self {
         Self {
             active: PROTOCOLS.map(|p| metrics.http_requests_active.with_label_values(&[p.label()])),
-            unmatched: Route::new(metrics, &Arc::from(NO_ROUTE)),
+            unmatched: RouteCounters::new(metrics, &Arc::from(NO_ROUTE)),
             routes: RefCell::default(),
             metrics: Arc::clone(metrics),
         }
@@ -56,23 +56,25 @@ impl Local {
         by_protocol(&self.active, protocol)
     }
 
-    pub(crate) fn unmatched(&self) -> &Route {
+    pub(crate) fn unmatched(&self) -> &RouteCounters {
         &self.unmatched
     }
 
-    pub(crate) fn route(&self, name: &Arc<str>) -> Rc<Route> {
+    pub(crate) fn route(&self, name: &Arc<str>) -> Rc<RouteCounters> {
         let key = Arc::as_ptr(name).cast::<u8>().addr();
         let mut routes = self.routes.borrow_mut();
         if routes.len() >= ROUTES && !routes.contains_key(&key) {
             routes.clear();
         }
-        Rc::clone(routes.entry(key).or_insert_with(|| Rc::new(Route::new(&self.metrics, name))))
+        Rc::clone(
+            routes.entry(key).or_insert_with(|| Rc::new(RouteCounters::new(&self.metrics, name))),
+        )
     }
 
     /// Counts a request that ended.
     pub(crate) fn ended(
         &self,
-        route: &Route,
+        route: &RouteCounters,
         (method, status, protocol): (MethodLabel, u16, Protocol),
         duration: Duration,
     ) {
@@ -86,7 +88,7 @@ impl Local {
     }
 }
 
-impl Route {
+impl RouteCounters {
     fn new(metrics: &Metrics, name: &Arc<str>) -> Self {
         Self {
             name: Arc::clone(name),

@@ -24,7 +24,7 @@ pub(super) struct PluginMetrics {
 
 /// The metrics of one plugin across its generations. Clones share them.
 #[derive(Debug, Clone)]
-pub struct Plugin {
+pub struct PluginCounters {
     /// The number of the serving generation.
     pub generation: IntGauge,
     metrics: PluginMetrics,
@@ -34,7 +34,7 @@ pub struct Plugin {
 /// The metrics of one generation of a plugin. Clones share them. The series are removed with the
 /// last clone, so that endless swaps leave no series behind.
 #[derive(Debug, Clone)]
-pub struct Generation {
+pub struct GenerationCounters {
     /// Existing instances.
     pub instances: IntGauge,
     /// Linear memory of all instances, in bytes.
@@ -46,7 +46,7 @@ pub struct Generation {
 
 /// The counters of one function of a generation. Clones share them.
 #[derive(Debug, Clone)]
-pub struct Function {
+pub struct FunctionCounters {
     /// Calls, including failed ones.
     pub calls: IntCounter,
     /// Time inside one call.
@@ -147,19 +147,19 @@ impl PluginMetrics {
         }
     }
 
-    pub(super) fn plugin(&self, name: &str) -> Plugin {
+    pub(super) fn plugin(&self, name: &str) -> PluginCounters {
         let swaps = [Swap::Promoted, Swap::RolledBack, Swap::Superseded, Swap::Refused];
         for outcome in swaps {
             self.swaps.with_label_values(&[name, outcome.label()]);
         }
         let generation = self.generation.with_label_values(&[name]);
-        Plugin { generation, metrics: self.clone(), name: name.into() }
+        PluginCounters { generation, metrics: self.clone(), name: name.into() }
     }
 }
 
-impl Plugin {
+impl PluginCounters {
     /// Returns the handles of one generation.
-    pub fn generation(&self, number: u64) -> Generation {
+    pub fn generation(&self, number: u64) -> GenerationCounters {
         let (plugin, generation) = (Arc::clone(&self.name), number.to_string());
         let labels = &[&*plugin, &generation];
         for kind in FAILURES {
@@ -167,7 +167,7 @@ impl Plugin {
             // failure.
             self.metrics.failures.with_label_values(&[&*plugin, &generation, kind]);
         }
-        Generation {
+        GenerationCounters {
             instances: self.metrics.instances.with_label_values(labels),
             memory: self.metrics.memory.with_label_values(labels),
             quarantined: self.metrics.quarantined.with_label_values(labels),
@@ -191,12 +191,12 @@ impl Plugin {
     }
 }
 
-impl Generation {
+impl GenerationCounters {
     /// Returns the handles of one exported function.
-    pub fn function(&self, function: &'static str) -> Function {
+    pub fn function(&self, function: &'static str) -> FunctionCounters {
         let Series { metrics, plugin, generation } = &*self.series;
         let labels = &[&**plugin, generation, function];
-        Function {
+        FunctionCounters {
             calls: metrics.calls.with_label_values(labels),
             duration: metrics.duration.with_label_values(labels),
         }

@@ -86,7 +86,7 @@ fn two_routes_of_one_name_share_their_counters_and_others_do_not() {
 }
 
 /// Gives every vector a child. Some children are removed when the returned value is dropped.
-fn touch(metrics: &Metrics) -> Generation {
+fn touch(metrics: &Metrics) -> GenerationCounters {
     metrics.backend("app", "10.0.0.3:80").error("connect");
     let plugin = metrics.plugin("round-robin");
     plugin.shadow("same");

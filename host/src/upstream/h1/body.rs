@@ -10,17 +10,17 @@ use bytes::Bytes;
 use http_body::{Frame, SizeHint};
 use tokio::time::{Instant, Sleep};
 
-use super::framing::{Decoded, Decoder, FramingError};
+use super::framing::{BodyPart, Decoder, FramingError};
 use super::upload::Upload;
 use crate::message::body::{Body, BodyError};
 use crate::message::check;
-use crate::message::exchange::{Exchange, BodyFailure};
+use crate::message::exchange::{BodyFailure, Exchange};
 use crate::upstream::InFlight;
-use crate::upstream::lease::Bounds;
+use crate::upstream::lease::Deadlines;
 use crate::upstream::pool::Connection;
 
 /// An exchange after the head of its response.
-pub(super) struct Exchanged {
+pub(super) struct H1Exchange {
     /// The connection that carries the rest.
     pub(super) connection: Connection,
     /// Finds the end of the body.
@@ -35,9 +35,9 @@ pub(super) struct Exchanged {
     pub(super) exchange: Rc<Exchange>,
 }
 
-impl Exchanged {
+impl H1Exchange {
     /// Returns the response's body. A body that has fully arrived releases its connection at once.
-    pub(super) fn into_body(mut self, bounds: Bounds) -> Body {
+    pub(super) fn into_body(mut self, bounds: Deadlines) -> Body {
         let buffer = self.connection.wire.buffer();
         let whole = self.decoder.remaining().and_then(|length| usize::try_from(length).ok());
         match whole {
@@ -68,7 +68,7 @@ impl Exchanged {
     }
 
     /// Takes the next piece of the body, and meanwhile sends the rest of the request.
-    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Result<Decoded, BodyError>> {
+    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Result<BodyPart, BodyError>> {
         if !self.upload.is_done() {
             let sent = self.upload.poll(cx, self.connection.wire.stream());
             sent.map_err(|error| BodyError::Request(BodyFailure::from(&error)))?;
@@ -76,7 +76,7 @@ impl Exchanged {
         loop {
             let (wire, limits) = self.connection.bounded();
             match self.decoder.decode(wire.buffer(), limits).map_err(BodyError::origin)? {
-                Decoded::NeedMore => {}
+                BodyPart::NeedMore => {}
                 decoded => {
                     if !self.upload.is_done() {
                         self.exchange.restart();
@@ -97,8 +97,8 @@ impl Exchanged {
 /// Holds the endpoint's load and the connection until the last byte from the origin.
 struct ResponseBody {
     /// Taken at the end of the exchange. Dropping it earlier closes the connection.
-    exchanged: Option<Exchanged>,
-    bounds: Bounds,
+    exchanged: Option<H1Exchange>,
+    bounds: Deadlines,
     timer: Option<Pin<Box<Sleep>>>,
     progressed: bool,
 }
@@ -161,11 +161,11 @@ impl http_body::Body for ResponseBody {
         };
         self.progressed = true;
         let frame = match decoded {
-            Ok(Decoded::Data(data)) => Some(Ok(Frame::data(data))),
-            Ok(Decoded::Trailers(fields)) => Some(
+            Ok(BodyPart::Data(data)) => Some(Ok(Frame::data(data))),
+            Ok(BodyPart::Trailers(fields)) => Some(
                 check::clean_trailers(fields).map(Frame::trailers).map_err(BodyError::Trailers),
             ),
-            Ok(Decoded::End | Decoded::NeedMore) => None,
+            Ok(BodyPart::End | BodyPart::NeedMore) => None,
             Err(error) => Some(Err(error)),
         };
         match &frame {

@@ -10,13 +10,13 @@ use http::Response;
 use http::request::Parts;
 use http_body::Body as _;
 
-use super::body::Exchanged;
-use super::{H1Error, Received, head};
+use super::body::H1Exchange;
+use super::{H1Error, ResponseStart, head};
 use crate::message::body::Body;
 use crate::message::exchange::Exchange;
 use crate::message::subject::Subject;
 use crate::upstream::error::{Cause, SendError};
-use crate::upstream::lease::{Bounds, Sending};
+use crate::upstream::lease::{Deadlines, LeaseRequest};
 use crate::upstream::pool::Connection;
 
 /// Sends a request and returns the response, its body still streaming.
@@ -25,14 +25,15 @@ use crate::upstream::pool::Connection;
 /// [`SendError`].
 pub(in crate::upstream) async fn exchange(
     mut connection: Connection,
-    sending: Sending<'_>,
+    sending: LeaseRequest<'_>,
     body: Body,
-    bounds: Bounds,
+    bounds: Deadlines,
 ) -> Result<Response<Body>, SendError> {
-    let Sending { head, authority, exchange, informed, is_repeatable, in_flight } = sending;
+    let LeaseRequest { head, authority, exchange, informed, is_repeatable, in_flight } = sending;
     head::prepare(head);
     let encoded = head::encode(head, authority, !body.is_end_stream());
-    let request = Encoded { head, encoded, exchange, informed, first_byte: bounds.first_byte };
+    let request =
+        EncodedRequest { head, encoded, exchange, informed, first_byte: bounds.first_byte };
     let is_repeatable = is_repeatable && connection.is_reused();
     let received = match request.send(&mut connection, body).await {
         Err(SendError { cause: Cause::Closed(_) }) if is_repeatable => {
@@ -43,15 +44,15 @@ pub(in crate::upstream) async fn exchange(
         }
         received => received?,
     };
-    let Received { head, decoder, keep_alive, upload } = received;
+    let ResponseStart { head, decoder, keep_alive, upload } = received;
     let exchange = Rc::clone(exchange);
     let exchanged =
-        Exchanged { connection, decoder, keep_alive, upload, _in_flight: in_flight, exchange };
+        H1Exchange { connection, decoder, keep_alive, upload, _in_flight: in_flight, exchange };
     Ok(Response::from_parts(head, exchanged.into_body(bounds)))
 }
 
 /// A request with its encoded head.
-struct Encoded<'a> {
+struct EncodedRequest<'a> {
     head: &'a Parts,
     encoded: Bytes,
     exchange: &'a Exchange,
@@ -59,8 +60,12 @@ struct Encoded<'a> {
     first_byte: Option<Duration>,
 }
 
-impl Encoded<'_> {
-    async fn send(&self, connection: &mut Connection, body: Body) -> Result<Received, SendError> {
+impl EncodedRequest<'_> {
+    async fn send(
+        &self,
+        connection: &mut Connection,
+        body: Body,
+    ) -> Result<ResponseStart, SendError> {
         self.exchange.restart();
         let inform = |head| {
             // An interim response shows that the origin is at work: the time for its final head

@@ -28,7 +28,7 @@ enum State {
 
 /// One step of decoding.
 #[derive(Debug)]
-pub enum Decoded {
+pub enum BodyPart {
     /// Bytes of the body.
     Data(Bytes),
     /// The trailer section. The body has ended.
@@ -112,24 +112,24 @@ impl Decoder {
         &mut self,
         buffer: &mut BytesMut,
         limits: &UpstreamLimits,
-    ) -> Result<Decoded, FramingError> {
+    ) -> Result<BodyPart, FramingError> {
         loop {
             match self.0 {
-                State::Done => return Ok(Decoded::End),
-                _ if buffer.is_empty() => return Ok(Decoded::NeedMore),
-                State::UntilClose => return Ok(Decoded::Data(buffer.split().freeze())),
+                State::Done => return Ok(BodyPart::End),
+                _ if buffer.is_empty() => return Ok(BodyPart::NeedMore),
+                State::UntilClose => return Ok(BodyPart::Data(buffer.split().freeze())),
                 State::Length(left) => {
                     let (data, left) = take(buffer, left);
                     self.0 = if left == 0 { State::Done } else { State::Length(left) };
-                    return Ok(Decoded::Data(data));
+                    return Ok(BodyPart::Data(data));
                 }
                 State::ChunkData(left) => {
                     let (data, left) = take(buffer, left);
                     self.0 = if left == 0 { State::ChunkEnd } else { State::ChunkData(left) };
-                    return Ok(Decoded::Data(data));
+                    return Ok(BodyPart::Data(data));
                 }
                 State::ChunkSize => match chunk_size(buffer)? {
-                    None => return Ok(Decoded::NeedMore),
+                    None => return Ok(BodyPart::NeedMore),
                     Some(0) => self.0 = State::Trailers,
                     Some(size) => self.0 = State::ChunkData(size),
                 },
@@ -138,18 +138,18 @@ impl Decoder {
                         return Err(FramingError::Chunk);
                     }
                     if buffer.len() < 2 {
-                        return Ok(Decoded::NeedMore);
+                        return Ok(BodyPart::NeedMore);
                     }
                     buffer.advance(2);
                     self.0 = State::ChunkSize;
                 }
                 State::Trailers => {
                     let Some(trailers) = trailers(buffer, limits)? else {
-                        return Ok(Decoded::NeedMore);
+                        return Ok(BodyPart::NeedMore);
                     };
                     self.0 = State::Done;
                     let none = trailers.is_empty();
-                    return Ok(if none { Decoded::End } else { Decoded::Trailers(trailers) });
+                    return Ok(if none { BodyPart::End } else { BodyPart::Trailers(trailers) });
                 }
             }
         }
@@ -260,16 +260,16 @@ mod tests {
         let mut pieces = text.chunks(step);
         loop {
             match decoder.decode(&mut buffer, limits)? {
-                Decoded::Data(data) => body.extend_from_slice(&data),
-                Decoded::Trailers(fields) => trailers = fields.len(),
-                Decoded::End => {
+                BodyPart::Data(data) => body.extend_from_slice(&data),
+                BodyPart::Trailers(fields) => trailers = fields.len(),
+                BodyPart::End => {
                     return Ok((
                         body,
                         trailers,
                         buffer.len() + pieces.map(<[u8]>::len).sum::<usize>(),
                     ));
                 }
-                Decoded::NeedMore => match pieces.next() {
+                BodyPart::NeedMore => match pieces.next() {
                     Some(piece) => buffer.extend_from_slice(piece),
                     None => decoder.close()?,
                 },

@@ -39,7 +39,7 @@ pub struct Wire {
 
 /// A response after its head.
 #[derive(Debug)]
-pub struct Received {
+pub struct ResponseStart {
     /// Status and fields.
     pub head: response::Parts,
     /// Finds the end of the body.
@@ -107,9 +107,9 @@ impl Wire {
         encoded: Bytes,
         limits: &UpstreamLimits,
         inform: &dyn Fn(response::Parts),
-    ) -> Result<Received, H1Error> {
+    ) -> Result<ResponseStart, H1Error> {
         let mut upload = Upload::new(encoded, body, head::is_chunked(request));
-        let mut interim = Interim::default();
+        let mut interim = InterimCount::default();
         let ResponseHead { head, decoder, keep_alive } = std::future::poll_fn(|cx| {
             if upload.poll(cx, &mut self.stream).is_err() {
                 return Poll::Ready(Err(H1Error::RequestBody));
@@ -117,14 +117,14 @@ impl Wire {
             self.poll_head(cx, &request.method, &mut interim, limits, inform)
         })
         .await?;
-        Ok(Received { head, decoder, keep_alive, upload })
+        Ok(ResponseStart { head, decoder, keep_alive, upload })
     }
 
     fn poll_head(
         &mut self,
         cx: &mut Context<'_>,
         method: &http::Method,
-        interim: &mut Interim,
+        interim: &mut InterimCount,
         limits: &UpstreamLimits,
         inform: &dyn Fn(response::Parts),
     ) -> Poll<Result<ResponseHead, H1Error>> {
@@ -169,12 +169,12 @@ impl Wire {
 
 /// The interim responses of one exchange. They may wait for a client that reads none of them.
 #[derive(Default)]
-struct Interim {
+struct InterimCount {
     heads: u32,
     bytes: usize,
 }
 
-impl Interim {
+impl InterimCount {
     /// Counts one interim response. All together have the byte limit of one head.
     fn count(&mut self, bytes: usize, limits: &UpstreamLimits) -> Result<(), HeadError> {
         self.heads += 1;

@@ -27,17 +27,17 @@ pub(in crate::upstream) async fn settle(mut body: Body) -> Result<Body, BodyErro
     let first = std::future::poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await;
     Ok(match first.transpose()? {
         None => Body::empty(),
-        Some(first) => Body::stream(Begun { first: Some(first), rest: body }),
+        Some(first) => Body::stream(PeekedBody { first: Some(first), rest: body }),
     })
 }
 
 /// A body and its first frame, which was read already.
-struct Begun {
+struct PeekedBody {
     first: Option<Frame<Bytes>>,
     rest: Body,
 }
 
-impl http_body::Body for Begun {
+impl http_body::Body for PeekedBody {
     type Data = Bytes;
     type Error = BodyError;
 

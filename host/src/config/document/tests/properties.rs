@@ -413,7 +413,7 @@ impl<'a> Emitter<'a> {
 
 fn is_literal(text: &str) -> bool {
     let first = text.chars().next().unwrap_or(' ');
-    !first.is_whitespace() && !text.contains(|c: char| (c.is_control() && c != '\n' && c != '\t'))
+    !first.is_whitespace() && !text.contains(|c: char| c.is_control() && c != '\n' && c != '\t')
 }
 
 fn is_foldable(text: &str) -> bool {

@@ -12,7 +12,7 @@ use weir_runtime::filter::BodyDecision;
 
 use crate::config::OnFailure;
 use crate::message::body::{Body, BodyError};
-use crate::message::exchange::{Exchange, BodyFailure};
+use crate::message::exchange::{BodyFailure, Exchange};
 use crate::message::peer::RequestId;
 use crate::plugins::function::Function;
 use crate::plugins::seat::Seat;

@@ -15,7 +15,7 @@ use http::{Request, Response};
 use http_body::Body as _;
 use tokio::sync::mpsc;
 use weir_runtime::PluginError;
-use weir_runtime::service::{Ask, Call, Incoming, IdleGuest, GuestBody, asks, channel};
+use weir_runtime::service::{Ask, Call, GuestBody, IdleGuest, Incoming, asks, channel};
 
 use super::ComponentError;
 use super::feed::feed;

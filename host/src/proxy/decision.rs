@@ -6,7 +6,7 @@ use crate::message::body::Body;
 use crate::message::edit::Edits;
 use crate::message::peer::RequestId;
 use crate::plugins::generation::CallError;
-use crate::plugins::memo::{Answer, Given, Passing};
+use crate::plugins::memo::{CallInput, Conclusion, StoredDecision};
 use crate::plugins::seat::Seat;
 
 /// The checked decision of a filter.
@@ -17,17 +17,17 @@ pub(super) enum Decision {
 }
 
 impl Decision {
-    pub(super) fn answer(&self) -> Answer<'_> {
+    pub(super) fn answer(&self) -> Conclusion<'_> {
         match self {
-            Self::Next => Answer::Next,
-            Self::Edit(edits, context) => Answer::Edit(edits, context),
-            Self::Reply(_) => Answer::Other,
+            Self::Next => Conclusion::Next,
+            Self::Edit(edits, context) => Conclusion::Edit(edits, context),
+            Self::Reply(_) => Conclusion::Other,
         }
     }
 }
 
-impl From<Passing> for Decision {
-    fn from(passing: Passing) -> Self {
+impl From<StoredDecision> for Decision {
+    fn from(passing: StoredDecision) -> Self {
         passing.map_or(Self::Next, |(edits, context)| Self::Edit(edits, context))
     }
 }
@@ -37,8 +37,8 @@ impl From<Passing> for Decision {
 pub(super) fn recall<T: From<Decision>>(
     (seat, request): (&Seat, RequestId),
     remembers: bool,
-    given: Given<'_>,
-    answer: fn(&T) -> Answer<'_>,
+    given: CallInput<'_>,
+    answer: fn(&T) -> Conclusion<'_>,
     ask: impl FnOnce() -> Result<T, CallError>,
 ) -> Result<T, CallError> {
     if !remembers {

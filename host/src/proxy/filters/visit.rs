@@ -12,8 +12,8 @@ use crate::message::input::SavedInputs;
 use crate::message::peer::RequestId;
 use crate::plugins::generation::CallError;
 use crate::plugins::seat::{Seat, Shape};
-use crate::proxy::ask::{self, RequestView, ResponseContext};
-use crate::proxy::decided::{Decision, compare};
+use crate::proxy::caller::{self, RequestView, ResponseContext};
+use crate::proxy::decision::{Decision, compare};
 use crate::telemetry::record::Record;
 
 /// A filter that a request has passed.
@@ -52,7 +52,7 @@ impl Visit {
         record: &Record,
     ) -> Result<Decision, CallError> {
         let Self { seat, shape, kept, context, .. } = self;
-        ask::response(seat, shape, ResponseContext { kept, context, request }, response, record)
+        caller::response(seat, shape, ResponseContext { kept, context, request }, response, record)
     }
 
     /// Calls the shadow generation with the same response, if it requests the same inputs.
@@ -68,7 +68,7 @@ impl Visit {
             return;
         }
         let memory = ResponseContext { kept: &self.kept, context, request };
-        let own = ask::shadow_response(seat, shape, memory, response).ok();
+        let own = caller::shadow_response(seat, shape, memory, response).ok();
         if let Ok(decided) = decided {
             self.seat.slot.metrics.shadow(compare(own.as_ref(), decided));
         }

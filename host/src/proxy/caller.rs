@@ -12,7 +12,7 @@ use http_body_util::BodyExt as _;
 use weir_runtime::FilterInstance;
 use weir_runtime::filter::{self, Changes, Fetch, RequestDecision, ResponseDecision};
 
-use super::decided::{Decision, recall};
+use super::decision::{Decision, recall};
 use crate::message::body::Body;
 use crate::message::edit::{self, Edits};
 use crate::message::exchange::Exchange;
@@ -22,7 +22,7 @@ use crate::message::peer::RequestId;
 use crate::message::subject::Subject;
 use crate::plugins::function::Function;
 use crate::plugins::generation::CallError;
-use crate::plugins::memo::{Answer, Given};
+use crate::plugins::memo::{CallInput, Conclusion};
 use crate::plugins::seat::{Seat, Shape};
 use crate::plugins::slot::Slot;
 use crate::plugins::view::Pinned;
@@ -51,10 +51,10 @@ pub(super) enum Step {
 }
 
 impl Step {
-    fn answer(&self) -> Answer<'_> {
+    fn answer(&self) -> Conclusion<'_> {
         match self {
             Self::Decision(decided) => decided.answer(),
-            Self::Fetch(_) => Answer::Other,
+            Self::Fetch(_) => Conclusion::Other,
         }
     }
 }
@@ -100,7 +100,7 @@ impl Caller<'_> {
         }
         let RequestView { head, authority } = *asked;
         let said = shape.inputs.with(head, authority.as_str(), self.subject, |inputs| {
-            let given = Given { function: Function::Request, status: 0, inputs, context: &[] };
+            let given = CallInput { function: Function::Request, status: 0, inputs, context: &[] };
             recall((seat, self.subject.id), shape.remembers_requests, given, Step::answer, || {
                 traced(seat, Function::Request, record, || self.call(seat, inputs, authority))
             })
@@ -230,7 +230,11 @@ impl Caller<'_> {
     }
 
     /// Makes the request of a filter. The error is the text for the filter.
-    async fn fetch(&self, fetching: PendingFetch, record: &mut Record) -> Result<FetchAnswer, String> {
+    async fn fetch(
+        &self,
+        fetching: PendingFetch,
+        record: &mut Record,
+    ) -> Result<FetchAnswer, String> {
         let PendingFetch { upstream, request, limit, .. } = fetching;
         let reach = self.reaches.named(&upstream).ok_or("there is no such upstream")?;
         let (mut head, body) = request.into_parts();
@@ -285,7 +289,7 @@ pub(super) fn response(
     let ResponseContext { kept, context, request } = memory;
     let status = response.status().as_u16();
     shape.response_inputs.with(response.headers(), kept, |inputs| {
-        let given = Given { function: Function::Response, status, inputs, context };
+        let given = CallInput { function: Function::Response, status, inputs, context };
         recall((seat, request), shape.remembers_responses, given, Decision::answer, || {
             traced(seat, Function::Response, record, || call_response(seat, given, request))
         })
@@ -302,13 +306,17 @@ pub(super) fn shadow_response(
     let ResponseContext { kept, context, request } = memory;
     let status = response.status().as_u16();
     shape.response_inputs.with(response.headers(), kept, |inputs| {
-        let given = Given { function: Function::Response, status, inputs, context };
+        let given = CallInput { function: Function::Response, status, inputs, context };
         call_response(seat, given, request)
     })
 }
 
-fn call_response(seat: &Seat, given: Given<'_>, request: RequestId) -> Result<Decision, CallError> {
-    let Given { function, status, inputs, context } = given;
+fn call_response(
+    seat: &Seat,
+    given: CallInput<'_>,
+    request: RequestId,
+) -> Result<Decision, CallError> {
+    let CallInput { function, status, inputs, context } = given;
     let call = |filter: &mut FilterInstance| filter.on_response(status, inputs, context);
     seat.call(function, request, call, check_response)
 }
