@@ -59,14 +59,18 @@ impl Lease {
     ///
     /// # Errors
     /// [`SendError`]; the connection is of no further use. Dropping the future closes it as well.
-    pub(super) async fn exchange(
+    #[allow(
+        clippy::manual_async_fn,
+        reason = "an async function would have room for its arguments once more"
+    )]
+    pub(super) fn exchange<'a>(
         self,
-        sending: LeaseRequest<'_>,
+        request: LeaseRequest<'a>,
         body: Body,
-        bounds: Deadlines,
-    ) -> Result<Response<Body>, SendError> {
+        deadlines: Deadlines,
+    ) -> impl Future<Output = Result<Response<Body>, SendError>> + use<'a> {
         match self {
-            Self::H1(connection) => h1::exchange(connection, sending, body, bounds).await,
+            Self::H1(connection) => h1::exchange(connection, request, body, deadlines),
         }
     }
 }
@@ -76,6 +80,10 @@ impl Lease {
 ///
 /// # Errors
 /// The fault of the body's beginning.
-pub(super) async fn settle(head: &Parts, body: Body) -> Result<Body, SendError> {
-    Ok(if h1::must_settle(head, &body) { h1::settle(body).await? } else { body })
+pub(super) async fn settle(head: &Parts, body: &mut Body) -> Result<(), SendError> {
+    if h1::must_settle(head, body) {
+        // Boxed: few requests wait here, and the others need not carry the room for it.
+        *body = Box::pin(h1::settle(std::mem::take(body))).await?;
+    }
+    Ok(())
 }

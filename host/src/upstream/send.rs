@@ -93,7 +93,7 @@ impl Reach {
         mut request: UpstreamRequest<'_>,
         record: &mut Record,
     ) -> Result<Response<Body>, SendError> {
-        request.body = lease::settle(request.head, request.body).await?;
+        lease::settle(request.head, &mut request.body).await?;
         let total = self.upstream.timeouts.total.map(|total| Instant::now() + total);
         // Pinned here, so that both kinds of waiting share the room of the future.
         let sending = pin!(self.attempts(request, record, total));

@@ -23,39 +23,42 @@ use crate::upstream::pool::Connection;
 ///
 /// # Errors
 /// [`SendError`].
-pub(in crate::upstream) async fn exchange(
+pub(in crate::upstream) fn exchange<'a>(
     mut connection: Connection,
-    sending: LeaseRequest<'_>,
+    request: LeaseRequest<'a>,
     body: Body,
-    bounds: Deadlines,
-) -> Result<Response<Body>, SendError> {
-    let LeaseRequest { head, authority, exchange, informed, is_repeatable, in_flight } = sending;
+    deadlines: Deadlines,
+) -> impl Future<Output = Result<Response<Body>, SendError>> + use<'a> {
+    let LeaseRequest { head, authority, exchange, informed, is_repeatable, in_flight } = request;
     head::prepare(head);
     let encoded = head::encode(head, authority, !body.is_end_stream());
-    let request =
-        EncodedRequest { head, encoded, exchange, informed, first_byte: bounds.first_byte };
+    let first_byte = deadlines.first_byte;
+    let request = EncodedRequest { head, encoded, exchange, informed, first_byte };
     let is_repeatable = is_repeatable && connection.is_reused();
-    let received = match request.send(&mut connection, body).await {
-        Err(SendError { cause: Cause::Closed(_) }) if is_repeatable => {
-            let endpoint = Arc::clone(connection.endpoint());
-            let fresh = connection.replace().await;
-            connection = fresh.map_err(|source| Cause::Connect { endpoint, source })?;
-            request.send(&mut connection, Body::empty()).await?
-        }
-        received => received?,
-    };
-    let ResponseStart { head, decoder, keep_alive, upload } = received;
-    let exchange = Rc::clone(exchange);
-    let exchanged =
-        H1Exchange { connection, decoder, keep_alive, upload, _in_flight: in_flight, exchange };
-    Ok(Response::from_parts(head, exchanged.into_body(bounds)))
+    // Not an `async fn`: a future has room for each argument, and for the variable that it is moved
+    // to.
+    async move {
+        let received = match request.send(&mut connection, body).await {
+            Err(SendError { cause: Cause::Closed(_) }) if is_repeatable => {
+                let endpoint = Arc::clone(connection.endpoint());
+                let fresh = connection.replace().await;
+                connection = fresh.map_err(|source| Cause::Connect { endpoint, source })?;
+                request.send(&mut connection, Body::empty()).await?
+            }
+            received => received?,
+        };
+        let ResponseStart { head, decoder, keep_alive, upload } = received;
+        let (exchange, _in_flight) = (Rc::clone(request.exchange), in_flight);
+        let exchange = H1Exchange { connection, decoder, keep_alive, upload, _in_flight, exchange };
+        Ok(Response::from_parts(head, exchange.into_body(deadlines)))
+    }
 }
 
 /// A request with its encoded head.
 struct EncodedRequest<'a> {
     head: &'a Parts,
     encoded: Bytes,
-    exchange: &'a Exchange,
+    exchange: &'a Rc<Exchange>,
     informed: Option<&'a Subject<'a>>,
     first_byte: Option<Duration>,
 }
