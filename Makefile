@@ -8,7 +8,8 @@ H3I := --manifest-path tests/clients/h3i/Cargo.toml
 ARGS ?= demo
 
 .DEFAULT_GOAL := help
-.PHONY: help run dev plugins guests h3i test test-only check fmt lint doc deny fuzz bench soak setup clean
+.PHONY: help run dev plugins guests components h3i test test-only test-build test-native test-doc test-guests check fmt lint doc deny fuzz \
+  bench soak setup clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -29,19 +30,30 @@ guests: ## rebuild the test guests from source
 
 h3i: ## build the HTTP/3 client that breaks the rules (quiche's, with BoringSSL), for tests
 	.ci/setup test
-	cargo build --quiet --locked $(H3I) --target-dir target/h3i
+	.ci/h3i build
 
-test: ## install what tests need, build every component from source, run all tests
-	.ci/setup build plugins languages test
+components: ## compare plugins/dist with its sources; build all components that tests need
+	.ci/setup build plugins languages
 	$(SDK_BUILD) verify
 	$(SDK_BUILD) plugins --out $(CURDIR)/target/plugins
 	$(SDK_BUILD) guests
-	cargo build --quiet --locked $(H3I) --target-dir target/h3i
+
+test: ## install what tests need, build every component from source, run all tests
+	$(MAKE) --no-print-directory components h3i
 	WEIR_PLUGINS=$(CURDIR)/target/plugins $(MAKE) --no-print-directory test-only
 
-test-only: ## run all tests with the components as they are (`cargo nextest run -E 'test(name)'` for some)
+test-only: test-native test-doc test-guests ## run all tests with the components as they are (`cargo nextest run -E 'test(name)'` for some)
+
+test-build: ## compile the tests of the workspace
+	cargo nextest run --workspace --lib --bins --tests --no-run
+
+test-native: ## run the tests of the workspace, the slowest first
 	cargo nextest run --workspace --lib --bins --tests
+
+test-doc: ## run the examples in doc comments
 	cargo test --workspace --doc --quiet
+
+test-guests: ## run the tests of plugins, guests and examples
 	.ci/each-guest cargo test --workspace --quiet
 
 check: ## what CI runs: formatting, lints, documentation, dependencies, two minutes of fuzzing, then the tests
@@ -55,7 +67,7 @@ fmt: ## check the formatting (`cargo fmt --all` corrects it)
 
 lint: ## clippy, warnings are errors
 	cargo clippy --workspace --all-targets --locked -- -D warnings
-	cargo clippy --quiet --locked $(H3I) --target-dir target/h3i -- -D warnings
+	.ci/h3i lint
 	.ci/each-guest cargo clippy --workspace --all-targets --locked --quiet -- -D warnings
 
 doc: ## build the documentation, warnings are errors

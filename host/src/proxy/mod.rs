@@ -268,10 +268,58 @@ fn log(error: &ProxyError, id: RequestId) {
 
 #[cfg(test)]
 mod tests {
+    use tokio_util::sync::CancellationToken;
+
     use super::*;
+    use crate::config::{self, Config, ListenerId, Overrides, PluginId, UpstreamId};
+    use crate::message::peer::Protocol;
 
     fn size_of_result<A, B, C, F>(_: impl Fn(&'static Proxy, A, B, C) -> F) -> usize {
         size_of::<F>()
+    }
+
+    /// Serves a request by a configuration of one listener, an answer of 200 and no plugin, changed
+    /// by `change`.
+    async fn status(change: impl FnOnce(&mut Config)) -> StatusCode {
+        let text = "listeners: [{ address: '127.0.0.1:0' }]\n\
+                    upstreams: [{ name: app, endpoints: [{ address: '127.0.0.1:1' }] }]\n\
+                    routes: [{ respond: { body: passed } }]";
+        let mut config =
+            config::from_text("test", text, "".as_ref(), &Overrides::default()).unwrap();
+        change(&mut config);
+        let telemetry = Telemetry::counting();
+        let state = Arc::new(State::build(&config, &telemetry.metrics).unwrap());
+        let tasks = Tasks::new(CancellationToken::new(), CancellationToken::new());
+        let proxy = Proxy::new(state, telemetry, tasks);
+        let peer = Peer {
+            client: "192.0.2.7:999".parse().unwrap(),
+            local: "127.0.0.1:80".parse().unwrap(),
+            protocol: Protocol::H1,
+            version: http::Version::HTTP_11,
+            tls: false,
+            listener: ListenerId::new(config.listeners.len() - 1),
+        };
+        let request = Request::builder().uri("/").header("host", "a").body(Body::empty()).unwrap();
+        proxy.serve(request, peer, Interim::none()).await.status()
+    }
+
+    #[tokio::test]
+    async fn a_part_that_is_missing_is_answered_with_500_and_lets_nothing_pass() {
+        assert_eq!(status(|_| {}).await, StatusCode::OK);
+        let missing = PluginId::new(9);
+        let filter = status(|config| config.routes[0].filters.push(missing));
+        assert_eq!(filter.await, StatusCode::INTERNAL_SERVER_ERROR, "filter");
+        let component = config::Action::Component(missing);
+        let component = status(|config| config.routes[0].action = component);
+        assert_eq!(component.await, StatusCode::INTERNAL_SERVER_ERROR, "component");
+        let upstream = config::Action::Upstream(UpstreamId::new(9));
+        let upstream = status(|config| config.routes[0].action = upstream);
+        assert_eq!(upstream.await, StatusCode::INTERNAL_SERVER_ERROR, "upstream");
+        let balancer = status(|config| {
+            config.routes[0].action = config::Action::Upstream(UpstreamId::new(0));
+            config.upstreams[0].balancer = missing;
+        });
+        assert_eq!(balancer.await, StatusCode::INTERNAL_SERVER_ERROR, "balancer");
     }
 
     /// Each listener moves the future of a request several times before it is polled, and keeps one

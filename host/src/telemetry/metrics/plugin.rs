@@ -251,8 +251,8 @@ const FUNCTIONS: [&str; 9] = [
 
 /// The kinds of `weir_plugin_failures_total`: those of the runtime, `none` for a balancer that
 /// picked no endpoint, and `quarantine` for a call that quarantine prevented.
-const FAILURES: [&str; 7] =
-    ["invalid", "memory", "none", "quarantine", "refused", "timeout", "trap"];
+const FAILURES: [&str; 8] =
+    ["concurrency", "invalid", "memory", "none", "quarantine", "refused", "timeout", "trap"];
 
 /// Upper bounds for plugin calls. A kept instance answers in 0.2 µs, and the default time limit is
 /// 5 ms.
