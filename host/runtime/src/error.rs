@@ -138,8 +138,8 @@ impl PluginError {
     }
 }
 
-/// Returns an error with its causes on one line, the outermost first. A cause whose text is in the
-/// line already is left out.
+/// Returns an error with its causes on one line, the outermost first. A cause is left out if the
+/// line has its text already.
 pub fn with_causes(error: &(dyn Error + 'static)) -> String {
     let mut text = error.to_string();
     let mut source = error.source();

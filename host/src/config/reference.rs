@@ -9,6 +9,7 @@ use schemars::Schema;
 use schemars::generate::SchemaSettings;
 use schemars::transform::{RecursiveTransform, Transform as _};
 use serde_json::{Map, Value};
+use weir_sdk_build::wrapped;
 
 use super::file::File;
 use super::json_schema::{self as parts, choices};
@@ -45,7 +46,7 @@ pub fn reference() -> String {
             line(&mut page, &[format.name, format.meaning, &examples.join(", ")]);
         }
     }
-    page
+    wrapped(&page)
 }
 
 /// Returns the keys of a plugin's configuration in Markdown, from its JSON Schema.
@@ -60,7 +61,7 @@ pub fn plugin_keys(schema: &Value) -> String {
     } else {
         page.push_str("It has no configuration.\n");
     }
-    page
+    wrapped(&page)
 }
 
 /// Returns a schema with its references replaced by their targets, and without the null of optional

@@ -45,6 +45,7 @@ pub fn bind(listener: &config::Listener, workers: usize) -> Result<Vec<Sockets>,
     }
 }
 
+/// The kinds of sockets that a listener needs.
 #[derive(Clone, Copy)]
 struct Kinds {
     tcp: bool,
@@ -98,6 +99,7 @@ fn steer(sockets: &[Sockets]) {
     }
 }
 
+/// How the workers share an address.
 #[derive(Clone, Copy, PartialEq)]
 enum Sharing {
     Alone,

@@ -35,6 +35,7 @@ pub(super) struct Gathered<T>(Rc<RefCell<Shared<T>>>);
 /// Ends the turns of a connection.
 pub(super) struct Turns<T>(Rc<RefCell<Shared<T>>>);
 
+/// The connection and the bytes gathered for it, shared by both halves.
 struct Shared<T> {
     io: T,
     kept: Vec<u8>,

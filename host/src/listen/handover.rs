@@ -92,12 +92,14 @@ pub(super) struct Inbox {
     mail: Mutex<Mail>,
 }
 
+/// The datagrams that wait for one worker.
 #[derive(Debug, Default)]
 struct Mail {
     parcels: VecDeque<Parcel>,
     waker: Option<Waker>,
 }
 
+/// One datagram for another worker, with its addresses.
 #[derive(Debug)]
 struct Parcel {
     meta: RecvMeta,

@@ -32,6 +32,7 @@ pub(super) struct Heads<T> {
     refused: Option<Refused>,
 }
 
+/// The reason why a head is refused.
 #[derive(Clone, Copy)]
 enum Refused {
     /// A head was refused. Holds the number of bytes of [`POISON`] that were passed.
@@ -131,6 +132,7 @@ struct Scanner {
     framing: usize,
 }
 
+/// The part of a message that comes next.
 #[derive(Debug, Default, Clone, Copy, PartialEq)]
 enum Part {
     #[default]

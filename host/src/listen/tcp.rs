@@ -45,6 +45,7 @@ pub(super) fn serve<H: Handler>(
     Ok(())
 }
 
+/// Accepts the TCP connections of one worker.
 struct Acceptor<H> {
     tls: Option<TlsAcceptor>,
     edge: Arc<Edge>,

@@ -14,6 +14,7 @@ use super::exchange::BodyFailure;
 #[derive(Default)]
 pub struct Body(Kind);
 
+/// The source of a body.
 #[derive(Default)]
 enum Kind {
     #[default]

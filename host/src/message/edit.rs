@@ -27,6 +27,7 @@ pub struct Edits {
     pub upstream: Option<Arc<str>>,
 }
 
+/// One edit that was checked.
 #[derive(Debug, Clone, PartialEq)]
 enum CheckedEdit {
     Set(HeaderName, HeaderValue),
@@ -209,12 +210,12 @@ pub fn reply(reply: Reply) -> Result<Response<Body>, String> {
 /// # Errors
 ///
 /// The error in the fetch.
-pub fn request(fetch: Fetch, own: &Authority) -> Result<Request<Body>, String> {
+pub fn request(fetch: Fetch, own: &str) -> Result<Request<Body>, String> {
     let method = Method::from_bytes(fetch.method.as_bytes());
     let method = method.ok().filter(|method| *method != Method::CONNECT);
     let method = method.ok_or_else(|| format!("it fetches with the method {:?}", fetch.method))?;
-    let authority =
-        if fetch.authority.is_empty() { own.clone() } else { authority(&fetch.authority)? };
+    let asked = if fetch.authority.is_empty() { own } else { &fetch.authority };
+    let authority = authority(asked)?;
     let mut request = Request::new(Body::empty());
     *request.method_mut() = method;
     set_path(request.uri_mut(), path(&fetch.path)?);

@@ -37,8 +37,8 @@ pub fn from_client(fields: &mut HeaderMap, underscores: bool) -> Nominated {
 }
 
 /// Turns a request head that [`from_client`] has left into the one that an origin gets, but for the
-/// rules of the origin's protocol. `host` is the authority that the origin sees; nearly always it is
-/// the `authority` that the client asked for.
+/// rules of the origin's protocol. `host` is the authority that the origin sees. Nearly always it
+/// is the `authority` that the client asked for.
 pub fn toward_upstream(head: &mut Parts, authority: &Authority, host: &Authority, peer: &Peer) {
     let fields = &mut head.headers;
     join_cookies(fields);

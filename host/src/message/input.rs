@@ -7,6 +7,17 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 
 use super::subject::Subject;
 
+/// A request as plugins see it.
+#[derive(Clone, Copy)]
+pub struct RequestView<'a> {
+    /// The head.
+    pub head: &'a Parts,
+    /// The authority that the request is for.
+    pub authority: &'a str,
+    /// The facts of the request that do not change.
+    pub subject: &'a Subject<'a>,
+}
+
 /// One input of a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Input {
@@ -56,13 +67,8 @@ impl Input {
         }
     }
 
-    fn read<'a>(
-        &self,
-        head: &'a Parts,
-        authority: &'a str,
-        subject: &'a Subject<'_>,
-        lines: &'a [u8],
-    ) -> Option<&'a [u8]> {
+    fn read<'a>(&self, request: &RequestView<'a>, lines: &'a [u8]) -> Option<&'a [u8]> {
+        let RequestView { head, authority, subject } = *request;
         match self {
             Self::Path => Some(head.uri.path_and_query().map_or("/", |p| p.as_str()).as_bytes()),
             Self::Method => Some(head.method.as_str().as_bytes()),
@@ -111,13 +117,11 @@ impl Inputs {
     /// Calls `use_them` with the values from a request, borrowed from it.
     pub fn with<T>(
         &self,
-        head: &Parts,
-        authority: &str,
-        subject: &Subject<'_>,
+        request: &RequestView<'_>,
         use_them: impl FnOnce(&[Option<&[u8]>]) -> T,
     ) -> T {
-        let lines = if self.has_lines { lines(&head.headers) } else { Vec::new() };
-        let read = |input: &Input| input.read(head, authority, subject, &lines);
+        let lines = if self.has_lines { lines(&request.head.headers) } else { Vec::new() };
+        let read = |input: &Input| input.read(request, &lines);
         // Nearly every plugin requests only a few inputs, which then need no allocation.
         if let [first] = &self.inputs[..] {
             return use_them(&[read(first)]);
@@ -139,6 +143,7 @@ pub struct ResponseInputs {
     kept: Vec<Input>,
 }
 
+/// One input of a response.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum ResponseInput {
     Header(HeaderName),
@@ -194,13 +199,13 @@ impl ResponseInputs {
     }
 
     /// Keeps the required inputs of the request.
-    pub fn keep(&self, head: &Parts, authority: &str, subject: &Subject<'_>) -> SavedInputs {
+    pub fn keep(&self, request: &RequestView<'_>) -> SavedInputs {
         if self.kept.is_empty() {
             return SavedInputs::default();
         }
-        let lines =
-            if self.kept.contains(&Input::Headers) { lines(&head.headers) } else { Vec::new() };
-        let read = |input: &Input| input.read(head, authority, subject, &lines).map(Rc::from);
+        let has_lines = self.kept.contains(&Input::Headers);
+        let lines = if has_lines { lines(&request.head.headers) } else { Vec::new() };
+        let read = |input: &Input| input.read(request, &lines).map(Rc::from);
         SavedInputs(self.kept.iter().map(read).collect())
     }
 
@@ -300,7 +305,7 @@ mod tests {
         let peer = peer();
         let geoip = GeoIp::default();
         let subject = Subject::new(&peer, RequestId(7), "shop", &geoip);
-        inputs.with(&head, "host", &subject, |values| {
+        inputs.with(&RequestView { head: &head, authority: "host", subject: &subject }, |values| {
             let values: Vec<_> = values.iter().map(|v| v.map(String::from_utf8_lossy)).collect();
             let wanted = [
                 Some("/a?b"),
@@ -321,11 +326,9 @@ mod tests {
         let request = http::Request::builder().uri("/a").header("x-b", "2").body(()).unwrap();
         let (head, ()) = request.into_parts();
         let peer = peer();
-        let kept = inputs.keep(
-            &head,
-            "host",
-            &Subject::new(&peer, RequestId(7), "shop", &GeoIp::default()),
-        );
+        let geoip = GeoIp::default();
+        let subject = &Subject::new(&peer, RequestId(7), "shop", &geoip);
+        let kept = inputs.keep(&RequestView { head: &head, authority: "host", subject });
         let mut fields = HeaderMap::new();
         fields.insert("server", "origin".parse().unwrap());
         inputs.with(&fields, &kept, |values| {
@@ -340,11 +343,9 @@ mod tests {
         let request = http::Request::builder().uri("/a").header("x-b", "2").body(()).unwrap();
         let (head, ()) = request.into_parts();
         let peer = peer();
-        let kept = inputs.keep(
-            &head,
-            "host",
-            &Subject::new(&peer, RequestId(7), "shop", &GeoIp::default()),
-        );
+        let geoip = GeoIp::default();
+        let subject = &Subject::new(&peer, RequestId(7), "shop", &geoip);
+        let kept = inputs.keep(&RequestView { head: &head, authority: "host", subject });
         assert_eq!(kept.0.len(), 2);
         inputs.with(&HeaderMap::new(), &kept, |values| {
             assert_eq!(values.len(), 64);

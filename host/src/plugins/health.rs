@@ -21,6 +21,7 @@ pub struct Health {
     told_at: AtomicU64,
 }
 
+/// The failures in a row of one function.
 #[derive(Debug, Default)]
 struct Streak {
     /// Number of failures since the last success.

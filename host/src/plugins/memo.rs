@@ -50,6 +50,7 @@ pub struct Memo {
     found: u32,
 }
 
+/// One place of the table.
 #[derive(Debug, Default)]
 struct Bucket {
     entry: Option<Entry>,
@@ -57,12 +58,14 @@ struct Bucket {
     missed: u64,
 }
 
+/// A stored decision and the inputs that it was made for.
 #[derive(Debug)]
 struct Entry {
     key: Box<[u8]>,
     passing: StoredDecision,
 }
 
+/// The last search in the table.
 #[derive(Debug, Clone, Copy)]
 struct Lookup {
     place: usize,

@@ -1,6 +1,5 @@
 //! [`ProxyRules`]: the checks of a running Weir, for the kit that tests plugins.
 
-use http::uri::Authority;
 use serde_json::Value;
 use weir_runtime::filter::{Changes, RequestDecision, ResponseDecision};
 use weir_sdk_testing::Rules;
@@ -31,9 +30,7 @@ impl Rules for ProxyRules {
                 Edits::of_request(edits, |name| Some(name.into())).map(drop)
             }
             RequestDecision::Reply(reply) => edit::reply(reply).map(drop),
-            RequestDecision::Fetch(fetch) => {
-                edit::request(fetch, &Authority::from_static("localhost")).map(drop)
-            }
+            RequestDecision::Fetch(fetch) => edit::request(fetch, "localhost").map(drop),
         }
     }
 

@@ -21,7 +21,7 @@ use super::body::RequestBody;
 use super::errand::ComponentContext;
 use super::error::ProxyError;
 use super::filters::{Chain, Middleware, RESPONSE_BYTES, RESPONSE_FIELDS};
-use super::{Proxy, caller};
+use super::{Proxy, filters};
 use crate::config::PluginId;
 use crate::message::body::Body;
 use crate::message::check::Checked;
@@ -40,7 +40,7 @@ use run::ComponentRun;
 pub(super) struct ComponentTarget<'a> {
     plugin: PluginId,
     role: Role,
-    site: Rc<ComponentContext>,
+    context: Rc<ComponentContext>,
     checked: &'a Checked,
     /// The authority that the component sees.
     host: &'a Authority,
@@ -66,8 +66,8 @@ impl<'a> ComponentTarget<'a> {
         host: &'a Authority,
         plugin: PluginId,
     ) -> Self {
-        let site = ComponentContext::new(proxy, route, chain, None);
-        Self { plugin, role: Role::Component, site, checked, host }
+        let context = ComponentContext::new(proxy, route, chain, None);
+        Self { plugin, role: Role::Component, context, checked, host }
     }
 
     /// Creates the target for a middleware, which may call the rest of the chain.
@@ -80,8 +80,8 @@ impl<'a> ComponentTarget<'a> {
         middleware: Middleware,
     ) -> Self {
         let plugin = middleware.plugin;
-        let site = ComponentContext::new(proxy, route, chain, Some(middleware));
-        Self { plugin, role: Role::Filter, site, checked, host }
+        let context = ComponentContext::new(proxy, route, chain, Some(middleware));
+        Self { plugin, role: Role::Filter, context, checked, host }
     }
 
     /// Runs the component and returns its response.
@@ -96,12 +96,12 @@ impl<'a> ComponentTarget<'a> {
         chain: &Chain<'_>,
         record: &mut Record,
     ) -> Result<Response<Body>, ProxyError> {
-        let Self { plugin, role, site, checked, host } = self;
+        let Self { checked, host, .. } = self;
         let pinned = chain.pinned();
-        let lane = pinned.lane(plugin).ok_or(ProxyError::Missing("component"))?;
+        let lane = pinned.lane(self.plugin).ok_or(ProxyError::Missing("component"))?;
         let (slot, choice) = (lane.slot(), lane.choose(pinned.roll));
         let peer = chain.subject().peer;
-        if role == Role::Component {
+        if self.role == Role::Component {
             record.component(&slot.name);
             headers::toward_upstream(head, &checked.authority, host, peer);
         }
@@ -119,44 +119,37 @@ impl<'a> ComponentTarget<'a> {
             body = chain.on_request_body(body, &exchange, record);
         }
         // A middleware may have sent the request on before it failed, so it gets no second attempt.
-        let again = choice.fallback.filter(|_| body.is_end_stream() && role == Role::Component);
+        let again =
+            choice.fallback.filter(|_| body.is_end_stream() && self.role == Role::Component);
         let copied = |head: &Parts| Request::from_parts(check::copy(head), ());
-        let run = ComponentRequest { role: &role, site: &site, exchange: &exchange };
-        let mut answered = run.on(choice.first, copied(head), body, record).await;
+        let answering = self.on(choice.first, copied(head), body, (&exchange, record));
+        let mut answered = answering.await;
         if let (Err(ComponentError::Plugin(_)), Some(serving)) = (&answered, again) {
-            answered = run.on(serving, copied(head), Body::empty(), record).await;
+            let answering = self.on(serving, copied(head), Body::empty(), (&exchange, record));
+            answered = answering.await;
         }
-        if let Some(went) = site.went() {
+        if let Some(went) = self.context.went() {
             record.adopt(went);
         }
         exchange.unpace();
         answered.map_err(|error| error.told(slot))
     }
-}
 
-/// One request to any generation of a component.
-struct ComponentRequest<'a> {
-    role: &'a Role,
-    site: &'a Rc<ComponentContext>,
-    exchange: &'a Rc<Exchange>,
-}
-
-impl ComponentRequest<'_> {
     async fn on(
         &self,
         seat: &Rc<Seat>,
         head: Request<()>,
         body: Body,
-        record: &Record,
+        (exchange, record): (&Exchange, &Record),
     ) -> Result<Response<Body>, ComponentError> {
-        let mut span = caller::span(seat, Function::Handle, record);
-        let answered = self.ask(seat, head, body).await;
+        let mut span = filters::span(seat, Function::Handle, record);
+        let answered = self.ask(seat, head, body, exchange).await;
         if let Err(error) = &answered {
             if let Some(span) = &mut span {
                 span.error(error.kind());
             }
             if let ComponentError::Plugin(error) = error {
-                seat.fail(Function::Handle, self.site.id(), error);
+                seat.fail(Function::Handle, self.context.id(), error);
             }
         }
         answered
@@ -167,17 +160,18 @@ impl ComponentRequest<'_> {
         seat: &Rc<Seat>,
         head: Request<()>,
         body: Body,
+        exchange: &Exchange,
     ) -> Result<Response<Body>, ComponentError> {
         let place = seat.place().ok_or(ComponentError::Busy)?;
         let is_head = head.method() == Method::HEAD;
         let start = Instant::now();
         let wait = seat.generation.bounds.wait;
-        let mut engaged =
-            ComponentRun::begin(seat, place, (self.role, self.site), head.map(|()| body))?;
+        let mut run =
+            ComponentRun::begin(seat, place, (&self.role, &self.context), head.map(|()| body))?;
         let response = tokio::select! {
             biased;
-            response = engaged.head(self.exchange) => response?,
-            () = self.exchange.stalled(Some(wait)) => {
+            response = run.head(exchange) => response?,
+            () = exchange.stalled(Some(wait)) => {
                 let plugin = Arc::clone(&seat.slot.name);
                 let error = PluginError::Timeout { plugin, call: "handle", limit: wait };
                 return Err(ComponentError::Plugin(error));
@@ -185,7 +179,7 @@ impl ComponentRequest<'_> {
         };
         seat.function(Function::Handle).duration.observe(start.elapsed().as_secs_f64());
         let invalid = |what: &str| seat.invalid(what);
-        let response = respond(engaged, response, is_head, wait).map_err(invalid)?;
+        let response = respond(run, response, is_head, wait).map_err(invalid)?;
         Ok(match self.role {
             Role::Component => via(response),
             _ => response,
@@ -221,7 +215,7 @@ impl From<PluginError> for ComponentError {
 /// Checks the response of a component in the same way as that of an origin. The returned body runs
 /// the component.
 fn respond(
-    engaged: ComponentRun,
+    run: ComponentRun,
     response: Response<GuestBody>,
     is_head: bool,
     wait: Duration,
@@ -240,10 +234,10 @@ fn respond(
         if head.status != StatusCode::NOT_MODIFIED && !is_head {
             head.headers.remove(header::CONTENT_LENGTH);
         }
-        engaged.linger(wait);
+        run.linger(wait);
         return Ok(Response::from_parts(head, Body::empty()));
     }
-    let mut body = Body::stream(ComponentBody::new(engaged, body, declared, wait));
+    let mut body = Body::stream(ComponentBody::new(run, body, declared, wait));
     named.withhold(&mut body);
     Ok(Response::from_parts(head, body))
 }

@@ -90,16 +90,16 @@ impl ComponentContext {
 
     /// Makes a request of a component, up to the last byte of the answer.
     pub(super) fn run(self: &Rc<Self>, slot: &Arc<Slot>, ask: Ask) -> LocalBoxFuture<'static, ()> {
-        let (site, slot) = (Rc::clone(self), Arc::clone(slot));
+        let (context, slot) = (Rc::clone(self), Arc::clone(slot));
         Box::pin(async move {
             let is_next = matches!(ask, Ask::Next(_));
             let (Ask::Send(errand) | Ask::Next(errand)) = ask;
             let Errand { request, limit, mut answer } = errand;
             let asked = async {
                 if is_next {
-                    site.next(request).await
+                    context.next(request).await
                 } else {
-                    site.send(&slot, request, limit).await
+                    context.send(&slot, request, limit).await
                 }
             };
             let answered = tokio::select! {

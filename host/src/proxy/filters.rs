@@ -4,7 +4,10 @@
 //! last byte of its response. If a generation on trial fails, the serving one repeats the work. If
 //! the serving one fails, `on_failure` decides.
 
+mod body;
 mod bounds;
+mod caller;
+mod decision;
 mod visit;
 
 use std::rc::Rc;
@@ -16,16 +19,14 @@ use http::{Method, Response};
 use http_body::Body as _;
 use weir_runtime::Kind;
 
-use super::caller::{self, Caller, RequestView, Step};
-use super::decision::{Decision, compare};
 use super::error::ProxyError;
-use super::filtered_body::FilteredBody;
 use super::respond;
 use crate::config::{ListenerLimits, OnFailure, PluginId};
 use crate::message::body::Body;
 use crate::message::check;
 use crate::message::edit::Edits;
 use crate::message::exchange::Exchange;
+use crate::message::input::RequestView;
 use crate::message::subject::Subject;
 use crate::plugins::function::Function;
 use crate::plugins::generation::CallError;
@@ -35,25 +36,31 @@ use crate::route::Route;
 use crate::status;
 use crate::telemetry::record::Record;
 use crate::upstream::Reaches;
+use body::FilteredBody;
+use caller::Step;
+use decision::{Decision, compare};
 use visit::{Fallback, Visit};
 
 pub(super) use bounds::{RESPONSE_BYTES, RESPONSE_FIELDS};
+pub(super) use caller::span;
 
 /// The filters that one request passes, with the data that they left for its response.
 pub struct Chain<'a> {
     route: &'a Route,
-    asker: Caller<'a>,
+    pinned: &'a Pinned,
+    subject: &'a Subject<'a>,
+    reaches: &'a Reaches,
     limits: &'a ListenerLimits,
     /// Whether the response has no content, independent of its status.
     is_head: bool,
-    passed: Vec<Visit>,
+    visits: Vec<Visit>,
     /// The index of its first filter in the route, and the upstream that an earlier filter chose.
     from: (usize, Option<Arc<str>>),
 }
 
 /// A response on which a generation on trial failed.
 pub struct FailedTrial {
-    passed: Visit,
+    visit: Visit,
     before: Box<Fallback>,
     response: Response<Body>,
 }
@@ -89,9 +96,8 @@ impl<'a> Chain<'a> {
         limits: &'a ListenerLimits,
         method: &Method,
     ) -> Self {
-        let asker = Caller { pinned, subject, reaches };
-        let is_head = *method == Method::HEAD;
-        Self { route, asker, limits, is_head, passed: Vec::new(), from: (0, None) }
+        let (is_head, visits) = (*method == Method::HEAD, Vec::new());
+        Self { route, pinned, subject, reaches, limits, is_head, visits, from: (0, None) }
     }
 
     /// Returns the part of a chain after a middleware.
@@ -107,12 +113,12 @@ impl<'a> Chain<'a> {
 
     /// Returns the plugin generations that serve the request.
     pub fn pinned(&self) -> &'a Pinned {
-        self.asker.pinned
+        self.pinned
     }
 
     /// Returns the facts about the request and its client.
     pub fn subject(&self) -> &'a Subject<'a> {
-        self.asker.subject
+        self.subject
     }
 
     /// Passes a request through the filters.
@@ -137,28 +143,28 @@ impl<'a> Chain<'a> {
                 self.check_growth(head, has_grown)?;
                 return Ok(Way::Through(Middleware { plugin, next: at + 1, upstream }));
             }
-            let asked = &RequestView { head, authority };
-            let answer = match self.asker.begin(choice.first, asked, record) {
-                Ok((shape, Step::Decision(decided))) => {
-                    Ok((self.passed(choice.first, shape, choice.fallback, asked), decided))
+            let view = &RequestView { head, authority: authority.as_str(), subject: self.subject };
+            let answer = match self.begin(choice.first, view, record) {
+                Ok((shape, Step::Decision(decision))) => {
+                    Ok((self.visit(choice.first, shape, choice.fallback, view), decision))
                 }
                 // Boxed: few requests reach this, and the others need not reserve room for it.
-                begun => Box::pin(self.ask_on(&choice, begun, asked, record)).await,
+                begun => Box::pin(self.ask_on(&choice, begun, view, record)).await,
             };
-            let (mut passed, decided) = match answer {
+            let (mut visit, decision) = match answer {
                 Ok(answer) => answer,
                 Err(_) if slot.on_failure == OnFailure::Open => continue,
                 Err(error) => return Err(ProxyError::Filter(Arc::clone(&slot.name), error.kind())),
             };
-            passed.shadow = choice.shadow.and_then(|seat| {
-                let context = self.shadow_request(seat, &decided, asked)?;
+            visit.shadow = choice.shadow.and_then(|seat| {
+                let context = self.shadow_request(seat, &decision, view)?;
                 Some((Rc::clone(seat), context))
             });
-            match decided {
+            match decision {
                 Decision::Next => {}
                 Decision::Edit(edits, context) => {
-                    passed.context = context;
-                    passed.wants_body = edits.wants_body;
+                    visit.context = context;
+                    visit.wants_body = edits.wants_body;
                     upstream = edits.upstream.clone().or(upstream);
                     has_grown |= edits.adds_fields();
                     edits.apply_to_request(head, authority);
@@ -167,7 +173,7 @@ impl<'a> Chain<'a> {
                 // filters before it.
                 Decision::Reply(response) => return Ok(Way::Back(response)),
             }
-            self.passed.push(passed);
+            self.visits.push(visit);
         }
         self.check_growth(head, has_grown)?;
         Ok(Way::On(upstream))
@@ -183,7 +189,7 @@ impl<'a> Chain<'a> {
 
     /// Returns whether a filter sees the request's body.
     pub fn wants_request_body(&self) -> bool {
-        self.passed.iter().any(|passed| passed.wants_body)
+        self.visits.iter().any(|visit| visit.wants_body)
     }
 
     /// Passes the request's body through the filters that requested it.
@@ -193,9 +199,9 @@ impl<'a> Chain<'a> {
         exchange: &Rc<Exchange>,
         record: &Record,
     ) -> Body {
-        for Visit { seat, context, wants_body, .. } in &self.passed {
+        for Visit { seat, context, wants_body, .. } in &self.visits {
             if *wants_body && !body.is_end_stream() {
-                let span = caller::span(seat, Function::RequestBody, record);
+                let span = span(seat, Function::RequestBody, record);
                 let id = self.subject().id;
                 body = FilteredBody::request(body, seat, id, context, exchange, span);
             }
@@ -214,17 +220,17 @@ impl<'a> Chain<'a> {
         mut response: Response<Body>,
         record: &mut Record,
     ) -> Result<Response<Body>, Box<FailedTrial>> {
-        while let Some(mut passed) = self.passed.pop() {
-            if !passed.shape.on_response {
+        while let Some(mut visit) = self.visits.pop() {
+            if !visit.shape.on_response {
                 continue;
             }
-            let decided = passed.decide(&response, self.subject().id, record);
-            if decided.is_err()
-                && let Some(before) = passed.before.take()
+            let decision = visit.decide(&response, self.subject().id, record);
+            if decision.is_err()
+                && let Some(before) = visit.before.take()
             {
-                return Err(Box::new(FailedTrial { passed, before, response }));
+                return Err(Box::new(FailedTrial { visit, before, response }));
             }
-            response = self.follow(response, &passed, decided, record);
+            response = self.follow(response, &visit, decision, record);
         }
         Ok(response)
     }
@@ -233,9 +239,9 @@ impl<'a> Chain<'a> {
     pub async fn go_on(&mut self, failed: Box<FailedTrial>, record: &mut Record) -> Response<Body> {
         let mut failed = *failed;
         loop {
-            let FailedTrial { mut passed, before, response } = failed;
-            let decided = self.again(&mut passed, *before, &response, record).await;
-            let response = self.follow(response, &passed, decided, record);
+            let FailedTrial { mut visit, before, response } = failed;
+            let decision = self.again(&mut visit, *before, &response, record).await;
+            let response = self.follow(response, &visit, decision, record);
             match self.on_response(response, record) {
                 Ok(response) => return response,
                 Err(next) => failed = *next,
@@ -247,22 +253,22 @@ impl<'a> Chain<'a> {
     fn follow(
         &self,
         response: Response<Body>,
-        passed: &Visit,
-        decided: Result<Decision, CallError>,
+        visit: &Visit,
+        decision: Result<Decision, CallError>,
         record: &mut Record,
     ) -> Response<Body> {
-        if let Some((shadow, context)) = &passed.shadow {
-            passed.shadow_response((shadow, context), self.subject().id, &response, &decided);
+        if let Some((shadow, context)) = &visit.shadow {
+            visit.shadow_response((shadow, context), self.subject().id, &response, &decision);
         }
-        match decided {
+        match decision {
             Ok(Decision::Next) => response,
             Ok(Decision::Edit(edits, context)) => {
-                self.edit(response, edits, passed, context, record)
+                self.edit(response, edits, visit, context, record)
             }
             Ok(Decision::Reply(reply)) => reply,
-            Err(_) if passed.seat.slot.on_failure == OnFailure::Open => response,
+            Err(_) if visit.seat.slot.on_failure == OnFailure::Open => response,
             Err(error) => {
-                let error = ProxyError::Filter(Arc::clone(&passed.seat.slot.name), error.kind());
+                let error = ProxyError::Filter(Arc::clone(&visit.seat.slot.name), error.kind());
                 self.refuse(&error, record)
             }
         }
@@ -278,13 +284,13 @@ impl<'a> Chain<'a> {
         &self,
         mut response: Response<Body>,
         edits: Edits,
-        passed: &Visit,
+        visit: &Visit,
         context: Vec<u8>,
         record: &mut Record,
     ) -> Response<Body> {
         let (wants_body, adds_fields) = (edits.wants_body, edits.adds_fields());
         edits.apply_to_response(&mut response);
-        if adds_fields && bounds::is_too_large(response.headers(), self.asker.reaches) {
+        if adds_fields && bounds::is_too_large(response.headers(), self.reaches) {
             return self.refuse(&ProxyError::ResponseTooLarge, record);
         }
         if !wants_body {
@@ -302,8 +308,8 @@ impl<'a> Chain<'a> {
             return response;
         }
         response.headers_mut().remove(http::header::CONTENT_LENGTH);
-        let seat = &passed.seat;
-        let span = caller::span(seat, Function::ResponseBody, record);
+        let seat = &visit.seat;
+        let span = span(seat, Function::ResponseBody, record);
         let id = self.subject().id;
         response.map(|body| FilteredBody::response(body, seat, id, context, span))
     }
@@ -314,39 +320,36 @@ impl<'a> Chain<'a> {
         &self,
         choice: &Choice<'_>,
         begun: Result<(Rc<Shape>, Step), CallError>,
-        asked: &RequestView<'_>,
+        view: &RequestView<'_>,
         record: &mut Record,
     ) -> Result<(Visit, Decision), CallError> {
         let first = match begun {
-            Ok((shape, said)) => {
-                let decided = self.asker.finish(choice.first, asked, said, record).await;
-                decided.map(|decided| (shape, decided))
+            Ok((shape, step)) => {
+                let decision = self.finish(choice.first, view, step, record).await;
+                decision.map(|decision| (shape, decision))
             }
             Err(error) => Err(error),
         };
-        let (seat, (shape, decided), before) = match (first, choice.fallback) {
+        let (seat, (shape, decision), before) = match (first, choice.fallback) {
             (Ok(answer), before) => (choice.first, answer, before),
-            (Err(_), Some(before)) => {
-                (before, self.asker.request(before, asked, record).await?, None)
-            }
+            (Err(_), Some(before)) => (before, self.request(before, view, record).await?, None),
             (Err(error), None) => return Err(error),
         };
-        Ok((self.passed(seat, shape, before, asked), decided))
+        Ok((self.visit(seat, shape, before, view), decision))
     }
 
     /// Returns the data of a filter that is kept for the response.
-    fn passed(
+    fn visit(
         &self,
         seat: &Rc<Seat>,
         shape: Rc<Shape>,
         before: Option<&Rc<Seat>>,
-        asked: &RequestView<'_>,
+        view: &RequestView<'_>,
     ) -> Visit {
-        let RequestView { head, authority } = *asked;
         Visit {
             seat: Rc::clone(seat),
-            kept: shape.response_inputs.keep(head, authority.as_str(), self.subject()),
-            before: before.filter(|_| shape.on_response).map(|seat| Fallback::new(seat, asked)),
+            kept: shape.response_inputs.keep(view),
+            before: before.filter(|_| shape.on_response).map(|seat| Fallback::new(seat, view)),
             shape,
             context: Vec::new(),
             wants_body: false,
@@ -362,7 +365,7 @@ impl<'a> Chain<'a> {
     /// that a forbidden response does not get out.
     async fn again(
         &self,
-        passed: &mut Visit,
+        visit: &mut Visit,
         before: Fallback,
         response: &Response<Body>,
         record: &mut Record,
@@ -371,16 +374,16 @@ impl<'a> Chain<'a> {
         if !seat.shape(self.subject().id)?.on_response {
             return Ok(Decision::Next);
         }
-        let asked = &RequestView { head: &head, authority: &authority };
-        let (shape, decided) = self.asker.request(&seat, asked, record).await?;
-        passed.context = match decided {
+        let view = &RequestView { head: &head, authority: &authority, subject: self.subject };
+        let (shape, decision) = self.request(&seat, view, record).await?;
+        visit.context = match decision {
             Decision::Next => Vec::new(),
             Decision::Edit(_, context) => context,
             Decision::Reply(reply) => return Ok(Decision::Reply(reply)),
         };
-        passed.kept = shape.response_inputs.keep(&head, authority.as_str(), self.subject());
-        (passed.seat, passed.shape) = (seat, shape);
-        passed.decide(response, self.subject().id, record)
+        visit.kept = shape.response_inputs.keep(view);
+        (visit.seat, visit.shape) = (seat, shape);
+        visit.decide(response, self.subject().id, record)
     }
 
     /// Calls the shadow generation with the same request, and counts whether its decision is the
@@ -388,11 +391,11 @@ impl<'a> Chain<'a> {
     fn shadow_request(
         &self,
         seat: &Seat,
-        decided: &Decision,
-        asked: &RequestView<'_>,
+        decision: &Decision,
+        view: &RequestView<'_>,
     ) -> Option<Vec<u8>> {
-        let own = self.asker.shadow(seat, asked)?.ok();
-        seat.slot.metrics.shadow(compare(own.as_ref(), decided));
+        let own = self.shadow(seat, view)?.ok();
+        seat.slot.metrics.shadow(compare(own.as_ref(), decision));
         match own? {
             Decision::Edit(_, context) => Some(context),
             Decision::Next => Some(Vec::new()),

@@ -5,12 +5,9 @@
 //! into responses.
 
 pub mod body;
-mod caller;
 mod component;
-mod decision;
 mod errand;
 pub mod error;
-mod filtered_body;
 pub mod filters;
 mod forwards;
 pub mod respond;

@@ -1,8 +1,8 @@
 //! All metrics of Weir, by name.
 //!
 //! [`Metrics`] registers them once. The code that counts holds typed handles ([`QuicCounters`],
-//! [`EndpointCounters`], [`PluginCounters`], [`Local`]), so that the request path hashes no label. docs/metrics.md
-//! lists the same names, and a test compares them.
+//! [`EndpointCounters`], [`PluginCounters`], [`Local`]), so that the request path hashes no label.
+//! docs/metrics.md lists the same names, and a test compares them.
 
 use prometheus::{
     Histogram, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Registry,

@@ -11,13 +11,11 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use http::request::Parts;
 use weir_runtime::{BalancerInstance, Outcome, Pick, PluginError, TRIED};
 
 use super::Upstream;
-use crate::message::input::Inputs;
+use crate::message::input::{Inputs, RequestView};
 use crate::message::peer::RequestId;
-use crate::message::subject::Subject;
 use crate::plugins::function::Function;
 use crate::plugins::generation::{CallError, Generation};
 use crate::plugins::instance::{Guest, Instance};
@@ -65,16 +63,6 @@ impl PickState {
     }
 }
 
-/// The inputs of a balancer.
-pub struct PickRequest<'a> {
-    /// The head of the request.
-    pub head: &'a Parts,
-    /// The authority of the request.
-    pub authority: &'a str,
-    /// The facts about the request and its client.
-    pub subject: &'a Subject<'a>,
-}
-
 /// One generation of the balancer.
 struct Balancer {
     generation: Arc<Generation>,
@@ -116,7 +104,7 @@ impl Chooser {
     /// [`NoPick`] if no endpoint is chosen.
     pub fn pick(
         &mut self,
-        question: &PickRequest<'_>,
+        request: &RequestView<'_>,
         turn: &mut PickState,
         lane: &Lane,
         roll: u32,
@@ -129,9 +117,9 @@ impl Chooser {
             self.sweep(lane);
         }
         let choice = lane.choose(roll);
-        let mut chosen = self.ask(choice.first, question, turn);
+        let mut chosen = self.ask(choice.first, request, turn);
         if let (Ok(None) | Err(_), Some(fallback)) = (&chosen, choice.fallback) {
-            let before = self.ask(fallback, question, turn);
+            let before = self.ask(fallback, request, turn);
             if let (Ok(None), Ok(Some(_))) = (&chosen, &before) {
                 choice.first.generation.tally.failures.fetch_add(1, Ordering::Relaxed);
                 lane.slot().review();
@@ -139,7 +127,7 @@ impl Chooser {
             chosen = before;
         }
         if let Some(shadow) = choice.shadow {
-            let decision = match (self.ask(shadow, question, turn), &chosen) {
+            let decision = match (self.ask(shadow, request, turn), &chosen) {
                 (Ok(other), Ok(chosen)) if other == *chosen => "same",
                 (Ok(_), _) => "different",
                 (Err(_), _) => "failed",
@@ -187,14 +175,14 @@ impl Chooser {
     fn ask(
         &mut self,
         seat: &Seat,
-        question: &PickRequest<'_>,
+        request: &RequestView<'_>,
         turn: &mut PickState,
     ) -> Result<Option<u32>, CallError> {
         let at = self.position(&seat.generation);
         let Some(balancer) = self.balancers.get_mut(at) else { return Ok(None) };
         let (upstream, candidates, loads) = (&*self.upstream, &self.candidates, &mut self.loads);
         let members = Members { upstream, candidates, membership: self.seen };
-        let picked = balancer.ask(seat, &members, loads, question, turn)?;
+        let picked = balancer.ask(seat, &members, loads, request, turn)?;
         if picked.is_none() {
             seat.generation.metrics.failure("none");
         }
@@ -237,7 +225,7 @@ impl Balancer {
         seat: &Seat,
         members: &Members<'_>,
         loads: &mut Vec<u32>,
-        question: &PickRequest<'_>,
+        request: &RequestView<'_>,
         turn: &mut PickState,
     ) -> Result<Option<u32>, CallError> {
         let outcomes = &mut self.outcomes;
@@ -252,7 +240,7 @@ impl Balancer {
                 outcomes.clear();
                 told.map_err(|error| (Function::Observe, error))?;
             }
-            let picked = bound.pick(seat, members, loads, question, turn).map_err(failed)?;
+            let picked = bound.pick(seat, members, loads, request, turn).map_err(failed)?;
             match picked {
                 Some(id) if !members.candidates.contains(&id) => {
                     let what = format!("picked {id}, which is no healthy endpoint");
@@ -261,7 +249,7 @@ impl Balancer {
                 picked => Ok(picked),
             }
         };
-        seat.run(&mut self.instance, Function::Pick, question.subject.id, make, work)
+        seat.run(&mut self.instance, Function::Pick, request.subject.id, make, work)
     }
 }
 
@@ -279,7 +267,7 @@ impl Picker {
         seat: &Seat,
         members: &Members<'_>,
         loads: &mut Vec<u32>,
-        question: &PickRequest<'_>,
+        request: &RequestView<'_>,
         turn: &mut PickState,
     ) -> Result<Option<u32>, PluginError> {
         let needs = self.balancer.needs();
@@ -298,9 +286,8 @@ impl Picker {
             };
             loads.extend(members.candidates.iter().map(load));
         }
-        let PickRequest { head, authority, subject } = question;
         let Self { balancer, inputs, .. } = self;
-        inputs.with(head, authority, subject, |inputs| {
+        inputs.with(request, |inputs| {
             let pick = Pick { sequence, attempt: turn.attempt, inputs, loads };
             seat.measure(Function::Pick, || balancer.pick(pick))
         })

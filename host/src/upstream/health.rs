@@ -84,6 +84,7 @@ impl Streak {
     }
 }
 
+/// The reason why a probe failed.
 #[derive(Debug, thiserror::Error)]
 enum ProbeError {
     #[error("connect")]

@@ -34,6 +34,7 @@ pub struct Connection {
     open: Open,
 }
 
+/// A connection that waits for its next request.
 struct Idle {
     wire: Wire,
     open: Open,

@@ -12,7 +12,7 @@ use http::request::Parts;
 use tokio::time::Instant;
 
 use super::attempt::Attempt;
-use super::balance::{Chooser, NoPick, PickRequest, PickState};
+use super::balance::{Chooser, NoPick, PickState};
 use super::error::{Cause, SendError};
 use super::lease::{self, Deadlines, LeaseRequest};
 use super::pool::Pool;
@@ -21,6 +21,7 @@ use super::{Endpoint, Upstream, retry};
 use crate::config;
 use crate::message::body::Body;
 use crate::message::exchange::Exchange;
+use crate::message::input::RequestView;
 use crate::message::subject::Subject;
 use crate::plugins::view::{Pinned, View};
 use crate::telemetry::record::Record;
@@ -114,8 +115,8 @@ impl Reach {
         let UpstreamRequest { head, body, authority, subject, exchange, pinned, is_own } = request;
         let mut turn = PickState::default();
         loop {
-            let question = PickRequest { head, authority, subject };
-            let (id, endpoint, pool) = self.pick(&question, &mut turn, pinned, record)?;
+            let view = RequestView { head, authority, subject };
+            let (id, endpoint, pool) = self.pick(&view, &mut turn, pinned, record)?;
             if is_own {
                 record.attempt(&self.upstream.name, &endpoint.name);
             }
@@ -161,14 +162,14 @@ impl Reach {
 
     fn pick(
         &self,
-        question: &PickRequest<'_>,
+        request: &RequestView<'_>,
         turn: &mut PickState,
         pinned: &Pinned,
         record: &Record,
     ) -> Result<(u32, &Arc<Endpoint>, &Rc<Pool>), SendError> {
         let span = record.span(PICK);
         let lane = pinned.lane(self.upstream.balancer).ok_or(Cause::Missing("balancer"))?;
-        let picked = self.chooser.borrow_mut().pick(question, turn, lane, pinned.roll);
+        let picked = self.chooser.borrow_mut().pick(request, turn, lane, pinned.roll);
         let name = || Arc::clone(&self.upstream.name);
         let id = picked.map_err(|none| match none {
             NoPick::Unhealthy => Cause::NoEndpoint(name()),

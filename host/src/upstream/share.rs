@@ -43,6 +43,7 @@ pub(super) enum Refused {
     Share,
 }
 
+/// The places of the connections in use, and the network that holds each.
 #[derive(Debug, Default)]
 struct Used {
     /// Networks by place. [`NOBODY`] marks a free place.

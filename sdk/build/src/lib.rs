@@ -15,6 +15,6 @@ mod workspace;
 pub use component::component;
 pub use dist::{Entry, digest, verify, write};
 pub use project::build;
-pub use reference::reference;
+pub use reference::{reference, wrapped};
 pub use toolchain::Toolchain;
 pub use workspace::{Built, Workspace};

@@ -38,7 +38,7 @@ pub fn reference(wit: &Path) -> anyhow::Result<String> {
     for (name, interface) in &package.interfaces {
         page.push_str(&interface_section(&resolve, name, *interface));
     }
-    Ok(page)
+    Ok(wrapped(&page))
 }
 
 fn interface_section(resolve: &Resolve, name: &str, id: InterfaceId) -> String {
@@ -147,9 +147,46 @@ fn indented(text: &str) -> String {
         .collect()
 }
 
+/// Wraps the long lines of a generated page at 100 columns. Tables, headings, comments and code
+/// stay as they are.
+pub fn wrapped(page: &str) -> String {
+    let mut wrapped = String::with_capacity(page.len());
+    for line in page.lines() {
+        let is_whole = line.starts_with(['|', '#', '<']) || !line.contains(' ');
+        let is_code = line.starts_with("- `") && line.ends_with('`');
+        if is_whole || is_code || line.chars().count() <= COLUMNS {
+            wrapped.push_str(line);
+        } else {
+            wrap(line, &mut wrapped);
+        }
+        wrapped.push('\n');
+    }
+    wrapped
+}
+
+fn wrap(line: &str, into: &mut String) {
+    let indent = line.chars().take_while(|c| *c == ' ').count();
+    let indent = indent + if line.trim_start().starts_with("- ") { 2 } else { 0 };
+    let mut column = 0;
+    for word in line.split_inclusive(' ') {
+        let width = word.trim_end().chars().count();
+        if column > indent && column + width > COLUMNS {
+            into.truncate(into.trim_end().len());
+            into.push('\n');
+            into.push_str(&" ".repeat(indent));
+            column = indent;
+        }
+        into.push_str(word);
+        column += word.chars().count();
+    }
+}
+
+/// The columns of a page.
+const COLUMNS: usize = 100;
+
 const INTRODUCTION: &str = "\
 Made from the comments in `wit/` by `cargo run -p weir-sdk-build -- reference > docs/wit.md`; a test compares.
-Plain functions, records, variants and lists only, so that every language with a component toolchain can be used.
+The interface has plain functions, records, variants and lists only, so every language with a component toolchain can be used.
 ";
 
 #[cfg(test)]

@@ -103,6 +103,7 @@ pub(in crate::listen) fn serve<H: Handler>(
     Ok(())
 }
 
+/// Accepts the QUIC connections of one worker.
 struct Acceptor<H> {
     endpoint: Endpoint,
     edge: Arc<Edge>,

@@ -18,7 +18,7 @@ use crate::message::check;
 /// A body that a component produces. Dropping it before its end ends the component's work.
 pub(super) struct ComponentBody {
     /// Present until the body has ended.
-    engaged: Option<ComponentRun>,
+    run: Option<ComponentRun>,
     body: GuestBody,
     /// Remaining bytes of the declared length.
     left: Option<u64>,
@@ -29,23 +29,23 @@ pub(super) struct ComponentBody {
 
 impl ComponentBody {
     pub(super) fn new(
-        engaged: ComponentRun,
+        run: ComponentRun,
         body: GuestBody,
         declared: Option<u64>,
         wait: Duration,
     ) -> Self {
-        Self { engaged: Some(engaged), body, left: declared, wait, timer: None }
+        Self { run: Some(run), body, left: declared, wait, timer: None }
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Frame<Bytes>>, PluginError>> {
-        let Some(engaged) = &mut self.engaged else { return Poll::Ready(Ok(None)) };
-        if let Poll::Ready(Err(error)) = engaged.poll(cx) {
+        let Some(run) = &mut self.run else { return Poll::Ready(Ok(None)) };
+        if let Poll::Ready(Err(error)) = run.poll(cx) {
             return Poll::Ready(Err(error));
         }
-        let invalid = |what: &str| PluginError::invalid(engaged.name(), what);
+        let invalid = |what: &str| PluginError::invalid(run.name(), what);
         match Pin::new(&mut self.body).poll_frame(cx) {
             Poll::Ready(Some(Ok(frame))) => {
-                engaged.progress();
+                run.progress();
                 self.timer = None;
                 let frame = checked(frame, &mut self.left).map_err(invalid);
                 Poll::Ready(frame.map(Some))
@@ -58,14 +58,14 @@ impl ComponentBody {
             }
             Poll::Ready(None) => Poll::Ready(Ok(None)),
             // The declared length ends the body, even if the writer was not closed.
-            Poll::Pending if engaged.has_ended() && self.left == Some(0) => Poll::Ready(Ok(None)),
+            Poll::Pending if run.has_ended() && self.left == Some(0) => Poll::Ready(Ok(None)),
             // With no budget left, only the turn of this task is over, and more may follow.
-            Poll::Pending if engaged.has_ended() && has_budget_remaining() => {
+            Poll::Pending if run.has_ended() && has_budget_remaining() => {
                 Poll::Ready(Err(invalid("handle: it ended and left its body unfinished")))
             }
             Poll::Pending => {
                 let wait = self.wait;
-                let plugin = engaged.name().clone();
+                let plugin = run.name().clone();
                 let timer = self.timer.get_or_insert_with(|| {
                     Box::pin(tokio::time::sleep_until(Instant::now() + wait))
                 });
@@ -90,14 +90,14 @@ impl http_body::Body for ComponentBody {
         Poll::Ready(match frame {
             Ok(Some(frame)) => Some(Ok(frame)),
             Ok(None) => {
-                if let Some(engaged) = self.engaged.take() {
-                    engaged.linger(self.wait);
+                if let Some(run) = self.run.take() {
+                    run.linger(self.wait);
                 }
                 None
             }
             Err(error) => {
-                if let Some(engaged) = self.engaged.take() {
-                    engaged.fail(&error);
+                if let Some(run) = self.run.take() {
+                    run.fail(&error);
                 }
                 Some(Err(BodyError::Filter))
             }
@@ -105,7 +105,7 @@ impl http_body::Body for ComponentBody {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.engaged.is_none()
+        self.run.is_none()
     }
 
     fn size_hint(&self) -> SizeHint {
@@ -117,9 +117,9 @@ impl http_body::Body for ComponentBody {
 impl Drop for ComponentBody {
     fn drop(&mut self) {
         if self.left == Some(0)
-            && let Some(engaged) = self.engaged.take()
+            && let Some(run) = self.run.take()
         {
-            engaged.linger(self.wait);
+            run.linger(self.wait);
         }
     }
 }

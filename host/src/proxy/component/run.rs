@@ -40,7 +40,7 @@ pub(super) struct ComponentRun {
     works: FuturesUnordered<LocalBoxFuture<'static, ()>>,
     /// Whether a piece of the request's body was passed to the component.
     moved: Rc<Cell<bool>>,
-    site: Rc<ComponentContext>,
+    context: Rc<ComponentContext>,
     seat: Rc<Seat>,
     place: Admission,
 }
@@ -50,7 +50,7 @@ impl ComponentRun {
     pub(super) fn begin(
         seat: &Rc<Seat>,
         place: Admission,
-        (role, site): (&Role, &Rc<ComponentContext>),
+        (role, context): (&Role, &Rc<ComponentContext>),
         request: Request<Body>,
     ) -> Result<Self, PluginError> {
         let (head, body) = request.into_parts();
@@ -65,7 +65,7 @@ impl ComponentRun {
         };
         let (asks, taken) = asks();
         let request = Request::from_parts(head, incoming);
-        let call = seat.handle(role, (request, site.id()), asks)?;
+        let call = seat.handle(role, (request, context.id()), asks)?;
         Ok(Self {
             call,
             has_ended: false,
@@ -73,7 +73,7 @@ impl ComponentRun {
             asks: taken,
             works,
             moved,
-            site: Rc::clone(site),
+            context: Rc::clone(context),
             seat: Rc::clone(seat),
             place,
         })
@@ -125,7 +125,7 @@ impl ComponentRun {
         while self.works.len() < ERRANDS
             && let Poll::Ready(Some(ask)) = self.asks.poll_recv(cx)
         {
-            self.works.push(self.site.run(&self.seat.slot, ask));
+            self.works.push(self.context.run(&self.seat.slot, ask));
             has_moved = true;
         }
         while let Poll::Ready(Some(())) = Pin::new(&mut self.works).poll_next(cx) {
@@ -146,7 +146,7 @@ impl ComponentRun {
 
     /// Counts and logs a failure.
     pub(super) fn fail(&self, error: &PluginError) {
-        self.seat.fail(Function::Handle, self.site.id(), error);
+        self.seat.fail(Function::Handle, self.context.id(), error);
     }
 
     /// Returns the name of the plugin.
@@ -161,7 +161,7 @@ impl ComponentRun {
             return self.keep();
         }
         self.call.finish();
-        let tasks = self.site.tasks().clone();
+        let tasks = self.context.tasks().clone();
         tasks.spawn(async move {
             let finished = tokio::time::timeout(wait, poll_fn(|cx| self.poll(cx))).await;
             match finished {

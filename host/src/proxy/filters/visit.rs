@@ -4,16 +4,15 @@ use std::rc::Rc;
 
 use http::Response;
 use http::request::Parts;
-use http::uri::Authority;
 
+use super::caller::{self, ResponseContext};
+use super::decision::{Decision, compare};
 use crate::message::body::Body;
 use crate::message::check;
-use crate::message::input::SavedInputs;
+use crate::message::input::{RequestView, SavedInputs};
 use crate::message::peer::RequestId;
 use crate::plugins::generation::CallError;
 use crate::plugins::seat::{Seat, Shape};
-use crate::proxy::caller::{self, RequestView, ResponseContext};
-use crate::proxy::decision::{Decision, compare};
 use crate::telemetry::record::Record;
 
 /// A filter that a request has passed.
@@ -34,13 +33,13 @@ pub(super) struct Visit {
 pub(super) struct Fallback {
     pub(super) seat: Rc<Seat>,
     pub(super) head: Parts,
-    pub(super) authority: Authority,
+    pub(super) authority: String,
 }
 
 impl Fallback {
-    pub(super) fn new(seat: &Rc<Seat>, asked: &RequestView<'_>) -> Box<Self> {
-        let (seat, head) = (Rc::clone(seat), check::copy(asked.head));
-        Box::new(Self { seat, head, authority: asked.authority.clone() })
+    pub(super) fn new(seat: &Rc<Seat>, view: &RequestView<'_>) -> Box<Self> {
+        let (seat, head) = (Rc::clone(seat), check::copy(view.head));
+        Box::new(Self { seat, head, authority: view.authority.to_owned() })
     }
 }
 
@@ -61,7 +60,7 @@ impl Visit {
         (seat, context): (&Seat, &[u8]),
         request: RequestId,
         response: &Response<Body>,
-        decided: &Result<Decision, CallError>,
+        decision: &Result<Decision, CallError>,
     ) {
         let Ok(shape) = seat.shape(request) else { return };
         if !shape.on_response || shape.response_inputs != self.shape.response_inputs {
@@ -69,8 +68,8 @@ impl Visit {
         }
         let memory = ResponseContext { kept: &self.kept, context, request };
         let own = caller::shadow_response(seat, shape, memory, response).ok();
-        if let Ok(decided) = decided {
-            self.seat.slot.metrics.shadow(compare(own.as_ref(), decided));
+        if let Ok(decision) = decision {
+            self.seat.slot.metrics.shadow(compare(own.as_ref(), decision));
         }
     }
 }

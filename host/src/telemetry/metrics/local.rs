@@ -19,8 +19,8 @@ pub struct Local {
     metrics: Arc<Metrics>,
     active: [IntGauge; 3],
     unmatched: RouteCounters,
-    /// Routes by the address of the name. A [`RouteCounters`] owns its name, so no other name can get that
-    /// address.
+    /// Routes by the address of the name. A [`RouteCounters`] owns its name, so no other name can
+    /// get that address.
     routes: RefCell<HashMap<usize, Rc<RouteCounters>>>,
 }
 

@@ -9,6 +9,7 @@ use crate::config::UpstreamLimits;
 #[derive(Debug)]
 pub struct Decoder(State);
 
+/// The part of a body that comes next.
 #[derive(Debug)]
 enum State {
     /// This number of bytes follows.

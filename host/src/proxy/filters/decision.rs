@@ -37,24 +37,24 @@ impl From<StoredDecision> for Decision {
 pub(super) fn recall<T: From<Decision>>(
     (seat, request): (&Seat, RequestId),
     remembers: bool,
-    given: CallInput<'_>,
+    input: CallInput<'_>,
     answer: fn(&T) -> Conclusion<'_>,
     ask: impl FnOnce() -> Result<T, CallError>,
 ) -> Result<T, CallError> {
     if !remembers {
         return ask();
     }
-    if let Some(passing) = seat.recall(given) {
+    if let Some(passing) = seat.recall(input) {
         return Ok(Decision::from(passing).into());
     }
-    let said = ask()?;
-    seat.learn(answer(&said), request);
-    Ok(said)
+    let step = ask()?;
+    seat.learn(answer(&step), request);
+    Ok(step)
 }
 
 /// Compares the decision of a shadow generation with that of the serving one.
-pub(super) fn compare(own: Option<&Decision>, decided: &Decision) -> &'static str {
-    let is_same = match (own, decided) {
+pub(super) fn compare(own: Option<&Decision>, decision: &Decision) -> &'static str {
+    let is_same = match (own, decision) {
         (None, _) => return "failed",
         (Some(Decision::Next), Decision::Next) => true,
         (Some(Decision::Edit(own, _)), Decision::Edit(other, _)) => own == other,

@@ -5,44 +5,27 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::request::Parts;
-use http::uri::Authority;
 use http::{Request, Response};
 use http_body_util::BodyExt as _;
 use weir_runtime::FilterInstance;
 use weir_runtime::filter::{self, Changes, Fetch, RequestDecision, ResponseDecision};
 
+use super::Chain;
 use super::decision::{Decision, recall};
 use crate::message::body::Body;
 use crate::message::edit::{self, Edits};
 use crate::message::exchange::Exchange;
 use crate::message::headers;
-use crate::message::input::SavedInputs;
+use crate::message::input::{RequestView, SavedInputs};
 use crate::message::peer::RequestId;
-use crate::message::subject::Subject;
 use crate::plugins::function::Function;
 use crate::plugins::generation::CallError;
 use crate::plugins::memo::{CallInput, Conclusion};
 use crate::plugins::seat::{Seat, Shape};
 use crate::plugins::slot::Slot;
-use crate::plugins::view::Pinned;
 use crate::telemetry::record::Record;
 use crate::telemetry::trace::{FILTER, Span};
-use crate::upstream::Reaches;
 use crate::upstream::send::UpstreamRequest;
-
-/// Calls filters for one request.
-pub(super) struct Caller<'a> {
-    pub(super) pinned: &'a Pinned,
-    pub(super) subject: &'a Subject<'a>,
-    pub(super) reaches: &'a Reaches,
-}
-
-/// A request in the form that a filter sees.
-pub(super) struct RequestView<'a> {
-    pub(super) head: &'a Parts,
-    pub(super) authority: &'a Authority,
-}
 
 /// The checked answer of a filter to a request.
 pub(super) enum Step {
@@ -53,15 +36,15 @@ pub(super) enum Step {
 impl Step {
     fn answer(&self) -> Conclusion<'_> {
         match self {
-            Self::Decision(decided) => decided.answer(),
+            Self::Decision(decision) => decision.answer(),
             Self::Fetch(_) => Conclusion::Other,
         }
     }
 }
 
 impl From<Decision> for Step {
-    fn from(decided: Decision) -> Self {
-        Self::Decision(decided)
+    fn from(decision: Decision) -> Self {
+        Self::Decision(decision)
     }
 }
 
@@ -74,16 +57,16 @@ pub(super) struct PendingFetch {
     context: Vec<u8>,
 }
 
-impl Caller<'_> {
+impl Chain<'_> {
     /// Calls a generation for a request, and makes the fetches that it requests.
     pub(super) async fn request(
         &self,
         seat: &Seat,
-        asked: &RequestView<'_>,
+        view: &RequestView<'_>,
         record: &mut Record,
     ) -> Result<(Rc<Shape>, Decision), CallError> {
-        let (shape, said) = self.begin(seat, asked, record)?;
-        Ok((shape, self.finish(seat, asked, said, record).await?))
+        let (shape, step) = self.begin(seat, view, record)?;
+        Ok((shape, self.finish(seat, view, step, record).await?))
     }
 
     /// Calls a generation for a request, up to its first fetch. Most filters request none, and then
@@ -91,39 +74,38 @@ impl Caller<'_> {
     pub(super) fn begin(
         &self,
         seat: &Seat,
-        asked: &RequestView<'_>,
+        view: &RequestView<'_>,
         record: &Record,
     ) -> Result<(Rc<Shape>, Step), CallError> {
         let shape = Rc::clone(seat.shape(self.subject.id)?);
         if !shape.on_request {
             return Ok((shape, Step::Decision(Decision::Next)));
         }
-        let RequestView { head, authority } = *asked;
-        let said = shape.inputs.with(head, authority.as_str(), self.subject, |inputs| {
-            let given = CallInput { function: Function::Request, status: 0, inputs, context: &[] };
-            recall((seat, self.subject.id), shape.remembers_requests, given, Step::answer, || {
-                traced(seat, Function::Request, record, || self.call(seat, inputs, authority))
+        let step = shape.inputs.with(view, |inputs| {
+            let input = CallInput { function: Function::Request, status: 0, inputs, context: &[] };
+            recall((seat, self.subject.id), shape.remembers_requests, input, Step::answer, || {
+                traced(seat, Function::Request, record, || self.call(seat, inputs, view.authority))
             })
         })?;
-        Ok((shape, said))
+        Ok((shape, step))
     }
 
     /// Makes the fetches that a generation requests until it decides.
     pub(super) async fn finish(
         &self,
         seat: &Seat,
-        asked: &RequestView<'_>,
-        mut said: Step,
+        view: &RequestView<'_>,
+        mut step: Step,
         record: &mut Record,
     ) -> Result<Decision, CallError> {
         let mut fetches = 0;
         loop {
-            let fetching = match said {
-                Step::Decision(decided) => return Ok(decided),
-                Step::Fetch(fetching) => fetching,
+            let fetch = match step {
+                Step::Decision(decision) => return Ok(decision),
+                Step::Fetch(fetch) => fetch,
             };
             fetches += 1;
-            said = self.go_on(seat, asked, fetching, fetches, record).await?;
+            step = self.resume(seat, view, fetch, fetches, record).await?;
         }
     }
 
@@ -132,7 +114,7 @@ impl Caller<'_> {
     pub(super) fn shadow(
         &self,
         seat: &Seat,
-        asked: &RequestView<'_>,
+        view: &RequestView<'_>,
     ) -> Option<Result<Decision, CallError>> {
         let shape = match seat.shape(self.subject.id) {
             Ok(shape) => Rc::clone(shape),
@@ -141,12 +123,9 @@ impl Caller<'_> {
         if !shape.on_request {
             return Some(Ok(Decision::Next));
         }
-        let RequestView { head, authority } = *asked;
-        let said = shape.inputs.with(head, authority.as_str(), self.subject, |inputs| {
-            self.call(seat, inputs, authority)
-        });
-        match said {
-            Ok(Step::Decision(decided)) => Some(Ok(decided)),
+        let step = shape.inputs.with(view, |inputs| self.call(seat, inputs, view.authority));
+        match step {
+            Ok(Step::Decision(decision)) => Some(Ok(decision)),
             Ok(Step::Fetch(_)) => None,
             Err(error) => Some(Err(error)),
         }
@@ -156,24 +135,24 @@ impl Caller<'_> {
         &self,
         seat: &Seat,
         inputs: &[Option<&[u8]>],
-        authority: &Authority,
+        authority: &str,
     ) -> Result<Step, CallError> {
-        let check = |decision| self.check(&seat.slot, decision, authority, 0);
+        let check = |decision| check(&seat.slot, decision, authority, 0);
         let call = |filter: &mut FilterInstance| filter.on_request(inputs);
         seat.call(Function::Request, self.subject.id, call, check)
     }
 
     /// Makes a fetch and passes its answer to the filter.
-    async fn go_on(
+    async fn resume(
         &self,
         seat: &Seat,
-        asked: &RequestView<'_>,
-        mut fetching: PendingFetch,
+        view: &RequestView<'_>,
+        mut fetch: PendingFetch,
         fetches: usize,
         record: &mut Record,
     ) -> Result<Step, CallError> {
-        let context = std::mem::take(&mut fetching.context);
-        let answer = self.fetch(fetching, record).await;
+        let context = std::mem::take(&mut fetch.context);
+        let answer = self.fetch(fetch, record).await;
         traced(seat, Function::Fetch, record, || {
             let answer = answer.as_ref().map(FetchAnswer::borrow).map_err(|reason| &**reason);
             let call = |filter: &mut FilterInstance| match &answer {
@@ -183,59 +162,14 @@ impl Caller<'_> {
                 }
                 Err(reason) => filter.on_fetch(&context, Err(reason)),
             };
-            let check = |decision| self.check(&seat.slot, decision, asked.authority, fetches);
+            let check = |decision| check(&seat.slot, decision, view.authority, fetches);
             seat.call(Function::Fetch, self.subject.id, call, check)
         })
     }
 
-    /// Checks the answer of a filter after `fetches` fetches.
-    fn check(
-        &self,
-        slot: &Slot,
-        decision: RequestDecision,
-        authority: &Authority,
-        fetches: usize,
-    ) -> Result<Step, String> {
-        Ok(Step::Decision(match decision {
-            RequestDecision::Next => Decision::Next,
-            RequestDecision::Edit(Changes { edits, context }) => {
-                let edits = Edits::of_request(edits, |name| upstream(slot, name))?;
-                Decision::Edit(edits, context)
-            }
-            RequestDecision::Reply(reply) => Decision::Reply(edit::reply(reply)?),
-            RequestDecision::Fetch(_) if fetches == MAX_FETCHES => {
-                return Err(format!("it fetches more than {MAX_FETCHES} times"));
-            }
-            RequestDecision::Fetch(fetch) => {
-                return self.check_fetch(slot, fetch, authority).map(Step::Fetch);
-            }
-        }))
-    }
-
-    fn check_fetch(
-        &self,
-        slot: &Slot,
-        mut fetch: Fetch,
-        authority: &Authority,
-    ) -> Result<PendingFetch, String> {
-        let upstream = upstream(slot, &fetch.upstream);
-        let upstream = upstream.ok_or_else(|| filter::not_allowed(&fetch.upstream))?;
-        let limit = match fetch.timeout_ms {
-            0 => FETCH,
-            ms => Duration::from_millis(ms.into()).min(LONGEST_FETCH),
-        };
-        let context = std::mem::take(&mut fetch.context);
-        let request = edit::request(fetch, authority)?;
-        Ok(PendingFetch { upstream, request, limit, context })
-    }
-
     /// Makes the request of a filter. The error is the text for the filter.
-    async fn fetch(
-        &self,
-        fetching: PendingFetch,
-        record: &mut Record,
-    ) -> Result<FetchAnswer, String> {
-        let PendingFetch { upstream, request, limit, .. } = fetching;
+    async fn fetch(&self, fetch: PendingFetch, record: &mut Record) -> Result<FetchAnswer, String> {
+        let PendingFetch { upstream, request, limit, .. } = fetch;
         let reach = self.reaches.named(&upstream).ok_or("there is no such upstream")?;
         let (mut head, body) = request.into_parts();
         let host = head.headers.get(http::header::HOST).cloned();
@@ -264,6 +198,41 @@ impl Caller<'_> {
     }
 }
 
+/// Checks the answer of a filter after `fetches` fetches.
+fn check(
+    slot: &Slot,
+    decision: RequestDecision,
+    authority: &str,
+    fetches: usize,
+) -> Result<Step, String> {
+    Ok(Step::Decision(match decision {
+        RequestDecision::Next => Decision::Next,
+        RequestDecision::Edit(Changes { edits, context }) => {
+            let edits = Edits::of_request(edits, |name| upstream(slot, name))?;
+            Decision::Edit(edits, context)
+        }
+        RequestDecision::Reply(reply) => Decision::Reply(edit::reply(reply)?),
+        RequestDecision::Fetch(_) if fetches == MAX_FETCHES => {
+            return Err(format!("it fetches more than {MAX_FETCHES} times"));
+        }
+        RequestDecision::Fetch(fetch) => {
+            return check_fetch(slot, fetch, authority).map(Step::Fetch);
+        }
+    }))
+}
+
+fn check_fetch(slot: &Slot, mut fetch: Fetch, authority: &str) -> Result<PendingFetch, String> {
+    let upstream = upstream(slot, &fetch.upstream);
+    let upstream = upstream.ok_or_else(|| filter::not_allowed(&fetch.upstream))?;
+    let limit = match fetch.timeout_ms {
+        0 => FETCH,
+        ms => Duration::from_millis(ms.into()).min(LONGEST_FETCH),
+    };
+    let context = std::mem::take(&mut fetch.context);
+    let request = edit::request(fetch, authority)?;
+    Ok(PendingFetch { upstream, request, limit, context })
+}
+
 /// The name of an upstream, if the plugin may reach it.
 fn upstream(slot: &Slot, name: &str) -> Option<Arc<str>> {
     slot.upstreams.iter().find(|known| ***known == *name).cloned()
@@ -289,9 +258,9 @@ pub(super) fn response(
     let ResponseContext { kept, context, request } = memory;
     let status = response.status().as_u16();
     shape.response_inputs.with(response.headers(), kept, |inputs| {
-        let given = CallInput { function: Function::Response, status, inputs, context };
-        recall((seat, request), shape.remembers_responses, given, Decision::answer, || {
-            traced(seat, Function::Response, record, || call_response(seat, given, request))
+        let input = CallInput { function: Function::Response, status, inputs, context };
+        recall((seat, request), shape.remembers_responses, input, Decision::answer, || {
+            traced(seat, Function::Response, record, || call_response(seat, input, request))
         })
     })
 }
@@ -306,17 +275,17 @@ pub(super) fn shadow_response(
     let ResponseContext { kept, context, request } = memory;
     let status = response.status().as_u16();
     shape.response_inputs.with(response.headers(), kept, |inputs| {
-        let given = CallInput { function: Function::Response, status, inputs, context };
-        call_response(seat, given, request)
+        let input = CallInput { function: Function::Response, status, inputs, context };
+        call_response(seat, input, request)
     })
 }
 
 fn call_response(
     seat: &Seat,
-    given: CallInput<'_>,
+    input: CallInput<'_>,
     request: RequestId,
 ) -> Result<Decision, CallError> {
-    let CallInput { function, status, inputs, context } = given;
+    let CallInput { function, status, inputs, context } = input;
     let call = |filter: &mut FilterInstance| filter.on_response(status, inputs, context);
     seat.call(function, request, call, check_response)
 }
@@ -347,7 +316,7 @@ pub(super) fn traced<T>(
 }
 
 /// Begins the span of a filter's function if the request is traced.
-pub(super) fn span(seat: &Seat, function: Function, record: &Record) -> Option<Span> {
+pub(in crate::proxy) fn span(seat: &Seat, function: Function, record: &Record) -> Option<Span> {
     let mut span = record.span(FILTER)?;
     let generation = i64::try_from(seat.generation.number).unwrap_or(i64::MAX);
     span.attribute("weir.plugin", seat.slot.name.to_string());
