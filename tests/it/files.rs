@@ -16,12 +16,12 @@ async fn a_byte_order_mark_loses_no_user_and_spoils_no_certificate() {
         std::fs::write(&file, format!("{MARK}{text}")).unwrap();
     }
     let weir = Weir::example("basic-auth", &[&origin], |yaml, folder| {
-        let users = "users:\n        ann: ";
+        let users = "users:\n        # htpasswd -nbB -C 10 ann \"open sesame\"\n        ann: ";
         let (before, rest) = yaml.split_once(users).expect("the user of the example");
-        let (hash, after) = rest.split_once(' ').unwrap();
+        let (hash, after) = rest.split_once('\n').unwrap();
         let user = format!("{MARK}ann:{}\n", hash.trim_matches('"'));
         std::fs::write(folder.join("htpasswd"), user).unwrap();
-        let yaml = format!("{MARK}{before}htpasswd: file:htpasswd{after}");
+        let yaml = format!("{MARK}{before}htpasswd: file:htpasswd\n{after}");
         // In an unoptimised build beside other tests, a hash takes longer than in production.
         yaml.replace("time: 150ms", "time: 1s")
             .replace("tls: { self_signed: {} }", &certificate.config())

@@ -252,7 +252,7 @@ fn a_registry_with_tls_is_trusted_by_its_ca() {
     let secure = registries(&host, &format!("ca: \"{ca}\""));
     user.passes(&both(&pinned).1, &secure);
     let told = user.fails(&both(&pinned).1, &registries(&host, "plain_http: false"));
-    assert!(told.contains("name that by ca"), "{told}");
+    assert!(told.contains("set ca (--ca)"), "{told}");
 }
 
 #[test]

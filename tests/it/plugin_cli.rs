@@ -212,11 +212,11 @@ fn a_case_does_not_pass_by_what_a_running_weir_refuses() {
         weir(folder.path(), &["test", component, "--cases", "cases.yaml"])
     };
     for (case, refusal) in [
-        ("config: { do: set, name: content-length, value: '1' }", "which is the proxy's own"),
+        ("config: { do: set, name: content-length, value: '1' }", "which is reserved"),
         ("config: { do: path, value: no-slash }", "is not a path and query"),
         (
             "config: { do: status, in: response, count: 99 }, response: {}",
-            "no status of a final response",
+            "not the status of a final response",
         ),
         ("config: { do: 5 }", "config.do: 5 is not of type"),
         ("config: { do: none, dou: x }", "config.dou: unknown key \"dou\"; did you mean \"do\"?"),
@@ -253,7 +253,7 @@ cases: [{ name: passes, request: { path: / }, expect: { set: { x-calls: '1' } } 
     let component = guest("naughty");
     let component = component.to_str().unwrap();
     let (ok, text) = weir(folder.path(), &["test", component, "--cases", "cases.yaml"]);
-    assert!(!ok && text.contains("on-request decided otherwise"), "{text}");
+    assert!(!ok && text.contains("on-request decides differently"), "{text}");
     let (ok, text) =
         weir(folder.path(), &["inspect", component, "--config", "{\"do\": \"pure-calls\"}"]);
     assert!(ok && text.contains("pure     true"), "{text}");
@@ -288,8 +288,7 @@ fn a_plugin_for_another_version_of_the_interface_is_refused_by_every_command() {
     fs::write(folder.path().join("cases.yaml"), "cases: [{ name: loads, picks: [none] }]").unwrap();
     for command in ["inspect", "bench", "test"] {
         let (ok, text) = weir(folder.path(), &[command, "old.wasm"]);
-        let told =
-            "@0.9.0, and this Weir has weir:plugin@0.1.0: build it with the SDK of this Weir";
+        let told = "@0.9.0; this Weir has weir:plugin@0.1.0: build it with the SDK of this Weir";
         assert!(!ok && text.contains(told), "{command}: {text}");
     }
 }
@@ -314,7 +313,7 @@ fn a_standard_component_is_told_from_a_plugin() {
         let about: serde_json::Value = serde_json::from_str(&text).unwrap();
         assert!(ok && about["world"] == world && about["limits"]["concurrency"] == 128, "{text}");
         let (ok, text) = weir(folder.path(), &["bench", component]);
-        assert!(!ok && text.contains(world) && text.contains("put load on that"), "{text}");
+        assert!(!ok && text.contains(world) && text.contains("put load on the route"), "{text}");
     }
 }
 

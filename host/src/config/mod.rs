@@ -23,6 +23,7 @@ mod telemetry;
 mod text;
 mod types;
 mod units;
+mod upstreams;
 
 use std::io::ErrorKind;
 use std::path::Path;
@@ -41,6 +42,7 @@ pub use secret::secret;
 pub use shortcut::{Overrides, from_upstreams};
 pub use telemetry::{Log, LogFormat, MetricsEndpoint, Telemetry, Tracing};
 pub use types::*;
+pub use upstreams::*;
 
 use self::check::Check;
 use self::document::Document;

@@ -193,7 +193,7 @@ impl Seat {
         let consequence = match self.slot.on_failure {
             _ if function == Function::Handle => "its request gets nothing more from it",
             _ if matches!(function, Function::Pick | Function::Observe) => {
-                "another choice took its place for this request"
+                "another choice was used for this request"
             }
             _ if self.is_on_trial.get() => "the previous generation served this request instead",
             OnFailure::Closed => "the request is answered with 503",

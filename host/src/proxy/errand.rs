@@ -174,7 +174,10 @@ impl ComponentContext {
         let mut body = Body::stream(GuestRequestBody(body));
         named.withhold(&mut body);
         let body = RequestBody::wrap(body, Rc::clone(&exchange), declared, limits, idle);
-        let body = body.map_err(told)?;
+        let mut body = body.map_err(told)?;
+        if declared.is_none() && !http_body::Body::is_end_stream(&body) {
+            body = reach.settle(body).await.map_err(told)?;
+        }
         let subject = Subject::new(&self.peer, self.id, &self.route.name, &self.proxy.state.geoip);
         let request = send::UpstreamRequest {
             head: &mut head,

@@ -197,6 +197,9 @@ impl Proxy {
         let idle = reach.upstream().timeouts.idle;
         let mut body =
             RequestBody::wrap(body, Rc::clone(&exchange), checked.declared, chain.limits(), idle)?;
+        if checked.declared.is_none() && !body.is_end_stream() && head.method.is_safe() {
+            body = reach.settle(body).await?;
+        }
         if chain.wants_request_body() {
             body = chain.on_request_body(body, &exchange, record);
         }

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::error::SendError;
 use super::{Endpoint, InFlight, Reach};
 use crate::telemetry::record::Record;
 use crate::telemetry::trace::{ATTEMPT, Span};
@@ -40,9 +39,8 @@ impl<'a> Attempt<'a> {
         }
     }
 
-    /// No response has come.
-    pub(super) fn failed(self, error: &SendError) {
-        let kind = error.attempt_kind();
+    /// No response has come; `kind` is the label of the failure.
+    pub(super) fn failed(self, kind: &'static str) {
         self.endpoint.metrics.error(kind);
         self.reach.ended(self.id, NO_STATUS, self.started.elapsed());
         if let Some(mut span) = self.span {

@@ -259,6 +259,10 @@ impl Picker {
         let generation = &seat.generation;
         let balancer = generation.plugin.balancer(generation.config(&role))?;
         let inputs = Inputs::parse(&balancer.needs().inputs).map_err(|what| seat.invalid(what))?;
+        for function in [Function::Pick, Function::Update, Function::Observe] {
+            // The series exist from the start, also of functions that are never called.
+            generation.metrics.function(function.name());
+        }
         Ok(Self { balancer, inputs, knows: 0 })
     }
 

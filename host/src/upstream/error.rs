@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use super::pool::ConnectError;
-use crate::message::body::BodyError;
 use crate::message::exchange::BodyFailure;
 
 /// Why an upstream gave no response. Displays as its cause.
@@ -97,20 +96,5 @@ impl SendError {
             Cause::TotalTimeout => "total_timeout",
             Cause::Closed(_) | Cause::Broken(_) => "exchange",
         }
-    }
-
-    /// Returns one word for the metrics and spans of an attempt, which do not tell apart the ways
-    /// to get no connection.
-    pub(super) fn attempt_kind(&self) -> &'static str {
-        match &self.cause {
-            Cause::Connect { source, .. } => source.kind(),
-            _ => self.kind(),
-        }
-    }
-}
-
-impl From<BodyError> for SendError {
-    fn from(error: BodyError) -> Self {
-        Cause::RequestBody(BodyFailure::from(&error)).into()
     }
 }

@@ -74,16 +74,3 @@ impl Lease {
         }
     }
 }
-
-/// Waits until enough is known of a body for the head to be sent: toward HTTP/1.1, whether there is
-/// a body at all.
-///
-/// # Errors
-/// The fault of the body's beginning.
-pub(super) async fn settle(head: &Parts, body: &mut Body) -> Result<(), SendError> {
-    if h1::must_settle(head, body) {
-        // Boxed: few requests wait here, and the others need not carry the room for it.
-        *body = Box::pin(h1::settle(std::mem::take(body))).await?;
-    }
-    Ok(())
-}

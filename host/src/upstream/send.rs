@@ -14,12 +14,12 @@ use tokio::time::Instant;
 use super::attempt::Attempt;
 use super::balance::{Chooser, NoPick, PickState};
 use super::error::{Cause, SendError};
-use super::lease::{self, Deadlines, LeaseRequest};
+use super::lease::{Deadlines, LeaseRequest};
 use super::pool::Pool;
 use super::share::Network;
-use super::{Endpoint, Upstream, retry};
+use super::{Endpoint, Upstream, h1, retry};
 use crate::config;
-use crate::message::body::Body;
+use crate::message::body::{Body, BodyError};
 use crate::message::exchange::Exchange;
 use crate::message::input::RequestView;
 use crate::message::subject::Subject;
@@ -79,6 +79,15 @@ impl Reach {
         self.pools.iter().for_each(|pool| pool.sweep());
     }
 
+    /// Waits until it is known whether a request of unknown length has a body at all, for endpoints
+    /// whose protocol must know that before the head. Goes before anything else that wraps the body.
+    ///
+    /// # Errors
+    /// The fault of the body's beginning.
+    pub async fn settle(&self, body: Body) -> Result<Body, BodyError> {
+        h1::settle(body).await
+    }
+
     /// Sends a request to an endpoint that the balancer picks. Returns the response while its body
     /// is still streaming.
     ///
@@ -91,10 +100,9 @@ impl Reach {
     /// [`SendError`] when no endpoint is healthy, none can be reached, or the exchange failed.
     pub async fn send(
         &self,
-        mut request: UpstreamRequest<'_>,
+        request: UpstreamRequest<'_>,
         record: &mut Record,
     ) -> Result<Response<Body>, SendError> {
-        lease::settle(request.head, &mut request.body).await?;
         let total = self.upstream.timeouts.total.map(|total| Instant::now() + total);
         // Pinned here, so that both kinds of waiting share the room of the future.
         let sending = pin!(self.attempts(request, record, total));
@@ -125,9 +133,9 @@ impl Reach {
             let lease = match pool.lease(Network::of(subject.peer.client.ip())).await {
                 Ok(lease) => lease,
                 Err(source) => {
-                    let endpoint = Arc::clone(&endpoint.name);
+                    let (endpoint, kind) = (Arc::clone(&endpoint.name), source.kind());
                     let error = SendError::from(Cause::Connect { endpoint, source });
-                    attempt.failed(&error);
+                    attempt.failed(kind);
                     turn.failed(id);
                     if retry::may_go_elsewhere(&error, turn.attempt) {
                         tracing::debug!(
@@ -153,7 +161,7 @@ impl Reach {
                     Ok(response)
                 }
                 Err(error) => {
-                    attempt.failed(&error);
+                    attempt.failed(error.kind());
                     Err(error)
                 }
             };

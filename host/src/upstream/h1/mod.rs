@@ -23,7 +23,7 @@ use http::response;
 use tokio::net::TcpStream;
 
 pub(super) use self::exchange::exchange;
-pub(super) use self::settle::{must_settle, settle};
+pub(super) use self::settle::settle;
 use crate::config::UpstreamLimits;
 use crate::message::body::Body;
 use framing::{Decoder, FramingError};

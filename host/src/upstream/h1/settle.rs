@@ -4,22 +4,15 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use http::request::Parts;
 use http_body::{Body as _, Frame};
 
-use super::head;
 use crate::message::body::{Body, BodyError};
 
-/// Whether the head must wait for the body's beginning.
+/// Waits for the body's first frame, or its end.
 ///
 /// HTTP/2 and HTTP/3 may tell the end of a request after its head. Toward HTTP/1.1 a GET would then
-/// go out with an empty chunked body, which origins do not expect: some close the connection over
-/// it and cut their own response short.
-pub(in crate::upstream) fn must_settle(head: &Parts, body: &Body) -> bool {
-    head::is_chunked(head) && !body.is_end_stream() && head.method.is_safe()
-}
-
-/// Waits for the body's first frame, or its end.
+/// go out with an empty chunked body. Origins do not expect one: some close the connection over it
+/// and cut their own response short.
 ///
 /// # Errors
 /// The fault of the body's beginning.

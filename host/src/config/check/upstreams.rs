@@ -1,0 +1,122 @@
+//! Upstreams: names to plugins, hosts to addresses.
+
+use std::net::{SocketAddr, ToSocketAddrs as _};
+
+use super::Check;
+use crate::builtin::BALANCERS;
+use crate::config::addresses::HostPort;
+use crate::config::document::{below, item};
+use crate::config::error::did_you_mean;
+use crate::config::text::Kind as _;
+use crate::config::{Endpoint, Plugin, PluginId, Upstream, file};
+
+impl Check<'_> {
+    pub(super) fn upstream(
+        &mut self,
+        path: &str,
+        upstream: file::Upstream,
+        plugins: &mut Vec<Plugin>,
+    ) -> Upstream {
+        let endpoints_path = below(path, "endpoints");
+        self.unique(
+            "endpoint",
+            upstream.endpoints.iter().map(|e| HostPort::print(&e.address.0)),
+            |at| below(&item(&endpoints_path, at), "address"),
+        );
+        if !upstream.endpoints.is_empty() && upstream.endpoints.iter().all(|e| e.weight == 0) {
+            self.problem(&endpoints_path, format!("{endpoints_path}: every weight is 0"));
+        }
+        Upstream {
+            balancer: self.balancer(&below(path, "balancer"), &upstream.balancer, plugins),
+            name: upstream.name.0,
+            balancer_config: upstream.balancer_config,
+            endpoints: self.each(&endpoints_path, upstream.endpoints, Self::endpoint),
+            health: upstream.health,
+            timeouts: upstream.timeouts,
+            limits: upstream.limits,
+        }
+    }
+
+    /// Resolves the name of a balancer: a plugin of the file, or a built-in one. A built-in one
+    /// gets an entry when it is first named.
+    pub(super) fn balancer(
+        &mut self,
+        path: &str,
+        name: &str,
+        plugins: &mut Vec<Plugin>,
+    ) -> PluginId {
+        self.plugin_named("balancer", BALANCERS, path, name, plugins)
+    }
+
+    /// Resolves a name among the plugins of the file and the `builtin` ones that serve as `what`.
+    pub(super) fn plugin_named(
+        &mut self,
+        what: &str,
+        builtin: &[&str],
+        path: &str,
+        name: &str,
+        plugins: &mut Vec<Plugin>,
+    ) -> PluginId {
+        if let Some(at) = plugins.iter().position(|plugin| plugin.name == name) {
+            return PluginId::new(at);
+        }
+        if builtin.contains(&name) {
+            plugins.push(Plugin::builtin(name));
+            return PluginId::new(plugins.len() - 1);
+        }
+        let mut names: Vec<&str> = plugins.iter().map(|plugin| plugin.name.as_str()).collect();
+        names.extend(builtin.iter().filter(|builtin| !plugins.iter().any(|p| p.name == **builtin)));
+        let none = || format!("; no built-in {what} and no plugin has this name");
+        let near = Some(did_you_mean(name, &names)).filter(|near| !near.is_empty());
+        self.problem(path, format!("unknown {what} \"{name}\"{}", near.unwrap_or_else(none)));
+        PluginId::new(0)
+    }
+
+    /// Resolves `allow.upstreams` of each plugin of the file.
+    pub(super) fn allowed(
+        &mut self,
+        allowed: Vec<Vec<String>>,
+        plugins: &mut [Plugin],
+        upstreams: &[&str],
+    ) {
+        for (at, (plugin, names)) in plugins.iter_mut().zip(allowed).enumerate() {
+            let path = below(&below(&item("plugins", at), "allow"), "upstreams");
+            plugin.upstreams = self.each(&path, names, |check, path, name| {
+                if !upstreams.contains(&name.as_str()) {
+                    let hint = did_you_mean(&name, upstreams);
+                    check.problem(path, format!("unknown upstream \"{name}\"{hint}"));
+                }
+                name
+            });
+        }
+    }
+
+    pub(super) fn endpoint(&mut self, path: &str, endpoint: file::Endpoint) -> Endpoint {
+        let (host, port) = &endpoint.address.0;
+        let name = HostPort::print(&endpoint.address.0);
+        let address = match (host.as_str(), *port).to_socket_addrs().map(preferred) {
+            Ok(Some(address)) => address,
+            failed => {
+                let path = below(path, "address");
+                let why =
+                    failed.err().map_or("no address found".to_owned(), |error| error.to_string());
+                self.problem(&path, format!("{path}: cannot resolve \"{host}\": {why}"));
+                SocketAddr::from(([0; 4], 0))
+            }
+        };
+        Endpoint {
+            name,
+            address,
+            weight: endpoint.weight,
+            zone: endpoint.zone,
+            labels: endpoint.labels,
+        }
+    }
+}
+
+/// Returns an IPv4 address if there is one. `localhost` resolves to `::1` as well, and many servers
+/// do not listen there.
+fn preferred(addresses: impl Iterator<Item = SocketAddr>) -> Option<SocketAddr> {
+    let addresses: Vec<SocketAddr> = addresses.collect();
+    addresses.iter().find(|address| address.is_ipv4()).or(addresses.first()).copied()
+}
