@@ -51,7 +51,7 @@ fn what_new_writes_builds_and_its_tests_pass() {
         let (ok, text) = weir(&project, &["bench", &component, "--seconds", "1"]);
         assert!(ok && text.contains("KiB for each instance") && !text.contains("failed"), "{text}");
         let (ok, text) = weir(folder.path(), &["new", &name, "--kind", kind]);
-        assert!(!ok && text.contains("there already"), "{text}");
+        assert!(!ok && text.contains("exists already"), "{text}");
     }
 }
 

@@ -79,8 +79,8 @@ impl Reach {
         self.pools.iter().for_each(|pool| pool.sweep());
     }
 
-    /// Waits until it is known whether a request of unknown length has a body at all, for endpoints
-    /// whose protocol must know that before the head. Goes before anything else that wraps the body.
+    /// Waits until it is known whether a request of unknown length has a body at all. HTTP/1.1 must
+    /// know that before the head. Nothing else may wrap the body before this.
     ///
     /// # Errors
     /// The fault of the body's beginning.
