@@ -139,7 +139,7 @@ fn types(part: &str) -> Vec<Named> {
             if let Some(words) = line.strip_prefix("///") {
                 comment.push_str(words);
                 comment.push_str(if words.is_empty() { "\n" } else { "" });
-            } else if !line.starts_with("#[") && !line.starts_with(|c: char| c == ')' || c == ' ') {
+            } else if !line.starts_with("#[") && !line.starts_with([')', ' ']) {
                 let name = declared(line);
                 if let Some(name) = name {
                     let meaning = sentence(&comment);

@@ -124,7 +124,7 @@ impl<'a> Chain<'a> {
     /// # Errors
     ///
     /// - [`ProxyError::Filter`] if a filter failed and its plugin is closed on failure.
-    /// - [`ProxyError::HeadersTooLarge`] if the added fields make the header section larger than
+    /// - [`ProxyError::Refused`] if the added fields make the header section larger than
     ///   the listener's limits.
     pub async fn on_request(
         &mut self,

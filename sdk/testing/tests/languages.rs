@@ -9,7 +9,6 @@
     reason = "a helper that fails fails its test, at the place where it does"
 )]
 
-use std::error::Error as _;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
