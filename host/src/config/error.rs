@@ -1,5 +1,6 @@
 //! The faults of a configuration, and their places in the file.
 
+use std::borrow::Cow;
 use std::fmt;
 
 /// All faults of a configuration, in the order of the file.
@@ -64,7 +65,10 @@ impl std::error::Error for ConfigErrors {}
 
 impl Problem {
     pub(super) fn new(place: Place, message: impl Into<String>) -> Self {
-        Self { place, message: message.into() }
+        let message = message.into();
+        // Most messages have nothing to escape and are not copied.
+        let message = if let Cow::Owned(escaped) = escape(&message) { escaped } else { message };
+        Self { place, message }
     }
 
     /// Sorts problems by place. Those at one place stay in the order of discovery.
@@ -88,10 +92,32 @@ impl fmt::Display for Problem {
 impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Argument(name) | Self::File(name) => f.write_str(name),
-            Self::At(name, line, column) => write!(f, "{name}:{line}:{column}"),
+            Self::Argument(name) | Self::File(name) => f.write_str(&escape(name)),
+            Self::At(name, line, column) => write!(f, "{}:{line}:{column}", escape(name)),
         }
     }
+}
+
+/// Escapes the characters that end a line, steer a terminal or turn the direction of text: a
+/// message may repeat keys and values of the file.
+fn escape(text: &str) -> Cow<'_, str> {
+    if !text.contains(is_unsafe) {
+        return Cow::Borrowed(text);
+    }
+    let mut escaped = String::with_capacity(text.len());
+    for character in text.chars() {
+        if is_unsafe(character) {
+            escaped.extend(character.escape_debug());
+        } else {
+            escaped.push(character);
+        }
+    }
+    Cow::Owned(escaped)
+}
+
+fn is_unsafe(character: char) -> bool {
+    let is_format = matches!(character, '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    is_format || character.is_control()
 }
 
 /// Returns `; did you mean "…"?`, or the choices if none is near.
@@ -106,6 +132,11 @@ pub(crate) fn did_you_mean(word: &str, choices: &[&str]) -> String {
 
 /// Returns the choice that a typing error turns into `word`.
 pub(super) fn nearest<'a>(word: &str, choices: &[&'a str]) -> Option<&'a str> {
+    // No choice is near a word of more than twice its length, and its steps take long to count.
+    let longest = choices.iter().map(|choice| choice.chars().count()).max()?;
+    if word.chars().nth(2 * longest).is_some() {
+        return None;
+    }
     let word = word.to_lowercase().replace('-', "_");
     let distance = |choice: &&str| {
         strsim::damerau_levenshtein(&word, &choice.to_lowercase().replace('-', "_"))
@@ -127,7 +158,9 @@ fn one_of(choices: &[&str]) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{did_you_mean, nearest};
+    use std::time::{Duration, Instant};
+
+    use super::{Place, Problem, did_you_mean, nearest};
 
     #[test]
     fn the_nearest_word_is_one_slip_of_the_finger_away() {
@@ -138,5 +171,28 @@ mod tests {
         assert_eq!(nearest("retries", &keys), None);
         assert_eq!(nearest("", &[]), None);
         assert_eq!(did_you_mean("x", &["h3", "h2", "h1"]), "; expected h3, h2 or h1");
+    }
+
+    #[test]
+    fn a_long_word_is_near_nothing_at_no_cost() {
+        let long = "balancer".repeat(1 << 17);
+        let start = Instant::now();
+        for _ in 0..20 {
+            assert_eq!(nearest(&long, &["balancer", "endpoints", "health"]), None);
+        }
+        assert!(start.elapsed() < Duration::from_secs(1), "{:?}", start.elapsed());
+        assert_eq!(nearest("balancerbal", &["balancer"]), Some("balancer"));
+    }
+
+    #[test]
+    fn a_fault_is_one_line_without_control_characters() {
+        let place = Place::At("we\nir.yaml".to_owned(), 1, 2);
+        let problem = Problem::new(place, "key \"a\nb\r\u{1b}[2J\u{9b}\u{2028}\u{202e}\" \\ 'é'");
+        assert_eq!(
+            problem.to_string(),
+            "we\\nir.yaml:1:2: key \"a\\nb\\r\\u{1b}[2J\\u{9b}\\u{2028}\\u{202e}\" \\ 'é'"
+        );
+        assert_eq!(Problem::new(Place::File("\t".to_owned()), "").to_string(), "\\t: ");
+        assert_eq!(Problem::new(Place::Argument("\0".to_owned()), "").to_string(), "\\0: ");
     }
 }

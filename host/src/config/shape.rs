@@ -4,6 +4,9 @@
 //! schema of the same types side by side and reports every fault. It removes the faulty parts, so
 //! that `check` can look at the rest.
 
+use std::collections::BTreeSet;
+use std::ops::Bound;
+
 use serde_json::{Map, Value};
 
 use super::document::{Document, below, item};
@@ -15,7 +18,8 @@ use super::text::{Format, format, range};
 pub(super) struct Shape<'a> {
     document: &'a Document,
     problems: Vec<Problem>,
-    paths: Vec<String>,
+    /// The paths of the faults, sorted: those below a path stand together.
+    paths: BTreeSet<String>,
 }
 
 impl<'a> Shape<'a> {
@@ -33,19 +37,23 @@ impl<'a> Shape<'a> {
         schema: &Value,
         value: &mut Value,
     ) -> Self {
-        let mut shape = Self { document, problems: Vec::new(), paths: Vec::new() };
+        let mut shape = Self { document, problems: Vec::new(), paths: BTreeSet::new() };
         shape.walk(path, schema, value);
         shape
     }
 
     /// Whether a fault that `check` finds at `path` may only follow from a known fault.
     pub(super) fn is_faulty_at(&self, path: &str) -> bool {
-        self.paths.iter().any(|faulty| {
-            let rest = faulty.strip_prefix(path);
-            rest.is_some_and(|rest| {
-                path.is_empty() || rest.is_empty() || rest.starts_with(['.', '['])
-            })
-        })
+        if path.is_empty() {
+            return !self.paths.is_empty();
+        }
+        let is_below = |separator: char| {
+            let start = format!("{path}{separator}");
+            let range = (Bound::Included(start.as_str()), Bound::Unbounded);
+            let first = self.paths.range::<str, _>(range).next();
+            first.is_some_and(|first| first.starts_with(&start))
+        };
+        self.paths.contains(path) || is_below('.') || is_below('[')
     }
 
     /// Whether there are faults.
@@ -95,7 +103,7 @@ impl<'a> Shape<'a> {
             let message = format!("unknown key \"{key}\"{}{hint}", inside(path));
             meant.extend(nearest(key, &keys));
             self.problems.push(Problem::new(self.document.key(&place), message));
-            self.paths.push(place);
+            self.paths.insert(place);
             false
         });
         for key in schema::required(schema) {
@@ -106,7 +114,7 @@ impl<'a> Shape<'a> {
                     self.document.value(path),
                     format!("missing key \"{key}\"{}", inside(path)),
                 ));
-                self.paths.push(place);
+                self.paths.insert(place);
             }
         }
         true
@@ -199,7 +207,7 @@ impl<'a> Shape<'a> {
         let message =
             if path.is_empty() { message.to_owned() } else { format!("{path}: {message}") };
         self.problems.push(Problem::new(self.document.value(path), message));
-        self.paths.push(path.to_owned());
+        self.paths.insert(path.to_owned());
         false
     }
 }
@@ -215,5 +223,80 @@ fn found(value: &Value) -> String {
         Value::Array(_) => "a list".to_owned(),
         Value::String(text) => format!("\"{text}\""),
         other => other.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, Instant};
+
+    use serde_json::json;
+
+    use super::*;
+    use crate::config::document::read;
+
+    fn schema() -> Value {
+        let listener = json!({ "type": "object", "required": ["address"],
+            "properties": { "address": { "type": "boolean" }, "a": { "enum": ["x"] } } });
+        json!({ "type": "object", "required": ["routes"], "properties": {
+            "listeners": { "type": "array", "items": listener }, "routes": { "type": "array" } } })
+    }
+
+    fn lines(text: &str) -> Vec<String> {
+        let (document, mut value) = read("weir.yaml", text).unwrap();
+        let problems = Shape::of(&document, &schema(), &mut value).into_problems();
+        problems.iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn a_path_is_faulty_if_a_fault_is_at_it_or_below() {
+        let document = Document::argument("--upstream");
+        let paths = ["a", "a-b.c", "b[0].d", "b[10]", "c[\"x.y\"].e", "e.f.g", "e.fg"];
+        let shape = Shape {
+            document: &document,
+            problems: Vec::new(),
+            paths: paths.map(str::to_owned).into(),
+        };
+        for path in ["", "a", "a-b", "b", "b[0]", "b[10]", "c", "c[\"x.y\"]", "e", "e.f", "e.fg"] {
+            assert!(shape.is_faulty_at(path), "{path}");
+        }
+        for path in ["a.b", "a-", "b[1]", "b[1", "b[", "c[\"x.", "d", "e.", "e.g", "f"] {
+            assert!(!shape.is_faulty_at(path), "{path}");
+        }
+        let whole = Shape { paths: [String::new()].into(), ..shape };
+        assert!(whole.is_faulty_at("") && !whole.is_faulty_at("a"));
+        assert!(!Shape { paths: BTreeSet::new(), ..whole }.is_faulty_at(""));
+    }
+
+    #[test]
+    fn a_key_is_missing_unless_it_is_wrong() {
+        assert_eq!(
+            lines("listeners: [{}, { address: 1 }, { adress: x }, { address: true }]"),
+            [
+                "weir.yaml:1:13: missing key \"address\" in listeners[0]",
+                "weir.yaml:1:28: listeners[1].address: expected true or false, found 1",
+                "weir.yaml:1:35: unknown key \"adress\" in listeners[2]; did you mean \"address\"?",
+                "weir.yaml:1:1: missing key \"routes\" at the top level",
+            ]
+        );
+    }
+
+    #[test]
+    fn a_fault_is_one_line_whatever_the_keys_and_values_are() {
+        assert_eq!(
+            lines("\"\\n\": 1\nlisteners: [{ a: \"\\e[2J\\n\", address: true }]\nroutes: []"),
+            [
+                "weir.yaml:1:1: unknown key \"\\n\" at the top level; expected listeners or routes",
+                "weir.yaml:2:18: listeners[0].a: unknown value \"\\u{1b}[2J\\n\"; expected x",
+            ]
+        );
+    }
+
+    #[test]
+    fn many_missing_keys_take_no_more_time_than_a_long_text() {
+        let start = Instant::now();
+        let text = format!("routes: []\nlisteners: [{}]", "{},".repeat(40_000));
+        assert_eq!(lines(&text).len(), 40_000);
+        assert!(start.elapsed() < Duration::from_secs(5), "{:?}", start.elapsed());
     }
 }

@@ -97,30 +97,69 @@ impl Seat {
 ///
 /// # Errors
 ///
-/// The configuration is not a mapping.
+/// The configuration is not a mapping, or its names are too long.
 pub(super) fn values(config: &str) -> Result<Vec<(String, String)>, String> {
     let config: Value = serde_json::from_str(config).map_err(|error| error.to_string())?;
     if !config.is_object() {
         return Err("the configuration of a standard component is a mapping".to_owned());
     }
-    let mut values = Vec::new();
-    flatten(String::new(), &config, &mut values);
-    Ok(values)
+    let mut flat = Flat::default();
+    flat.add(&config)?;
+    Ok(flat.values)
 }
 
-fn flatten(name: String, value: &Value, into: &mut Vec<(String, String)>) {
-    let below = |key: &str| if name.is_empty() { key.to_owned() } else { format!("{name}.{key}") };
-    match value {
-        Value::Object(map) => map.iter().for_each(|(key, value)| flatten(below(key), value, into)),
-        Value::Array(list) => {
-            let items = list.iter().enumerate();
-            items.for_each(|(at, value)| flatten(below(&at.to_string()), value, into));
+/// The values of a configuration by name.
+#[derive(Default)]
+struct Flat {
+    values: Vec<(String, String)>,
+    /// The bytes of all names.
+    bytes: usize,
+    /// The name of the value that is added.
+    name: String,
+}
+
+impl Flat {
+    fn add(&mut self, value: &Value) -> Result<(), String> {
+        match value {
+            Value::Object(map) => map.iter().try_for_each(|(key, value)| self.add_at(key, value)),
+            Value::Array(list) => {
+                let mut items = list.iter().enumerate();
+                items.try_for_each(|(at, value)| self.add_at(&at.to_string(), value))
+            }
+            Value::String(text) => self.push(text.clone()),
+            Value::Null => Ok(()),
+            other => self.push(other.to_string()),
         }
-        Value::String(text) => into.push((name, text.clone())),
-        Value::Null => {}
-        other => into.push((name, other.to_string())),
+    }
+
+    fn add_at(&mut self, key: &str, value: &Value) -> Result<(), String> {
+        let end = self.name.len();
+        if end > 0 {
+            self.name.push('.');
+        }
+        self.name.push_str(key);
+        self.add(value)?;
+        self.name.truncate(end);
+        Ok(())
+    }
+
+    /// Adds a value. Each one repeats the keys around it, so their sum is checked before the copy.
+    fn push(&mut self, text: String) -> Result<(), String> {
+        self.bytes += self.name.len();
+        if self.bytes > NAMES {
+            let mebibytes = NAMES >> 20;
+            return Err(format!(
+                "the names of all values, joined by dots, have more than {mebibytes} MiB together; \
+                 use shorter keys or fewer values"
+            ));
+        }
+        self.values.push((self.name.clone(), text));
+        Ok(())
     }
 }
+
+/// Bytes of all names of a component's configuration: 200,000 values with names of 20.
+const NAMES: usize = 4 << 20;
 
 /// Maximum number of requests that one instance serves. Its memory leaks end with it.
 const REQUESTS: u32 = 1_000;
@@ -144,5 +183,21 @@ mod tests {
         assert_eq!(values, expected.map(|(name, value)| (name.to_owned(), value.to_owned())));
         assert!(super::values("[1]").is_err() && super::values("3").is_err());
         assert!(super::values("{}").unwrap().is_empty());
+    }
+
+    #[test]
+    fn the_names_of_a_configuration_are_bounded_together() {
+        let config = |depth: usize, items: usize| {
+            let (key, list) = ("k".repeat(1023), vec!["1"; items].join(","));
+            let (start, end) = (format!("{{\"{key}\":").repeat(depth), "}".repeat(depth));
+            format!("{start}[{list}]{end}")
+        };
+        // A name has 4,096 bytes in front of the digits of its item.
+        let values = values(&config(4, 1000)).unwrap();
+        assert_eq!((values.len(), values[999].0.len()), (1000, 4096 + "999".len()));
+        let error = super::values(&config(4, 1100)).unwrap_err();
+        assert!(error.contains("more than 4 MiB"), "{error}");
+        assert!(super::values(&config(60, 70_000)).is_err());
+        assert!(super::values(&config(60, 0)).unwrap().is_empty());
     }
 }

@@ -72,7 +72,7 @@ struct Key {
 impl Reader<'_> {
     fn run(&mut self, text: &str) -> Result<(), Problem> {
         self.check_characters(text)?;
-        let end = if is_open(text) { text.chars().count() } else { usize::MAX };
+        let end = text.chars().count();
         for event in Parser::new_from_str(text) {
             let (event, span) = event.map_err(|error| self.syntax(&error))?;
             let at = position(span.start);
@@ -82,11 +82,11 @@ impl Reader<'_> {
                         self.problem(at, "a configuration is one document; a second begins here")
                     );
                 }
-                Event::Scalar(text, style, anchor, tag) => {
-                    // The parser adds a line break that the end of the file does not have.
-                    let is_last = span.end.index() >= end && is_block(style);
-                    let text = text.strip_suffix('\n').filter(|_| is_last).unwrap_or(&text);
-                    self.scalar(text, style, anchor, tag.as_deref(), at)?;
+                Event::Scalar(value, style, anchor, tag) => {
+                    let is_last = is_block(style) && span.end.index() >= end;
+                    let is_longer = is_last && has_added_break(text, &value);
+                    let value = value.strip_suffix('\n').filter(|_| is_longer).unwrap_or(&value);
+                    self.scalar(value, style, anchor, tag.as_deref(), at)?;
                 }
                 Event::Alias(anchor) => self.alias(anchor, at)?,
                 Event::SequenceStart(anchor, tag) => {
@@ -130,6 +130,7 @@ impl Reader<'_> {
         tag: Option<&Tag>,
         at: Position,
     ) -> Result<(), Problem> {
+        self.check_prefix(tag, at)?;
         let value = scalar::value(text, style, tag);
         let is_key = self.expects_key();
         let fault = match &value {
@@ -196,6 +197,7 @@ impl Reader<'_> {
         at: Position,
     ) -> Result<(), Problem> {
         self.check_key(at)?;
+        self.check_prefix(tag, at)?;
         if self.frames.len() >= MAX_DEPTH {
             return Err(self.problem(at, format!("is nested more than {MAX_DEPTH} deep")));
         }
@@ -261,6 +263,16 @@ impl Reader<'_> {
         if self.expects_key() { Err(self.problem(at, "a key must be text")) } else { Ok(()) }
     }
 
+    /// Refuses a tag with a long prefix. The parser copies the prefix for each tag, so reading ends
+    /// at the first.
+    fn check_prefix(&self, tag: Option<&Tag>, at: Position) -> Result<(), Problem> {
+        if tag.is_some_and(|tag| tag.handle.len() > MAX_PREFIX) {
+            let message = format!("the %TAG prefix of this tag has more than {MAX_PREFIX} bytes");
+            return Err(self.problem(at, message));
+        }
+        Ok(())
+    }
+
     fn check_size(&self, at: Position) -> Result<(), Problem> {
         let Some(Frame { size, .. }) = self.frames.last() else { return Ok(()) };
         if size.nodes > MAX_NODES {
@@ -305,10 +317,21 @@ fn is_refused(character: char) -> bool {
     }
 }
 
-/// Whether `text` ends with a line that has no line break and is not blank.
-fn is_open(text: &str) -> bool {
+/// Whether the parser added a line break to a block scalar at the end of `text`. It adds one to a
+/// last line without one, unless the line is blank and has less indentation than the scalar.
+fn has_added_break(text: &str, scalar: &str) -> bool {
     let (_, last) = text.rsplit_once(['\n', '\r']).unwrap_or(("", text));
-    !last.trim_matches(' ').is_empty()
+    let is_blank = last.trim_matches(' ').is_empty();
+    if !is_blank || last.is_empty() {
+        return !is_blank;
+    }
+    // No mark has the indentation of a scalar behind an anchor. If the line counts, the scalar is
+    // another one without it.
+    let blocks = Parser::new_from_str(text.trim_end_matches(' ')).filter_map(|event| match event {
+        Ok((Event::Scalar(text, style, ..), _)) if is_block(style) => Some(text),
+        _ => None,
+    });
+    blocks.last().as_deref() != Some(scalar)
 }
 
 fn position(mark: Marker) -> Position {
@@ -321,6 +344,9 @@ const MAX_DEPTH: usize = 64;
 
 /// More than a file of [`MAX_BYTES`] needs, and few enough to be held several times over.
 const MAX_NODES: usize = 200_000;
+
+/// Bytes of the prefix of a tag. YAML's own has 18.
+const MAX_PREFIX: usize = 64;
 
 /// Sixteen times [`MAX_BYTES`]: an alias copies its text, so a file may hold more than it has.
 const MAX_TEXT: usize = 16 * MAX_BYTES;

@@ -1,7 +1,8 @@
 //! The values of scalars: null, booleans, numbers and text.
 //!
-//! The rules are those of YAML's core schema with the extensions of `serde_yaml`, which reads
-//! plugin manifests and cases: `0b` numbers, signs before `0x`, integers of 64 bits.
+//! The rules are those of `serde_yaml`, which reads plugin manifests and cases. They differ from
+//! the core schema of YAML 1.2 in these points: `0b` numbers and signs before `0x` are integers,
+//! integers have 64 bits, and digits after a leading zero, as in `007`, are text.
 
 use saphyr_parser::{ScalarStyle, Tag};
 use serde_json::Value;
@@ -18,10 +19,10 @@ pub(super) fn value(text: &str, style: ScalarStyle, tag: Option<&Tag>) -> Result
     match tag.as_deref().map(|tag| tag.strip_prefix(CORE).unwrap_or_default()) {
         None if style == ScalarStyle::Plain => plain(text),
         Some("null") if is_null(text) => Ok(Value::Null),
-        Some("bool") => boolean(text).map(Value::Bool).ok_or_else(|| unfit(text, "boolean")),
-        Some("int") => integer(text).unwrap_or_else(|| Err(unfit(text, "integer"))),
-        Some("float") => float(text).unwrap_or_else(|| Err(unfit(text, "number"))),
-        Some("null") => Err(unfit(text, "null")),
+        Some("bool") => boolean(text).map(Value::Bool).ok_or_else(|| unfit("boolean")),
+        Some("int") => integer(text).unwrap_or_else(|| Err(unfit("integer"))),
+        Some("float") => float(text).unwrap_or_else(|| Err(unfit("number"))),
+        Some("null") => Err(unfit("null")),
         _ => Ok(text.into()),
     }
 }
@@ -32,7 +33,11 @@ pub(super) fn value(text: &str, style: ScalarStyle, tag: Option<&Tag>) -> Result
 /// The tag begins with `!`. Others, `!!set` among them, change nothing.
 pub(super) fn check(tag: &str) -> Result<(), String> {
     if tag.starts_with('!') {
-        return Err(format!("the tag \"{tag}\" has no meaning here"));
+        let mut shown: String = tag.chars().take(MAX_SHOWN).collect();
+        if shown.len() < tag.len() {
+            shown.push('…');
+        }
+        return Err(format!("the tag \"{shown}\" has no meaning here"));
     }
     Ok(())
 }
@@ -114,16 +119,21 @@ fn sign(text: &str) -> (bool, &str) {
     }
 }
 
-/// Whether only digits follow a zero, as in `007`: text in YAML 1.2.
+/// Whether only digits follow a zero, as in `007`. YAML 1.2 reads 7, YAML 1.1 an octal number, and
+/// `serde_yaml` text.
 fn has_leading_zero(text: &str) -> bool {
     let (_, digits) = sign(text);
     let rest = digits.strip_prefix('0').unwrap_or_default();
     !rest.is_empty() && rest.bytes().all(|b| b.is_ascii_digit())
 }
 
-fn unfit(text: &str, kind: &str) -> String {
-    format!("\"{text}\" is not of the type that its tag names: {kind}")
+/// Shows no value: it may be a secret.
+fn unfit(kind: &str) -> String {
+    format!("the value is not of the type that its tag names: {kind}")
 }
+
+/// Characters of a tag in a message.
+const MAX_SHOWN: usize = 64;
 
 /// The prefix of the tags that YAML itself defines; `!!` stands for it.
 const CORE: &str = "tag:yaml.org,2002:";

@@ -218,16 +218,61 @@ i: [>, '|']
             "weir.yaml:7:1: duplicate key \"a\"; the first is on line 1",
             "weir.yaml:7:11: duplicate key \"x\"; the first is on line 7",
             "weir.yaml:7:15: a number must be finite",
-            "weir.yaml:8:4: \"x\" is not of the type that its tag names: integer",
-            "weir.yaml:9:4: \"x\" is not of the type that its tag names: number",
-            "weir.yaml:10:4: \"\" is not of the type that its tag names: null",
-            "weir.yaml:11:4: \"yes\" is not of the type that its tag names: boolean",
+            "weir.yaml:8:4: the value is not of the type that its tag names: integer",
+            "weir.yaml:9:4: the value is not of the type that its tag names: number",
+            "weir.yaml:10:4: the value is not of the type that its tag names: null",
+            "weir.yaml:11:4: the value is not of the type that its tag names: boolean",
             "weir.yaml:12:5: the tag \"!s\" has no meaning here",
             "weir.yaml:12:12: the tag \"!\" has no meaning here",
             "weir.yaml:12:18: the tag \"!\" has no meaning here",
             "weir.yaml:13:5: text that begins with \">\" must be in quotes",
         ]
     );
+}
+
+/// A key from the file may steer a terminal, and a value may be a secret.
+#[test]
+fn a_fault_is_one_short_line_without_the_value() {
+    assert_eq!(
+        problems("\"\\e[2J\\n\": 1\n\"\\e[2J\\n\": 1\n? |\n  1\n  2\n: !a%0A x\n"),
+        [
+            "weir.yaml:2:1: duplicate key \"\\u{1b}[2J\\n\"; the first is on line 1",
+            "weir.yaml:6:3: the tag \"!a\\n\" has no meaning here",
+        ]
+    );
+    assert_eq!(
+        problems("!!int \"a\\nb\": 1\ntoken: !!int sesame\n!!null sesame: 1"),
+        [
+            "weir.yaml:1:1: the value is not of the type that its tag names: integer",
+            "weir.yaml:2:8: the value is not of the type that its tag names: integer",
+            "weir.yaml:3:1: the value is not of the type that its tag names: null",
+        ]
+    );
+    let (short, long) = ("x".repeat(63), "x".repeat(64));
+    assert_eq!(
+        problems(&format!("[!{short} a, !{long} a]")),
+        [
+            format!("weir.yaml:1:2: the tag \"!{short}\" has no meaning here"),
+            format!("weir.yaml:1:70: the tag \"!{short}…\" has no meaning here"),
+        ]
+    );
+}
+
+/// The parser copies the prefix for each tag.
+#[test]
+fn a_tag_with_a_long_prefix_ends_the_reading() {
+    let text = |length: usize, value: &str| {
+        format!("%TAG !a! !{}\n---\n[!a!x {value}, !b 2]", "x".repeat(length - 1))
+    };
+    assert_eq!(problems(&text(64, "1")).len(), 2);
+    for value in ["1", "[]", "{}", "{!a!x b: c}"] {
+        assert_eq!(
+            problems(&text(65, value)),
+            ["weir.yaml:3:2: the %TAG prefix of this tag has more than 64 bytes"]
+        );
+    }
+    let text = "%TAG !y! tag:yaml.org,2002:\n%TAG !! x:\n---\n[!y!int '1', !!int '1']";
+    assert_eq!(value(text), Some(json!([1, "1"])));
 }
 
 #[test]
@@ -316,11 +361,25 @@ fn a_hostile_text_takes_no_more_time_or_memory_than_a_long_one() {
     let anchors = format!("{}{}{}", "[&a ".repeat(60), "[1,1],".repeat(60_000), "]".repeat(60));
     let brackets = "[".repeat(most);
     let questions = "? ".repeat(most / 2);
-    for (text, is_read) in
-        [(duplicates, false), (paths, true), (anchors, true), (brackets, false), (questions, false)]
-    {
+    let tags = |prefix: &str| {
+        let prefix = format!("{prefix}{}", "x".repeat(100_000));
+        format!("%TAG !a! {prefix}\n%TAG !! {prefix}\n---\n[{}]", "!a!b 1, !!c [], ".repeat(2000))
+    };
+    for (text, is_read) in [
+        (duplicates, false),
+        (paths, true),
+        (anchors, true),
+        (brackets, false),
+        (questions, false),
+        (tags("!"), false),
+        (tags("x:"), false),
+    ] {
         let start = Instant::now();
-        assert_eq!(value(&text).is_some(), is_read, "{}", &text[..100]);
+        let result = read("weir.yaml", &text);
+        assert_eq!(result.is_ok(), is_read, "{}", &text[..100]);
+        let problems = result.err().unwrap_or_default();
+        let shown: usize = problems.iter().map(|problem| problem.message().len()).sum();
+        assert!(shown < 16 * text.len(), "{}: {shown} bytes of messages", &text[..100]);
         assert!(start.elapsed() < Duration::from_secs(10), "{}", &text[..100]);
     }
 }
@@ -368,12 +427,29 @@ fn a_block_scalar_ends_with_a_line_break_only_if_its_last_line_does() {
     }
 }
 
-/// The parser takes such a line for an empty one.
+/// The parser adds a line break to such a line if it has the indentation of the scalar.
 #[test]
-fn a_blank_last_line_without_a_line_break_may_count_for_a_block_scalar() {
-    let text = "a: |\n x\n ";
-    assert_eq!(value(text), Some(json!({"a": "x\n\n"})));
-    assert_eq!(by_serde(text), Some(json!({"a": "x\n"})));
+fn a_blank_last_line_without_a_line_break_adds_none() {
+    for (text, expected) in [
+        ("a: |\n  x\n  ", "x\n"),
+        ("a: |\n  x\n   ", "x\n "),
+        ("a: |+\n  x\n  ", "x\n"),
+        ("a: |+\n  x\n ", "x\n"),
+        ("a: |-\n  x\n   ", "x\n "),
+        ("\u{feff}a: |\n  x\n   ", "x\n "),
+    ] {
+        assert_eq!(value(text), Some(json!({ "a": expected })), "{text:?}");
+    }
+    for style in ["|", ">", "|+", ">+", "|-", ">-", "|2", "|2+"] {
+        for before in ["  x\n", "  x\n\n", "  x\n   y\n", "  x\r\n", "\n  x\n", "\n", ""] {
+            for spaces in 0..12 {
+                for start in ["a: ", "a: &x ", "a:\n- !!str ", "", "? "] {
+                    let text = format!("{start}{style}\n{before}{}", " ".repeat(spaces));
+                    assert_eq!(value(&text), by_serde(&text), "{text:?}");
+                }
+            }
+        }
+    }
 }
 
 #[test]

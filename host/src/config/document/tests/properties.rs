@@ -39,6 +39,7 @@ proptest! {
         let length = length.index(text.len() + 1);
         prop_assume!(text.is_char_boundary(length));
         agree_where_both_read(&format!("{}\n", &text[..length]))?;
+        agree_where_both_read(&text[..length])?;
     }
 }
 
