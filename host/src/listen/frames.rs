@@ -56,10 +56,10 @@ impl<T> Frames<T> {
         walker.follow(read, |frame| {
             effort.add(1);
             match frame.use_to_server() {
-                Use::Some(worth) => useless.make_up(worth),
-                Use::Reading if *earned > 0 => *earned -= 1,
-                Use::Reading | Use::None => is_flood |= useless.add(),
-                Use::Other => {}
+                FrameUse::Some(worth) => useless.make_up(worth),
+                FrameUse::Reading if *earned > 0 => *earned -= 1,
+                FrameUse::Reading | FrameUse::None => is_flood |= useless.add(),
+                FrameUse::Other => {}
             }
             if frame.kind == HEADERS {
                 *last = frame.stream.max(*last);
@@ -194,7 +194,7 @@ struct Frame {
 }
 
 /// The use of a client's frame to the server.
-enum Use {
+enum FrameUse {
     /// The frame is useful, and compensates for this number of useless ones.
     Some(u32),
     /// The frame belongs to reading responses, if the client has any.
@@ -266,17 +266,17 @@ impl Frame {
         }
     }
 
-    fn use_to_server(&self) -> Use {
+    fn use_to_server(&self) -> FrameUse {
         match self.kind {
-            DATA if self.content > 0 => Use::Some(1),
+            DATA if self.content > 0 => FrameUse::Some(1),
             // The frame ends a request.
-            DATA if self.flags & END_STREAM != 0 => Use::Other,
+            DATA if self.flags & END_STREAM != 0 => FrameUse::Other,
             // The frame begins or ends a request. h2 counts the requests that lead to nothing.
-            HEADERS => Use::Some(REQUEST),
+            HEADERS => FrameUse::Some(REQUEST),
             // h2 bounds the total size of a head.
-            CONTINUATION if self.length > 0 => Use::Other,
-            PING | WINDOW_UPDATE => Use::Reading,
-            _ => Use::None,
+            CONTINUATION if self.length > 0 => FrameUse::Other,
+            PING | WINDOW_UPDATE => FrameUse::Reading,
+            _ => FrameUse::None,
         }
     }
 }

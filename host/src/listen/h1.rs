@@ -1,16 +1,14 @@
-//! HTTP/1.1 on an accepted connection: hyper within the listener's limits. Also the answer to a
-//! request over TCP.
+//! HTTP/1.1 on an accepted connection: hyper within the listener's limits.
 
 use std::cell::Cell;
 use std::convert::Infallible;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
-use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{ALT_SVC, CONNECTION, CONTENT_LENGTH, UPGRADE};
+use http::header::{CONNECTION, CONTENT_LENGTH, UPGRADE};
 use http::{HeaderValue, Method, Request, Response, StatusCode, Version};
 use http_body::{Body as _, Frame, SizeHint};
 use hyper::server::conn::http1;
@@ -19,15 +17,13 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::sleep;
 
+use super::Handler;
 use super::heads::Heads;
 use super::interject::{Interjecting, Interjections};
-use super::{Edge, Handler};
+use super::service::Service;
 use crate::message::body::{Body, BodyError};
-use crate::message::complete;
-use crate::message::interim::Interim;
-use crate::message::peer::{Peer, Protocol};
+use crate::message::peer::Protocol;
 use crate::net::linger::Lingering;
-use crate::task::Tasks;
 
 /// Time for which an idle HTTP/1.1 connection stays open after the drain has begun. The client may
 /// be sending a request at this moment. It gets an answer with `Connection: close` instead of a
@@ -37,47 +33,7 @@ const LAST_REQUEST: Duration = Duration::from_millis(500);
 /// The smallest buffer that hyper accepts, in bytes.
 const LEAST_BUFFER: usize = 8192;
 
-/// Serves the requests of one connection.
-pub(super) struct Service<H> {
-    pub(super) edge: Arc<Edge>,
-    pub(super) peer: Peer,
-    handler: Rc<H>,
-    pub(super) tasks: Tasks,
-    /// Bytes that the client has taken, from
-    /// [`Stalling::written`](super::stall::Stalling::written).
-    pub(super) written: Rc<Cell<u64>>,
-}
-
 impl<H: Handler> Service<H> {
-    pub(super) fn new(
-        edge: &Arc<Edge>,
-        handler: &Rc<H>,
-        tasks: &Tasks,
-        peer: Peer,
-        written: Rc<Cell<u64>>,
-    ) -> Self {
-        let (edge, handler, tasks) = (Arc::clone(edge), Rc::clone(handler), tasks.clone());
-        Self { edge, peer, handler, tasks, written }
-    }
-
-    /// Answers a request. Its interim responses go to `interim`.
-    pub(super) async fn answer(
-        &self,
-        request: Request<Body>,
-        protocol: Protocol,
-        interim: Interim,
-    ) -> Response<Body> {
-        let peer = Peer { protocol, version: request.version(), ..self.peer };
-        let mut response = self.handler.serve(request, peer, interim).await;
-        complete::complete(&mut response);
-        if let Some(alt_svc) = &self.edge.alt_svc {
-            let clear = HeaderValue::from_static("clear");
-            let value = if self.tasks.is_draining() { clear } else { alt_svc.clone() };
-            response.headers_mut().insert(ALT_SVC, value);
-        }
-        response
-    }
-
     /// Answers a request of HTTP/1.1, and marks the response if the connection ends with it.
     async fn answer_h1(
         &self,
@@ -105,11 +61,6 @@ impl<H: Handler> Service<H> {
             *response.version_mut() = version;
         }
         response
-    }
-
-    /// Logs why a connection ended early.
-    pub(super) fn report(&self, error: &(dyn std::error::Error + 'static)) {
-        tracing::debug!(client = %self.peer.client, error, "connection ended early");
     }
 }
 

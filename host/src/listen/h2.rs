@@ -23,7 +23,7 @@ use tokio::time::{Instant, Sleep, sleep, timeout};
 
 use super::frames::Frames;
 use super::gather::gather;
-use super::h1::Service;
+use super::service::Service;
 use super::{Edge, Handler};
 use crate::message::ahead::Ahead;
 

@@ -15,6 +15,7 @@ mod h3;
 mod handover;
 mod heads;
 mod interject;
+mod service;
 mod socket;
 mod stall;
 mod steer;

@@ -11,7 +11,8 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tokio_rustls::TlsAcceptor;
 
-use super::h1::{Service, serve_h1};
+use super::h1::serve_h1;
+use super::service::Service;
 use super::stall::Stalling;
 use super::{Edge, Handler, h2, kernel};
 use crate::message::peer::{Peer, Protocol};

@@ -12,11 +12,11 @@ use super::exchange::BodyFailure;
 
 /// A body that streams under back-pressure. It stays on the thread that created it.
 #[derive(Default)]
-pub struct Body(Kind);
+pub struct Body(BodyKind);
 
 /// The source of a body.
 #[derive(Default)]
-enum Kind {
+enum BodyKind {
     #[default]
     Empty,
     Full(Option<Bytes>),
@@ -72,32 +72,32 @@ pub enum BodyError {
 impl Body {
     /// Creates a body without bytes.
     pub fn empty() -> Self {
-        Self(Kind::Empty)
+        Self(BodyKind::Empty)
     }
 
     /// Creates a body of known bytes.
     pub fn full(bytes: impl Into<Bytes>) -> Self {
         let bytes = bytes.into();
-        Self(if bytes.is_empty() { Kind::Empty } else { Kind::Full(Some(bytes)) })
+        Self(if bytes.is_empty() { BodyKind::Empty } else { BodyKind::Full(Some(bytes)) })
     }
 
     /// Creates a body from another producer of frames.
     pub fn stream(body: impl http_body::Body<Data = Bytes, Error = BodyError> + 'static) -> Self {
-        Self(Kind::Stream(Box::pin(body)))
+        Self(BodyKind::Stream(Box::pin(body)))
     }
 
     /// Reports to the other requests of the connection whether this body is read.
     pub(crate) fn among(self, others: &Rc<Ahead>) -> Self {
         match self.0 {
-            Kind::Empty => self,
-            _ => Self(Kind::Among(Box::new((self, others.begin())))),
+            BodyKind::Empty => self,
+            _ => Self(BodyKind::Among(Box::new((self, others.begin())))),
         }
     }
 
     /// Returns whether the sender may be unable to send, because bytes that it sent ahead on the
     /// same connection stay unread.
     pub fn is_held_up(&self) -> bool {
-        matches!(&self.0, Kind::Among(among) if among.1.is_held_up())
+        matches!(&self.0, BodyKind::Among(among) if among.1.is_held_up())
     }
 }
 
@@ -116,10 +116,10 @@ impl BodyError {
 impl std::fmt::Debug for Body {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self.0 {
-            Kind::Empty => "Body::Empty",
-            Kind::Full(_) => "Body::Full",
-            Kind::Stream(_) => "Body::Stream",
-            Kind::Among(_) => "Body::Among",
+            BodyKind::Empty => "Body::Empty",
+            BodyKind::Full(_) => "Body::Full",
+            BodyKind::Stream(_) => "Body::Stream",
+            BodyKind::Among(_) => "Body::Among",
         })
     }
 }
@@ -133,10 +133,10 @@ impl http_body::Body for Body {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         match &mut self.0 {
-            Kind::Empty => Poll::Ready(None),
-            Kind::Full(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
-            Kind::Stream(body) => body.as_mut().poll_frame(cx),
-            Kind::Among(among) => {
+            BodyKind::Empty => Poll::Ready(None),
+            BodyKind::Full(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
+            BodyKind::Stream(body) => body.as_mut().poll_frame(cx),
+            BodyKind::Among(among) => {
                 let (body, reading) = &mut **among;
                 let frame = Pin::new(body).poll_frame(cx);
                 reading.note(matches!(frame, Poll::Ready(Some(_))));
@@ -147,19 +147,21 @@ impl http_body::Body for Body {
 
     fn is_end_stream(&self) -> bool {
         match &self.0 {
-            Kind::Empty => true,
-            Kind::Full(bytes) => bytes.is_none(),
-            Kind::Stream(body) => body.is_end_stream(),
-            Kind::Among(among) => among.0.is_end_stream(),
+            BodyKind::Empty => true,
+            BodyKind::Full(bytes) => bytes.is_none(),
+            BodyKind::Stream(body) => body.is_end_stream(),
+            BodyKind::Among(among) => among.0.is_end_stream(),
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         match &self.0 {
-            Kind::Empty => SizeHint::with_exact(0),
-            Kind::Full(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, |b| b.len() as u64)),
-            Kind::Stream(body) => body.size_hint(),
-            Kind::Among(among) => among.0.size_hint(),
+            BodyKind::Empty => SizeHint::with_exact(0),
+            BodyKind::Full(bytes) => {
+                SizeHint::with_exact(bytes.as_ref().map_or(0, |b| b.len() as u64))
+            }
+            BodyKind::Stream(body) => body.size_hint(),
+            BodyKind::Among(among) => among.0.size_hint(),
         }
     }
 }

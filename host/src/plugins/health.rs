@@ -16,14 +16,14 @@ use super::function::Function;
 /// proves nothing about `on-response`.
 #[derive(Debug, Default)]
 pub struct Health {
-    functions: [Streak; Function::COUNT],
+    functions: [FunctionStreak; Function::COUNT],
     /// The time of the last logged failure, in milliseconds since the start.
     told_at: AtomicU64,
 }
 
 /// The failures in a row of one function.
 #[derive(Debug, Default)]
-struct Streak {
+struct FunctionStreak {
     /// Number of failures since the last success.
     in_a_row: AtomicU32,
     /// The time of the next probe, in milliseconds since the start. 0 outside quarantine.

@@ -53,14 +53,14 @@ pub struct Memo {
 /// One place of the table.
 #[derive(Debug, Default)]
 struct Bucket {
-    entry: Option<Entry>,
+    entry: Option<MemoEntry>,
     /// The hash of the last miss at this place.
     missed: u64,
 }
 
 /// A stored decision and the inputs that it was made for.
 #[derive(Debug)]
-struct Entry {
+struct MemoEntry {
     key: Box<[u8]>,
     passing: StoredDecision,
 }
@@ -115,7 +115,7 @@ impl Memo {
         }
         let is_second = std::mem::replace(&mut place.missed, hash) == hash;
         if is_second && let Some(passing) = answer.to_remember() {
-            place.entry = Some(Entry { key: self.key.as_slice().into(), passing });
+            place.entry = Some(MemoEntry { key: self.key.as_slice().into(), passing });
         }
         true
     }

@@ -32,7 +32,7 @@ pub struct Seat {
     pub is_on_trial: Cell<bool>,
     /// Boxed, because each call takes it and puts it back.
     kept: RefCell<Option<Box<Instance<FilterInstance>>>>,
-    shape: OnceCell<Rc<Shape>>,
+    shape: OnceCell<Rc<FilterShape>>,
     /// The stored decisions of a pure filter.
     memo: RefCell<Memo>,
     remembered: [OnceCell<IntCounter>; Function::COUNT],
@@ -44,7 +44,7 @@ pub struct Seat {
 
 /// The calls and inputs that a filter requests.
 #[derive(Debug)]
-pub struct Shape {
+pub struct FilterShape {
     /// Whether the filter is called for requests.
     pub on_request: bool,
     /// Whether the filter is called for responses.
@@ -82,7 +82,7 @@ impl Seat {
     /// # Errors
     ///
     /// [`CallError`] if no instance can be created.
-    pub fn shape(&self, request: RequestId) -> Result<&Rc<Shape>, CallError> {
+    pub fn shape(&self, request: RequestId) -> Result<&Rc<FilterShape>, CallError> {
         if self.shape.get().is_none() {
             // The following call is the probe, if one is due.
             self.generation.admit_instance(Function::Request)?;
@@ -256,7 +256,7 @@ impl Seat {
             let inputs = Inputs::parse(&needs.inputs).map_err(|what| self.invalid(what))?;
             let response_inputs = ResponseInputs::parse(&needs.response_inputs);
             let response_inputs = response_inputs.map_err(|what| self.invalid(what))?;
-            let shape = Shape {
+            let shape = FilterShape {
                 on_request: needs.on_request,
                 on_response: needs.on_response,
                 remembers_requests: needs.pure && inputs.may_be_kept(),

@@ -26,13 +26,13 @@ pub struct RequestBody {
     header_count: usize,
     underscores: bool,
     idle: Option<Duration>,
-    pace: Pace,
+    pace: UploadPace,
     timer: Option<Pin<Box<Sleep>>>,
 }
 
 /// The rate of the client while the server waits for it. Time in which the body is not read does
 /// not count against the client.
-struct Pace {
+struct UploadPace {
     /// Bytes per second. 0 allows any rate.
     rate: u64,
     grace: Duration,
@@ -75,7 +75,7 @@ impl RequestBody {
             header_count,
             underscores: limits.underscores_in_headers,
             idle,
-            pace: Pace {
+            pace: UploadPace {
                 rate: limits.upload_rate,
                 grace: limits.rate_grace,
                 waited: Duration::ZERO,
@@ -166,7 +166,7 @@ impl RequestBody {
     }
 }
 
-impl Pace {
+impl UploadPace {
     /// Notes that the client has sent something.
     fn end(&mut self, now: Instant) {
         self.spared = 0;

@@ -29,7 +29,7 @@ use crate::message::input::RequestView;
 use crate::message::subject::Subject;
 use crate::plugins::function::Function;
 use crate::plugins::generation::CallError;
-use crate::plugins::seat::{Seat, Shape};
+use crate::plugins::seat::{FilterShape, Seat};
 use crate::plugins::view::{Choice, Pinned};
 use crate::route::Route;
 use crate::telemetry::record::Record;
@@ -212,7 +212,7 @@ impl<'a> Chain<'a> {
     async fn ask_on(
         &self,
         choice: &Choice<'_>,
-        begun: Result<(Rc<Shape>, Step), CallError>,
+        begun: Result<(Rc<FilterShape>, Step), CallError>,
         view: &RequestView<'_>,
         record: &mut Record,
     ) -> Result<(Visit, Decision), CallError> {
@@ -235,7 +235,7 @@ impl<'a> Chain<'a> {
     fn visit(
         &self,
         seat: &Rc<Seat>,
-        shape: Rc<Shape>,
+        shape: Rc<FilterShape>,
         before: Option<&Rc<Seat>>,
         view: &RequestView<'_>,
     ) -> Visit {

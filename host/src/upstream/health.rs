@@ -32,7 +32,7 @@ pub fn start(upstream: &Arc<Upstream>, tasks: &Tasks) {
 }
 
 async fn watch(upstream: &Upstream, endpoint: &Endpoint, health: &Health, tasks: &Tasks) {
-    let mut streak = Streak::new(endpoint.is_healthy());
+    let mut streak = ProbeStreak::new(endpoint.is_healthy());
     // The first probe comes at once, except for a small random delay: many endpoints are then not
     // probed in one instant.
     tokio::time::sleep(jitter(health.interval.min(Duration::from_secs(1)) / 10)).await;
@@ -58,12 +58,12 @@ async fn watch(upstream: &Upstream, endpoint: &Endpoint, health: &Health, tasks:
 }
 
 /// Counts consecutive results that contradict the present state.
-struct Streak {
+struct ProbeStreak {
     healthy: bool,
     against: u32,
 }
 
-impl Streak {
+impl ProbeStreak {
     fn new(healthy: bool) -> Self {
         Self { healthy, against: 0 }
     }
@@ -145,7 +145,7 @@ mod tests {
 
     #[test]
     fn only_results_in_a_row_change_the_state() {
-        let (mut streak, health) = (Streak::new(true), health());
+        let (mut streak, health) = (ProbeStreak::new(true), health());
         let results = [false, false, true, false, false, false, true, false, true, true];
         let changes: Vec<_> = results.iter().map(|r| streak.add(*r, &health)).collect();
         let none = None;

@@ -13,7 +13,7 @@ use tokio::net::TcpStream;
 use super::Endpoint;
 use super::h1::Wire;
 use super::lease::Lease;
-use super::share::{Holders, Network, Refused};
+use super::share::{Holders, Network, PlaceRefused};
 use crate::config::UpstreamLimits;
 
 /// The connections of one worker to one endpoint.
@@ -93,8 +93,8 @@ impl Pool {
 
     async fn take(self: &Rc<Self>, network: Network) -> Result<Connection, ConnectError> {
         let place = self.holders.enter(network).map_err(|refused| match refused {
-            Refused::Full => ConnectError::Saturated(self.limits.connections),
-            Refused::Share => ConnectError::Share(self.limits.connections),
+            PlaceRefused::Full => ConnectError::Saturated(self.limits.connections),
+            PlaceRefused::Share => ConnectError::Share(self.limits.connections),
         })?;
         if let Some((wire, mut open)) = self.idle() {
             (open.place, open.reused) = (place, true);

@@ -36,7 +36,7 @@ pub(super) struct Holders {
 
 /// The reason why a network gets no connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Refused {
+pub(super) enum PlaceRefused {
     /// All connections are in use, by any networks.
     Full,
     /// Few connections are free, and the network uses its share.
@@ -65,13 +65,13 @@ impl Holders {
     ///
     /// # Errors
     ///
-    /// [`Refused`] if no connection is free, or the network must leave the rest to others.
-    pub(super) fn enter(&self, network: Network) -> Result<u32, Refused> {
+    /// [`PlaceRefused`] if no connection is free, or the network must leave the rest to others.
+    pub(super) fn enter(&self, network: Network) -> Result<u32, PlaceRefused> {
         let used = &mut *self.used.borrow_mut();
         let count = used.places.len() - used.free.len();
         // Below this number no network can exceed its share.
         if count >= self.scarce && !self.may_enter(used, count, network) {
-            return Err(if count >= self.limit { Refused::Full } else { Refused::Share });
+            return Err(if count >= self.limit { PlaceRefused::Full } else { PlaceRefused::Share });
         }
         if let Some(place) = used.free.pop() {
             if let Some(free) = used.at(place) {
@@ -79,7 +79,7 @@ impl Holders {
             }
             return Ok(place);
         }
-        let place = u32::try_from(used.places.len()).map_err(|_| Refused::Full)?;
+        let place = u32::try_from(used.places.len()).map_err(|_| PlaceRefused::Full)?;
         used.places.push(network);
         Ok(place)
     }
@@ -155,12 +155,12 @@ mod tests {
             full.push(holders.enter(network(&format!("192.0.{number}.1"))));
         }
         assert!(full.iter().all(Result::is_ok), "{full:?}");
-        assert_eq!(holders.enter(network("203.0.113.1")), Err(Refused::Full));
+        assert_eq!(holders.enter(network("203.0.113.1")), Err(PlaceRefused::Full));
         holders.leave(0);
         assert!(holders.enter(network("203.0.113.1")).is_ok());
         let holders = Holders::new(8, 0.5);
         assert_eq!(taken(&holders, network("192.0.2.1")), 4);
-        assert_eq!(holders.enter(network("192.0.2.1")), Err(Refused::Share));
+        assert_eq!(holders.enter(network("192.0.2.1")), Err(PlaceRefused::Share));
     }
 
     #[test]

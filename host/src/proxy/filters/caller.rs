@@ -21,7 +21,7 @@ use crate::message::peer::RequestId;
 use crate::plugins::function::Function;
 use crate::plugins::generation::CallError;
 use crate::plugins::memo::{CallInput, Conclusion};
-use crate::plugins::seat::{Seat, Shape};
+use crate::plugins::seat::{FilterShape, Seat};
 use crate::plugins::slot::Slot;
 use crate::telemetry::record::Record;
 use crate::telemetry::trace::{FILTER, Span};
@@ -64,7 +64,7 @@ impl Chain<'_> {
         seat: &Seat,
         view: &RequestView<'_>,
         record: &mut Record,
-    ) -> Result<(Rc<Shape>, Decision), CallError> {
+    ) -> Result<(Rc<FilterShape>, Decision), CallError> {
         let (shape, step) = self.begin(seat, view, record)?;
         Ok((shape, self.finish(seat, view, step, record).await?))
     }
@@ -76,7 +76,7 @@ impl Chain<'_> {
         seat: &Seat,
         view: &RequestView<'_>,
         record: &Record,
-    ) -> Result<(Rc<Shape>, Step), CallError> {
+    ) -> Result<(Rc<FilterShape>, Step), CallError> {
         let shape = Rc::clone(seat.shape(self.subject.id)?);
         if !shape.on_request {
             return Ok((shape, Step::Decision(Decision::Next)));
@@ -250,7 +250,7 @@ pub(super) struct ResponseContext<'a> {
 /// Calls a generation for a response.
 pub(super) fn response(
     seat: &Seat,
-    shape: &Shape,
+    shape: &FilterShape,
     memory: ResponseContext<'_>,
     response: &Response<Body>,
     record: &Record,
@@ -268,7 +268,7 @@ pub(super) fn response(
 /// Calls a shadow generation for a response.
 pub(super) fn shadow_response(
     seat: &Seat,
-    shape: &Shape,
+    shape: &FilterShape,
     memory: ResponseContext<'_>,
     response: &Response<Body>,
 ) -> Result<Decision, CallError> {

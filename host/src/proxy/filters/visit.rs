@@ -12,13 +12,13 @@ use crate::message::check;
 use crate::message::input::{RequestView, SavedInputs};
 use crate::message::peer::RequestId;
 use crate::plugins::generation::CallError;
-use crate::plugins::seat::{Seat, Shape};
+use crate::plugins::seat::{FilterShape, Seat};
 use crate::telemetry::record::Record;
 
 /// A filter that a request has passed.
 pub(super) struct Visit {
     pub(super) seat: Rc<Seat>,
-    pub(super) shape: Rc<Shape>,
+    pub(super) shape: Rc<FilterShape>,
     pub(super) context: Vec<u8>,
     pub(super) kept: SavedInputs,
     pub(super) wants_body: bool,

@@ -7,11 +7,11 @@ use crate::config::UpstreamLimits;
 
 /// Decodes the body of a response as it arrives.
 #[derive(Debug)]
-pub struct Decoder(State);
+pub struct Decoder(BodyState);
 
 /// The part of a body that comes next.
 #[derive(Debug)]
-enum State {
+enum BodyState {
     /// This number of bytes follows.
     Length(u64),
     /// The size line of a chunk follows.
@@ -66,40 +66,40 @@ pub enum FramingError {
 impl Decoder {
     /// Creates a decoder without a body.
     pub fn empty() -> Self {
-        Self(State::Done)
+        Self(BodyState::Done)
     }
 
     /// Creates a decoder for a body of a known length.
     pub fn length(length: u64) -> Self {
-        Self(if length == 0 { State::Done } else { State::Length(length) })
+        Self(if length == 0 { BodyState::Done } else { BodyState::Length(length) })
     }
 
     /// Creates a decoder for a body in chunks.
     pub fn chunked() -> Self {
-        Self(State::ChunkSize)
+        Self(BodyState::ChunkSize)
     }
 
     /// Creates a decoder for a body that ends with the connection.
     pub fn until_close() -> Self {
-        Self(State::UntilClose)
+        Self(BodyState::UntilClose)
     }
 
     /// Returns whether the body has ended.
     pub fn is_done(&self) -> bool {
-        matches!(self.0, State::Done)
+        matches!(self.0, BodyState::Done)
     }
 
     /// Returns whether the end of the connection ends the body, so that the connection cannot be
     /// kept.
     pub fn ends_with_connection(&self) -> bool {
-        matches!(self.0, State::UntilClose)
+        matches!(self.0, BodyState::UntilClose)
     }
 
     /// Returns the number of bytes still to come, if it is known.
     pub fn remaining(&self) -> Option<u64> {
         match self.0 {
-            State::Length(length) => Some(length),
-            State::Done => Some(0),
+            BodyState::Length(length) => Some(length),
+            BodyState::Done => Some(0),
             _ => None,
         }
     }
@@ -116,25 +116,26 @@ impl Decoder {
     ) -> Result<BodyPart, FramingError> {
         loop {
             match self.0 {
-                State::Done => return Ok(BodyPart::End),
+                BodyState::Done => return Ok(BodyPart::End),
                 _ if buffer.is_empty() => return Ok(BodyPart::NeedMore),
-                State::UntilClose => return Ok(BodyPart::Data(buffer.split().freeze())),
-                State::Length(left) => {
+                BodyState::UntilClose => return Ok(BodyPart::Data(buffer.split().freeze())),
+                BodyState::Length(left) => {
                     let (data, left) = take(buffer, left);
-                    self.0 = if left == 0 { State::Done } else { State::Length(left) };
+                    self.0 = if left == 0 { BodyState::Done } else { BodyState::Length(left) };
                     return Ok(BodyPart::Data(data));
                 }
-                State::ChunkData(left) => {
+                BodyState::ChunkData(left) => {
                     let (data, left) = take(buffer, left);
-                    self.0 = if left == 0 { State::ChunkEnd } else { State::ChunkData(left) };
+                    self.0 =
+                        if left == 0 { BodyState::ChunkEnd } else { BodyState::ChunkData(left) };
                     return Ok(BodyPart::Data(data));
                 }
-                State::ChunkSize => match chunk_size(buffer)? {
+                BodyState::ChunkSize => match chunk_size(buffer)? {
                     None => return Ok(BodyPart::NeedMore),
-                    Some(0) => self.0 = State::Trailers,
-                    Some(size) => self.0 = State::ChunkData(size),
+                    Some(0) => self.0 = BodyState::Trailers,
+                    Some(size) => self.0 = BodyState::ChunkData(size),
                 },
-                State::ChunkEnd => {
+                BodyState::ChunkEnd => {
                     if !b"\r\n".starts_with(buffer.get(..2).unwrap_or(buffer)) {
                         return Err(FramingError::Chunk);
                     }
@@ -142,13 +143,13 @@ impl Decoder {
                         return Ok(BodyPart::NeedMore);
                     }
                     buffer.advance(2);
-                    self.0 = State::ChunkSize;
+                    self.0 = BodyState::ChunkSize;
                 }
-                State::Trailers => {
+                BodyState::Trailers => {
                     let Some(trailers) = trailers(buffer, limits)? else {
                         return Ok(BodyPart::NeedMore);
                     };
-                    self.0 = State::Done;
+                    self.0 = BodyState::Done;
                     let none = trailers.is_empty();
                     return Ok(if none { BodyPart::End } else { BodyPart::Trailers(trailers) });
                 }
@@ -163,8 +164,8 @@ impl Decoder {
     /// [`FramingError::Truncated`] unless the end of the connection ends the body.
     pub fn close(&mut self) -> Result<(), FramingError> {
         match self.0 {
-            State::UntilClose | State::Done => {
-                self.0 = State::Done;
+            BodyState::UntilClose | BodyState::Done => {
+                self.0 = BodyState::Done;
                 Ok(())
             }
             _ => Err(FramingError::Truncated),
