@@ -11,6 +11,7 @@ pub mod defaults;
 mod document;
 mod error;
 mod file;
+mod formats;
 mod id;
 pub(crate) mod json_schema;
 mod names;

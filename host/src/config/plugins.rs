@@ -6,7 +6,8 @@ use std::time::Duration;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::text::{As, AsOption, Bounds, within};
+use super::formats::{Bounds, within};
+use super::text::{As, AsOption};
 use super::units;
 use crate::oci::{Digest, Reference};
 

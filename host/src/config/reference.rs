@@ -12,8 +12,8 @@ use serde_json::{Map, Value};
 use weir_sdk_build::wrapped;
 
 use super::file::File;
+use super::formats::FORMATS;
 use super::json_schema::{self as parts, choices};
-use super::text::FORMATS;
 
 /// Returns the JSON Schema (draft 2020-12) of a configuration file.
 ///

@@ -11,8 +11,8 @@ use serde_json::{Map, Value};
 
 use super::document::{Document, below, item};
 use super::error::{Problem, did_you_mean, nearest};
+use super::formats::{Format, format, range};
 use super::json_schema::{self as schema, choices};
-use super::text::{Format, format, range};
 
 /// Faults of shape.
 pub(super) struct Shape<'a> {

@@ -397,7 +397,7 @@ fn every_key_of_the_schema_is_described_and_strict() {
                 assert!(schema["description"].is_string(), "{path} has no description");
                 assert!(schema.get("$ref").is_none() && schema.get("anyOf").is_none(), "{path}");
                 if let Some(format) = schema["format"].as_str() {
-                    assert!(super::text::format(format).is_some(), "{path} has format {format}");
+                    assert!(super::formats::format(format).is_some(), "{path} has format {format}");
                 }
                 assert!(schema["type"] != "integer" || schema["maximum"].is_u64(), "{path}");
                 look(&path, schema);
@@ -412,7 +412,7 @@ fn every_key_of_the_schema_is_described_and_strict() {
 
 #[test]
 fn every_example_of_a_format_is_taken() {
-    for format in super::text::FORMATS {
+    for format in super::formats::FORMATS {
         for example in format.examples {
             (format.measure)(example).unwrap();
         }
