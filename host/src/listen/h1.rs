@@ -2,15 +2,14 @@
 
 use std::cell::Cell;
 use std::convert::Infallible;
-use std::pin::{Pin, pin};
+use std::pin::pin;
 use std::rc::Rc;
-use std::task::{Context, Poll};
 use std::time::Duration;
 
-use bytes::Bytes;
 use http::header::{CONNECTION, CONTENT_LENGTH, UPGRADE};
 use http::{HeaderValue, Method, Request, Response, StatusCode, Version};
-use http_body::{Body as _, Frame, SizeHint};
+use http_body::Body as _;
+use http_body_util::BodyExt as _;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -112,33 +111,12 @@ pub(super) async fn serve_h1<H: Handler>(
     }
 }
 
-/// The body of a request, as hyper reads it.
+/// The body of a request as hyper reads it, with its errors as those of a client.
 fn body(incoming: hyper::body::Incoming) -> Body {
-    if incoming.is_end_stream() { Body::empty() } else { Body::stream(Incoming(incoming)) }
-}
-
-/// A request's body as hyper reads it, with its errors as those of a client.
-struct Incoming(hyper::body::Incoming);
-
-impl http_body::Body for Incoming {
-    type Data = Bytes;
-    type Error = BodyError;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        let frame = Pin::new(&mut self.0).poll_frame(cx);
-        frame.map(|frame| frame.map(|frame| frame.map_err(BodyError::client)))
+    if incoming.is_end_stream() {
+        return Body::empty();
     }
-
-    fn is_end_stream(&self) -> bool {
-        self.0.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.0.size_hint()
-    }
+    Body::stream(incoming.map_err(BodyError::client))
 }
 
 /// Returns whether an HTTP/1.0 client can recognize the end of the response only by the end of the

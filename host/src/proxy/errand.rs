@@ -2,17 +2,14 @@
 //! its configuration names, over the worker's own connections.
 
 use std::cell::RefCell;
-use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 use std::time::Duration;
 
-use bytes::Bytes;
 use futures_util::future::LocalBoxFuture;
 use http::request::Parts;
 use http::{HeaderValue, Method, Response, header};
-use http_body::Frame;
+use http_body_util::BodyExt as _;
 use tokio::sync::oneshot;
 use weir_h3::message::content_length;
 use weir_runtime::service::{Ask, Errand, GuestBody, HttpError, Incoming, channel};
@@ -27,8 +24,7 @@ use crate::message::body::{Body, BodyError};
 use crate::message::check::Checked;
 use crate::message::exchange::Exchange;
 use crate::message::nominated::Nominated;
-use crate::message::peer::Peer;
-use crate::message::peer::RequestId;
+use crate::message::peer::{Peer, RequestId};
 use crate::message::subject::Subject;
 use crate::message::{check, headers};
 use crate::plugins::slot::Slot;
@@ -126,7 +122,7 @@ impl ComponentContext {
         let chain = Chain::new(route, pinned, &subject, &proxy.reaches, limits, &head.method);
         let mut chain = chain.after(middleware);
         let mut record = Record::aside(&proxy.telemetry, &proxy.metrics, peer, *id);
-        let mut body = Body::stream(GuestRequestBody(body));
+        let mut body = Body::stream(body.map_err(|_| BodyError::Aborted));
         named.withhold(&mut body);
         let response = proxy.pass(&mut head, body, route, &checked, &mut chain, &mut record).await;
         self.went.replace(Some(record));
@@ -171,7 +167,7 @@ impl ComponentContext {
         exchange.unpace();
         let idle = reach.upstream().timeouts.idle;
         let told = |error: BodyError| told(&ProxyError::from(error));
-        let mut body = Body::stream(GuestRequestBody(body));
+        let mut body = Body::stream(body.map_err(|_| BodyError::Aborted));
         named.withhold(&mut body);
         let body = RequestBody::wrap(body, Rc::clone(&exchange), declared, limits, idle);
         let mut body = body.map_err(told)?;
@@ -263,25 +259,5 @@ fn told(error: &ProxyError) -> HttpError {
         Cause::FirstByteTimeout | Cause::TotalTimeout => HttpError::HttpResponseTimeout,
         Cause::RequestBody(_) => HttpError::HttpRequestBodySize(None),
         Cause::Missing(_) | Cause::Closed(_) | Cause::Broken(_) => HttpError::HttpProtocolError,
-    }
-}
-
-/// A body that a component sends.
-struct GuestRequestBody(GuestBody);
-
-impl http_body::Body for GuestRequestBody {
-    type Data = Bytes;
-    type Error = BodyError;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        let frame = Pin::new(&mut self.0).poll_frame(cx);
-        frame.map(|frame| frame.map(|frame| frame.map_err(|_| BodyError::Aborted)))
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.0.is_end_stream()
     }
 }

@@ -160,10 +160,10 @@ impl<'a> Chain<'a> {
             });
             match decision {
                 Decision::Next => {}
-                Decision::Edit(edits, context) => {
+                Decision::Edit(mut edits, context) => {
                     visit.context = context;
                     visit.wants_body = edits.wants_body;
-                    upstream = edits.upstream.clone().or(upstream);
+                    upstream = edits.upstream.take().or(upstream);
                     has_grown |= edits.adds_fields();
                     edits.apply_to_request(head, authority);
                 }

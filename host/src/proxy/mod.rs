@@ -259,7 +259,7 @@ fn log(error: &ProxyError, id: RequestId) {
     let chain = error as &dyn std::error::Error;
     match error.side() {
         Side::Upstream => tracing::warn!(request_id = %id, error = chain, "request failed"),
-        _ if matches!(error.status(), StatusCode::INTERNAL_SERVER_ERROR) => {
+        _ if error.status() == StatusCode::INTERNAL_SERVER_ERROR => {
             tracing::error!(request_id = %id, error = chain, "request failed");
         }
         _ => tracing::debug!(request_id = %id, error = chain, "request refused"),

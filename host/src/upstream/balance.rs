@@ -216,6 +216,10 @@ struct Members<'a> {
 
 impl Balancer {
     fn new(generation: Arc<Generation>) -> Self {
+        for function in [Function::Pick, Function::Update, Function::Observe] {
+            // The series exist from the start, also of functions that are never called.
+            generation.metrics.function(function.name());
+        }
         Self { generation, instance: None, outcomes: Vec::new() }
     }
 
@@ -259,10 +263,6 @@ impl Picker {
         let generation = &seat.generation;
         let balancer = generation.plugin.balancer(generation.config(&role))?;
         let inputs = Inputs::parse(&balancer.needs().inputs).map_err(|what| seat.invalid(what))?;
-        for function in [Function::Pick, Function::Update, Function::Observe] {
-            // The series exist from the start, also of functions that are never called.
-            generation.metrics.function(function.name());
-        }
         Ok(Self { balancer, inputs, knows: 0 })
     }
 

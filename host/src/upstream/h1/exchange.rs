@@ -15,7 +15,7 @@ use super::{H1Error, ResponseStart, head};
 use crate::message::body::Body;
 use crate::message::exchange::Exchange;
 use crate::message::subject::Subject;
-use crate::upstream::error::{Cause, SendError};
+use crate::upstream::error::{Cause, Reached, SendError};
 use crate::upstream::lease::{Deadlines, LeaseRequest};
 use crate::upstream::pool::Connection;
 
@@ -39,7 +39,7 @@ pub(in crate::upstream) fn exchange<'a>(
     // to.
     async move {
         let received = match request.send(&mut connection, body).await {
-            Err(SendError { cause: Cause::Closed(_) }) if is_repeatable => {
+            Err(error) if is_repeatable && error.reached() == Reached::Perhaps => {
                 let endpoint = Arc::clone(connection.endpoint());
                 let fresh = connection.replace().await;
                 connection = fresh.map_err(|source| Cause::Connect { endpoint, source })?;
