@@ -1,5 +1,4 @@
-//! The streams of a connection that carry no requests (RFC 9114 §6.2): control and QPACK, in both
-//! directions.
+//! The streams of a connection without requests (RFC 9114 §6.2): control and QPACK, both ways.
 
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
@@ -15,8 +14,7 @@ use crate::receive::poll_chunk;
 use crate::shared::Shared;
 use crate::varint;
 
-/// Opens our streams and serves the client's until the connection ends. Returns the reason of the
-/// end.
+/// Opens our streams, serves the client's, and returns the reason of the connection's end.
 pub(crate) async fn drive(shared: Rc<Shared>, handshake: Option<quinn::ZeroRttAccepted>) -> Error {
     let mut driver = match Driver::open(&shared).await {
         Ok(driver) => driver,
@@ -69,8 +67,7 @@ struct Outgoing {
 }
 
 impl Driver {
-    /// Opens the control stream and queues SETTINGS. Each QPACK stream opens with its first
-    /// instruction.
+    /// Opens the control stream and queues SETTINGS. QPACK streams open with an instruction.
     async fn open(shared: &Rc<Shared>) -> Result<Self, Error> {
         let mut settings = BytesMut::new();
         shared.config.settings().encode(&mut settings);
@@ -385,8 +382,7 @@ const PUSH: u64 = 0x01;
 const ENCODER: u64 = 0x02;
 const DECODER: u64 = 0x03;
 
-/// Bytes of feedback on the client's sections that may wait for the client's credit: the feedback
-/// for some 20,000 requests.
+/// Bytes of feedback that may wait for the client's credit: that on some 20,000 requests.
 const UNSENT: usize = 64 << 10;
 
 /// The SETTINGS frame's type.

@@ -172,6 +172,7 @@ const SDK: &[(&str, &str)] = sdk![
     "sdk/src/credential/tests.rs",
     "sdk/src/export.rs",
     "sdk/src/filter.rs",
+    "sdk/src/filter/decisions.rs",
     "sdk/src/host.rs",
     "sdk/src/host/component.rs",
     "sdk/src/host/native.rs",
