@@ -6,12 +6,13 @@ use std::io::Write as _;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{ArgGroup, Args, Parser, Subcommand};
 use weir_runtime::with_causes;
 
-use crate::config::{self, Config, ConfigErrors, Overrides};
+use crate::config::{self, Config, ConfigErrors, ListenerId, Loader, Overrides};
 use crate::demo;
 use crate::server::{self, Server, ServerError};
 use crate::telemetry::metrics::Metrics;
@@ -124,9 +125,12 @@ fn execute(command: Command) -> Result<(), CliError> {
         Command::Demo(args) => {
             let demo = demo::Demo::bind()?;
             let config = demo.config(args.listen, args.metrics, args.admin)?;
-            serve(config, Some(demo))
+            serve(config, Loader::default(), Some(demo))
         }
-        Command::Run(source) => serve(source.load()?, None),
+        Command::Run(source) => {
+            let loader = source.loader();
+            serve(loader.load()?, loader, None)
+        }
         Command::Check(source) => check(&source),
         Command::Plugin(command) => Ok(plugin::execute(command)?),
         Command::Schema { reference } => {
@@ -140,13 +144,13 @@ fn execute(command: Command) -> Result<(), CliError> {
     }
 }
 
-fn serve(config: Config, demo: Option<demo::Demo>) -> Result<(), CliError> {
+fn serve(config: Config, loader: Loader, demo: Option<demo::Demo>) -> Result<(), CliError> {
     let (telemetry, _flush) = Telemetry::start(&config.telemetry)?;
     for warning in &config.warnings {
         tracing::warn!("{warning}");
     }
     let shown = demo.as_ref().map(|_| config.clone());
-    let server = Server::bind(config, telemetry)?;
+    let server = Server::bind(config, loader, telemetry)?;
     let welcome = shown.zip(server.addresses().next());
     let welcome = welcome.map(|(config, address)| demo::welcome(address, &config));
     Ok(server.run(|tasks| {
@@ -158,9 +162,10 @@ fn serve(config: Config, demo: Option<demo::Demo>) -> Result<(), CliError> {
 }
 
 fn check(source: &Source) -> Result<(), CliError> {
-    let config = source.load()?;
+    let config = Arc::new(source.loader().load()?);
     log::install_plain(PACKAGES);
-    server::state(&config, &Metrics::new())?;
+    let ids: Vec<_> = (0..config.listeners.len()).map(ListenerId::new).collect();
+    server::state(Arc::clone(&config), &ids, &Metrics::new(), None)?;
     for warning in &config.warnings {
         writeln!(std::io::stderr(), "warning: {warning}")?;
     }
@@ -180,16 +185,13 @@ fn counted(count: usize, what: &str) -> String {
 }
 
 impl Source {
-    fn load(&self) -> Result<Config, ConfigErrors> {
+    fn loader(&self) -> Loader {
         let overrides = Overrides {
             plugins: self.plugin.clone(),
             upstreams: self.upstream.clone(),
             listen: self.listen,
         };
-        match &self.config {
-            Some(path) => config::load(path, &overrides),
-            None => config::from_upstreams(&overrides),
-        }
+        Loader { path: self.config.clone(), overrides }
     }
 }
 

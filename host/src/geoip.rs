@@ -2,7 +2,8 @@
 
 use std::io;
 use std::net::IpAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use maxminddb::{MaxMindDbError, PathElement, Reader, path};
 use serde::Deserialize;
@@ -10,7 +11,14 @@ use serde::Deserialize;
 /// The databases of a configuration. They are in memory: a mapped file that is cut short would end
 /// the process.
 #[derive(Default)]
-pub struct GeoIp(Vec<Reader<Vec<u8>>>);
+pub struct GeoIp {
+    readers: Vec<Reader<Vec<u8>>>,
+    /// Each file with its version, to know whether it has changed.
+    files: Vec<(PathBuf, Option<Version>)>,
+}
+
+/// The time of the last change and the length of a file.
+type Version = (SystemTime, u64);
 
 /// The reason why a database cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -33,6 +41,11 @@ pub enum GeoIpError {
     },
 }
 
+fn version(file: &Path) -> Option<Version> {
+    let metadata = std::fs::metadata(file).ok()?;
+    Some((metadata.modified().ok()?, metadata.len()))
+}
+
 impl GeoIp {
     /// Reads every file.
     ///
@@ -46,7 +59,19 @@ impl GeoIp {
             Reader::from_source(bytes)
                 .map_err(|source| (index, GeoIpError::Format { path: path(), source }))
         };
-        files.iter().enumerate().map(open).collect::<Result<_, _>>().map(Self)
+        // The versions are read first: a change during the reading is then found later.
+        let files_read = files.iter().map(|file| (file.clone(), version(file))).collect();
+        let readers = files.iter().enumerate().map(open).collect::<Result<_, _>>()?;
+        Ok(Self { readers, files: files_read })
+    }
+
+    /// Returns whether these are the databases of `files`, and no file has changed.
+    pub fn is_of(&self, files: &[PathBuf]) -> bool {
+        files.len() == self.files.len()
+            && files
+                .iter()
+                .zip(&self.files)
+                .all(|(file, (known, at))| file == known && at.is_some() && version(file) == *at)
     }
 
     /// Returns the country of an address (ISO 3166-1 alpha-2), or else the country in which its
@@ -69,13 +94,15 @@ impl GeoIp {
     ) -> Option<T> {
         // Two faults count as an unknown address: an IPv6 address in a database of IPv4, and damage
         // deep in a file, which is found only here.
-        self.0.iter().find_map(|reader| reader.lookup(address).ok()?.decode_path(path).ok()?)
+        self.readers
+            .iter()
+            .find_map(|reader| reader.lookup(address).ok()?.decode_path(path).ok()?)
     }
 }
 
 impl std::fmt::Debug for GeoIp {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_tuple("GeoIp").field(&self.0.len()).finish()
+        f.debug_tuple("GeoIp").field(&self.readers.len()).finish()
     }
 }
 

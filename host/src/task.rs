@@ -22,6 +22,18 @@ impl Tasks {
         Self { tracker: TaskTracker::new(), drain, close }
     }
 
+    /// Returns an owner of a part of the work. It drains on `drain`, which is a child of this
+    /// owner's token, and its tasks are tasks of this owner too.
+    #[must_use]
+    pub fn part(&self, drain: CancellationToken) -> Self {
+        Self { tracker: self.tracker.clone(), drain, close: self.close.clone() }
+    }
+
+    /// Returns a token that is cancelled with the drain, and may be cancelled before.
+    pub fn drain_token(&self) -> CancellationToken {
+        self.drain.child_token()
+    }
+
     /// Runs `future` on this thread until it ends or the grace period is over. It is then dropped
     /// at its next `.await`.
     #[allow(clippy::disallowed_methods, reason = "this is the one place that spawns")]

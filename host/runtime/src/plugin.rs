@@ -159,6 +159,16 @@ impl Plugin {
         Plugin { environment, ..self.clone() }
     }
 
+    /// Returns the same plugin with other limits for each instance, without compiling it again.
+    #[must_use]
+    pub fn with_limits(&self, limits: Limits) -> Plugin {
+        let world = match &self.world {
+            World::Standard(service) => World::Standard(service.with_limits(limits)),
+            world => world.clone(),
+        };
+        Plugin { limits, world, ..self.clone() }
+    }
+
     /// Returns a standard component together with the values that it reads through `wasi:config`,
     /// or `None` for a plugin of Weir's own worlds.
     pub fn handler(&self, values: Vec<(String, String)>) -> Option<Handler> {

@@ -28,6 +28,7 @@ use crate::plugins::Plugins;
 use crate::plugins::compile::{self, CompileError, SwapError};
 use crate::plugins::generation::Origin;
 use crate::plugins::slot::Slot;
+use crate::state::current::Current;
 use crate::task::Tasks;
 use guesses::Guesses;
 use token::{Presented, Token};
@@ -39,11 +40,11 @@ use upload::Uploads;
 /// The address cannot be bound.
 pub(crate) fn serve(
     config: &config::Admin,
-    plugins: &Arc<Plugins>,
+    current: &Arc<Current>,
     tasks: &Tasks,
 ) -> io::Result<SocketAddr> {
     let admin = Admin {
-        plugins: Arc::clone(plugins),
+        current: Arc::clone(current),
         token: Token::new(&config.token),
         guesses: Guesses::default(),
         uploads: Uploads::default(),
@@ -52,7 +53,7 @@ pub(crate) fn serve(
 }
 
 struct Admin {
-    plugins: Arc<Plugins>,
+    current: Arc<Current>,
     token: Token,
     guesses: Guesses,
     uploads: Uploads,
@@ -135,7 +136,7 @@ impl Admin {
         match parts[..] {
             ["api", "plugins"] if is_read => {
                 let plugins: Vec<Value> =
-                    self.plugins.slots().iter().map(|slot| slot.status()).collect();
+                    self.plugins().slots().iter().map(|slot| slot.status()).collect();
                 Ok(json!({ "plugins": plugins }))
             }
             ["api", "plugins"] => Err(Refusal::method("GET, HEAD")),
@@ -165,19 +166,24 @@ impl Admin {
     /// component.
     async fn swap(&self, slot: Arc<Slot>, request: Request<Incoming>) -> Result<Value, Refusal> {
         let query = request.uri().query().unwrap_or_default().to_owned();
-        let terms = terms::read(&query, slot.canary.into())
+        let terms = terms::read(&query, slot.plugin.canary.into())
             .map_err(|reason| Refusal::new(StatusCode::BAD_REQUEST, reason))?;
         // The body is read before the turn is taken: a client that stalls must not keep others from
         // swapping.
         let upload = self.uploads.read(request.into_body()).await?;
-        let turn = slot.compiler.turn().await.map_err(|error| refused(&error.into()))?;
+        let turn = slot.shared.compiler.turn().await.map_err(|error| refused(&error.into()))?;
         let swapped = compile::swap(&slot, turn, move || Ok(upload), Origin::Sent, terms).await;
         swapped.map(|_| slot.status()).map_err(|error| refused(&error))
     }
 
+    fn plugins(&self) -> Arc<Plugins> {
+        Arc::clone(&self.current.state().plugins)
+    }
+
     fn find(&self, name: &str) -> Result<Arc<Slot>, Refusal> {
-        self.plugins.find(name).cloned().ok_or_else(|| {
-            let names: Vec<&str> = self.plugins.slots().iter().map(|slot| &*slot.name).collect();
+        self.plugins().find(name).cloned().ok_or_else(|| {
+            let plugins = self.plugins();
+            let names: Vec<&str> = plugins.slots().iter().map(|slot| &*slot.name).collect();
             let reason =
                 format!("no plugin has the name {name:?}; the plugins are {}", names.join(", "));
             Refusal::new(StatusCode::NOT_FOUND, reason)

@@ -2,10 +2,10 @@
 //!
 //! A name identifies a part of a configuration for as long as the process lives. A position is
 //! shorter and is valid only within the configuration that it comes from: nothing may keep one
-//! longer than that.
+//! longer than that. The id of a listener is the exception: connections outlive configurations.
 
-/// The position of a listener in [`Config::listeners`](super::Config::listeners).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+/// Names a listener for as long as the process lives, over all configurations.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ListenerId(usize);
 
 /// The position of a plugin in [`Config::plugins`](super::Config::plugins).

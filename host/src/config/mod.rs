@@ -40,7 +40,7 @@ pub use id::{ListenerId, PluginId, UpstreamId};
 pub use plugins::*;
 pub use reference::{plugin_keys, reference, schema};
 pub use secret::secret;
-pub use shortcut::{Overrides, from_upstreams};
+pub use shortcut::{Loader, Overrides, from_upstreams};
 pub use telemetry::{Log, LogFormat, MetricsEndpoint, Telemetry, Tracing};
 pub use types::*;
 pub use upstreams::*;

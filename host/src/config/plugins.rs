@@ -12,7 +12,7 @@ use super::units;
 use crate::oci::{Digest, Reference};
 
 /// A plugin and its limits and permissions.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Plugin {
     /// The unique name. Upstreams and routes refer to the plugin by it.
     pub name: String,

@@ -1,7 +1,7 @@
 //! Arguments of the command line that add to a configuration or replace one.
 
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 
@@ -22,6 +22,42 @@ pub struct Overrides {
     pub upstreams: Vec<String>,
     /// `--listen ADDRESS`: only with `--upstream`. The default is 127.0.0.1:8443.
     pub listen: Option<SocketAddr>,
+}
+
+/// Reads the configuration of a process, at its start and again while it runs.
+#[derive(Debug, Clone, Default)]
+pub struct Loader {
+    /// The configuration file. Without one, the arguments are the configuration.
+    pub path: Option<PathBuf>,
+    /// Arguments of the command line.
+    pub overrides: Overrides,
+}
+
+impl Loader {
+    /// Reads, checks and resolves the configuration.
+    ///
+    /// # Errors
+    /// As [`super::load`].
+    pub fn load(&self) -> Result<Config, ConfigErrors> {
+        match &self.path {
+            Some(path) => super::load(path, &self.overrides),
+            None => from_upstreams(&self.overrides),
+        }
+    }
+
+    /// Checks and resolves a text in place of the file. Its relative paths are those of the file.
+    ///
+    /// # Errors
+    /// As [`super::load`].
+    pub fn text(&self, name: &str, text: &str) -> Result<Config, ConfigErrors> {
+        let base = self.path.as_deref().map_or(Path::new(""), super::folder);
+        // Arguments that stand for a file do not apply to a text.
+        let overrides = match &self.path {
+            Some(_) => self.overrides.clone(),
+            None => Overrides::default(),
+        };
+        super::from_text(name, text, base, &overrides)
+    }
 }
 
 impl Overrides {

@@ -52,7 +52,7 @@ pub struct Config {
 }
 
 /// One address: UDP for HTTP/3, TCP for HTTP/2 and HTTP/1.1.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Listener {
     /// Address and port. Port 0 takes a free port, the same for TCP and UDP.
     pub address: SocketAddr,
@@ -81,7 +81,7 @@ pub struct Protocols {
 }
 
 /// The source of certificates.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub enum Tls {
     /// A certificate made in memory at start, for these names. Never for production.
     SelfSigned {
@@ -103,7 +103,7 @@ pub struct Certificate {
 }
 
 /// Settings of QUIC connections (RFC 9000 §18.2).
-#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Quic {
     /// The number of requests that one connection may have open at once.
@@ -150,7 +150,7 @@ pub enum Retry {
 }
 
 /// Limits for the clients of a listener.
-#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct ListenerLimits {
     /// Open connections, QUIC and TCP together. More are refused.

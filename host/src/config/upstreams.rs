@@ -34,7 +34,7 @@ pub struct Upstream {
 }
 
 /// One server.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Endpoint {
     /// The address as written, `HOST:PORT`. It is the value of the `endpoint` label.
     pub name: String,
@@ -108,7 +108,7 @@ pub struct Timeouts {
 }
 
 /// Limits on connections to one endpoint, for each worker, and on the responses over them.
-#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct UpstreamLimits {
     /// Open connections to one endpoint from one worker. A request that needs another one is

@@ -25,20 +25,25 @@ const UDP_BUFFER: usize = 4 << 20;
 const ATTEMPTS: usize = 32;
 
 /// Binds `listener` once per worker. The result has one entry per worker, in the order of the
-/// workers.
+/// workers. `is_ours` tells that another listener of this process has the port, perhaps at another
+/// address: the sockets then share it.
 ///
 /// # Errors
 ///
 /// The error names the address and the transport that failed, and a remedy. The most frequent cause
 /// is another process that has the port.
-pub fn bind(listener: &config::Listener, workers: usize) -> Result<Vec<Sockets>, BindError> {
+pub fn bind(
+    listener: &config::Listener,
+    workers: usize,
+    is_ours: bool,
+) -> Result<Vec<Sockets>, BindError> {
     let workers = workers.clamp(1, MAX_WORKERS);
     let kinds =
         Kinds { tcp: listener.protocols.h1 || listener.protocols.h2, udp: listener.protocols.h3 };
     let mut attempts = if listener.address.port() == 0 { ATTEMPTS } else { 1 };
     loop {
         attempts -= 1;
-        match try_bind(listener.address, kinds, workers) {
+        match try_bind(listener.address, kinds, workers, is_ours) {
             Err(BindError::InUse { .. }) if attempts > 0 => {}
             result => return result,
         }
@@ -52,15 +57,20 @@ struct Kinds {
     udp: bool,
 }
 
-fn try_bind(wanted: SocketAddr, kinds: Kinds, workers: usize) -> Result<Vec<Sockets>, BindError> {
+fn try_bind(
+    wanted: SocketAddr,
+    kinds: Kinds,
+    workers: usize,
+    is_ours: bool,
+) -> Result<Vec<Sockets>, BindError> {
     // Each socket is first bound alone. Sockets that share a port would hide that another process
     // shares it too.
     let mut address = wanted;
-    if kinds.tcp {
+    if kinds.tcp && !is_ours {
         let probe = tcp(address, Sharing::Alone).map_err(BindError::of(address, "TCP"))?;
         address = probe.local_addr().map_err(BindError::of(address, "TCP"))?;
     }
-    if kinds.udp {
+    if kinds.udp && !is_ours {
         let probe = udp(address, Sharing::Alone).map_err(BindError::of(address, "UDP"))?;
         address = probe.local_addr().map_err(BindError::of(address, "UDP"))?;
     }
@@ -210,7 +220,7 @@ mod tests {
 
     #[test]
     fn all_sockets_of_port_zero_share_one_port() {
-        let sockets = bind(&listener(), 3).unwrap();
+        let sockets = bind(&listener(), 3, false).unwrap();
         assert_eq!(sockets.len(), 3);
         for (worker, sockets) in sockets.iter().enumerate() {
             assert_eq!(sockets.worker, worker);
@@ -222,31 +232,31 @@ mod tests {
     #[test]
     fn only_what_is_served_is_bound() {
         let h3 = Protocols { h3: true, h2: false, h1: false };
-        let sockets = bind(&Listener { protocols: h3, ..listener() }, 1).unwrap();
+        let sockets = bind(&Listener { protocols: h3, ..listener() }, 1, false).unwrap();
         assert!(sockets[0].tcp.is_none() && sockets[0].udp.is_some());
         let h1 = Protocols { h3: false, h2: false, h1: true };
-        let sockets = bind(&Listener { protocols: h1, ..listener() }, 1).unwrap();
+        let sockets = bind(&Listener { protocols: h1, ..listener() }, 1, false).unwrap();
         assert!(sockets[0].tcp.is_some() && sockets[0].udp.is_none());
     }
 
     #[test]
     fn a_port_that_others_share_is_in_use() {
-        let taken = bind(&listener(), 2).unwrap();
+        let taken = bind(&listener(), 2, false).unwrap();
         let again = Listener { address: taken[0].address(), ..listener() };
-        let error = bind(&again, 2).err().unwrap();
+        let error = bind(&again, 2, false).err().unwrap();
         assert!(matches!(error, BindError::InUse { transport: "TCP", .. }), "{error}");
 
         let udp_only = Sockets { tcp: None, ..taken.into_iter().next().unwrap() };
-        let error = bind(&again, 1).err().unwrap();
+        let error = bind(&again, 1, false).err().unwrap();
         assert!(matches!(error, BindError::InUse { transport: "UDP", .. }), "{error}");
         drop(udp_only);
-        let _: ListenerLimits = bind(&again, 1).map(|_| again.limits).unwrap();
+        let _: ListenerLimits = bind(&again, 1, false).map(|_| again.limits).unwrap();
     }
 
     #[test]
     fn an_address_of_another_machine_is_told() {
         let elsewhere = Listener { address: "192.0.2.1:0".parse().unwrap(), ..listener() };
-        let error = bind(&elsewhere, 1).err().unwrap();
+        let error = bind(&elsewhere, 1, false).err().unwrap();
         assert!(matches!(error, BindError::NotHere { .. }), "{error}");
     }
 }

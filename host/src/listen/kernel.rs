@@ -133,7 +133,7 @@ pub(super) mod tests {
     #[test]
     fn the_kernel_computes_the_same_worker() {
         const WORKERS: usize = 5;
-        let sockets = bind(&listener(), WORKERS).unwrap();
+        let sockets = bind(&listener(), WORKERS, false).unwrap();
         let group = Arc::clone(&sockets[0].group);
         let client = UdpSocket::bind("127.0.0.1:0").unwrap();
         let address = sockets[0].address();

@@ -6,6 +6,7 @@
 //! [`Handler`] decides on the content of requests.
 
 mod bind;
+mod edge;
 mod effort;
 mod frames;
 mod gather;
@@ -15,6 +16,7 @@ mod h3;
 mod handover;
 mod heads;
 mod interject;
+mod listening;
 mod service;
 mod socket;
 mod stall;
@@ -31,21 +33,18 @@ use std::io;
 use std::net::{SocketAddr, TcpListener, UdpSocket};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
-use http::{HeaderValue, Request, Response};
+use http::{Request, Response};
 
 pub use self::bind::{BindError, bind};
+pub use self::edge::Edge;
+pub use self::h3::Endpoints;
 use self::handover::Group;
-use self::stall::Pace;
-use crate::config::{self, ListenerId, ListenerLimits, Protocols, Quic};
+pub use self::listening::Listening;
 use crate::message::body::Body;
 use crate::message::interim::Interim;
 use crate::message::peer::Peer;
-use crate::net::Throttle;
 use crate::task::Tasks;
-use crate::telemetry::metrics::{self, Metrics};
-use crate::tls::{ServerConfigs, TlsError};
 
 /// Answers requests; `server` makes the proxy one, and tests use stand-ins.
 pub trait Handler: 'static {
@@ -76,111 +75,55 @@ impl Sockets {
     pub fn address(&self) -> SocketAddr {
         self.address
     }
-}
 
-/// The data of one listener that its workers share.
-#[derive(Debug)]
-pub struct Edge {
-    id: ListenerId,
-    address: SocketAddr,
-    protocols: Protocols,
-    limits: ListenerLimits,
-    quic: Quic,
-    tls: Option<Arc<rustls::ServerConfig>>,
-    quic_server: Option<quinn::ServerConfig>,
-    /// The field for responses over TCP if HTTP/3 is served too (RFC 7838).
-    alt_svc: Option<HeaderValue>,
-    /// The rate at which a client must take waiting bytes.
-    pace: Pace,
-    connections: AtomicUsize,
-    refusals: Throttle,
-    counters: metrics::QuicCounters,
-    cut: metrics::Cut,
-}
+    /// Returns the sockets of TCP and those of UDP apart.
+    pub fn split(self) -> (Option<Self>, Option<Self>) {
+        let Self { address, worker, tcp, udp, group } = self;
+        let part = |tcp: Option<TcpListener>, udp: Option<UdpSocket>| {
+            let is_some = tcp.is_some() || udp.is_some();
+            is_some.then(|| Self { address, worker, tcp, udp, group: Arc::clone(&group) })
+        };
+        (part(tcp, None), part(None, udp))
+    }
 
-impl Edge {
-    /// Loads certificates and builds the settings that connections of `config` share. `address` is
-    /// that of [`Sockets::address`].
+    /// Returns another handle of the same sockets.
     ///
     /// # Errors
     ///
-    /// The certificates cannot be used.
-    pub fn new(
-        id: ListenerId,
-        config: &config::Listener,
-        address: SocketAddr,
-        metrics: &Metrics,
-    ) -> Result<Arc<Self>, TlsError> {
-        let protocols = config.protocols;
-        let tls = config.tls.as_ref().map(|tls| ServerConfigs::new(tls, protocols)).transpose()?;
-        let quic = tls.as_ref().filter(|_| protocols.h3);
-        let alt_svc = quic.and_then(|_| {
-            HeaderValue::try_from(format!("h3=\":{}\"; ma=86400", address.port())).ok()
-        });
-        Ok(Arc::new(Self {
-            id,
-            address,
-            protocols,
-            limits: config.limits.clone(),
-            quic: config.quic.clone(),
-            quic_server: quic.map(|tls| h3::server_config(&config.quic, Arc::clone(&tls.quic))),
-            tls: tls.map(|tls| tls.tcp),
-            alt_svc,
-            pace: Pace::new(&config.limits),
-            connections: AtomicUsize::new(0),
-            refusals: Throttle::default(),
-            counters: metrics.quic.clone(),
-            cut: metrics.cut.clone(),
-        }))
-    }
-
-    /// Takes one of the listener's connection slots. Returns `None` if all are taken.
-    fn slot(self: &Arc<Self>) -> Option<ConnectionPermit> {
-        let slot = ConnectionPermit(Arc::clone(self));
-        // Counting first prevents two workers from taking the last slot.
-        if self.connections.fetch_add(1, Ordering::Relaxed) < self.limits.connections {
-            return Some(slot);
-        }
-        if self.refusals.is_due() {
-            tracing::warn!(
-                address = %self.address,
-                limit = self.limits.connections,
-                "refusing connections: limits.connections is reached"
-            );
-        }
-        None
-    }
-}
-
-/// The slot of one open connection. It becomes free when dropped.
-#[derive(Debug)]
-struct ConnectionPermit(Arc<Edge>);
-
-impl Drop for ConnectionPermit {
-    fn drop(&mut self) {
-        self.0.connections.fetch_sub(1, Ordering::Relaxed);
+    /// No file descriptors are left.
+    pub fn try_clone(&self) -> io::Result<Self> {
+        Ok(Self {
+            address: self.address,
+            worker: self.worker,
+            tcp: self.tcp.as_ref().map(TcpListener::try_clone).transpose()?,
+            udp: self.udp.as_ref().map(UdpSocket::try_clone).transpose()?,
+            group: Arc::clone(&self.group),
+        })
     }
 }
 
 /// Starts accepting on a worker's sockets. Returns at once, and the work runs in `tasks`.
 ///
 /// When `tasks` drains, no new connection is accepted, and open ones end after their present
-/// requests.
+/// requests. `endpoints` are those of the worker: a listener that is opened again while its last
+/// QUIC connections still end goes on with its endpoint.
 ///
 /// # Errors
 ///
 /// The runtime does not accept the sockets.
 pub fn serve<H: Handler>(
     sockets: Sockets,
-    edge: &Arc<Edge>,
+    listening: &Arc<Listening>,
+    endpoints: &Endpoints,
     handler: &Rc<H>,
     tasks: &Tasks,
 ) -> io::Result<()> {
     if let Some(listener) = sockets.tcp {
-        tcp::serve(listener, edge, Rc::clone(handler), tasks)?;
+        tcp::serve(listener, listening, Rc::clone(handler), tasks)?;
     }
     if let Some(socket) = sockets.udp {
-        h3::serve(socket, sockets.worker, &sockets.group, edge, Rc::clone(handler), tasks)?;
+        let share = (socket, sockets.worker, &sockets.group);
+        h3::serve(share, listening, endpoints, Rc::clone(handler), tasks)?;
     }
     Ok(())
 }

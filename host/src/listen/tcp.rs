@@ -14,7 +14,7 @@ use tokio_rustls::TlsAcceptor;
 use super::h1::serve_h1;
 use super::service::Service;
 use super::stall::Stalling;
-use super::{Edge, Handler, h2, kernel};
+use super::{Handler, Listening, h2, kernel};
 use crate::message::peer::{Peer, Protocol};
 use crate::net::{self, Throttle, is_of_one_connection};
 use crate::task::Tasks;
@@ -30,14 +30,13 @@ const LAST_HANDSHAKES: Duration = Duration::from_millis(250);
 /// Starts accepting on a worker's listening socket.
 pub(super) fn serve<H: Handler>(
     listener: std::net::TcpListener,
-    edge: &Arc<Edge>,
+    listening: &Arc<Listening>,
     handler: Rc<H>,
     tasks: &Tasks,
 ) -> io::Result<()> {
     let listener = TcpListener::from_std(listener)?;
     let acceptor = Acceptor {
-        tls: edge.tls.clone().map(TlsAcceptor::from),
-        edge: Arc::clone(edge),
+        listening: Arc::clone(listening),
         handler,
         tasks: tasks.clone(),
         failures: Throttle::default(),
@@ -48,8 +47,7 @@ pub(super) fn serve<H: Handler>(
 
 /// Accepts the TCP connections of one worker.
 struct Acceptor<H> {
-    tls: Option<TlsAcceptor>,
-    edge: Arc<Edge>,
+    listening: Arc<Listening>,
     handler: Rc<H>,
     tasks: Tasks,
     failures: Throttle,
@@ -85,6 +83,10 @@ impl<H: Handler> Acceptor<H> {
 
     /// Accepts all connections that a client may regard as established, then closes the socket.
     async fn close(&self, listener: TcpListener) {
+        if self.listening.is_shared() {
+            // Another process accepts the rest.
+            return;
+        }
         let Ok(listener) = listener.into_std() else { return };
         let until = Instant::now() + LAST_HANDSHAKES;
         if let Err(error) = kernel::refuse_new_handshakes(&listener) {
@@ -102,14 +104,15 @@ impl<H: Handler> Acceptor<H> {
 
     fn admit(&self, stream: TcpStream, client: SocketAddr) {
         // A connection over the limit is closed by dropping it.
-        let Some(slot) = self.edge.slot() else { return };
+        let edge = self.listening.edge();
+        let Some(slot) = edge.slot() else { return };
         // Small writes must not wait for acknowledgements. The call fails only if the client is
         // already gone.
         let _ = stream.set_nodelay(true);
         let local = self.local(&stream);
-        let stream = Stalling::new(stream, self.edge.pace);
+        let stream = Stalling::new(stream, edge.pace);
         let service = Service::new(
-            &self.edge,
+            &edge,
             &self.handler,
             &self.tasks,
             Peer {
@@ -117,16 +120,16 @@ impl<H: Handler> Acceptor<H> {
                 local,
                 protocol: Protocol::H1,
                 version: Version::HTTP_11,
-                tls: self.tls.is_some(),
-                listener: self.edge.id,
+                tls: edge.tls.is_some(),
+                listener: edge.id,
             },
             stream.written(),
         );
-        let (tls, edge, stalled) = (self.tls.clone(), Arc::clone(&self.edge), stream.stalled());
+        let stalled = stream.stalled();
         self.tasks.spawn(async move {
             let _slot = slot;
-            let protocol = match tls {
-                Some(tls) => encrypted(stream, &tls, service).await,
+            let protocol = match edge.tls.clone() {
+                Some(tls) => encrypted(stream, &TlsAcceptor::from(tls), service).await,
                 None => {
                     serve_h1(stream, service).await;
                     Protocol::H1
@@ -141,7 +144,7 @@ impl<H: Handler> Acceptor<H> {
     /// Returns the address that a client connected to. An unspecified listener address does not
     /// show it.
     fn local(&self, stream: &TcpStream) -> SocketAddr {
-        let address = self.edge.address;
+        let address = self.listening.address;
         let is_known = !address.ip().is_unspecified();
         if is_known { address } else { stream.local_addr().unwrap_or(address) }
     }
@@ -149,7 +152,7 @@ impl<H: Handler> Acceptor<H> {
     fn report(&self, error: &io::Error) {
         if self.failures.is_due() {
             tracing::warn!(
-                address = %self.edge.address,
+                address = %self.listening.address,
                 error = error as &dyn std::error::Error,
                 "accept failed; trying again"
             );

@@ -2,11 +2,11 @@
 
 use std::future::{pending, poll_fn};
 use std::sync::Mutex;
-use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::{self, JoinHandle};
 
 use bytes::{Buf, Bytes};
-use http::StatusCode;
+use http::{HeaderValue, StatusCode};
 use http_body_util::{BodyExt, Empty, Full};
 use hyper_util::rt::TokioIo;
 use quinn::crypto::rustls::QuicClientConfig;
@@ -15,9 +15,9 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::*;
-use crate::config::{Listener, Retry, Tls};
+use crate::config::{Listener, ListenerId, ListenerLimits, Protocols, Quic, Retry, Tls};
 use crate::message::body::BodyError;
-use crate::telemetry::metrics::Metrics;
+use crate::telemetry::metrics::{self, Metrics};
 use std::time::{Duration, Instant};
 
 /// Returns a listener on a free port of loopback, with the defaults of the configuration.
@@ -183,20 +183,20 @@ struct Server {
 
 impl Server {
     fn start(config: &Listener, workers: usize) -> Self {
-        Self::with(config, bind(config, workers).unwrap())
+        Self::with(config, bind(config, workers, false).unwrap())
     }
 
     /// Does the same as `start`, but the kernel distributes packets by address, as without a
     /// program.
     fn start_unsteered(config: &Listener, workers: usize) -> Self {
-        let sockets = bind(config, workers).unwrap();
+        let sockets = bind(config, workers, false).unwrap();
         kernel::tests::detach(sockets[0].udp.as_ref().unwrap());
         Self::with(config, sockets)
     }
 
     /// Does the same as `start`, but cuts clients that take nothing off after `stalled`.
     fn start_impatient(config: &Listener, stalled: Duration) -> Self {
-        Self::on(config, bind(config, 1).unwrap(), stalled)
+        Self::on(config, bind(config, 1, false).unwrap(), stalled)
     }
 
     fn with(config: &Listener, sockets: Vec<Sockets>) -> Self {
@@ -208,19 +208,20 @@ impl Server {
         let metrics = Metrics::new();
         let counters = metrics.quic.clone();
         let mut edge = Edge::new(ListenerId::new(0), config, address, &metrics).unwrap();
-        let pace = &mut Arc::get_mut(&mut edge).unwrap().pace;
-        pace.most = stalled.min(pace.most);
+        edge.pace.most = stalled.min(edge.pace.most);
+        let listening = Arc::new(Listening::new(edge, Vec::new()));
         let (drain, close) = (CancellationToken::new(), CancellationToken::new());
         let log = Arc::new(Log::default());
-        let shared = Arc::clone(&edge);
+        let shared = listening.edge();
         let workers = sockets
             .into_iter()
             .map(|sockets| {
                 let tasks = Tasks::new(drain.clone(), close.clone());
-                let (edge, log) = (Arc::clone(&edge), Arc::clone(&log));
+                let (listening, log) = (Arc::clone(&listening), Arc::clone(&log));
                 thread::spawn(move || {
                     runtime().block_on(async move {
-                        serve(sockets, &edge, &Rc::new(Answering(log)), &tasks).unwrap();
+                        let (handler, endpoints) = (Rc::new(Answering(log)), Endpoints::default());
+                        serve(sockets, &listening, &endpoints, &handler, &tasks).unwrap();
                         tasks.draining().await;
                         tasks.finished().await;
                     });

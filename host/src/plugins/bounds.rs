@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use weir_runtime::{Limits, service};
+use weir_runtime::Limits;
 
 use crate::config::{PluginLimits, Reuse, defaults};
 
@@ -21,17 +21,16 @@ pub struct Bounds {
 }
 
 impl Bounds {
-    /// Returns the bounds of `wasm` under the limits of the configuration.
+    /// Returns the bounds of a component, standard or not, under the limits of the configuration.
     ///
     /// # Errors
     ///
     /// A limit does not apply to the kind of the plugin.
     pub(super) fn of(
-        wasm: &[u8],
+        is_standard: bool,
         given: &PluginLimits,
         reuse: Option<Reuse>,
     ) -> Result<Self, String> {
-        let is_standard = service::standard(wasm).is_some();
         let PluginLimits { memory, time, cpu, concurrency } = *given;
         if is_standard {
             let limits = Limits {
@@ -69,7 +68,7 @@ mod tests {
     #[test]
     fn what_is_for_standard_components_is_refused_for_others() {
         let none = PluginLimits::default();
-        let bounds = |given: PluginLimits| Bounds::of(b"", &given, None);
+        let bounds = |given: PluginLimits| Bounds::of(false, &given, None);
         assert_eq!(bounds(none).unwrap().limits, Limits::default());
         assert_eq!(bounds(none).unwrap().reuse, Reuse::Worker);
         let second = Duration::from_secs(1);

@@ -10,7 +10,7 @@ use tokio::time::timeout;
 use weir_runtime::with_causes;
 
 use super::generation::Origin;
-use super::slot::{LoadError, Slot};
+use super::slot::{LoadError, Outdated, Slot};
 use super::trial::Terms;
 
 /// Allows one component to be compiled at a time, because the compiler needs many times the
@@ -61,6 +61,9 @@ pub enum SwapError {
     /// The component was not compiled.
     #[error(transparent)]
     Compile(#[from] CompileError),
+    /// The configuration was reloaded meanwhile.
+    #[error(transparent)]
+    Outdated(#[from] Outdated),
 }
 
 impl Default for Compiler {
@@ -128,7 +131,7 @@ pub async fn swap<W: AsRef<[u8]>>(
     };
     let prepared = turn.run(prepare).await.map_err(SwapError::from).flatten();
     match prepared {
-        Ok(prepared) => Ok(slot.install(prepared, origin, terms).number),
+        Ok(prepared) => Ok(slot.install(prepared, origin, terms)?.number),
         Err(error) => {
             slot.refuse(with_causes(&error));
             Err(error)

@@ -34,11 +34,11 @@ pub struct Generation {
     /// Its metrics.
     pub metrics: metrics::GenerationCounters,
     /// Decides whether its functions are called.
-    pub health: Health,
+    pub health: Arc<Health>,
     /// Its failures and call times, for the comparison with another generation.
-    pub tally: Tally,
+    pub tally: Arc<Tally>,
     /// Whether it claims to be pure, but decided differently on the same input.
-    is_refuted: AtomicBool,
+    is_refuted: Arc<AtomicBool>,
 }
 
 /// The origin of a generation's component.
@@ -89,9 +89,9 @@ impl Generation {
         metrics: metrics::GenerationCounters,
     ) -> Arc<Self> {
         let Prepared { plugin, bounds, configs, digest } = prepared;
-        let (health, tally) = (Health::default(), Tally::default());
+        let (health, tally) = (Arc::default(), Arc::default());
         let loaded = SystemTime::now();
-        let is_refuted = AtomicBool::new(false);
+        let is_refuted = Arc::default();
         Arc::new(Self {
             number,
             plugin,
@@ -104,6 +104,25 @@ impl Generation {
             health,
             tally,
             is_refuted,
+        })
+    }
+
+    /// Returns the same version under another configuration. Both share their health and their
+    /// tally.
+    pub(super) fn fit(&self, prepared: Prepared) -> Arc<Self> {
+        let Prepared { plugin, bounds, configs, digest } = prepared;
+        Arc::new(Self {
+            number: self.number,
+            plugin,
+            bounds,
+            configs,
+            digest,
+            origin: self.origin.clone(),
+            loaded: self.loaded,
+            metrics: self.metrics.clone(),
+            health: Arc::clone(&self.health),
+            tally: Arc::clone(&self.tally),
+            is_refuted: Arc::clone(&self.is_refuted),
         })
     }
 

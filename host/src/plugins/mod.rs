@@ -30,19 +30,18 @@ pub mod view;
 pub mod watch;
 
 use std::path::PathBuf;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use serde_json::Value;
 use tokio::sync::Notify;
-use weir_runtime::{Engine, Environment, MemoryState, PluginError};
+use weir_runtime::{Engine, MemoryState, PluginError};
 
 use crate::config::{self, Action, Config, ConfigErrors, PluginId, Problem};
 use crate::oci::cache::Cache;
 use crate::telemetry::metrics::Metrics;
 use compile::Compiler;
-use services::Counting;
-use slot::{LoadError, Role, Shared, Slot, Use};
+use slot::{LoadError, Role, Shared, Slot, TakeOver, Use};
 use source::SourceError;
 
 pub use watch::watch as supervise;
@@ -50,7 +49,44 @@ pub use watch::watch as supervise;
 /// The plugins of one configuration.
 pub struct Plugins {
     slots: Vec<Arc<Slot>>,
+    /// The slots that have yet to take generations over.
+    taken: Mutex<Vec<(Arc<Slot>, TakeOver)>>,
     shared: Shared,
+}
+
+/// The fault of one plugin.
+enum Fault {
+    Source(SourceError),
+    Load(LoadError),
+}
+
+impl From<SourceError> for Fault {
+    fn from(error: SourceError) -> Self {
+        Self::Source(error)
+    }
+}
+
+impl From<LoadError> for Fault {
+    fn from(error: LoadError) -> Self {
+        Self::Load(error)
+    }
+}
+
+impl Shared {
+    /// Starts the plugin runtime.
+    fn start(config: &Config) -> Result<Self, PluginsError> {
+        let engine = match cache_directory("plugins") {
+            Some(directory) => Engine::with_cache(&directory),
+            None => Engine::new(),
+        };
+        Ok(Self {
+            engine: engine.map_err(PluginsError::Engine)?,
+            version: Arc::new(AtomicU64::new(1)),
+            changed: Arc::new(Notify::new()),
+            compiler: Compiler::default(),
+            state: Arc::new(MemoryState::new(config.state.memory)),
+        })
+    }
 }
 
 /// The reason why the plugins of a configuration are not available.
@@ -81,57 +117,84 @@ pub enum PluginsError {
 }
 
 impl Plugins {
-    /// Reads, compiles and configures every plugin.
+    /// Reads, compiles and configures every plugin. A plugin of `before` with the same name keeps
+    /// its generations ([`Slot::follow`]). They are taken over by [`Plugins::take_over`].
     ///
     /// # Errors
     ///
     /// [`PluginsError`] with the name of the plugin.
-    pub fn load(config: &Config, metrics: &Metrics) -> Result<Self, PluginsError> {
-        let engine = match cache_directory("plugins") {
-            Some(directory) => Engine::with_cache(&directory),
-            None => Engine::new(),
+    pub fn load(
+        config: &Config,
+        metrics: &Metrics,
+        before: Option<&Plugins>,
+    ) -> Result<Self, PluginsError> {
+        let shared = match before {
+            Some(before) => before.shared.clone(),
+            None => Shared::start(config)?,
         };
-        let packages = package_cache();
-        let shared = Shared {
-            engine: engine.map_err(PluginsError::Engine)?,
-            version: Arc::new(AtomicU64::new(1)),
-            changed: Arc::new(Notify::new()),
-            compiler: Compiler::default(),
-        };
-        let state = Arc::new(MemoryState::new(config.state.memory));
-        let mut slots = Vec::with_capacity(config.plugins.len());
+        let mut loaded = Self { slots: Vec::new(), taken: Mutex::default(), shared };
         let mut problems = Vec::new();
         for (index, plugin) in config.plugins.iter().enumerate() {
-            let component = source::read(plugin, &config.registries, packages.as_ref())
-                .map_err(|source| PluginsError::Source { name: plugin.name.clone(), source })?;
-            let own = metrics.plugin(&plugin.name);
-            let services = Arc::new(Counting::new(own.clone()));
-            let environment = Environment::new(
-                services,
-                Arc::clone(&state) as Arc<_>,
-                &plugin.name,
-                &plugin.spaces,
-            );
-            let uses = uses(config, PluginId::new(index));
-            match Slot::new(plugin, &component, uses, &shared, environment, own) {
-                Ok(slot) => slots.push(Arc::new(slot)),
-                Err(LoadError::Config(faults)) => problems.extend(
+            let id = PluginId::new(index);
+            let known = before.and_then(|before| before.find(&plugin.name));
+            match loaded.add(config, id, plugin, known, metrics) {
+                Ok(()) => {}
+                Err(Fault::Source(source)) => {
+                    return Err(PluginsError::Source { name: plugin.name.clone(), source });
+                }
+                Err(Fault::Load(LoadError::Config(faults))) => problems.extend(
                     faults.iter().map(|(path, message)| fault(config, plugin, path, message)),
                 ),
-                Err(LoadError::Plugin(PluginError::Refused { message, .. })) => {
-                    let path = place(config, PluginId::new(index));
+                Err(Fault::Load(LoadError::Plugin(PluginError::Refused { message, .. }))) => {
+                    let path = place(config, id);
                     problems.push(fault(config, plugin, &path, &message));
                 }
-                Err(source) => {
+                Err(Fault::Load(source)) => {
                     return Err(PluginsError::Load { name: plugin.name.clone(), source });
                 }
             }
         }
         if problems.is_empty() {
-            Ok(Self { slots, shared })
+            Ok(loaded)
         } else {
             Err(PluginsError::Config(ConfigErrors::of(problems)))
         }
+    }
+
+    /// Adds the slot of a plugin.
+    fn add(
+        &mut self,
+        config: &Config,
+        id: PluginId,
+        plugin: &config::Plugin,
+        known: Option<&Arc<Slot>>,
+        metrics: &Metrics,
+    ) -> Result<(), Fault> {
+        let read = || source::read(plugin, &config.registries, package_cache().as_ref());
+        let uses = uses(config, id);
+        let Some(known) = known else {
+            let (component, own) = (read()?, metrics.plugin(&plugin.name));
+            let slot = Slot::new(plugin, &component, uses, &self.shared, own)?;
+            self.slots.push(Arc::new(slot));
+            return Ok(());
+        };
+        let component = if known.needs_component(plugin) { Some(read()?) } else { None };
+        let (slot, taken) = known.follow(plugin, component.as_ref(), uses, &self.shared)?;
+        self.slots.push(Arc::clone(&slot));
+        let all = self.taken.get_mut().unwrap_or_else(PoisonError::into_inner);
+        all.extend(taken.map(|taken| (slot, taken)));
+        Ok(())
+    }
+
+    /// Takes the generations of the plugins before over. Must succeed before the plugins serve.
+    /// Returns false if a plugin has changed since [`Plugins::load`]: the caller must load again.
+    pub fn take_over(&self) -> bool {
+        let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_complete = TakeOver::complete(&taken);
+        if is_complete {
+            taken.clear();
+        }
+        is_complete
     }
 
     /// Returns all plugins, by their index in the configuration.
@@ -144,9 +207,9 @@ impl Plugins {
         self.slots.iter().find(|slot| &*slot.name == name)
     }
 
-    /// Returns a number that changes with every change of any plugin.
-    pub fn version(&self) -> u64 {
-        self.shared.version.load(Ordering::Acquire)
+    /// Returns the counter that changes with every change of any plugin, over all configurations.
+    pub fn counter(&self) -> &Arc<AtomicU64> {
+        &self.shared.version
     }
 
     /// Completes when a plugin has changed since the last call.

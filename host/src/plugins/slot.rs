@@ -1,32 +1,37 @@
-//! [`Slot`]: a plugin of the configuration across its generations: loading, swap, trial, rollback.
+//! [`Slot`]: a plugin of one configuration, with its generations: loading, swap, trial, rollback.
+//!
+//! A reload of the configuration makes another slot of a plugin that changed (`follow`). Generations
+//! outlive it: the slot takes them over, fitted to its configuration.
 //!
 //! A slot has a serving generation, and perhaps one on trial. The trial gets a share of the
 //! requests, all of them, or copies of them (in the shadow). If it fails on a request, the serving
 //! generation repeats the work, so that a trial costs no request. A trial that fails too often or
 //! takes longer ends at once. Otherwise its generation serves at the end of the trial.
 
+mod follow;
 mod load;
 mod status;
 
-use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Instant, SystemTime};
 
 use serde_json::Value;
 use tokio::sync::Notify;
-use weir_runtime::{Engine, Environment, Plugin, service};
+use weir_runtime::{Engine, Environment, MemoryState, Plugin, service};
 
 use super::bounds::Bounds;
 use super::compile::Compiler;
 use super::generation::{Generation, Origin};
+use super::services::Counting;
 use super::source;
 use super::source::Stamp;
 use super::trial::{Mode, Terms, Trial};
-use crate::config::{self, Canary, OnFailure, PluginLimits, Reuse};
+use crate::config::{self, OnFailure};
 use crate::telemetry::metrics::{self, Swap};
-use load::{load, scratch};
+use load::{Fitting, load, scratch};
 
+pub use follow::TakeOver;
 pub use load::LoadError;
 
 /// One plugin of the configuration.
@@ -39,29 +44,17 @@ pub struct Slot {
     pub upstreams: Vec<Arc<str>>,
     /// The metrics of the plugin.
     pub metrics: metrics::PluginCounters,
-    /// The default trial of a new generation.
-    pub canary: Canary,
-    /// The source in the configuration. A generation may have another one: [`Generation::origin`].
+    /// The plugin as configured. A generation may have another source: [`Generation::origin`].
+    pub plugin: config::Plugin,
+    /// The source in the configuration. The source of a package includes its digest.
     pub source: config::Source,
-    /// Whether the source is watched.
-    pub watch: bool,
-    /// The stamp of the file when it was loaded.
-    pub(super) stamp: Option<Stamp>,
-    /// The compiler, which takes one component at a time.
-    pub compiler: Compiler,
+    /// The data that slots share.
+    pub shared: Shared,
     /// All configurations under which the plugin serves.
     uses: Vec<Use>,
-    /// The base of relative paths in the configurations.
-    base: PathBuf,
-    engine: Engine,
-    /// The configured limits and lifetime of instances.
-    given: InstanceOptions,
+    services: Arc<Counting>,
     environment: Environment,
     lanes: Mutex<Lanes>,
-    /// Changes with every change of any slot. Workers compare it.
-    version: Arc<AtomicU64>,
-    /// Wakes the task that ends trials.
-    changed: Arc<Notify>,
 }
 
 /// One use of a plugin, with its configuration.
@@ -97,6 +90,12 @@ struct Lanes {
     last_number: u64,
     /// The outcome of the last new generation.
     last: Option<Verdict>,
+    /// The stamp of the file that was loaded or refused last.
+    stamp: Option<Stamp>,
+    /// Counts the changes of the generations.
+    changes: u64,
+    /// Whether another slot has taken the generations over.
+    is_over: bool,
 }
 
 /// The outcome of a generation, and its time.
@@ -119,10 +118,9 @@ pub struct Shared {
     pub changed: Arc<Notify>,
     /// Compiles one component at a time.
     pub compiler: Compiler,
+    /// State that plugins share.
+    pub state: Arc<MemoryState>,
 }
-
-/// The configured limits and lifetime of instances.
-type InstanceOptions = (PluginLimits, Option<Reuse>);
 
 /// A component that was loaded and tried, but is not in use yet.
 pub struct Prepared {
@@ -146,39 +144,51 @@ impl Slot {
         component: &source::Component,
         uses: Vec<Use>,
         shared: &Shared,
-        environment: Environment,
         metrics: metrics::PluginCounters,
     ) -> Result<Self, LoadError> {
-        let name: Arc<str> = plugin.name.as_str().into();
-        let given = (plugin.limits, plugin.reuse);
-        let wasm = &component.wasm;
-        let base = &plugin.base;
-        let prepared =
-            load(&shared.engine, &name, wasm, given, (&uses, base), environment.clone())?;
+        let services = Arc::new(Counting::new(metrics.clone()));
+        let environment = shared.environment(&services, plugin);
+        let fitting = Fitting { uses: &uses, plugin, environment: environment.clone() };
+        let prepared = load(&shared.engine, &component.wasm, fitting)?;
         let origin = Origin::Source(component.source.clone());
         let first = Generation::new(1, prepared, origin, metrics.generation(1));
         metrics.generation.set(1);
-        let lanes =
-            Lanes { serving: first, trial: None, previous: None, last_number: 1, last: None };
-        Ok(Self {
-            name,
+        let lanes = Lanes {
+            serving: first,
+            trial: None,
+            previous: None,
+            last_number: 1,
+            last: None,
+            stamp: component.stamp,
+            changes: 0,
+            is_over: false,
+        };
+        let source = component.source.clone();
+        Ok(Self::with(plugin, source, uses, (services, environment), metrics, shared, lanes))
+    }
+
+    fn with(
+        plugin: &config::Plugin,
+        source: config::Source,
+        uses: Vec<Use>,
+        (services, environment): (Arc<Counting>, Environment),
+        metrics: metrics::PluginCounters,
+        shared: &Shared,
+        lanes: Lanes,
+    ) -> Self {
+        Self {
+            name: plugin.name.as_str().into(),
             on_failure: plugin.on_failure,
             upstreams: plugin.upstreams.iter().map(|name| Arc::from(name.as_str())).collect(),
             metrics,
-            canary: plugin.canary,
-            source: component.source.clone(),
-            watch: plugin.watch,
-            stamp: component.stamp,
-            compiler: shared.compiler.clone(),
+            plugin: plugin.clone(),
+            source,
+            shared: shared.clone(),
             uses,
-            base: plugin.base.clone(),
-            engine: shared.engine.clone(),
-            given,
+            services,
             environment,
             lanes: Mutex::new(lanes),
-            version: Arc::clone(&shared.version),
-            changed: Arc::clone(&shared.changed),
-        })
+        }
     }
 
     /// Returns the serving generation, and the trial if there is one.
@@ -201,11 +211,21 @@ impl Slot {
             Mode::Share(_) => self.environment.clone(),
             Mode::Shadow => scratch(&self.environment),
         };
-        let uses = (&self.uses[..], &*self.base);
         if mode == Mode::Shadow && service::standard(wasm).is_some() {
             return Err(LoadError::Shadow);
         }
-        load(&self.engine, &self.name, wasm, self.given, uses, environment)
+        let fitting = Fitting { uses: &self.uses, plugin: &self.plugin, environment };
+        load(&self.shared.engine, wasm, fitting)
+    }
+
+    /// Returns the stamp of the file that was loaded or refused last.
+    pub(super) fn stamp(&self) -> Option<Stamp> {
+        self.lanes().stamp
+    }
+
+    /// Notes the stamp of a file that is loaded or refused.
+    pub(super) fn set_stamp(&self, stamp: Option<Stamp>) {
+        self.lanes().stamp = stamp;
     }
 
     /// Notes that a component was refused.
@@ -217,8 +237,21 @@ impl Slot {
 
     /// Puts a generation on trial and ends a running trial. The generation of the running trial
     /// takes over if it has served enough calls without a failure. Otherwise it is dropped.
-    pub fn install(&self, prepared: Prepared, origin: Origin, terms: Terms) -> Arc<Generation> {
+    ///
+    /// # Errors
+    ///
+    /// A reload of the configuration was faster.
+    pub fn install(
+        &self,
+        prepared: Prepared,
+        origin: Origin,
+        terms: Terms,
+    ) -> Result<Arc<Generation>, Outdated> {
         let mut lanes = self.lanes();
+        if lanes.is_over {
+            return Err(Outdated);
+        }
+        lanes.changes += 1;
         lanes.last_number += 1;
         let number = lanes.last_number;
         let metrics = self.metrics.generation(number);
@@ -236,7 +269,7 @@ impl Slot {
         drop(lanes);
         tracing::info!(plugin = &*self.name, generation = number, "plugin on trial");
         self.announce();
-        generation
+        Ok(generation)
     }
 
     /// Rolls back: ends the trial, or without a trial returns to the previous generation.
@@ -246,6 +279,9 @@ impl Slot {
     /// There is no previous generation.
     pub fn rollback(&self, reason: &str) -> Result<Arc<Generation>, NothingBefore> {
         let mut lanes = self.lanes();
+        if lanes.is_over {
+            return Err(NothingBefore);
+        }
         if let Some(trial) = lanes.trial.take() {
             self.settle(&mut lanes, trial, Swap::RolledBack, reason.to_owned());
         } else {
@@ -264,6 +300,9 @@ impl Slot {
     /// review.
     pub fn review(&self) -> Option<Instant> {
         let mut lanes = self.lanes();
+        if lanes.is_over {
+            return None;
+        }
         let trial = lanes.trial.as_ref()?;
         if let Some(reason) = trial.fault(&lanes.serving) {
             let trial = lanes.trial.take()?;
@@ -310,13 +349,14 @@ impl Slot {
     }
 
     fn note(&self, lanes: &mut Lanes, generation: u64, outcome: Swap, reason: String) {
+        lanes.changes += 1;
         self.metrics.swap(outcome);
         lanes.last = Some(Verdict { generation, outcome, reason, at: SystemTime::now() });
     }
 
     fn announce(&self) {
-        self.version.fetch_add(1, Ordering::Release);
-        self.changed.notify_one();
+        self.shared.version.fetch_add(1, Ordering::Release);
+        self.shared.changed.notify_one();
     }
 
     /// Locks the lanes. A panic under the lock cannot leave them between two states.
@@ -324,6 +364,19 @@ impl Slot {
         self.lanes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+impl Shared {
+    /// Returns everything that the instances of a plugin can reach.
+    fn environment(&self, services: &Arc<Counting>, plugin: &config::Plugin) -> Environment {
+        let (services, state) = (Arc::clone(services) as Arc<_>, Arc::clone(&self.state) as Arc<_>);
+        Environment::new(services, state, &plugin.name, &plugin.spaces)
+    }
+}
+
+/// A reload of the configuration has replaced the slot meanwhile.
+#[derive(Debug, thiserror::Error)]
+#[error("the configuration was reloaded meanwhile; try again")]
+pub struct Outdated;
 
 /// There is no previous generation to return to.
 #[derive(Debug, thiserror::Error)]

@@ -54,6 +54,13 @@ pub struct Component {
     pub(super) stamp: Option<Stamp>,
 }
 
+impl Component {
+    /// Returns the digest of the bytes.
+    pub(super) fn digest(&self) -> Digest {
+        Digest::of(&self.wasm)
+    }
+}
+
 /// Distinguishes versions of a file without reading it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Stamp {

@@ -60,14 +60,18 @@ pub struct Choice<'a> {
 }
 
 impl View {
-    /// Creates the present view. Keeps the seats of `before` if their generations still exist.
-    pub fn new(plugins: &Plugins, before: Option<&View>) -> Self {
-        // The version is read first: the next request then notices a change during the loop over
-        // the slots.
-        let version = plugins.version();
+    /// Creates the present view. Keeps the seats of `before`, also of another configuration, if the
+    /// plugin and its generations are the same. `version` was read before `plugins` was: the next
+    /// request then notices a change since.
+    pub fn new(plugins: &Plugins, version: u64, before: Option<&View>) -> Self {
         let old = before.map_or(&[][..], |before| &before.lanes);
-        let lanes = plugins.slots().iter().enumerate();
-        let lanes = lanes.map(|(index, slot)| Lane::new(slot, old.get(index))).collect();
+        let lane = |(index, slot): (usize, &Arc<Slot>)| {
+            let is_it = |lane: &&Lane| Arc::ptr_eq(lane.slot(), slot);
+            // A plugin has the same position in most configurations.
+            let known = old.get(index).filter(is_it).or_else(|| old.iter().find(is_it));
+            Lane::new(slot, known)
+        };
+        let lanes = plugins.slots().iter().enumerate().map(lane).collect();
         Self { version, lanes }
     }
 
@@ -76,9 +80,9 @@ impl View {
         id.of(&self.lanes)
     }
 
-    /// Returns whether nothing has changed since the creation.
-    pub fn is_current(&self, plugins: &Plugins) -> bool {
-        self.version == plugins.version()
+    /// The version of the plugins that it shows.
+    pub fn version(&self) -> u64 {
+        self.version
     }
 }
 

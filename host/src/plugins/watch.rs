@@ -63,8 +63,6 @@ struct Watched {
 /// A file that is checked at intervals.
 struct Follow {
     path: PathBuf,
-    /// The stamp of the version that was loaded or refused.
-    known: Option<Stamp>,
     /// The last stamp. A file that is being written changes between two checks.
     seen: Option<Stamp>,
 }
@@ -72,8 +70,19 @@ struct Follow {
 impl Watched {
     fn new(slot: &Arc<Slot>) -> Option<Self> {
         let Source::File(path) = &slot.source else { return None };
-        let (slot, file) = (Arc::clone(slot), Follow::new(path.clone(), slot.stamp));
-        slot.watch.then_some(Self { slot, file })
+        let (slot, file) = (Arc::clone(slot), Follow::new(path.clone(), slot.stamp()));
+        slot.plugin.watch.then_some(Self { slot, file })
+    }
+
+    /// Returns whether there is a new version that is completely written. The slot knows the
+    /// version that was loaded or refused, since a reload reads files too.
+    fn has_changed(&mut self) -> bool {
+        let (known, now) = (self.slot.stamp(), self.file.stable());
+        let is_new = now.is_some() && now != known;
+        if is_new {
+            self.slot.set_stamp(now);
+        }
+        is_new
     }
 
     async fn swap(&self) {
@@ -81,11 +90,11 @@ impl Watched {
         let shown = path.display().to_string();
         tracing::info!(plugin = &*slot.name, file = shown, "file changed; swapping the plugin");
         let turn = loop {
-            if let Ok(turn) = slot.compiler.turn().await {
+            if let Ok(turn) = slot.shared.compiler.turn().await {
                 break turn;
             }
         };
-        let terms = Terms::from(slot.canary);
+        let terms = Terms::from(slot.plugin.canary);
         let origin = Origin::Source(slot.source.clone());
         if let Err(error) = compile::swap(slot, turn, move || read(&path), origin, terms).await {
             tracing::error!(
@@ -99,20 +108,16 @@ impl Watched {
 }
 
 impl Follow {
-    fn new(path: PathBuf, known: Option<Stamp>) -> Self {
-        Self { path, known, seen: known }
+    fn new(path: PathBuf, seen: Option<Stamp>) -> Self {
+        Self { path, seen }
     }
 
-    /// Returns whether there is a new version that is completely written.
-    fn has_changed(&mut self) -> bool {
+    /// Returns the stamp of a version that is completely written.
+    fn stable(&mut self) -> Option<Stamp> {
         let now = Stamp::of(&self.path);
         let is_stable = now == self.seen;
         self.seen = now;
-        let is_new = is_stable && now.is_some() && now != self.known;
-        if is_new {
-            self.known = now;
-        }
-        is_new
+        now.filter(|_| is_stable)
     }
 }
 
@@ -120,7 +125,7 @@ async fn follow(mut files: Vec<Watched>) {
     loop {
         sleep(LOOK_EVERY).await;
         for watched in &mut files {
-            if watched.file.has_changed() {
+            if watched.has_changed() {
                 watched.swap().await;
             }
         }
@@ -152,8 +157,7 @@ mod tests {
         let loaded = Stamp::of(&path);
         fs::write(&path, b"another").unwrap();
         let mut file = Follow::new(path, loaded);
-        assert!(!file.has_changed(), "it may still be being written");
-        assert!(file.has_changed());
-        assert!(!file.has_changed());
+        assert_eq!(file.stable(), None, "it may still be being written");
+        assert!(file.stable().is_some_and(|stamp| Some(stamp) != loaded));
     }
 }

@@ -59,7 +59,7 @@ enum ComponentError {
 impl<'a> ComponentTarget<'a> {
     /// Creates the target for a component in place of an upstream.
     pub(super) fn component(
-        proxy: &Proxy,
+        proxy: &Rc<Proxy>,
         route: &Arc<Route>,
         chain: &Chain<'_>,
         checked: &'a Checked,
@@ -72,7 +72,7 @@ impl<'a> ComponentTarget<'a> {
 
     /// Creates the target for a middleware, which may call the rest of the chain.
     pub(super) fn middleware(
-        proxy: &Proxy,
+        proxy: &Rc<Proxy>,
         route: &Arc<Route>,
         chain: &Chain<'_>,
         checked: &'a Checked,

@@ -14,11 +14,11 @@ use tokio::sync::oneshot;
 use weir_h3::message::content_length;
 use weir_runtime::service::{Ask, Errand, GuestBody, HttpError, Incoming, channel};
 
-use super::Proxy;
 use super::body::RequestBody;
 use super::component::feed::feed;
 use super::error::ProxyError;
 use super::filters::{Chain, Middleware};
+use super::{Proxy, Worker};
 use crate::config::ListenerLimits;
 use crate::message::body::{Body, BodyError};
 use crate::message::check::Checked;
@@ -38,7 +38,7 @@ use crate::upstream::{Reach, send};
 
 /// The data of the worker that a component's request needs while its response streams.
 pub(super) struct ComponentContext {
-    proxy: Proxy,
+    proxy: Rc<Proxy>,
     peer: Peer,
     id: RequestId,
     route: Arc<Route>,
@@ -52,14 +52,14 @@ pub(super) struct ComponentContext {
 impl ComponentContext {
     /// Copies the data of a request's chain, without its lifetime.
     pub(super) fn new(
-        proxy: &Proxy,
+        proxy: &Rc<Proxy>,
         route: &Arc<Route>,
         chain: &Chain<'_>,
         middleware: Option<Middleware>,
     ) -> Rc<Self> {
         let subject = chain.subject();
         Rc::new(Self {
-            proxy: proxy.clone(),
+            proxy: Rc::clone(proxy),
             peer: *subject.peer,
             id: subject.id,
             route: Arc::clone(route),
@@ -76,7 +76,7 @@ impl ComponentContext {
 
     /// Returns the tasks that continue after the end of the response.
     pub(super) fn tasks(&self) -> &Tasks {
-        &self.proxy.tasks
+        &self.proxy.worker.tasks
     }
 
     /// Takes the record of the rest of the chain.
@@ -121,7 +121,8 @@ impl ComponentContext {
         let subject = Subject::new(peer, *id, &route.name, &proxy.state.geoip);
         let chain = Chain::new(route, pinned, &subject, &proxy.reaches, limits, &head.method);
         let mut chain = chain.after(middleware);
-        let mut record = Record::aside(&proxy.telemetry, &proxy.metrics, peer, *id);
+        let Worker { telemetry, metrics, .. } = &*proxy.worker;
+        let mut record = Record::aside(telemetry, metrics, peer, *id);
         let mut body = Body::stream(body.map_err(|_| BodyError::Aborted));
         named.withhold(&mut body);
         let response = proxy.pass(&mut head, body, route, &checked, &mut chain, &mut record).await;
@@ -184,7 +185,7 @@ impl ComponentContext {
             pinned: &self.pinned,
             is_own: false,
         };
-        let Proxy { telemetry, metrics, .. } = &self.proxy;
+        let Worker { telemetry, metrics, .. } = &*self.proxy.worker;
         let mut record = Record::aside(telemetry, metrics, &self.peer, self.id);
         let sent = reach.send(request, &mut record).await;
         let mut response = sent.map_err(|error| {

@@ -1,7 +1,7 @@
 //! The path of one request from listener to listener, on one screen.
 //!
-//! `listen` calls [`Proxy::serve`] for each request of each protocol, on the worker's own thread.
-//! It answers every request. [`error`] has the possible failures, and only [`respond`] turns them
+//! `listen` hands each request of each protocol to [`Follower::serve`], on the worker's own thread.
+//! The request gets the present [`Proxy`], which answers every request. [`error`] has the possible failures, and only [`respond`] turns them
 //! into responses.
 
 pub mod body;
@@ -9,6 +9,7 @@ mod component;
 mod errand;
 pub mod error;
 pub mod filters;
+mod follower;
 mod forwards;
 pub mod respond;
 
@@ -20,8 +21,8 @@ use http::request::Parts;
 use http::uri::Authority;
 use http::{Method, Request, Response, StatusCode};
 use http_body::Body as _;
+use rand::RngExt as _;
 use rand::rngs::SmallRng;
-use rand::{RngExt as _, SeedableRng as _};
 
 use crate::message::body::Body;
 use crate::message::check::{self, Checked};
@@ -33,6 +34,7 @@ use crate::message::subject::Subject;
 use crate::plugins::view::{Pinned, View};
 use crate::route::{Action, Route};
 use crate::state::State;
+use crate::state::current::Current;
 use crate::task::Tasks;
 use crate::telemetry::Telemetry;
 use crate::telemetry::metrics::Local;
@@ -44,41 +46,55 @@ use component::ComponentTarget;
 use error::ProxyError;
 use filters::{Chain, Way};
 
-/// The data that one worker needs to serve requests. It stays on the worker's thread. Clones share
-/// it.
-#[derive(Clone)]
+pub use follower::Follower;
+
+/// One worker's part of one configuration. It stays on the worker's thread. A request keeps it to
+/// its end, so a reload or a swap never splits a request.
 pub struct Proxy {
     state: Arc<State>,
     reaches: Rc<Reaches>,
-    /// The view of the plugins for new requests.
-    view: Rc<RefCell<Rc<View>>>,
+    /// The generations of the plugins.
+    view: Rc<View>,
+    worker: Rc<Worker>,
+}
+
+/// The part of a worker that configurations do not change.
+struct Worker {
     telemetry: Arc<Telemetry>,
     metrics: Rc<Local>,
-    random: Rc<RefCell<SmallRng>>,
+    random: RefCell<SmallRng>,
     /// Tasks for the work of a component after the end of its response.
     tasks: Tasks,
 }
 
 impl Proxy {
-    /// Creates the proxy of one worker.
-    pub fn new(state: Arc<State>, telemetry: Arc<Telemetry>, tasks: Tasks) -> Self {
-        let reaches = Rc::new(Reaches::new(&state.upstreams));
-        let view = Rc::new(RefCell::new(Rc::new(View::new(&state.plugins, None))));
-        let metrics = Rc::new(Local::new(&telemetry.metrics));
-        let random = Rc::new(RefCell::new(SmallRng::from_rng(&mut rand::rng())));
-        Self { state, reaches, view, telemetry, metrics, random, tasks }
+    /// Creates the proxy of the present state. It keeps the connections and instances of `before`.
+    fn follow(current: &Current, worker: &Rc<Worker>, before: Option<&Proxy>) -> Self {
+        // The number is read first: a change after it is noticed by the next request.
+        let version = current.version();
+        let state = current.state();
+        let view = View::new(&state.plugins, version, before.map(|before| &*before.view));
+        let reaches = match before.filter(|before| Arc::ptr_eq(&before.state, &state)) {
+            Some(before) => Rc::clone(&before.reaches),
+            None => {
+                worker.metrics.forget_routes();
+                Rc::new(Reaches::new(&state.upstreams, before.map(|before| &*before.reaches)))
+            }
+        };
+        Self { state, reaches, view: Rc::new(view), worker: Rc::clone(worker) }
     }
 
     /// Answers a request. Every failure becomes a response. Dropping the future cancels the
     /// upstream's work.
-    pub fn serve(
-        &self,
+    fn serve(
+        self: Rc<Self>,
         request: Request<Body>,
         peer: Peer,
         interim: Interim,
-    ) -> impl Future<Output = Response<Body>> + use<'_> {
-        let id = RequestId(self.random.borrow_mut().random());
-        let mut record = Record::start(&self.telemetry, &self.metrics, &request, &peer, id);
+    ) -> impl Future<Output = Response<Body>> + use<> {
+        let Worker { telemetry, metrics, random, .. } = &*self.worker;
+        let id = RequestId(random.borrow_mut().random());
+        let mut record = Record::start(telemetry, metrics, &request, &peer, id);
         let (mut head, body) = request.into_parts();
         // This is not an `async fn`, and the head is passed by reference. A future reserves room
         // for each argument by value and again for its destination. This future is moved before it
@@ -99,7 +115,7 @@ impl Proxy {
     /// Finds the route and passes the request through its filters. The response passes back through
     /// them.
     async fn forward(
-        &self,
+        self: &Rc<Self>,
         head: &mut Parts,
         body: Body,
         (peer, interim): (&Peer, &Interim),
@@ -116,8 +132,8 @@ impl Proxy {
         let body = named.withheld(body);
         let route =
             self.state.router.find(head, checked.authority.as_str()).ok_or(ProxyError::NoRoute)?;
-        record.route(&route.name);
-        let pinned = Pinned::new(self.view(), id.0);
+        record.route(&route.series);
+        let pinned = Pinned::new(Rc::clone(&self.view), id.0);
         let subject = Subject::new(peer, id, &route.name, &self.state.geoip).informed_by(interim);
         let mut chain = Chain::new(route, &pinned, &subject, &self.reaches, limits, &head.method);
         Ok(self.pass(head, body, route, &checked, &mut chain, record).await)
@@ -129,7 +145,7 @@ impl Proxy {
         reason = "as for `serve`: no room twice for what is given by value"
     )]
     fn pass<'a>(
-        &'a self,
+        self: &'a Rc<Self>,
         head: &'a mut Parts,
         body: Body,
         route: &'a Arc<Route>,
@@ -166,7 +182,7 @@ impl Proxy {
 
     /// Performs the action of the route with the request that the filters returned.
     async fn answer(
-        &self,
+        self: &Rc<Self>,
         head: &mut Parts,
         body: Body,
         to: Destination<'_>,
@@ -209,22 +225,6 @@ impl Proxy {
         let mut response = reach.send(request, record).await?;
         headers::toward_client(&mut response);
         Ok(response)
-    }
-
-    /// Returns the view of the plugins for a new request.
-    fn view(&self) -> Rc<View> {
-        let mut view = self.view.borrow_mut();
-        if !view.is_current(&self.state.plugins) {
-            *view = Rc::new(View::new(&self.state.plugins, Some(&view)));
-        }
-        Rc::clone(&view)
-    }
-
-    /// Closes connections to origins that were idle for too long, and drops plugin generations that
-    /// have ended.
-    pub fn sweep(&self) {
-        let view = self.view();
-        self.reaches.iter().for_each(|reach| reach.sweep(&view));
     }
 }
 
@@ -274,7 +274,7 @@ mod tests {
     use crate::config::{self, Config, ListenerId, Overrides, PluginId, UpstreamId};
     use crate::message::peer::Protocol;
 
-    fn size_of_result<A, B, C, F>(_: impl Fn(&'static Proxy, A, B, C) -> F) -> usize {
+    fn size_of_result<A, B, C, F>(_: impl Fn(Rc<Proxy>, A, B, C) -> F) -> usize {
         size_of::<F>()
     }
 
@@ -288,16 +288,18 @@ mod tests {
             config::from_text("test", text, "".as_ref(), &Overrides::default()).unwrap();
         change(&mut config);
         let telemetry = Telemetry::counting();
-        let state = Arc::new(State::build(&config, &telemetry.metrics).unwrap());
+        let (id, metrics) = (ListenerId::new(0), &telemetry.metrics);
+        let state = State::build(Arc::new(config), &[id], metrics, None).unwrap();
+        let current = Arc::new(Current::new(Arc::new(state), "start"));
         let tasks = Tasks::new(CancellationToken::new(), CancellationToken::new());
-        let proxy = Proxy::new(state, telemetry, tasks);
+        let proxy = Follower::new(current, telemetry, tasks);
         let peer = Peer {
             client: "192.0.2.7:999".parse().unwrap(),
             local: "127.0.0.1:80".parse().unwrap(),
             protocol: Protocol::H1,
             version: http::Version::HTTP_11,
             tls: false,
-            listener: ListenerId::new(config.listeners.len() - 1),
+            listener: id,
         };
         let request = Request::builder().uri("/").header("host", "a").body(Body::empty()).unwrap();
         proxy.serve(request, peer, Interim::none()).await.status()

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use http::request::Parts;
 
 use crate::config::{self, PluginId, Respond, UpstreamId};
+use crate::telemetry::metrics::{Metrics, RouteSeries};
 use pattern::{HostPattern, PathPattern};
 
 /// The routes of one configuration, in order.
@@ -20,6 +21,8 @@ pub struct Router {
 pub struct Route {
     /// The value of the `route` label.
     pub name: Arc<str>,
+    /// Keeps the metrics of the route.
+    pub series: Arc<RouteSeries>,
     /// The filters that requests pass, in order.
     pub filters: Vec<PluginId>,
     /// The action for a request that matches.
@@ -43,8 +46,14 @@ pub enum Action {
 
 impl Router {
     /// Compiles the routes of a configuration.
-    pub fn new(routes: &[config::Route]) -> Self {
-        Self { routes: routes.iter().map(Route::new).map(Arc::new).collect() }
+    pub fn new(routes: &[config::Route], metrics: &Metrics) -> Self {
+        let route = |route| Arc::new(Route::new(route, metrics));
+        Self { routes: routes.iter().map(route).collect() }
+    }
+
+    /// Returns the routes, in order.
+    pub fn iter(&self) -> impl Iterator<Item = &Arc<Route>> {
+        self.routes.iter()
     }
 
     /// Returns the first route that matches. `authority` is the request's, with or without a port.
@@ -57,10 +66,12 @@ impl Router {
 }
 
 impl Route {
-    fn new(route: &config::Route) -> Self {
+    fn new(route: &config::Route, metrics: &Metrics) -> Self {
         let matcher = &route.matcher;
+        let series = metrics.route(&route.name);
         Self {
-            name: Arc::from(route.name.as_str()),
+            name: Arc::clone(series.name()),
+            series,
             filters: route.filters.clone(),
             action: match &route.action {
                 config::Action::Upstream(id) => Action::Upstream(*id),
@@ -105,10 +116,11 @@ mod tests {
 
     #[test]
     fn the_first_route_that_matches_wins() {
-        let router = Router::new(&[
+        let routes = [
             route("api", Match { path: Some("/api/*".into()), ..Match::default() }),
             route("all", Match::default()),
-        ]);
+        ];
+        let router = Router::new(&routes, &Metrics::new());
         let name = |uri: &str| router.find(&head("GET", uri, &[]), "x").map(|r| r.name.to_string());
         assert_eq!(name("/api/users").as_deref(), Some("api"));
         assert_eq!(name("/apiary").as_deref(), Some("all"));
@@ -116,7 +128,7 @@ mod tests {
 
     #[test]
     fn every_condition_must_hold() {
-        let router = Router::new(&[route(
+        let routes = [route(
             "r",
             Match {
                 host: Some("*.example.com".into()),
@@ -127,7 +139,8 @@ mod tests {
                     http::HeaderValue::from_static("acme"),
                 )],
             },
-        )]);
+        )];
+        let router = Router::new(&routes, &Metrics::new());
         let fields = [("x-tenant", "acme")];
         let found = |method, uri, fields: &[_], host| {
             router.find(&head(method, uri, fields), host).is_some()

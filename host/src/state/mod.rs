@@ -1,5 +1,8 @@
-//! The snapshot that serves requests: routes, upstreams and plugins of one configuration. It is
-//! built whole or not at all.
+//! The configuration as requests see it: routes, upstreams and plugins. A [`State`] is built whole
+//! or not at all, beside the one that serves, and [`current::Current`] publishes it.
+
+pub mod current;
+pub mod orders;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -34,6 +37,8 @@ impl From<(usize, GeoIpError)> for StateError {
 /// The state of one configuration, shared by all workers.
 #[derive(Debug)]
 pub struct State {
+    /// The configuration.
+    pub config: Arc<Config>,
     /// The routes.
     pub router: Router,
     /// The upstreams, in the configuration's order.
@@ -41,13 +46,16 @@ pub struct State {
     /// The plugins, in the configuration's order.
     pub plugins: Arc<Plugins>,
     /// The databases of the location of clients.
-    pub geoip: GeoIp,
-    listeners: Vec<Listener>,
+    pub geoip: Arc<GeoIp>,
+    /// The listeners of the configuration, and those that only finish their connections.
+    listeners: Vec<Arc<Listener>>,
 }
 
 /// The part of a listener's configuration that requests need.
 #[derive(Debug)]
 pub struct Listener {
+    /// Names the listener for as long as the process lives.
+    pub id: ListenerId,
     /// Bounds on its requests.
     pub limits: ListenerLimits,
     default_host: Option<Authority>,
@@ -56,30 +64,58 @@ pub struct Listener {
 impl State {
     /// Loads and compiles every plugin and tries each with its configurations. Opens no socket.
     ///
+    /// The state keeps the parts of `before` that have the same identity: upstreams and plugins by
+    /// their names, endpoints by their addresses. `listeners` are the ids of the configuration's
+    /// listeners, in its order.
+    ///
     /// # Errors
     /// [`StateError`].
-    pub fn build(config: &Config, metrics: &Metrics) -> Result<Self, StateError> {
-        let geoip = GeoIp::open(&config.geoip)?;
-        let plugins = Arc::new(Plugins::load(config, metrics)?);
-        let upstream = |upstream| Arc::new(Upstream::new(upstream, metrics));
+    pub fn build(
+        config: Arc<Config>,
+        listeners: &[ListenerId],
+        metrics: &Metrics,
+        before: Option<&State>,
+    ) -> Result<Self, StateError> {
+        let geoip = match before.filter(|before| before.geoip.is_of(&config.geoip)) {
+            Some(before) => Arc::clone(&before.geoip),
+            None => Arc::new(GeoIp::open(&config.geoip)?),
+        };
+        let plugins = Plugins::load(&config, metrics, before.map(|before| &*before.plugins))?;
+        let upstream = |upstream: &config::Upstream| {
+            let known = before.and_then(|before| before.upstream(&upstream.name));
+            Arc::new(Upstream::new(upstream, metrics, known.map(|known| &**known)))
+        };
+        let own = listeners.iter().zip(&config.listeners);
+        let mut all: Vec<_> =
+            own.map(|(id, listener)| Arc::new(Listener::new(*id, listener))).collect();
+        // Connections of a listener that left go on until their clients have noticed.
+        let left = before.map_or(&[][..], |before| &before.listeners);
+        all.extend(left.iter().filter(|left| !listeners.contains(&left.id)).map(Arc::clone));
+        all.truncate(listeners.len() + LEFT);
         Ok(Self {
-            router: Router::new(&config.routes),
+            router: Router::new(&config.routes, metrics),
             upstreams: config.upstreams.iter().map(upstream).collect(),
-            plugins,
+            plugins: Arc::new(plugins),
             geoip,
-            listeners: config.listeners.iter().map(Listener::new).collect(),
+            listeners: all,
+            config,
         })
     }
 
-    /// Returns the listener with this id; `None` only if the id is of another configuration.
+    /// Returns the listener with this id; `None` only if it left long ago.
     pub fn listener(&self, id: ListenerId) -> Option<&Listener> {
-        id.of(&self.listeners)
+        self.listeners.iter().find(|listener| listener.id == id).map(|listener| &**listener)
+    }
+
+    /// Returns the upstream of a name.
+    pub fn upstream(&self, name: &str) -> Option<&Arc<Upstream>> {
+        self.upstreams.iter().find(|upstream| &*upstream.name == name)
     }
 }
 
 impl Listener {
-    fn new(config: &config::Listener) -> Self {
-        Self { limits: config.limits.clone(), default_host: config.default_host.clone() }
+    fn new(id: ListenerId, config: &config::Listener) -> Self {
+        Self { id, limits: config.limits.clone(), default_host: config.default_host.clone() }
     }
 
     /// Returns the authority of a request that names none (RFC 9112 §3.3): as the listener is
@@ -100,6 +136,10 @@ fn authority(address: SocketAddr, is_encrypted: bool) -> Option<Authority> {
     let text = if address.port() == default { host } else { format!("{host}:{}", address.port()) };
     text.parse().ok()
 }
+
+/// Listeners that have left and whose connections may still have requests. A connection ends within
+/// the grace period, and few reloads within it move listeners.
+const LEFT: usize = 64;
 
 #[cfg(test)]
 mod tests {

@@ -4,6 +4,8 @@
 //! [`EndpointCounters`], [`PluginCounters`], [`Local`]), so that the request path hashes no label.
 //! docs/metrics.md lists the same names, and a test compares them.
 
+use std::sync::Arc;
+
 use prometheus::{
     Histogram, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Registry,
     TextEncoder,
@@ -11,18 +13,25 @@ use prometheus::{
 
 use crate::telemetry::process::Process;
 
+mod backend;
 mod cut;
 mod local;
 mod plugin;
+mod route;
 mod set;
 #[cfg(test)]
 mod tests;
+mod users;
 
+use backend::BackendMetrics;
+pub use backend::{EndpointCounters, UpstreamCounters};
 pub use cut::{Cut, Reason};
 pub(crate) use local::RouteCounters;
 pub use local::{Local, MethodLabel};
 use plugin::PluginMetrics;
 pub use plugin::{FunctionCounters, GenerationCounters, PluginCounters, Swap};
+use route::RouteMetrics;
+pub use route::RouteSeries;
 pub use set::Listed;
 pub(crate) use set::Set;
 
@@ -55,6 +64,7 @@ pub struct Metrics {
     /// Spans that the collector accepted.
     pub spans_exported: IntCounter,
     backend: BackendMetrics,
+    routes: RouteMetrics,
     plugin: PluginMetrics,
 }
 
@@ -83,28 +93,6 @@ pub struct QuicCounters {
     pub packets_lost: IntCounter,
     /// Smoothed round-trip time of a connection, observed at its end.
     pub rtt: Histogram,
-}
-
-/// The counters of one endpoint. Clones share them.
-#[derive(Debug, Clone)]
-pub struct EndpointCounters {
-    /// `backend_health_status`: 1 for a healthy endpoint, else 0.
-    pub health: IntGauge,
-    /// Attempts, successful or not.
-    pub requests: IntCounter,
-    /// Time from the start of an attempt to the head of its response.
-    pub duration: Histogram,
-    errors: IntCounterVec,
-    upstream: String,
-    endpoint: String,
-}
-
-#[derive(Debug, Clone)]
-struct BackendMetrics {
-    health: IntGaugeVec,
-    requests: IntCounterVec,
-    duration: HistogramVec,
-    errors: IntCounterVec,
 }
 
 impl Metrics {
@@ -149,6 +137,7 @@ impl Metrics {
             process,
             quic,
             cut,
+            routes: RouteMetrics::new(&http_requests, &http_request_duration),
             http_requests,
             http_request_duration,
             http_requests_active,
@@ -161,20 +150,14 @@ impl Metrics {
         }
     }
 
-    /// Returns the handles of an endpoint. Its health starts at 1, because an endpoint starts
-    /// healthy.
-    pub fn backend(&self, upstream: &str, endpoint: &str) -> EndpointCounters {
-        let labels = &[upstream, endpoint];
-        let health = self.backend.health.with_label_values(labels);
-        health.set(1);
-        EndpointCounters {
-            health,
-            requests: self.backend.requests.with_label_values(labels),
-            duration: self.backend.duration.with_label_values(labels),
-            errors: self.backend.errors.clone(),
-            upstream: upstream.to_owned(),
-            endpoint: endpoint.to_owned(),
-        }
+    /// Returns the handles of an upstream.
+    pub fn upstream(&self, name: &str) -> UpstreamCounters {
+        UpstreamCounters::new(&self.backend, name)
+    }
+
+    /// Returns the guard of a route's series.
+    pub fn route(&self, name: &str) -> Arc<RouteSeries> {
+        self.routes.series(name)
     }
 
     /// Returns the handles of a plugin.
@@ -201,13 +184,6 @@ impl Metrics {
 impl Default for Metrics {
     fn default() -> Self {
         Self::new()
-    }
-}
-
-impl EndpointCounters {
-    /// Counts a failed attempt. `kind` becomes a label, so its set is closed.
-    pub fn error(&self, kind: &'static str) {
-        self.errors.with_label_values(&[self.upstream.as_str(), &self.endpoint, kind]).inc();
     }
 }
 
@@ -257,34 +233,6 @@ impl QuicCounters {
                 "quic_rtt_seconds",
                 "Smoothed round-trip time of a connection's last path, observed when it ends.",
                 REQUEST_SECONDS,
-            ),
-        }
-    }
-}
-
-impl BackendMetrics {
-    fn register(set: &mut Set) -> Self {
-        Self {
-            health: set.gauges(
-                "backend_health_status",
-                "1: the endpoint gets requests; 0: it is unhealthy.",
-                &["upstream", "endpoint"],
-            ),
-            requests: set.counters(
-                "backend_requests_total",
-                "Attempts sent to an endpoint, successful or not.",
-                &["upstream", "endpoint"],
-            ),
-            duration: set.histograms(
-                "backend_request_duration_seconds",
-                "Time from the start of an attempt to the head of its response.",
-                &["upstream", "endpoint"],
-                REQUEST_SECONDS,
-            ),
-            errors: set.counters(
-                "backend_errors_total",
-                "Attempts that failed, by kind.",
-                &["upstream", "endpoint", "kind"],
             ),
         }
     }

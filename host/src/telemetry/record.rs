@@ -23,7 +23,7 @@ use crate::message::peer::{Peer, Protocol, RequestId};
 use crate::status;
 use crate::telemetry::Telemetry;
 use crate::telemetry::access::Entry;
-use crate::telemetry::metrics::{Local, MethodLabel, Reason, RouteCounters};
+use crate::telemetry::metrics::{Local, MethodLabel, Reason, RouteCounters, RouteSeries};
 use crate::telemetry::trace::{Span, Trace, TraceEnd, Untraced};
 use crate::telemetry::traceparent;
 
@@ -153,8 +153,8 @@ impl Record {
     }
 
     /// Notes the route that matched.
-    pub fn route(&mut self, name: &Arc<str>) {
-        self.route = Some(self.local.route(name));
+    pub fn route(&mut self, series: &Arc<RouteSeries>) {
+        self.route = Some(self.local.route(series));
     }
 
     /// Notes an attempt at an endpoint. Must be called before the span of the attempt begins,
@@ -287,7 +287,7 @@ impl Detail {
     }
 
     fn end(self, record: &Record, status: u16, duration: Duration) {
-        let route = record.route.as_deref().map(|route| &*route.name);
+        let route = record.route.as_deref().map(|route| &**route.name());
         let is_aborted = record.fate == Fate::Left;
         if let Some(access) = &self.telemetry.access {
             let trace_id = self.trace.as_ref().map(|t| t.context().trace_id().to_string());

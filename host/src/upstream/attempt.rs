@@ -12,28 +12,27 @@ use crate::telemetry::trace::{ATTEMPT, Span};
 pub(super) struct Attempt<'a> {
     reach: &'a Reach,
     endpoint: &'a Endpoint,
-    id: u32,
     span: Option<Span>,
     started: Instant,
 }
 
 impl<'a> Attempt<'a> {
-    /// Begins an attempt at the endpoint with this id; the guard counts it as in flight.
+    /// Begins an attempt at an endpoint; the guard counts it as in flight.
     pub(super) fn start(
         reach: &'a Reach,
-        (id, endpoint): (u32, &'a Arc<Endpoint>),
+        endpoint: &'a Arc<Endpoint>,
         record: &Record,
     ) -> (Self, InFlight) {
         endpoint.metrics.requests.inc();
         let (span, started) = (record.span(ATTEMPT), Instant::now());
-        (Self { reach, endpoint, id, span, started }, endpoint.enter())
+        (Self { reach, endpoint, span, started }, endpoint.enter())
     }
 
     /// The head of a response has come.
     pub(super) fn answered(self, status: u16) {
         let duration = self.started.elapsed();
         self.endpoint.metrics.duration.observe(duration.as_secs_f64());
-        self.reach.ended(self.id, status, duration);
+        self.reach.ended(self.endpoint.id, status, duration);
         if let Some(mut span) = self.span {
             span.attribute("http.response.status_code", i64::from(status));
         }
@@ -42,7 +41,7 @@ impl<'a> Attempt<'a> {
     /// No response has come; `kind` is the label of the failure.
     pub(super) fn failed(self, kind: &'static str) {
         self.endpoint.metrics.error(kind);
-        self.reach.ended(self.id, NO_STATUS, self.started.elapsed());
+        self.reach.ended(self.endpoint.id, NO_STATUS, self.started.elapsed());
         if let Some(mut span) = self.span {
             span.error(kind);
         }

@@ -13,7 +13,8 @@ use std::time::Duration;
 
 use weir_runtime::{BalancerInstance, Outcome, Pick, PluginError, TRIED};
 
-use super::Upstream;
+use super::local::LocalMembers;
+use super::{Member, Upstream};
 use crate::message::input::{Inputs, RequestView};
 use crate::message::peer::RequestId;
 use crate::plugins::function::Function;
@@ -24,15 +25,18 @@ use crate::plugins::slot::Role;
 use crate::plugins::view::Lane;
 
 /// Chooses endpoints of one upstream on one worker.
-pub struct Chooser {
-    upstream: Arc<Upstream>,
+#[derive(Default)]
+pub(super) struct Chooser {
     /// One balancer for each generation in use, nearly always one.
     balancers: Vec<Balancer>,
-    /// The membership number of `candidates`.
-    seen: u64,
-    /// Indexes of the healthy endpoints, as of `seen`.
-    candidates: Vec<u32>,
     loads: Vec<u32>,
+}
+
+/// The endpoints of one choice.
+#[derive(Clone, Copy)]
+pub(super) struct Choices<'a> {
+    pub(super) upstream: &'a Upstream,
+    pub(super) members: &'a LocalMembers,
 }
 
 /// The reason why no endpoint was chosen.
@@ -90,36 +94,29 @@ impl Guest for Picker {
 }
 
 impl Chooser {
-    /// Creates a chooser. The first pick creates the instances.
-    pub fn new(upstream: Arc<Upstream>) -> Self {
-        let (candidates, loads) = (Vec::new(), Vec::new());
-        Self { upstream, balancers: Vec::new(), seen: 0, candidates, loads }
-    }
-
     /// Chooses the endpoint of one attempt and returns its id. `roll` decides which generation of
-    /// the balancer is called.
+    /// the balancer is called. The first pick of a generation creates its instance.
     ///
     /// # Errors
     ///
     /// [`NoPick`] if no endpoint is chosen.
-    pub fn pick(
+    pub(super) fn pick(
         &mut self,
         request: &RequestView<'_>,
         turn: &mut PickState,
-        lane: &Lane,
-        roll: u32,
+        choices: Choices<'_>,
+        (lane, roll): (&Lane, u32),
     ) -> Result<u32, NoPick> {
-        self.follow_membership();
-        if self.candidates.is_empty() {
+        if choices.members.is_empty() {
             return Err(NoPick::Unhealthy);
         }
         if self.balancers.len() > 1 {
             self.sweep(lane);
         }
         let choice = lane.choose(roll);
-        let mut chosen = self.ask(choice.first, request, turn);
+        let mut chosen = self.ask(choice.first, request, turn, choices);
         if let (Ok(None) | Err(_), Some(fallback)) = (&chosen, choice.fallback) {
-            let before = self.ask(fallback, request, turn);
+            let before = self.ask(fallback, request, turn, choices);
             if let (Ok(None), Ok(Some(_))) = (&chosen, &before) {
                 choice.first.generation.tally.failures.fetch_add(1, Ordering::Relaxed);
                 lane.slot().review();
@@ -127,24 +124,24 @@ impl Chooser {
             chosen = before;
         }
         if let Some(shadow) = choice.shadow {
-            let decision = match (self.ask(shadow, request, turn), &chosen) {
+            let decision = match (self.ask(shadow, request, turn, choices), &chosen) {
                 (Ok(other), Ok(chosen)) if other == *chosen => "same",
                 (Ok(_), _) => "different",
                 (Err(_), _) => "failed",
             };
             lane.slot().metrics.shadow(decision);
         }
-        chosen.unwrap_or_else(|_| self.round_robin()).ok_or(NoPick::Declined)
+        chosen.unwrap_or_else(|_| choices.round_robin()).ok_or(NoPick::Declined)
     }
 
     /// Drops generations that have ended.
-    pub fn sweep(&mut self, lane: &Lane) {
+    pub(super) fn sweep(&mut self, lane: &Lane) {
         self.balancers.retain(|balancer| lane.knows(balancer.generation.number));
     }
 
     /// Notes the outcome of a request for balancers that need outcomes. They receive it with their
     /// next pick.
-    pub fn ended(&mut self, endpoint: u32, status: u16, duration: Duration) {
+    pub(super) fn ended(&mut self, endpoint: u32, status: u16, duration: Duration) {
         for balancer in &mut self.balancers {
             let wanted =
                 balancer.instance.as_ref().is_some_and(|i| i.guest.balancer.needs().outcomes);
@@ -155,34 +152,17 @@ impl Chooser {
         }
     }
 
-    /// Updates the set of healthy endpoints if it changed. Instances receive it with their next
-    /// call.
-    fn follow_membership(&mut self) {
-        let membership = self.upstream.membership();
-        if membership == self.seen {
-            return;
-        }
-        self.seen = membership;
-        self.candidates.clear();
-        for (id, endpoint) in (0u32..).zip(&self.upstream.endpoints) {
-            if endpoint.is_healthy() {
-                self.candidates.push(id);
-            }
-        }
-    }
-
     /// Calls one generation. A failure is already counted when this returns.
     fn ask(
         &mut self,
         seat: &Seat,
         request: &RequestView<'_>,
         turn: &mut PickState,
+        choices: Choices<'_>,
     ) -> Result<Option<u32>, CallError> {
         let at = self.position(&seat.generation);
         let Some(balancer) = self.balancers.get_mut(at) else { return Ok(None) };
-        let (upstream, candidates, loads) = (&*self.upstream, &self.candidates, &mut self.loads);
-        let members = Members { upstream, candidates, membership: self.seen };
-        let picked = balancer.ask(seat, &members, loads, request, turn)?;
+        let picked = balancer.ask(seat, choices, &mut self.loads, request, turn)?;
         if picked.is_none() {
             seat.generation.metrics.failure("none");
         }
@@ -196,22 +176,17 @@ impl Chooser {
             self.balancers.len() - 1
         })
     }
-
-    /// Returns the host's own choice: the next endpoint in turn, without those of weight 0.
-    fn round_robin(&self) -> Option<u32> {
-        let endpoints = &self.upstream.endpoints;
-        let takes = |id: &&u32| endpoints.get(**id as usize).is_some_and(|e| e.weight > 0);
-        let taking = self.candidates.iter().filter(takes).count() as u64;
-        let turn = self.upstream.next_sequence().checked_rem(taking)?;
-        self.candidates.iter().filter(takes).nth(usize::try_from(turn).ok()?).copied()
-    }
 }
 
-/// The endpoints to choose from.
-struct Members<'a> {
-    upstream: &'a Upstream,
-    candidates: &'a [u32],
-    membership: u64,
+impl Choices<'_> {
+    /// Returns the host's own choice: the next endpoint in turn, without those of weight 0.
+    fn round_robin(&self) -> Option<u32> {
+        let takes = |member: &&Member| member.weight() > 0;
+        let taking = self.members.candidates().filter(takes).count() as u64;
+        let turn = self.upstream.next_sequence().checked_rem(taking)?;
+        let mut candidates = self.members.candidates().filter(takes);
+        candidates.nth(usize::try_from(turn).ok()?).map(|member| member.endpoint.id)
+    }
 }
 
 impl Balancer {
@@ -227,26 +202,26 @@ impl Balancer {
     fn ask(
         &mut self,
         seat: &Seat,
-        members: &Members<'_>,
+        choices: Choices<'_>,
         loads: &mut Vec<u32>,
         request: &RequestView<'_>,
         turn: &mut PickState,
     ) -> Result<Option<u32>, CallError> {
         let outcomes = &mut self.outcomes;
-        let make = || Picker::new(seat, members.upstream);
+        let make = || Picker::new(seat, choices.upstream);
         let work = |bound: &mut Picker| {
             let failed = |error| (Function::Pick, error);
-            if bound.knows != members.membership {
-                bound.update(seat, members).map_err(failed)?;
+            if bound.knows != choices.members.membership {
+                bound.update(seat, choices).map_err(failed)?;
             }
             if !outcomes.is_empty() {
                 let told = bound.observe(seat, outcomes);
                 outcomes.clear();
                 told.map_err(|error| (Function::Observe, error))?;
             }
-            let picked = bound.pick(seat, members, loads, request, turn).map_err(failed)?;
+            let picked = bound.pick(seat, choices, loads, request, turn).map_err(failed)?;
             match picked {
-                Some(id) if !members.candidates.contains(&id) => {
+                Some(id) if choices.members.find(id).is_none() => {
                     let what = format!("picked {id}, which is no healthy endpoint");
                     Err(failed(seat.invalid(what)))
                 }
@@ -269,26 +244,24 @@ impl Picker {
     fn pick(
         &mut self,
         seat: &Seat,
-        members: &Members<'_>,
+        choices: Choices<'_>,
         loads: &mut Vec<u32>,
         request: &RequestView<'_>,
         turn: &mut PickState,
     ) -> Result<Option<u32>, PluginError> {
         let needs = self.balancer.needs();
         let sequence = if needs.sequence {
-            *turn.sequence.get_or_insert_with(|| members.upstream.next_sequence())
+            *turn.sequence.get_or_insert_with(|| choices.upstream.next_sequence())
         } else {
             0
         };
         loads.clear();
         if needs.loads {
-            let endpoints = &members.upstream.endpoints;
-            let load = |id: &u32| match endpoints.get(*id as usize) {
-                _ if turn.tried.contains(id) => TRIED,
-                Some(endpoint) => endpoint.load().min(TRIED - 1),
-                None => 0,
+            let load = |member: &Member| match member.endpoint.id {
+                id if turn.tried.contains(&id) => TRIED,
+                _ => member.endpoint.load().min(TRIED - 1),
             };
-            loads.extend(members.candidates.iter().map(load));
+            loads.extend(choices.members.candidates().map(load));
         }
         let Self { balancer, inputs, .. } = self;
         inputs.with(request, |inputs| {
@@ -307,20 +280,17 @@ impl Picker {
     }
 
     /// Tells which endpoints there are.
-    fn update(&mut self, seat: &Seat, members: &Members<'_>) -> Result<(), PluginError> {
-        let known = |id: &u32| {
-            let endpoint = members.upstream.endpoints.get(*id as usize)?;
-            Some(weir_runtime::Endpoint {
-                id: *id,
-                address: endpoint.name.to_string(),
-                weight: endpoint.weight,
-                zone: endpoint.zone.clone(),
-                labels: endpoint.labels.clone(),
-            })
+    fn update(&mut self, seat: &Seat, choices: Choices<'_>) -> Result<(), PluginError> {
+        let known = |member: &Member| weir_runtime::Endpoint {
+            id: member.endpoint.id,
+            address: member.endpoint.name.to_string(),
+            weight: member.weight(),
+            zone: member.zone.clone(),
+            labels: member.labels.clone(),
         };
-        let endpoints: Vec<_> = members.candidates.iter().filter_map(known).collect();
+        let endpoints: Vec<_> = choices.members.candidates().map(known).collect();
         let told = seat.measure(Function::Update, || self.balancer.update(&endpoints));
-        self.knows = members.membership;
+        self.knows = choices.members.membership;
         told
     }
 }

@@ -1,36 +1,44 @@
 //! Upstreams: groups of endpoints that all workers share, and the part of each worker.
 //!
-//! [`Upstream`] holds the shared data, all of it atomics. [`Reach`] is the part of one worker: its
-//! balancer instance and its connections. [`Reach::send`] is the only way to an origin.
+//! [`Upstream`] holds the shared data of one configuration. [`Endpoint`] lives longer: it is kept
+//! for as long as its address is in the upstream, with its health, its load and its metrics.
+//! [`Reach`] is the part of one worker: its balancer instance and its connections.
+//! [`Reach::send`] is the only way to an origin.
 
 mod attempt;
 pub mod balance;
+mod endpoint;
 pub mod error;
 pub mod h1;
 pub mod health;
 mod lease;
+mod local;
+mod members;
 pub mod pool;
 mod reaches;
 mod retry;
 pub mod send;
 mod share;
 
-use std::net::SocketAddr;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio::sync::Notify;
 
 use crate::config::{self, PluginId};
-use crate::telemetry::metrics::{EndpointCounters, Metrics};
+use crate::telemetry::metrics::Metrics;
 
+pub use endpoint::{Endpoint, InFlight};
+pub use members::{Member, Members};
 pub use reaches::Reaches;
 pub use send::Reach;
 
-/// A group of equivalent endpoints, shared by all workers.
+use members::Life;
+
+/// A group of equivalent endpoints under one configuration, shared by all workers.
 pub struct Upstream {
     /// The value of the `upstream` label.
     pub name: Arc<str>,
-    /// All endpoints. The id of an endpoint is its index.
-    pub endpoints: Vec<Arc<Endpoint>>,
     /// Time limits.
     pub timeouts: config::Timeouts,
     /// Limits of connections.
@@ -39,75 +47,108 @@ pub struct Upstream {
     pub health: Option<config::Health>,
     /// Its balancer.
     pub(crate) balancer: PluginId,
-    /// Numbers the requests of all workers, which makes round robin exact.
-    sequence: AtomicU64,
-    /// Changes whenever the set of healthy endpoints changes.
+    /// The endpoints as the configuration has them.
+    configured: Vec<config::Endpoint>,
+    /// The endpoints now.
+    members: Mutex<Arc<Members>>,
+    /// Whether the admin API has set the endpoints.
+    is_set: AtomicBool,
+    /// Changes whenever the endpoints that may get requests have changed. No two upstreams of a
+    /// process ever have the same number.
     membership: AtomicU64,
-}
-
-/// One server of an upstream.
-pub struct Endpoint {
-    /// The value of the `endpoint` label, `HOST:PORT`.
-    pub name: Arc<str>,
-    /// The address to connect to.
-    pub address: SocketAddr,
-    /// The weight, for balancers.
-    pub weight: u32,
-    /// Free text for balancers.
-    pub zone: String,
-    /// Free text for balancers.
-    pub labels: Vec<(String, String)>,
-    /// The metrics of the endpoint.
-    pub(crate) metrics: EndpointCounters,
-    healthy: AtomicBool,
-    in_flight: AtomicU32,
+    /// Wakes the tasks that follow the endpoints.
+    changed: Notify,
+    /// The part that outlives the configuration.
+    life: Arc<Life>,
 }
 
 impl Upstream {
-    /// Creates the shared state of an upstream. Every endpoint starts healthy.
-    pub fn new(config: &config::Upstream, metrics: &Metrics) -> Self {
-        let endpoint = |endpoint: &config::Endpoint| {
-            let backend = metrics.backend(&config.name, &endpoint.name);
-            Arc::new(Endpoint {
-                name: Arc::from(endpoint.name.as_str()),
-                address: endpoint.address,
-                weight: endpoint.weight,
-                zone: endpoint.zone.clone(),
-                labels: endpoint.labels.clone().into_iter().collect(),
-                metrics: backend,
-                healthy: AtomicBool::new(true),
-                in_flight: AtomicU32::new(0),
-            })
+    /// Creates the shared state of an upstream. It keeps the endpoints of `before`, the upstream of
+    /// the same name in the configuration before, with their health and load. An endpoint that is
+    /// new starts healthy.
+    ///
+    /// Endpoints that were discovered or set by the admin API stay, if the configuration of the
+    /// endpoints is the same as before.
+    pub fn new(config: &config::Upstream, metrics: &Metrics, before: Option<&Upstream>) -> Self {
+        let name: Arc<str> = Arc::from(config.name.as_str());
+        let life = match before {
+            Some(before) => Arc::clone(&before.life),
+            None => Arc::new(Life::new(metrics.upstream(&name))),
+        };
+        let same = before.filter(|before| before.configured == config.endpoints);
+        let members = match same {
+            Some(before) => before.members(),
+            None => Arc::new(life.members(&config.endpoints)),
         };
         Self {
-            name: Arc::from(config.name.as_str()),
-            endpoints: config.endpoints.iter().map(endpoint).collect(),
+            name,
             timeouts: config.timeouts.clone(),
             limits: config.limits.clone(),
             health: config.health.clone(),
             balancer: config.balancer,
-            sequence: AtomicU64::new(0),
-            membership: AtomicU64::new(1),
+            configured: config.endpoints.clone(),
+            members: Mutex::new(members),
+            is_set: AtomicBool::new(same.is_some_and(|before| before.is_set())),
+            membership: AtomicU64::new(fresh()),
+            changed: Notify::new(),
+            life,
         }
     }
 
     /// Takes the next number of this upstream's single sequence.
     pub fn next_sequence(&self) -> u64 {
-        self.sequence.fetch_add(1, Ordering::Relaxed)
+        self.life.next_sequence()
     }
 
-    /// Returns a number that changes whenever the set of healthy endpoints may have changed. Never
-    /// 0.
+    /// Returns a number that changes whenever the endpoints that may get requests may have changed.
+    /// Never 0.
     pub fn membership(&self) -> u64 {
         self.membership.load(Ordering::Acquire)
     }
 
+    /// Returns the endpoints.
+    pub fn members(&self) -> Arc<Members> {
+        // Each change is one assignment, so a panic leaves the list whole.
+        Arc::clone(&self.members.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Replaces the endpoints. One that stays keeps its health, its load and its connections. One
+    /// that leaves gets no new request and finishes its old ones.
+    pub fn replace(&self, endpoints: &[config::Endpoint]) {
+        let members = Arc::new(self.life.members(endpoints));
+        *self.members.lock().unwrap_or_else(PoisonError::into_inner) = members;
+        self.announce();
+    }
+
+    /// Replaces the endpoints by those of an operator, or with `None` by those of the
+    /// configuration.
+    pub fn set(&self, endpoints: Option<&[config::Endpoint]>) {
+        self.is_set.store(endpoints.is_some(), Ordering::Release);
+        self.replace(endpoints.unwrap_or(&self.configured));
+    }
+
+    /// Whether an operator has set the endpoints.
+    pub fn is_set(&self) -> bool {
+        self.is_set.load(Ordering::Acquire)
+    }
+
     /// Records whether an endpoint may get new requests. Balancers are told if that changed.
     pub fn set_healthy(&self, endpoint: &Endpoint, healthy: bool) {
-        if endpoint.healthy.swap(healthy, Ordering::AcqRel) != healthy {
-            endpoint.metrics.health.set(i64::from(healthy));
-            self.membership.fetch_add(1, Ordering::AcqRel);
+        if endpoint.set_healthy(healthy) {
+            self.announce();
         }
+    }
+
+    /// Tells workers and balancers that the endpoints have changed.
+    pub fn announce(&self) {
+        self.membership.store(fresh(), Ordering::Release);
+        self.changed.notify_waiters();
+    }
+
+    /// Completes when the endpoints may have changed. A change after the creation of the future
+    /// counts.
+    pub(crate) fn changed(&self) -> tokio::sync::futures::Notified<'_> {
+        self.changed.notified()
     }
 }
 
@@ -117,29 +158,8 @@ impl std::fmt::Debug for Upstream {
     }
 }
 
-impl Endpoint {
-    /// Returns whether the endpoint may get new requests.
-    pub fn is_healthy(&self) -> bool {
-        self.healthy.load(Ordering::Acquire)
-    }
-
-    /// Returns the number of requests in flight of all workers.
-    pub fn load(&self) -> u32 {
-        self.in_flight.load(Ordering::Relaxed)
-    }
-
-    /// Counts a request in flight while the guard lives.
-    pub fn enter(self: &Arc<Self>) -> InFlight {
-        self.in_flight.fetch_add(1, Ordering::Relaxed);
-        InFlight(Arc::clone(self))
-    }
-}
-
-/// A request in flight at an endpoint. Dropping it ends the count.
-pub struct InFlight(Arc<Endpoint>);
-
-impl Drop for InFlight {
-    fn drop(&mut self) {
-        self.0.in_flight.fetch_sub(1, Ordering::Relaxed);
-    }
+/// Returns a number that no upstream has had before.
+fn fresh() -> u64 {
+    static LAST: AtomicU64 = AtomicU64::new(0);
+    LAST.fetch_add(1, Ordering::Relaxed) + 1
 }

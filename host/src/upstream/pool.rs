@@ -19,8 +19,10 @@ use crate::config::UpstreamLimits;
 /// The connections of one worker to one endpoint.
 pub struct Pool {
     endpoint: Arc<Endpoint>,
-    limits: UpstreamLimits,
-    connect_timeout: Duration,
+    /// The limits of the present configuration. Requests read them through a shared pointer, since
+    /// a reload may change them.
+    limits: RefCell<Rc<UpstreamLimits>>,
+    connect_timeout: Cell<Duration>,
     /// Idle connections, the last used one at the back.
     idle: RefCell<VecDeque<Idle>>,
     open: Cell<usize>,
@@ -78,7 +80,26 @@ impl Pool {
     pub fn new(endpoint: Arc<Endpoint>, limits: UpstreamLimits, connect_timeout: Duration) -> Self {
         let (idle, open) = (RefCell::default(), Cell::new(0));
         let holders = Holders::new(limits.connections, limits.per_client);
+        let (limits, connect_timeout) = (RefCell::new(Rc::new(limits)), Cell::new(connect_timeout));
         Self { endpoint, limits, connect_timeout, idle, open, holders }
+    }
+
+    /// Returns the endpoint.
+    pub(super) fn endpoint(&self) -> &Arc<Endpoint> {
+        &self.endpoint
+    }
+
+    /// Follows the limits of another configuration. Connections stay.
+    pub(super) fn adjust(&self, limits: &UpstreamLimits, connect_timeout: Duration) {
+        self.connect_timeout.set(connect_timeout);
+        if **self.limits.borrow() != *limits {
+            self.holders.adjust(limits.connections, limits.per_client);
+            *self.limits.borrow_mut() = Rc::new(limits.clone());
+        }
+    }
+
+    fn limits(&self) -> Rc<UpstreamLimits> {
+        Rc::clone(&self.limits.borrow())
     }
 
     /// Takes the right to send one request of a client of this network: an idle connection that is
@@ -93,11 +114,12 @@ impl Pool {
 
     async fn take(self: &Rc<Self>, network: Network) -> Result<Connection, ConnectError> {
         let place = self.holders.enter(network).map_err(|refused| match refused {
-            PlaceRefused::Full => ConnectError::Saturated(self.limits.connections),
-            PlaceRefused::Share => ConnectError::Share(self.limits.connections),
+            PlaceRefused::Full => ConnectError::Saturated(self.limits.borrow().connections),
+            PlaceRefused::Share => ConnectError::Share(self.limits.borrow().connections),
         })?;
         if let Some((wire, mut open)) = self.idle() {
             (open.place, open.reused) = (place, true);
+            open.limits = self.limits();
             return Ok(Connection { wire, open });
         }
         Open::enter(self, place)?.connect().await
@@ -106,8 +128,9 @@ impl Pool {
     /// Returns the last used idle connection that is still open.
     fn idle(&self) -> Option<(Wire, Open)> {
         let mut idle = self.idle.borrow_mut();
+        let limit = self.limits.borrow().idle_timeout;
         while let Some(candidate) = idle.pop_back() {
-            if candidate.since.elapsed() >= self.limits.idle_timeout {
+            if candidate.since.elapsed() >= limit {
                 // The other connections have waited even longer.
                 idle.clear();
             } else if candidate.wire.is_quiet() {
@@ -120,7 +143,7 @@ impl Pool {
 
     /// Closes connections that were idle for too long or that the origin has closed.
     pub fn sweep(&self) {
-        let limit = self.limits.idle_timeout;
+        let limit = self.limits.borrow().idle_timeout;
         self.idle.borrow_mut().retain(|idle| idle.since.elapsed() < limit && idle.wire.is_quiet());
     }
 }
@@ -128,7 +151,7 @@ impl Pool {
 impl Connection {
     /// Returns the connection, and the limits for its input.
     pub fn bounded(&mut self) -> (&mut Wire, &UpstreamLimits) {
-        (&mut self.wire, &self.open.pool.limits)
+        (&mut self.wire, &self.open.limits)
     }
 
     /// The endpoint's name.
@@ -161,7 +184,7 @@ impl Connection {
         open.leave();
         let pool = Rc::clone(&open.pool);
         let mut idle = pool.idle.borrow_mut();
-        if idle.len() < pool.limits.idle_connections {
+        if idle.len() < pool.limits.borrow().idle_connections {
             idle.push_back(Idle { wire, open, since: Instant::now() });
         }
     }
@@ -173,21 +196,24 @@ struct Open {
     /// The place of its user among the users of the pool's connections. [`IDLE`] without a user.
     place: u32,
     reused: bool,
+    /// The limits at the begin of the present use.
+    limits: Rc<UpstreamLimits>,
 }
 
 impl Open {
     fn enter(pool: &Rc<Pool>, place: u32) -> Result<Self, ConnectError> {
         let open = pool.open.get();
-        if open >= pool.limits.connections {
+        let limits = pool.limits();
+        if open >= limits.connections {
             pool.holders.leave(place);
             return Err(ConnectError::Saturated(open));
         }
         pool.open.set(open + 1);
-        Ok(Self { pool: Rc::clone(pool), place, reused: false })
+        Ok(Self { pool: Rc::clone(pool), place, reused: false, limits })
     }
 
     async fn connect(self) -> Result<Connection, ConnectError> {
-        let limit = self.pool.connect_timeout;
+        let limit = self.pool.connect_timeout.get();
         let connecting = TcpStream::connect(self.pool.endpoint.address);
         let stream = tokio::time::timeout(limit, connecting)
             .await

@@ -13,12 +13,17 @@ pub struct Reaches {
 }
 
 impl Reaches {
-    /// Makes one worker's share of each upstream.
-    pub fn new(upstreams: &[Arc<Upstream>]) -> Self {
+    /// Makes one worker's share of each upstream. An upstream that was in `before` keeps its
+    /// connections and instances.
+    pub fn new(upstreams: &[Arc<Upstream>], before: Option<&Reaches>) -> Self {
         let ids = upstreams.iter().enumerate();
+        let reach = |upstream: &Arc<Upstream>| {
+            let before = before.and_then(|before| before.named(&upstream.name));
+            Reach::new(Arc::clone(upstream), before)
+        };
         Self {
             by_name: ids.map(|(at, u)| (Arc::clone(&u.name), UpstreamId::new(at))).collect(),
-            all: upstreams.iter().map(Arc::clone).map(Reach::new).collect(),
+            all: upstreams.iter().map(reach).collect(),
         }
     }
 

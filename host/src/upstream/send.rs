@@ -12,9 +12,10 @@ use http::request::Parts;
 use tokio::time::Instant;
 
 use super::attempt::Attempt;
-use super::balance::{Chooser, NoPick, PickState};
+use super::balance::{Choices, Chooser, NoPick, PickState};
 use super::error::{Cause, SendError};
 use super::lease::{Deadlines, LeaseRequest};
+use super::local::LocalMembers;
 use super::pool::Pool;
 use super::share::Network;
 use super::{Endpoint, Upstream, h1, retry};
@@ -31,7 +32,7 @@ use crate::telemetry::trace::PICK;
 pub struct Reach {
     upstream: Arc<Upstream>,
     chooser: RefCell<Chooser>,
-    pools: Vec<Rc<Pool>>,
+    members: RefCell<Rc<LocalMembers>>,
 }
 
 /// A request on its way to an upstream, with all that later steps need to know of it.
@@ -54,15 +55,14 @@ pub struct UpstreamRequest<'a> {
 }
 
 impl Reach {
-    /// Creates the part of one worker.
-    pub fn new(upstream: Arc<Upstream>) -> Self {
-        let pool = |endpoint: &Arc<Endpoint>| {
-            let (limits, connect) = (upstream.limits.clone(), upstream.timeouts.connect);
-            Rc::new(Pool::new(Arc::clone(endpoint), limits, connect))
-        };
-        let pools = upstream.endpoints.iter().map(pool).collect();
-        let chooser = RefCell::new(Chooser::new(Arc::clone(&upstream)));
-        Self { upstream, chooser, pools }
+    /// Creates the part of one worker. It takes over the instances and the connections of `before`,
+    /// its part in the same upstream under the configuration before.
+    pub fn new(upstream: Arc<Upstream>, before: Option<&Reach>) -> Self {
+        let known = before.map(|before| Rc::clone(&before.members.borrow()));
+        let members = Rc::new(LocalMembers::new(&upstream, known.as_deref()));
+        // Requests under the former configuration that still pick create an instance again.
+        let chooser = before.map(|before| before.chooser.take()).unwrap_or_default();
+        Self { upstream, chooser: RefCell::new(chooser), members: RefCell::new(members) }
     }
 
     /// Returns the upstream.
@@ -76,7 +76,16 @@ impl Reach {
         if let Some(lane) = view.lane(self.upstream.balancer) {
             self.chooser.borrow_mut().sweep(lane);
         }
-        self.pools.iter().for_each(|pool| pool.sweep());
+        self.members().sweep();
+    }
+
+    /// Returns the endpoints now.
+    fn members(&self) -> Rc<LocalMembers> {
+        let mut members = self.members.borrow_mut();
+        if members.membership != self.upstream.membership() {
+            *members = Rc::new(LocalMembers::new(&self.upstream, Some(&members)));
+        }
+        Rc::clone(&members)
     }
 
     /// Waits until it is known whether a request of unknown length has a body at all. HTTP/1.1 must
@@ -124,19 +133,20 @@ impl Reach {
         let mut turn = PickState::default();
         loop {
             let view = RequestView { head, authority, subject };
-            let (id, endpoint, pool) = self.pick(&view, &mut turn, pinned, record)?;
+            let members = self.members();
+            let (endpoint, pool) = self.pick(&view, &mut turn, &members, pinned, record)?;
             if is_own {
                 record.attempt(&self.upstream.name, &endpoint.name);
             }
-            let (attempt, in_flight) = Attempt::start(self, (id, endpoint), record);
+            let (attempt, in_flight) = Attempt::start(self, endpoint, record);
             record.propagate(&mut head.headers);
             let lease = match pool.lease(Network::of(subject.peer.client.ip())).await {
                 Ok(lease) => lease,
                 Err(source) => {
-                    let (endpoint, kind) = (Arc::clone(&endpoint.name), source.kind());
+                    attempt.failed(source.kind());
+                    turn.failed(endpoint.id);
+                    let endpoint = Arc::clone(&endpoint.name);
                     let error = SendError::from(Cause::Connect { endpoint, source });
-                    attempt.failed(kind);
-                    turn.failed(id);
                     if retry::may_go_elsewhere(&error, turn.attempt) {
                         tracing::debug!(
                             error = &error as &dyn std::error::Error,
@@ -168,29 +178,29 @@ impl Reach {
         }
     }
 
-    fn pick(
+    fn pick<'a>(
         &self,
         request: &RequestView<'_>,
         turn: &mut PickState,
+        members: &'a LocalMembers,
         pinned: &Pinned,
         record: &Record,
-    ) -> Result<(u32, &Arc<Endpoint>, &Rc<Pool>), SendError> {
+    ) -> Result<(&'a Arc<Endpoint>, &'a Rc<Pool>), SendError> {
         let span = record.span(PICK);
         let lane = pinned.lane(self.upstream.balancer).ok_or(Cause::Missing("balancer"))?;
-        let picked = self.chooser.borrow_mut().pick(request, turn, lane, pinned.roll);
+        let choices = Choices { upstream: &self.upstream, members };
+        let picked = self.chooser.borrow_mut().pick(request, turn, choices, (lane, pinned.roll));
         let name = || Arc::clone(&self.upstream.name);
         let id = picked.map_err(|none| match none {
             NoPick::Unhealthy => Cause::NoEndpoint(name()),
             NoPick::Declined => Cause::Declined(name()),
         })?;
-        let index = usize::try_from(id).unwrap_or(usize::MAX);
-        let endpoint = self.upstream.endpoints.get(index).zip(self.pools.get(index));
-        let (endpoint, pool) = endpoint.ok_or(Cause::Missing("endpoint"))?;
+        let (endpoint, pool) = members.find(id).ok_or(Cause::Missing("endpoint"))?;
         if let Some(mut span) = span {
             span.attribute("weir.endpoint", endpoint.name.to_string());
             span.attribute("weir.balancer", lane.slot().name.to_string());
         }
-        Ok((id, endpoint, pool))
+        Ok((endpoint, pool))
     }
 
     /// Tells the balancer how an attempt ended.

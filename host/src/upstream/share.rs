@@ -5,7 +5,7 @@
 //! stops at its share. The next network gets the same share of the rest, and returned connections
 //! are divided evenly. While most of the connections are free, nothing is looked up.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::net::IpAddr;
 
 /// The network of a client: an IPv4 /24, the smallest that is routed by itself, or an IPv6 /56,
@@ -26,12 +26,27 @@ impl Network {
 /// The networks that use the connections of a pool.
 #[derive(Debug)]
 pub(super) struct Holders {
+    bounds: Cell<Bounds>,
+    used: RefCell<Used>,
+}
+
+/// The bounds of a pool.
+#[derive(Debug, Clone, Copy)]
+struct Bounds {
     limit: usize,
     /// Number of connections in use at which the comparison of networks begins.
     scarce: usize,
     /// The connections that a network may use, as a multiple of the free ones.
     times: f64,
-    used: RefCell<Used>,
+}
+
+impl Bounds {
+    fn new(limit: usize, share: f64) -> Self {
+        let is_bound = share < 1.0;
+        let scarce = if is_bound { (limit as f64 * share) as usize } else { usize::MAX };
+        let times = if is_bound { share / (1.0 - share) } else { f64::INFINITY };
+        Self { limit, scarce, times }
+    }
 }
 
 /// The reason why a network gets no connection.
@@ -55,10 +70,12 @@ impl Holders {
     /// Creates the holders of a pool of `limit` connections. `share` is the part that a single
     /// network may use.
     pub(super) fn new(limit: usize, share: f64) -> Self {
-        let is_bound = share < 1.0;
-        let scarce = if is_bound { (limit as f64 * share) as usize } else { usize::MAX };
-        let times = if is_bound { share / (1.0 - share) } else { f64::INFINITY };
-        Self { limit, scarce, times, used: RefCell::default() }
+        Self { bounds: Cell::new(Bounds::new(limit, share)), used: RefCell::default() }
+    }
+
+    /// Follows the bounds of another configuration. Connections in use stay.
+    pub(super) fn adjust(&self, limit: usize, share: f64) {
+        self.bounds.set(Bounds::new(limit, share));
     }
 
     /// Notes that a client of this network uses a connection, and returns its place.
@@ -70,8 +87,13 @@ impl Holders {
         let used = &mut *self.used.borrow_mut();
         let count = used.places.len() - used.free.len();
         // Below this number no network can exceed its share.
-        if count >= self.scarce && !self.may_enter(used, count, network) {
-            return Err(if count >= self.limit { PlaceRefused::Full } else { PlaceRefused::Share });
+        let bounds = self.bounds.get();
+        if count >= bounds.scarce && !bounds.may_enter(used, count, network) {
+            return Err(if count >= bounds.limit {
+                PlaceRefused::Full
+            } else {
+                PlaceRefused::Share
+            });
         }
         if let Some(place) = used.free.pop() {
             if let Some(free) = used.at(place) {
@@ -92,9 +114,11 @@ impl Holders {
             used.free.push(place);
         }
     }
+}
 
+impl Bounds {
     #[cold]
-    fn may_enter(&self, used: &Used, count: usize, network: Network) -> bool {
+    fn may_enter(self, used: &Used, count: usize, network: Network) -> bool {
         let held = used.places.iter().filter(|holder| **holder == network).count();
         (held as f64) < self.times * self.limit.saturating_sub(count) as f64
     }

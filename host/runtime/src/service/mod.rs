@@ -103,6 +103,11 @@ impl Service {
         }
     }
 
+    /// Returns the component with other limits for each instance.
+    pub(crate) fn with_limits(&self, limits: Limits) -> Service {
+        Service { limits, ..self.clone() }
+    }
+
     /// Returns the component in another environment.
     pub(crate) fn handler(
         &self,

@@ -1,20 +1,23 @@
 //! The QUIC endpoint of one worker: settings, handshakes and their bounds, the end.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
 use quinn::crypto::rustls::QuicServerConfig;
 use quinn::{Endpoint, EndpointConfig, Incoming, TokioRuntime, TransportConfig, VarInt};
+use quinn_proto::crypto::HandshakeTokenKey;
 use tokio::time::{Instant, timeout};
+use tokio_util::sync::CancellationToken;
 
 use super::serve_connection;
-use crate::config::{Quic, Retry};
+use crate::config::{ListenerId, Quic, Retry};
 use crate::listen::handover::Group;
 use crate::listen::socket::Socket;
 use crate::listen::steer::Ids;
-use crate::listen::{Edge, Handler};
+use crate::listen::{Edge, Handler, Listening};
 use crate::task::Tasks;
 
 /// Maximum number of half-open handshakes of one worker. Further ones are refused. Each holds some
@@ -38,11 +41,31 @@ const UNIDIRECTIONAL: u32 = 8;
 /// flight on a path of 100 Mbit/s and 600 ms. Every slow reader costs this much memory.
 const SEND_WINDOW: u64 = 8 << 20;
 
+/// The key of Retry tokens (RFC 9000 §8.1.2). Tokens of one worker are valid at every other.
+#[derive(Clone)]
+pub(in crate::listen) struct RetryKey(Arc<dyn HandshakeTokenKey>);
+
+impl RetryKey {
+    /// Draws a new key.
+    pub(in crate::listen) fn new() -> Self {
+        let secret: [u8; 64] = rand::random();
+        let key = ring::hkdf::Salt::new(ring::hkdf::HKDF_SHA256, &[]).extract(&secret);
+        Self(Arc::new(key))
+    }
+}
+
+impl std::fmt::Debug for RetryKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("RetryKey").finish_non_exhaustive()
+    }
+}
+
 /// Returns the settings of QUIC and TLS that all workers of a listener share, including the key of
 /// Retry tokens.
 pub(in crate::listen) fn server_config(
     quic: &Quic,
     tls: Arc<QuicServerConfig>,
+    retry: &RetryKey,
 ) -> quinn::ServerConfig {
     let mut transport = TransportConfig::default();
     transport
@@ -57,7 +80,7 @@ pub(in crate::listen) fn server_config(
     if !quic.mtu_discovery {
         transport.mtu_discovery_config(None);
     }
-    let mut config = quinn::ServerConfig::with_crypto(tls);
+    let mut config = quinn::ServerConfig::new(tls, Arc::clone(&retry.0));
     config
         .transport_config(Arc::new(transport))
         .migration(quic.migration)
@@ -70,31 +93,65 @@ fn window(bytes: u64) -> VarInt {
     VarInt::from_u64(bytes).unwrap_or(VarInt::MAX)
 }
 
-/// Starts the worker's endpoint.
+/// The QUIC endpoints of one worker, by their listeners. Clones share them.
+#[derive(Debug, Clone, Default)]
+pub struct Endpoints(Rc<RefCell<HashMap<ListenerId, Opened>>>);
+
+/// An endpoint with connections.
+#[derive(Debug)]
+struct Opened {
+    endpoint: Endpoint,
+    /// Ends the refusal of new connections, because the listener is open again.
+    again: CancellationToken,
+}
+
+impl Endpoints {
+    /// Returns the endpoint of a listener whose last connections end, and stops the refusal of new
+    /// ones.
+    fn reopen(&self, id: ListenerId, again: &CancellationToken) -> Option<Endpoint> {
+        let mut all = self.0.borrow_mut();
+        let opened = all.get_mut(&id)?;
+        std::mem::replace(&mut opened.again, again.clone()).cancel();
+        Some(opened.endpoint.clone())
+    }
+
+    fn insert(&self, id: ListenerId, endpoint: Endpoint, again: CancellationToken) {
+        self.0.borrow_mut().insert(id, Opened { endpoint, again });
+    }
+
+    fn remove(&self, id: ListenerId) {
+        self.0.borrow_mut().remove(&id);
+    }
+}
+
+/// Starts the worker's endpoint, or goes on with one whose last connections end.
 pub(in crate::listen) fn serve<H: Handler>(
-    socket: std::net::UdpSocket,
-    worker: usize,
-    group: &Arc<Group>,
-    edge: &Arc<Edge>,
+    (socket, worker, group): (std::net::UdpSocket, usize, &Arc<Group>),
+    listening: &Arc<Listening>,
+    endpoints: &Endpoints,
     handler: Rc<H>,
     tasks: &Tasks,
 ) -> std::io::Result<()> {
-    let Some(server) = edge.quic_server.clone() else { return Ok(()) };
-    let counters = edge.counters.clone();
-    let socket = Socket::new(socket, worker, Arc::clone(group), counters)?;
-    // The default configuration draws a separate stateless-reset key for each worker.
-    let mut config = EndpointConfig::default();
-    let steering = Arc::clone(&group.steering);
-    config.cid_generator(move || Box::new(Ids::new(Arc::clone(&steering), worker)));
-    let endpoint = Endpoint::new_with_abstract_socket(
-        config,
-        Some(server),
-        Arc::new(socket),
-        Arc::new(TokioRuntime),
-    )?;
+    let edge = listening.edge();
+    let Some(server) = edge.quic_server.as_deref().cloned() else { return Ok(()) };
+    let again = CancellationToken::new();
+    let endpoint = match endpoints.reopen(listening.id, &again) {
+        Some(endpoint) => {
+            endpoint.set_server_config(Some(server));
+            endpoint
+        }
+        None => {
+            let socket = Socket::new(socket, worker, Arc::clone(group), edge.counters.clone())?;
+            let endpoint = start(socket, worker, group, server)?;
+            endpoints.insert(listening.id, endpoint.clone(), again.clone());
+            endpoint
+        }
+    };
     let acceptor = Acceptor {
         endpoint,
-        edge: Arc::clone(edge),
+        again,
+        endpoints: endpoints.clone(),
+        listening: Arc::clone(listening),
         handler,
         tasks: tasks.clone(),
         half_open: Rc::new(Cell::new(0)),
@@ -103,10 +160,27 @@ pub(in crate::listen) fn serve<H: Handler>(
     Ok(())
 }
 
+fn start(
+    socket: Socket,
+    worker: usize,
+    group: &Arc<Group>,
+    server: quinn::ServerConfig,
+) -> std::io::Result<Endpoint> {
+    // The default configuration draws a separate stateless-reset key for each worker.
+    let mut config = EndpointConfig::default();
+    let steering = Arc::clone(&group.steering);
+    config.cid_generator(move || Box::new(Ids::new(Arc::clone(&steering), worker)));
+    let runtime = Arc::new(TokioRuntime);
+    Endpoint::new_with_abstract_socket(config, Some(server), Arc::new(socket), runtime)
+}
+
 /// Accepts the QUIC connections of one worker.
 struct Acceptor<H> {
     endpoint: Endpoint,
-    edge: Arc<Edge>,
+    /// Ends the refusal of new connections, because the listener is open again.
+    again: CancellationToken,
+    endpoints: Endpoints,
+    listening: Arc<Listening>,
     handler: Rc<H>,
     tasks: Tasks,
     half_open: Rc<Cell<usize>>,
@@ -130,22 +204,26 @@ impl<H: Handler> Acceptor<H> {
         loop {
             tokio::select! {
                 biased;
+                // Another acceptor goes on with the endpoint.
+                () = self.again.cancelled() => return,
                 incoming = self.endpoint.accept() => match incoming {
                     Some(incoming) => incoming.refuse(),
-                    None => return,
+                    None => break,
                 },
-                () = self.endpoint.wait_idle() => return,
+                () = self.endpoint.wait_idle() => break,
             }
         }
+        self.endpoints.remove(self.listening.id);
     }
 
     fn admit(&self, incoming: Incoming) {
+        let edge = self.listening.edge();
         let half_open = self.half_open.get();
         if half_open >= HALF_OPEN {
-            self.edge.counters.handshakes_failed.inc();
+            edge.counters.handshakes_failed.inc();
             return incoming.refuse();
         }
-        let is_unproven = match self.edge.quic.retry {
+        let is_unproven = match edge.quic.retry {
             Retry::Never => false,
             Retry::UnderLoad => half_open >= RETRY_FROM,
             Retry::Always => true,
@@ -155,12 +233,11 @@ impl<H: Handler> Acceptor<H> {
             let _ = incoming.retry();
             return;
         }
-        let Some(slot) = self.edge.slot() else {
-            self.edge.counters.handshakes_failed.inc();
+        let Some(slot) = edge.slot() else {
+            edge.counters.handshakes_failed.inc();
             return incoming.refuse();
         };
-        let (edge, handler, tasks) =
-            (Arc::clone(&self.edge), Rc::clone(&self.handler), self.tasks.clone());
+        let (handler, tasks) = (Rc::clone(&self.handler), self.tasks.clone());
         let half_open = HalfOpen::new(&self.half_open);
         self.tasks.spawn(async move {
             let _slot = slot;
@@ -176,7 +253,12 @@ impl<H: Handler> Acceptor<H> {
 /// Completes a handshake within its time limit.
 async fn handshake(incoming: Incoming, edge: &Edge) -> Option<quinn::Connection> {
     let start = Instant::now();
-    let result = match incoming.accept() {
+    // The settings are those of this moment, and those of the endpoint may be older.
+    let accepted = match &edge.quic_server {
+        Some(server) => incoming.accept_with(Arc::clone(server)),
+        None => incoming.accept(),
+    };
+    let result = match accepted {
         Ok(connecting) => match timeout(edge.limits.handshake_timeout, connecting).await {
             Ok(result) => result,
             // Dropping `connecting` ends the attempt.

@@ -225,7 +225,7 @@ impl Inform for Stream {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::proxy::Proxy;
+    use crate::proxy::Follower;
 
     fn size_of_result<A, B, F>(_: impl Fn(A, B) -> F) -> usize {
         size_of::<F>()
@@ -235,7 +235,7 @@ mod tests {
     /// requests.
     #[test]
     fn a_request_s_future_stays_small() {
-        let size = size_of_result(exchange::<Proxy>);
+        let size = size_of_result(exchange::<Follower>);
         assert!(size <= 4600, "{size} bytes");
     }
 }

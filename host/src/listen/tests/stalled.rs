@@ -85,7 +85,7 @@ fn an_h2_connection_whose_last_bytes_nobody_takes_is_closed() {
         // the task of the stream ends.
         let held = sender.send_request(h2_get("/big/20000000")).await.unwrap();
         assert_eq!(held.status(), 200);
-        assert_eq!(server.edge.connections.load(Ordering::Relaxed), 1);
-        until(|| server.edge.connections.load(Ordering::Relaxed) == 0).await;
+        assert_eq!(server.edge.connections(), 1);
+        until(|| server.edge.connections() == 0).await;
     });
 }

@@ -5,12 +5,16 @@ use std::path::Path;
 use std::sync::Arc;
 
 use serde_json::Value;
-use weir_runtime::{Engine, Environment, Kind, MemoryState, Plugin, PluginError, SystemServices};
+use weir_runtime::{
+    Engine, Environment, Kind, MemoryState, Plugin, PluginError, SystemServices, service,
+};
 
-use super::{Configs, InstanceOptions, Prepared, Role, Use};
+use super::{Configs, Prepared, Role, Use};
+use crate::config;
 use crate::message::input::{Inputs, ResponseInputs};
 use crate::oci::Digest;
 use crate::plugins::bounds::Bounds;
+use crate::plugins::generation::Generation;
 use crate::plugins::{component, schema, secrets};
 
 /// The reason why a component does not become a generation. Nothing has changed in that case.
@@ -59,21 +63,62 @@ fn faults(faults: &[(String, String)]) -> String {
     lines.join("; ")
 }
 
+/// The part of a configuration that a component must fit.
+pub(super) struct Fitting<'a> {
+    /// All configurations under which it is to serve.
+    pub(super) uses: &'a [Use],
+    /// The limits and the lifetime of instances, and the base of relative paths.
+    pub(super) plugin: &'a config::Plugin,
+    /// Everything that its instances can reach.
+    pub(super) environment: Environment,
+}
+
 /// Compiles a component and tries it with each configuration. The trial run reaches neither the
 /// state nor the counters of serving generations.
 pub(super) fn load(
     engine: &Engine,
-    name: &str,
     wasm: &[u8],
-    (limits, reuse): InstanceOptions,
-    (uses, base): (&[Use], &Path),
-    environment: Environment,
+    fitting: Fitting<'_>,
 ) -> Result<Prepared, LoadError> {
-    let bounds = Bounds::of(wasm, &limits, reuse).map_err(LoadError::Limits)?;
-    let plugin = Plugin::load(engine, name, wasm, bounds.limits, &scratch(&environment))?;
-    let configs = try_out(&plugin, uses, base)?;
-    let plugin = plugin.with_environment(environment);
-    Ok(Prepared { plugin, bounds, configs, digest: Digest::of(wasm).hex() })
+    let bounds = fitting.bounds(service::standard(wasm).is_some())?;
+    let apart = scratch(&fitting.environment);
+    let plugin = Plugin::load(engine, &fitting.plugin.name, wasm, bounds.limits, &apart)?;
+    fitting.prepare(&plugin, bounds, Digest::of(wasm).hex())
+}
+
+/// Fits a compiled component to another configuration, without compiling it again.
+pub(super) fn fit(before: &Generation, fitting: Fitting<'_>) -> Result<Prepared, LoadError> {
+    let bounds = fitting.bounds(before.plugin.kind().is_standard())?;
+    let apart = scratch(&fitting.environment);
+    let plugin = before.plugin.with_limits(bounds.limits).with_environment(apart);
+    fitting.prepare(&plugin, bounds, before.digest.clone())
+}
+
+impl Fitting<'_> {
+    fn bounds(&self, is_standard: bool) -> Result<Bounds, LoadError> {
+        let config::Plugin { limits, reuse, .. } = self.plugin;
+        Bounds::of(is_standard, limits, *reuse).map_err(LoadError::Limits)
+    }
+
+    fn prepare(
+        self,
+        plugin: &Plugin,
+        bounds: Bounds,
+        digest: String,
+    ) -> Result<Prepared, LoadError> {
+        let configs = try_out(plugin, self.uses, &self.plugin.base)?;
+        let plugin = plugin.with_environment(self.environment);
+        Ok(Prepared { plugin, bounds, configs, digest })
+    }
+
+    /// Returns whether a generation has these configurations. The secrets in them are read again.
+    pub(super) fn is_same(&self, generation: &Generation) -> bool {
+        let schema = &generation.plugin.manifest().config_schema;
+        self.uses.iter().filter(|wanted| wanted.role != Role::Idle).all(|wanted| {
+            let config = secrets::reveal(schema, &wanted.config, &self.plugin.base);
+            config.is_ok_and(|config| text(&config) == generation.config(&wanted.role))
+        })
+    }
 }
 
 /// Returns an environment like `like`, with its own state and with counters that are discarded.

@@ -10,7 +10,7 @@ use std::time::Duration;
 use http::Method;
 use prometheus::{Histogram, IntCounter, IntGauge};
 
-use super::{Metrics, NO_ROUTE};
+use super::{Metrics, NO_ROUTE, RouteSeries};
 use crate::message::peer::Protocol;
 
 /// The request metrics of one worker. They stay on its thread.
@@ -19,7 +19,7 @@ pub struct Local {
     metrics: Arc<Metrics>,
     active: [IntGauge; 3],
     unmatched: RouteCounters,
-    /// Routes by the address of the name. A [`RouteCounters`] owns its name, so no other name can
+    /// Routes by the address of the series. A [`RouteCounters`] owns its series, so no others can
     /// get that address.
     routes: RefCell<HashMap<usize, Rc<RouteCounters>>>,
 }
@@ -27,7 +27,7 @@ pub struct Local {
 /// The handles of one route.
 #[derive(Debug)]
 pub(crate) struct RouteCounters {
-    pub(crate) name: Arc<str>,
+    series: Arc<RouteSeries>,
     durations: [Histogram; 3],
     requests: RefCell<HashMap<(MethodLabel, u16, Protocol), IntCounter>>,
 }
@@ -41,7 +41,7 @@ impl Local {
     pub fn new(metrics: &Arc<Metrics>) -> Self {
         Self {
             active: PROTOCOLS.map(|p| metrics.http_requests_active.with_label_values(&[p.label()])),
-            unmatched: RouteCounters::new(metrics, &Arc::from(NO_ROUTE)),
+            unmatched: RouteCounters::new(metrics, &metrics.route(NO_ROUTE)),
             routes: RefCell::default(),
             metrics: Arc::clone(metrics),
         }
@@ -60,15 +60,16 @@ impl Local {
         &self.unmatched
     }
 
-    pub(crate) fn route(&self, name: &Arc<str>) -> Rc<RouteCounters> {
-        let key = Arc::as_ptr(name).cast::<u8>().addr();
+    pub(crate) fn route(&self, series: &Arc<RouteSeries>) -> Rc<RouteCounters> {
+        let key = Arc::as_ptr(series).addr();
         let mut routes = self.routes.borrow_mut();
-        if routes.len() >= ROUTES && !routes.contains_key(&key) {
-            routes.clear();
-        }
-        Rc::clone(
-            routes.entry(key).or_insert_with(|| Rc::new(RouteCounters::new(&self.metrics, name))),
-        )
+        let counters = || Rc::new(RouteCounters::new(&self.metrics, series));
+        Rc::clone(routes.entry(key).or_insert_with(counters))
+    }
+
+    /// Lets go of the routes of a former configuration.
+    pub(crate) fn forget_routes(&self) {
+        self.routes.borrow_mut().clear();
     }
 
     /// Counts a request that ended.
@@ -81,7 +82,8 @@ impl Local {
         by_protocol(&route.durations, protocol).observe(duration.as_secs_f64());
         let mut requests = route.requests.borrow_mut();
         let counter = requests.entry((method, status, protocol)).or_insert_with(|| {
-            let labels = &[method.0, &status.to_string(), protocol.label(), &route.name];
+            route.series.note((method, status, protocol));
+            let labels = &[method.0, &status.to_string(), protocol.label(), route.name()];
             self.metrics.http_requests.with_label_values(labels)
         });
         counter.inc();
@@ -89,11 +91,16 @@ impl Local {
 }
 
 impl RouteCounters {
-    fn new(metrics: &Metrics, name: &Arc<str>) -> Self {
+    /// Returns the value of the `route` label.
+    pub(crate) fn name(&self) -> &Arc<str> {
+        self.series.name()
+    }
+
+    fn new(metrics: &Metrics, series: &Arc<RouteSeries>) -> Self {
         Self {
-            name: Arc::clone(name),
+            series: Arc::clone(series),
             durations: PROTOCOLS.map(|protocol| {
-                let labels: &[&str] = &[protocol.label(), name];
+                let labels: &[&str] = &[protocol.label(), series.name()];
                 metrics.http_request_duration.with_label_values(labels)
             }),
             requests: RefCell::default(),
@@ -133,9 +140,4 @@ fn by_protocol<T>([h1, h2, h3]: &[T; 3], protocol: Protocol) -> &T {
 }
 
 /// The protocols in the order of [`by_protocol`].
-const PROTOCOLS: [Protocol; 3] = [Protocol::H1, Protocol::H2, Protocol::H3];
-
-/// Routes in the cache before it is cleared. Names of replaced configurations thus do not
-/// accumulate. The number is far above the routes of one configuration. Refilling costs one lookup
-/// by label per route.
-const ROUTES: usize = 16_384;
+pub(super) const PROTOCOLS: [Protocol; 3] = [Protocol::H1, Protocol::H2, Protocol::H3];

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use prometheus::{Histogram, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec};
 
 use super::Set;
+use super::users::Users;
 
 /// The metrics of all plugins. Clones share them.
 #[derive(Debug, Clone)]
@@ -20,15 +21,30 @@ pub(super) struct PluginMetrics {
     swaps: IntCounterVec,
     shadow: IntCounterVec,
     custom: IntCounterVec,
+    users: Arc<PluginUsers>,
 }
 
-/// The metrics of one plugin across its generations. Clones share them.
+/// The users of the series of plugins, and of their generations.
+#[derive(Debug, Default)]
+struct PluginUsers {
+    plugins: Users<Arc<str>, Further>,
+    generations: Users<(Arc<str>, u64), ()>,
+}
+
+/// A further label of a plugin's series.
+#[derive(Debug, PartialEq, Eq, Hash)]
+enum Further {
+    Decision(&'static str),
+    Custom(String),
+}
+
+/// The metrics of one plugin across its generations. Clones share them. The series are removed with
+/// the last clone.
 #[derive(Debug, Clone)]
 pub struct PluginCounters {
     /// The number of the serving generation.
     pub generation: IntGauge,
-    metrics: PluginMetrics,
-    name: Arc<str>,
+    series: Arc<PluginSeries>,
 }
 
 /// The metrics of one generation of a plugin. Clones share them. The series are removed with the
@@ -67,6 +83,9 @@ pub enum Swap {
 }
 
 impl Swap {
+    /// All of them.
+    const ALL: [Self; 4] = [Self::Promoted, Self::RolledBack, Self::Superseded, Self::Refused];
+
     /// Returns the value of the `outcome` label.
     pub fn label(self) -> &'static str {
         match self {
@@ -78,11 +97,20 @@ impl Swap {
     }
 }
 
+/// The series of a plugin.
+#[derive(Debug)]
+struct PluginSeries {
+    metrics: PluginMetrics,
+    name: Arc<str>,
+}
+
+/// The series of a generation.
 #[derive(Debug)]
 struct Series {
     metrics: PluginMetrics,
     plugin: Arc<str>,
     generation: String,
+    number: u64,
 }
 
 impl PluginMetrics {
@@ -144,57 +172,71 @@ impl PluginMetrics {
                 "Counters that plugins define.",
                 &["plugin", "metric"],
             ),
+            users: Arc::default(),
         }
     }
 
     pub(super) fn plugin(&self, name: &str) -> PluginCounters {
-        let swaps = [Swap::Promoted, Swap::RolledBack, Swap::Superseded, Swap::Refused];
-        for outcome in swaps {
-            self.swaps.with_label_values(&[name, outcome.label()]);
+        let name: Arc<str> = name.into();
+        let generation = self.users.plugins.enter(Arc::clone(&name), || {
+            for outcome in Swap::ALL {
+                self.swaps.with_label_values(&[&*name, outcome.label()]);
+            }
+            self.generation.with_label_values(&[&*name])
+        });
+        PluginCounters {
+            generation,
+            series: Arc::new(PluginSeries { metrics: self.clone(), name }),
         }
-        let generation = self.generation.with_label_values(&[name]);
-        PluginCounters { generation, metrics: self.clone(), name: name.into() }
     }
 }
 
 impl PluginCounters {
     /// Returns the handles of one generation.
     pub fn generation(&self, number: u64) -> GenerationCounters {
-        let (plugin, generation) = (Arc::clone(&self.name), number.to_string());
-        let labels = &[&*plugin, &generation];
-        for kind in FAILURES {
-            // The counters exist from the start, so that a rate over them exists before the first
-            // failure.
-            self.metrics.failures.with_label_values(&[&*plugin, &generation, kind]);
-        }
-        GenerationCounters {
-            instances: self.metrics.instances.with_label_values(labels),
-            memory: self.metrics.memory.with_label_values(labels),
-            quarantined: self.metrics.quarantined.with_label_values(labels),
-            series: Arc::new(Series { metrics: self.metrics.clone(), plugin, generation }),
-        }
+        let PluginSeries { metrics, name } = &*self.series;
+        let (plugin, generation) = (Arc::clone(name), number.to_string());
+        metrics.users.generations.enter((Arc::clone(name), number), || {
+            let labels = &[&*plugin, &generation];
+            for kind in FAILURES {
+                // The counters exist from the start, so that a rate over them exists before the
+                // first failure.
+                metrics.failures.with_label_values(&[&*plugin, &generation, kind]);
+            }
+            GenerationCounters {
+                instances: metrics.instances.with_label_values(labels),
+                memory: metrics.memory.with_label_values(labels),
+                quarantined: metrics.quarantined.with_label_values(labels),
+                series: Arc::new(Series { metrics: metrics.clone(), plugin, generation, number }),
+            }
+        })
     }
 
     /// Counts the outcome of a generation.
     pub fn swap(&self, outcome: Swap) {
-        self.metrics.swaps.with_label_values(&[&*self.name, outcome.label()]).inc();
+        let PluginSeries { metrics, name } = &*self.series;
+        metrics.swaps.with_label_values(&[&**name, outcome.label()]).inc();
     }
 
     /// Counts a shadow call by its decision: `same`, `different` or `failed`.
     pub fn shadow(&self, decision: &'static str) {
-        self.metrics.shadow.with_label_values(&[&*self.name, decision]).inc();
+        let PluginSeries { metrics, name } = &*self.series;
+        metrics.users.plugins.note(name, Further::Decision(decision));
+        metrics.shadow.with_label_values(&[&**name, decision]).inc();
     }
 
     /// Returns a counter that the plugin itself defines. The caller bounds the number of names.
     pub fn custom(&self, metric: &str) -> IntCounter {
-        self.metrics.custom.with_label_values(&[&*self.name, metric])
+        let PluginSeries { metrics, name } = &*self.series;
+        metrics.users.plugins.note(name, Further::Custom(metric.to_owned()));
+        metrics.custom.with_label_values(&[&**name, metric])
     }
 }
 
 impl GenerationCounters {
     /// Returns the handles of one exported function.
     pub fn function(&self, function: &'static str) -> FunctionCounters {
-        let Series { metrics, plugin, generation } = &*self.series;
+        let Series { metrics, plugin, generation, .. } = &*self.series;
         let labels = &[&**plugin, generation, function];
         FunctionCounters {
             calls: metrics.calls.with_label_values(labels),
@@ -205,34 +247,55 @@ impl GenerationCounters {
     /// Returns the counter of decisions that were taken from memory instead of calling the
     /// function.
     pub fn remembered(&self, function: &'static str) -> IntCounter {
-        let Series { metrics, plugin, generation } = &*self.series;
+        let Series { metrics, plugin, generation, .. } = &*self.series;
         metrics.remembered.with_label_values(&[&**plugin, generation, function])
     }
 
     /// Counts a failure. `kind` becomes a label, so its set is closed.
     pub fn failure(&self, kind: &'static str) {
-        let Series { metrics, plugin, generation } = &*self.series;
+        let Series { metrics, plugin, generation, .. } = &*self.series;
         metrics.failures.with_label_values(&[&**plugin, generation, kind]).inc();
+    }
+}
+
+impl Drop for PluginSeries {
+    fn drop(&mut self) {
+        let Self { metrics, name } = self;
+        metrics.users.plugins.leave(name, |further| {
+            let _ = metrics.generation.remove_label_values(&[&**name]);
+            for outcome in Swap::ALL {
+                let _ = metrics.swaps.remove_label_values(&[&**name, outcome.label()]);
+            }
+            for label in further {
+                // The removal fails only if the series does not exist.
+                let _ = match &label {
+                    Further::Decision(label) => metrics.shadow.remove_label_values(&[name, *label]),
+                    Further::Custom(label) => metrics.custom.remove_label_values(&[name, &**label]),
+                };
+            }
+        });
     }
 }
 
 impl Drop for Series {
     fn drop(&mut self) {
-        let Self { metrics, plugin, generation } = self;
-        let labels = &[&**plugin, generation];
-        for function in FUNCTIONS {
-            let labels = &[&**plugin, generation, function];
-            // The removal fails for functions that were never called.
-            let _ = metrics.calls.remove_label_values(labels);
-            let _ = metrics.remembered.remove_label_values(labels);
-            let _ = metrics.duration.remove_label_values(labels);
-        }
-        for kind in FAILURES {
-            let _ = metrics.failures.remove_label_values(&[&**plugin, generation, kind]);
-        }
-        for gauge in [&metrics.instances, &metrics.memory, &metrics.quarantined] {
-            let _ = gauge.remove_label_values(labels);
-        }
+        let Self { metrics, plugin, generation, number } = self;
+        metrics.users.generations.leave(&(Arc::clone(plugin), *number), |_| {
+            let labels = &[&**plugin, generation];
+            for function in FUNCTIONS {
+                let labels = &[&**plugin, generation, function];
+                // The removal fails for functions that were never called.
+                let _ = metrics.calls.remove_label_values(labels);
+                let _ = metrics.remembered.remove_label_values(labels);
+                let _ = metrics.duration.remove_label_values(labels);
+            }
+            for kind in FAILURES {
+                let _ = metrics.failures.remove_label_values(&[&**plugin, generation, kind]);
+            }
+            for gauge in [&metrics.instances, &metrics.memory, &metrics.quarantined] {
+                let _ = gauge.remove_label_values(labels);
+            }
+        });
     }
 }
 

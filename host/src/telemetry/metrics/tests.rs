@@ -49,7 +49,8 @@ fn names_follow_prometheus_conventions() {
 #[test]
 fn label_values_cannot_break_the_format() {
     let metrics = Metrics::new();
-    metrics.backend("a\"b\\c\nd", "e").requests.inc();
+    let endpoint = metrics.upstream("a\"b\\c\nd").endpoint("e");
+    endpoint.requests.inc();
     let text = metrics.encode();
     let sample = r#"backend_requests_total{endpoint="e",upstream="a\"b\\c\nd"} 1"#;
     assert!(text.lines().any(|line| line == sample), "{text}");
@@ -73,21 +74,34 @@ fn endpoints_and_plugins_have_their_own_children() {
 
 #[test]
 fn two_routes_of_one_name_share_their_counters_and_others_do_not() {
-    let metrics = std::sync::Arc::new(Metrics::new());
+    let metrics = Arc::new(Metrics::new());
     let local = Local::new(&metrics);
-    for name in ["a", "a", "b"] {
-        let route = local.route(&std::sync::Arc::from(name));
+    let series = ["a", "a", "b"].map(|name| metrics.route(name));
+    for series in &series {
+        let route = local.route(series);
         let what = (MethodLabel::of(&http::Method::GET), 200, crate::message::peer::Protocol::H2);
         local.ended(&route, what, std::time::Duration::from_millis(3));
     }
     let count =
         |route: &str| metrics.http_requests.with_label_values(&["GET", "200", "h2", route]).get();
     assert_eq!((count("a"), count("b")), (2, 1));
+    local.forget_routes();
+    let [a, other, b] = series;
+    drop((a, b));
+    let text = metrics.encode();
+    assert!(text.contains("route=\"a\"") && !text.contains("route=\"b\""), "{text}");
+    drop(other);
+    let text = metrics.encode();
+    assert!(!text.contains("route=\"a\""), "{text}");
 }
 
-/// Gives every vector a child. Some children are removed when the returned value is dropped.
-fn touch(metrics: &Metrics) -> GenerationCounters {
-    metrics.backend("app", "10.0.0.3:80").error("connect");
+/// The users of series, which end with them.
+type Users = (GenerationCounters, PluginCounters, EndpointCounters);
+
+/// Gives every vector a child. Some children are removed when the returned values are dropped.
+fn touch(metrics: &Metrics) -> Users {
+    let endpoint = metrics.upstream("app").endpoint("10.0.0.3:80");
+    endpoint.error("connect");
     let plugin = metrics.plugin("round-robin");
     plugin.shadow("same");
     plugin.custom("things").inc();
@@ -101,15 +115,24 @@ fn touch(metrics: &Metrics) -> GenerationCounters {
     metrics.http_requests.with_label_values(&["GET", "200", "h3", NO_ROUTE]).inc();
     metrics.http_request_duration.with_label_values(&["h3", NO_ROUTE]).observe(0.1);
     metrics.http_requests_active.with_label_values(&["h3"]).inc();
-    generation
+    (generation, plugin, endpoint)
 }
 
 #[test]
 fn what_is_counted_for_a_generation_ends_with_it() {
     let metrics = Metrics::new();
-    let generation = touch(&metrics);
-    let counts = |metrics: &Metrics| metrics.encode().matches("generation=\"1\"").count();
-    assert!(counts(&metrics) > 10);
+    let (generation, plugin, endpoint) = touch(&metrics);
+    let counts = |label: &str| metrics.encode().matches(label).count();
+    assert!(counts("generation=\"1\"") > 10);
     drop(generation);
-    assert_eq!(counts(&metrics), 0, "{}", metrics.encode());
+    assert_eq!(counts("generation=\"1\""), 0, "{}", metrics.encode());
+    assert!(counts("plugin=\"round-robin\"") > 5);
+    drop(plugin);
+    assert_eq!(counts("plugin=\"round-robin\""), 0, "{}", metrics.encode());
+    assert!(counts("upstream=\"app\"") > 3);
+    let again = metrics.upstream("app").endpoint("10.0.0.3:80");
+    drop(endpoint);
+    assert!(counts("upstream=\"app\"") > 3, "it has another user");
+    drop(again);
+    assert_eq!(counts("upstream=\"app\""), 0, "{}", metrics.encode());
 }

@@ -76,7 +76,7 @@ fn name(text: &str) -> Arc<str> {
 fn a_request_is_recorded_when_its_response_body_ends() {
     let bench = Bench::new();
     let mut record = bench.record(&request(&[("user-agent", "curl/8"), ("host", "ignored")]));
-    record.route(&name("items"));
+    record.route(&bench.telemetry.metrics.route("items"));
     record.attempt(&name("app"), &name("10.0.0.3:80"));
     record.attempt(&name("app"), &name("10.0.0.4:80"));
     let sent = record.request_bytes();

@@ -61,7 +61,7 @@ fn a_request_its_pick_and_its_attempts_arrive_as_one_tree() {
     let request =
         request(&[("traceparent", PARENT), ("tracestate", "a=1"), ("user-agent", "curl/8")]);
     let mut record = bench.record(&request);
-    record.route(&Arc::from("/items/*"));
+    record.route(&bench.telemetry.metrics.route("/items/*"));
     let mut pick = record.span(PICK).unwrap();
     pick.attribute("weir.balancer", "round-robin");
     drop(pick);

@@ -1,0 +1,267 @@
+//! [`Listeners`]: the open listeners of the process. It opens, changes and closes them, in steps: a
+//! plan, a preparation that may fail and changes nothing, and a completion that cannot fail.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use super::worker::{Part, WorkerOrder, Workers};
+use super::{ServerError, misplaced};
+use crate::config::{self, Config, ListenerId, Protocols};
+use crate::listen::{self, Edge, Listening, Sockets};
+use crate::telemetry::metrics::Metrics;
+
+/// The open listeners, in the order of the configuration.
+pub(super) struct Listeners {
+    workers: usize,
+    open: Vec<Entry>,
+    /// Listeners that have left, and whose last connections still end.
+    leaving: Vec<Entry>,
+    next: usize,
+}
+
+/// A listener with its configuration.
+#[derive(Clone)]
+struct Entry {
+    config: config::Listener,
+    listening: Arc<Listening>,
+    serves: Kinds,
+}
+
+/// The kinds of sockets on which a listener accepts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+struct Kinds {
+    tcp: bool,
+    udp: bool,
+}
+
+impl Kinds {
+    fn of(protocols: Protocols) -> Self {
+        Self { tcp: protocols.h1 || protocols.h2, udp: protocols.h3 }
+    }
+}
+
+/// The listeners of a configuration: each with its id, and the present listener of its address.
+pub(super) struct Plan(Vec<(ListenerId, Option<Entry>)>);
+
+impl Plan {
+    /// Returns the ids of the listeners, in the order of the configuration.
+    pub(super) fn ids(&self) -> Vec<ListenerId> {
+        self.0.iter().map(|(id, _)| *id).collect()
+    }
+}
+
+/// The listeners of a configuration, with all that must be opened.
+pub(super) struct Prepared(Vec<Step>);
+
+/// The way of one listener into a configuration.
+struct Step {
+    entry: Entry,
+    before: Kinds,
+    /// The settings for new connections, if they change.
+    edge: Option<Edge>,
+    /// Sockets that were bound for it.
+    tcp: Option<Vec<Sockets>>,
+    udp: Option<Vec<Sockets>>,
+}
+
+/// A change of which the workers must hear.
+pub(super) enum Change {
+    Opened(Arc<Listening>, Part),
+    Closed(ListenerId, Part),
+}
+
+impl Change {
+    /// Tells every worker.
+    pub(super) fn tell(&self, workers: &Workers) {
+        workers.order(|worker| match self {
+            Self::Closed(id, part) => Some(WorkerOrder::Close(*id, *part)),
+            Self::Opened(listening, part) => {
+                let sockets = listening.sockets(worker);
+                let sockets = sockets.inspect_err(|error| {
+                    let error = error as &dyn std::error::Error;
+                    tracing::error!(address = %listening.address, error, "open a listener");
+                });
+                let (tcp, udp) = sockets.ok()??.split();
+                let part = match part {
+                    Part::Tcp => tcp,
+                    Part::Udp => udp,
+                };
+                Some(WorkerOrder::Open(part?, Arc::clone(listening)))
+            }
+        });
+    }
+}
+
+impl Listeners {
+    pub(super) fn new(workers: usize) -> Self {
+        Self { workers, open: Vec::new(), leaving: Vec::new(), next: 0 }
+    }
+
+    /// Returns the addresses, as bound.
+    pub(super) fn addresses(&self) -> impl Iterator<Item = SocketAddr> {
+        self.open.iter().map(|entry| entry.listening.address)
+    }
+
+    /// Returns the open listeners.
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Arc<Listening>> {
+        self.open.iter().map(|entry| &entry.listening)
+    }
+
+    /// Finds the present listeners of a configuration's addresses, and gives ids to new ones. Of
+    /// several listeners with port 0, the first one is the first one again.
+    pub(super) fn plan(&mut self, listeners: &[config::Listener]) -> Plan {
+        let mut known: Vec<&Entry> = self.open.iter().chain(&self.leaving).collect();
+        let mut next = self.next;
+        let mut planned = Vec::new();
+        for listener in listeners {
+            let at = known.iter().position(|entry| entry.config.address == listener.address);
+            let entry = at.map(|at| known.remove(at).clone());
+            let id = entry.as_ref().map_or_else(
+                || {
+                    next += 1;
+                    ListenerId::new(next - 1)
+                },
+                |entry| entry.listening.id,
+            );
+            planned.push((id, entry));
+        }
+        self.next = next;
+        Plan(planned)
+    }
+
+    /// Opens the sockets and loads the certificates that a configuration needs. Changes nothing.
+    ///
+    /// # Errors
+    /// [`ServerError::Config`], with the place of the cause.
+    pub(super) fn prepare(
+        &self,
+        plan: Plan,
+        config: &Config,
+        metrics: &Metrics,
+    ) -> Result<Prepared, ServerError> {
+        let listeners = config.listeners.iter().enumerate();
+        let steps = plan.0.into_iter().zip(listeners).map(|((id, known), (at, listener))| {
+            let path = format!("listeners[{at}]");
+            match known {
+                Some(entry) => self.change(entry, listener, (config, &path), metrics),
+                None => self.open(id, listener, (config, &path), metrics),
+            }
+        });
+        steps.collect::<Result<_, _>>().map(Prepared)
+    }
+
+    fn open(
+        &self,
+        id: ListenerId,
+        listener: &config::Listener,
+        (config, path): (&Config, &str),
+        metrics: &Metrics,
+    ) -> Result<Step, ServerError> {
+        let sockets = self.bind(listener, (config, path))?;
+        let address = sockets.first().map_or(listener.address, Sockets::address);
+        let edge = Edge::new(id, listener, address, metrics)
+            .map_err(|error| misplaced(config, &format!("{path}.tls"), &error))?;
+        let serves = Kinds::of(listener.protocols);
+        let listening = Arc::new(Listening::new(edge, sockets));
+        let entry = Entry { config: listener.clone(), listening, serves };
+        Ok(Step { entry, before: Kinds::default(), edge: None, tcp: None, udp: None })
+    }
+
+    fn change(
+        &self,
+        known: Entry,
+        listener: &config::Listener,
+        (config, path): (&Config, &str),
+        metrics: &Metrics,
+    ) -> Result<Step, ServerError> {
+        let Entry { listening, serves: before, config: old } = known;
+        let present = listening.edge();
+        let edge = if old == *listener && present.is_fresh() {
+            None
+        } else {
+            let edge = present.follow(listener, metrics);
+            Some(edge.map_err(|error| misplaced(config, &format!("{path}.tls"), &error))?)
+        };
+        let serves = Kinds::of(listener.protocols);
+        // TCP sockets close with their part. Those of UDP stay until the last connection has ended.
+        let needs_udp = serves.udp && !listening.kinds().1;
+        let address = listening.address;
+        let bind = |is_needed: bool, protocols: Protocols| {
+            let part = config::Listener { address, protocols, ..listener.clone() };
+            is_needed.then(|| self.bind(&part, (config, path))).transpose()
+        };
+        let h1 = Protocols { h1: true, h2: false, h3: false };
+        let tcp = bind(serves.tcp && !before.tcp, h1)?;
+        let udp = bind(needs_udp, Protocols { h1: false, h3: true, ..h1 })?;
+        let entry = Entry { config: listener.clone(), listening, serves };
+        Ok(Step { entry, before, edge, tcp, udp })
+    }
+
+    fn bind(
+        &self,
+        listener: &config::Listener,
+        (config, path): (&Config, &str),
+    ) -> Result<Vec<Sockets>, ServerError> {
+        let port = listener.address.port();
+        let is_ours = self.open.iter().chain(&self.leaving);
+        let is_ours = is_ours.into_iter().any(|entry| entry.listening.address.port() == port);
+        listen::bind(listener, self.workers, is_ours)
+            .map_err(|error| misplaced(config, &format!("{path}.address"), &error))
+    }
+
+    /// Takes the listeners of a configuration in place of the present ones. Returns the changes of
+    /// which the workers must hear.
+    pub(super) fn complete(&mut self, prepared: Prepared) -> Vec<Change> {
+        let mut changes = Vec::new();
+        let mut before = std::mem::take(&mut self.open);
+        for Step { entry, before: had, edge, tcp, udp } in prepared.0 {
+            let listening = &entry.listening;
+            before.retain(|old| old.listening.id != listening.id);
+            self.leaving.retain(|old| old.listening.id != listening.id);
+            if let Some(edge) = edge {
+                listening.set_edge(Arc::new(edge));
+            }
+            if tcp.is_some() || (had.tcp && !entry.serves.tcp) {
+                listening.set_tcp(tcp);
+            }
+            if let Some(udp) = udp {
+                listening.set_udp(udp);
+            }
+            let Kinds { tcp, udp } = entry.serves;
+            for (part, had, has) in [(Part::Tcp, had.tcp, tcp), (Part::Udp, had.udp, udp)] {
+                match (had, has) {
+                    (false, true) => changes.push(Change::Opened(Arc::clone(listening), part)),
+                    (true, false) => changes.push(Change::Closed(listening.id, part)),
+                    _ => {}
+                }
+            }
+            if had == Kinds::default() {
+                let protocols = entry.config.protocols;
+                tracing::info!(address = %listening.address, %protocols, "listening");
+            }
+            self.open.push(entry);
+        }
+        for mut entry in before {
+            let (id, Kinds { tcp, udp }) = (entry.listening.id, std::mem::take(&mut entry.serves));
+            let parts = [(Part::Tcp, tcp), (Part::Udp, udp)];
+            let parts = parts.into_iter().filter(|(_, serves)| *serves);
+            changes.extend(parts.map(|(part, _)| Change::Closed(id, part)));
+            entry.listening.set_tcp(None);
+            tracing::info!(address = %entry.listening.address, "not listening any more");
+            self.leaving.push(entry);
+        }
+        changes
+    }
+
+    /// Closes the sockets of listeners whose last connections have ended. Returns whether some are
+    /// left.
+    pub(super) fn retire(&mut self) -> bool {
+        self.leaving.retain(|entry| !entry.listening.is_unused());
+        !self.leaving.is_empty()
+    }
+
+    /// Closes the handles of TCP sockets. Those of the workers close when they drain.
+    pub(super) fn close(&self) {
+        self.iter().for_each(|listening| listening.set_tcp(None));
+    }
+}

@@ -1,0 +1,134 @@
+//! A reload: another configuration takes the place of the present one, whole or not at all.
+
+use std::sync::Arc;
+
+use tokio::sync::oneshot;
+use tokio_util::sync::CancellationToken;
+
+use super::supervisor::Supervisor;
+use super::{ServerError, state};
+use crate::config::{Config, ConfigErrors, ListenerId};
+use crate::plugins;
+use crate::state::State;
+use crate::state::orders::{Applied, OrderError};
+use crate::task::Tasks;
+use crate::upstream::health;
+
+/// A way to read a configuration, away from the control thread.
+pub(super) type Read = Box<dyn FnOnce() -> Result<Config, ConfigErrors> + Send>;
+
+/// The tasks of one configuration: health checks, trials, watched files. They end with it.
+pub(super) struct StateTasks(CancellationToken);
+
+impl StateTasks {
+    /// Starts the tasks of a state.
+    pub(super) fn start(state: &State, tasks: &Tasks) -> Self {
+        let drain = tasks.drain_token();
+        let own = tasks.part(drain.clone());
+        for upstream in &state.upstreams {
+            health::start(upstream, &own);
+        }
+        plugins::supervise(&state.plugins, &own);
+        Self(drain)
+    }
+}
+
+impl Drop for StateTasks {
+    fn drop(&mut self) {
+        self.0.cancel();
+    }
+}
+
+impl Supervisor {
+    /// Reads a configuration and serves by it. On failure nothing has changed, and the reason is
+    /// kept for the status.
+    pub(super) async fn reload(
+        &mut self,
+        read: Read,
+        origin: &'static str,
+    ) -> Result<Applied, OrderError> {
+        let config = on_thread("config", read).await?;
+        let applied = match config {
+            Ok(config) => self.apply(config, origin).await,
+            Err(errors) => Err(OrderError::Config(errors)),
+        };
+        if let Err(error) = &applied {
+            self.current.refuse(error.to_string());
+            tracing::error!(
+                origin,
+                error = error as &dyn std::error::Error,
+                "the configuration was refused; Weir serves as before"
+            );
+        }
+        applied
+    }
+
+    async fn apply(&mut self, config: Config, origin: &'static str) -> Result<Applied, OrderError> {
+        let config = Arc::new(config);
+        let before = self.current.state();
+        for _ in 0..ATTEMPTS {
+            let plan = self.listeners.plan(&config.listeners);
+            let state = self.build(&config, plan.ids(), &before).await?;
+            let metrics = &self.telemetry.metrics;
+            let prepared = self.listeners.prepare(plan, &config, metrics).map_err(refused)?;
+            if !state.plugins.take_over() {
+                // A trial of a plugin has ended meanwhile. What was built does not know of it.
+                continue;
+            }
+            let state = Arc::new(state);
+            let revision = self.current.publish(Arc::clone(&state), origin);
+            for change in self.listeners.complete(prepared) {
+                change.tell(&self.workers);
+            }
+            self.workers.order(|_| Some(super::worker::WorkerOrder::Follow));
+            // The tasks of the state before end here.
+            self.state_tasks = StateTasks::start(&state, &self.tasks);
+            for warning in &config.warnings {
+                tracing::warn!("{warning}");
+            }
+            tracing::info!(origin, revision, "the configuration was reloaded");
+            let warnings = config.warnings.iter().map(ToString::to_string).collect();
+            return Ok(Applied { revision, warnings, ..Applied::default() });
+        }
+        Err(OrderError::Failed("the plugins change all the time; try again".to_owned()))
+    }
+
+    /// Builds the state of a configuration beside the present one. Compiling a plugin takes long,
+    /// and the control thread answers meanwhile.
+    async fn build(
+        &self,
+        config: &Arc<Config>,
+        listeners: Vec<ListenerId>,
+        before: &Arc<State>,
+    ) -> Result<State, OrderError> {
+        let (config, before) = (Arc::clone(config), Arc::clone(before));
+        let telemetry = Arc::clone(&self.telemetry);
+        let build = move || state(config, &listeners, &telemetry.metrics, Some(&before));
+        on_thread("reload", build).await?.map_err(refused)
+    }
+}
+
+fn refused(error: ServerError) -> OrderError {
+    match error {
+        ServerError::Config(errors) => OrderError::Config(errors),
+        error => OrderError::Failed(weir_runtime::with_causes(&error)),
+    }
+}
+
+/// Runs work that blocks on a thread of its own.
+async fn on_thread<T: Send + 'static>(
+    name: &str,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, OrderError> {
+    let (done, result) = oneshot::channel();
+    // The send fails only if the process ends.
+    let run = move || drop(done.send(work()));
+    let started = std::thread::Builder::new().name(name.to_owned()).spawn(run);
+    started.map_err(|error| OrderError::Failed(format!("start a thread: {error}")))?;
+    result.await.map_err(|_| {
+        OrderError::Failed("reading the configuration failed; see standard error".to_owned())
+    })
+}
+
+/// Attempts to build a state while trials of plugins end.
+const ATTEMPTS: usize = 8;
