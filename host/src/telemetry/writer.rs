@@ -1,4 +1,4 @@
-//! Lines for standard output and standard error. Their writers never block.
+//! Lines for standard output, standard error and files. Their writers never block.
 //!
 //! One thread per stream writes, and all other threads append to a bounded buffer. If the reader of
 //! the stream is too slow, the buffer fills, and further lines are dropped and counted. Weir does
@@ -93,12 +93,8 @@ impl Shared {
     fn write_until_closed(&self, mut stream: impl Write, linger: Duration) {
         let mut lines = Vec::new();
         while self.take(&mut lines, linger) {
-            let result = stream.write_all(&lines).and_then(|()| stream.flush());
-            if result.is_err() {
-                // The stream is closed or broken. Only the metric can report that.
-                let lost = lines.iter().filter(|byte| **byte == b'\n').count();
-                self.dropped.inc_by(lost as u64);
-            }
+            // The stream may be closed or broken. Only the metric can report that.
+            self.dropped.inc_by(write(&mut stream, &lines));
             lines.clear();
             self.lock().is_writing = false;
             self.written.notify_all();
@@ -155,6 +151,20 @@ impl Drop for WriterGuard {
                 .0;
         }
     }
+}
+
+/// Writes `lines`, and returns the number of those that are lost.
+fn write(stream: &mut impl Write, lines: &[u8]) -> u64 {
+    let count = |lines: &[u8]| lines.iter().filter(|byte| **byte == b'\n').count() as u64;
+    let mut rest = lines;
+    while !rest.is_empty() {
+        match stream.write(rest) {
+            Ok(written @ 1..) => rest = rest.get(written..).unwrap_or_default(),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Ok(_) | Err(_) => return count(rest),
+        }
+    }
+    if stream.flush().is_ok() { 0 } else { count(lines) }
 }
 
 /// Maximum number of waiting bytes per stream: some 3,000 records, tens of milliseconds of a busy
@@ -220,6 +230,28 @@ mod tests {
         drop(guard);
         assert!(start.elapsed() < FLUSH_TIME * 5);
         drop(receiver);
+    }
+
+    /// A stream that takes some bytes, and then fails.
+    struct Bounded(usize);
+
+    impl Write for Bounded {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            let taken = bytes.len().min(self.0);
+            self.0 -= taken;
+            if taken > 0 { Ok(taken) } else { Err(io::ErrorKind::StorageFull.into()) }
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn only_the_lines_that_are_not_whole_in_the_stream_are_lost() {
+        for (room, lost) in [(0, 3), (3, 3), (4, 2), (5, 2), (13, 1), (14, 0), (99, 0)] {
+            assert_eq!(write(&mut Bounded(room), b"one\ntwo\nthree\n"), lost, "{room}");
+        }
     }
 
     #[test]
