@@ -4,6 +4,7 @@
 //! files and asks the resolver, and it starts nothing.
 
 mod files;
+mod logs;
 mod registries;
 mod routes;
 mod upstreams;
@@ -70,13 +71,15 @@ impl<'a> Check<'a> {
         self.unseen_fields(&listeners, &routes);
         self.unused_registries(&plugins, &registries);
         self.own_addresses(&file.telemetry, admin.as_ref(), &listeners);
+        let mut telemetry = file.telemetry;
+        self.log_files(&mut telemetry.log);
         Problem::sort(&mut self.warnings);
         Config {
             listeners,
             plugins,
             upstreams,
             routes,
-            telemetry: file.telemetry,
+            telemetry,
             admin,
             state: file.state,
             registries,

@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use super::{
     Canary, Endpoint, ListenerLimits, Log, LogFormat, MetricsEndpoint, OnFailure, Plugin,
-    PluginLimits, Quic, Respond, Retry, Reuse, SharedState, Source, Timeouts, UpstreamLimits,
+    PluginLimits, Quic, Respond, Retry, Reuse, Rotation, SharedState, Source, Timeouts,
+    UpstreamLimits,
 };
 
 /// Browsers open all requests of a page at once. RFC 9114 §6.1 asks for at least 100.
@@ -120,6 +121,13 @@ pub const METRICS_PATH: &str = "/metrics";
 /// Enough to find slow requests, at a tenth of the collector's cost.
 pub const SAMPLE: f64 = 0.1;
 
+/// Caddy's size. An editor still opens such a file.
+pub const LOG_SIZE: u64 = 100 << 20;
+
+/// Some 3 million access records: hours to weeks. Small disks of virtual machines have room for it
+/// twice.
+pub const LOG_KEEP: u64 = 1 << 30;
+
 /// The default `balancer` of an upstream. It is fair without any knowledge of the endpoints.
 pub const BALANCER: &str = "round-robin";
 
@@ -202,7 +210,19 @@ impl Default for MetricsEndpoint {
 
 impl Default for Log {
     fn default() -> Self {
-        Self { level: "info".to_owned(), format: LogFormat::Json, access: true }
+        Self {
+            level: "info".to_owned(),
+            format: LogFormat::Json,
+            access: true,
+            file: None,
+            access_file: None,
+        }
+    }
+}
+
+impl Default for Rotation {
+    fn default() -> Self {
+        Self { size: LOG_SIZE, age: None, keep: LOG_KEEP }
     }
 }
 

@@ -41,7 +41,7 @@ pub use plugins::*;
 pub use reference::{plugin_keys, reference, schema};
 pub use secret::secret;
 pub use shortcut::{Loader, Overrides, from_upstreams};
-pub use telemetry::{Log, LogFormat, MetricsEndpoint, Telemetry, Tracing};
+pub use telemetry::{Log, LogFile, LogFormat, MetricsEndpoint, Rotation, Telemetry, Tracing};
 pub use types::*;
 pub use upstreams::*;
 
