@@ -4,19 +4,21 @@
 //! the values. [`Line`] escapes them, so a client can end neither a line nor a value.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use crate::config::LogFormat;
 use crate::message::peer::RequestId;
 use crate::telemetry::clock::Timestamp;
 use crate::telemetry::line::Line;
+use crate::telemetry::switches::Switches;
 use crate::telemetry::writer::Writer;
 
 /// The output of access records.
 #[derive(Debug)]
 pub(crate) struct AccessLog {
     writer: Writer,
-    format: LogFormat,
+    switches: Arc<Switches>,
 }
 
 /// The values of one access record.
@@ -46,13 +48,18 @@ pub(crate) struct Entry<'a> {
 }
 
 impl AccessLog {
-    pub(crate) fn new(writer: Writer, format: LogFormat) -> Self {
-        Self { writer, format }
+    pub(crate) fn new(writer: Writer, switches: Arc<Switches>) -> Self {
+        Self { writer, switches }
+    }
+
+    /// Whether records are wanted now.
+    pub(crate) fn is_on(&self) -> bool {
+        self.switches.has_access()
     }
 
     /// Writes one record. Never blocks.
     pub(crate) fn write(&self, entry: &Entry<'_>) {
-        self.writer.line(&entry.line(self.format));
+        self.writer.line(&entry.line(self.switches.format()));
     }
 }
 

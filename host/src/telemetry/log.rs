@@ -1,4 +1,4 @@
-//! The log: `tracing` events as lines on standard error.
+//! The log: `tracing` events as lines on standard error or in a file.
 //!
 //! Weir does not use the formatter of tracing-subscriber. Its JSON omits the causes of an error,
 //! and its text lets a value break the line.
@@ -6,12 +6,13 @@
 use std::error::Error;
 use std::fmt::{self, Write as _};
 use std::io;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use tracing::field::{Field, Visit};
 use tracing::{Event, Subscriber};
 use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
-use tracing_subscriber::{EnvFilter, registry};
+use tracing_subscriber::{EnvFilter, Registry, registry, reload};
 use weir_runtime::with_causes;
 
 use crate::config::{self, LogFormat};
@@ -19,34 +20,71 @@ use crate::telemetry::TelemetryError;
 use crate::telemetry::clock::Timestamp;
 use crate::telemetry::line::Line;
 use crate::telemetry::metrics::Metrics;
+use crate::telemetry::switches::Switches;
 use crate::telemetry::writer::{Writer, WriterGuard};
 
 /// The environment variable with directives that replace the configuration's `log.level`.
 pub const LEVEL_VARIABLE: &str = "WEIR_LOG";
 
-/// Installs the subscriber of this process. A process has one log: an existing subscriber stays,
-/// and the function returns `None`.
+/// The level of the log, which may change at any time.
+#[derive(Debug, Default)]
+pub(crate) struct Level(Option<reload::Handle<EnvFilter, Registry>>);
+
+impl Level {
+    /// Sets the level, unless the environment sets it.
+    ///
+    /// # Errors
+    ///
+    /// The directives are malformed. The level stays as it is.
+    pub(crate) fn set(&self, text: &str) -> Result<(), TelemetryError> {
+        let filter = serving(text)?;
+        if let Some(handle) = self.0.as_ref().filter(|_| from_environment().is_none()) {
+            // It fails only if the subscriber is gone, and then there is no log.
+            let _ = handle.reload(filter);
+        }
+        Ok(())
+    }
+}
+
+/// Installs the subscriber of this process, which writes to `output`. A process has one log: an
+/// existing subscriber stays, and there is no guard.
 ///
 /// # Errors
 ///
-/// The directives are malformed, or the writing thread cannot be started.
+/// The directives are malformed, or `output` or the writing thread is not available.
 pub(crate) fn install(
     config: &config::Log,
+    output: impl FnOnce() -> Result<Box<dyn io::Write + Send>, TelemetryError>,
+    switches: &Arc<Switches>,
     metrics: &Metrics,
-) -> Result<Option<WriterGuard>, TelemetryError> {
-    let filter = match std::env::var(LEVEL_VARIABLE) {
-        Ok(text) if !text.is_empty() => serving(&text)?,
-        _ => serving(&config.level)?,
-    };
+) -> Result<(Level, Option<WriterGuard>), TelemetryError> {
+    let filter = serving(from_environment().as_ref().unwrap_or(&config.level))?;
     if tracing::dispatcher::has_been_set() {
-        return Ok(None);
+        return Ok((Level::default(), None));
     }
-    let (writer, guard) =
-        Writer::start("weir-log", io::stderr(), Duration::ZERO, metrics.log_dropped.clone())
-            .map_err(TelemetryError::Thread)?;
-    let subscriber = registry().with(filter).with(Log { writer, format: config.format });
+    let dropped = metrics.log_dropped.clone();
+    let (writer, guard) = Writer::start("weir-log", output()?, Duration::ZERO, dropped)
+        .map_err(TelemetryError::Thread)?;
+    let (subscriber, level) = subscriber(filter, writer, Arc::clone(switches));
     // Another thread may have installed a subscriber since the check.
-    Ok(tracing::subscriber::set_global_default(subscriber).is_ok().then_some(guard))
+    Ok(match tracing::subscriber::set_global_default(subscriber) {
+        Ok(()) => (level, Some(guard)),
+        Err(_) => (Level::default(), None),
+    })
+}
+
+fn subscriber(
+    filter: EnvFilter,
+    writer: Writer,
+    switches: Arc<Switches>,
+) -> (impl Subscriber + Send + Sync, Level) {
+    let (filter, handle) = reload::Layer::new(filter);
+    (registry().with(filter).with(Log { writer, switches }), Level(Some(handle)))
+}
+
+/// Returns the directives that replace the configuration's.
+fn from_environment() -> Option<String> {
+    std::env::var(LEVEL_VARIABLE).ok().filter(|text| !text.is_empty())
 }
 
 /// Installs a subscriber for commands that do not serve. It writes the events that `directives`
@@ -83,16 +121,17 @@ pub fn directives(text: &str) -> Result<EnvFilter, TelemetryError> {
 
 struct Log {
     writer: Writer,
-    format: LogFormat,
+    switches: Arc<Switches>,
 }
 
 impl<S: Subscriber> Layer<S> for Log {
     fn on_event(&self, event: &Event<'_>, _context: Context<'_, S>) {
-        let mut line = Line::new(self.format);
+        let format = self.switches.format();
+        let mut line = Line::new(format);
         let (time, metadata) = (Timestamp(SystemTime::now()), event.metadata());
         let mut message = Message::default();
         event.record(&mut message);
-        match self.format {
+        match format {
             LogFormat::Json => {
                 line.shown("time", time);
                 line.text("level", Some(metadata.level().as_str().to_ascii_lowercase().as_bytes()));
@@ -199,12 +238,16 @@ mod tests {
     #[error("connect to 10.0.0.3:443")]
     struct Outer(#[source] io::Error);
 
+    fn switches(format: LogFormat) -> Arc<Switches> {
+        Arc::new(Switches::new(&config::Log { format, ..config::Log::default() }))
+    }
+
     fn written(format: LogFormat) -> String {
         let paper = Paper::default();
         let dropped = Metrics::new().log_dropped;
         let (writer, guard) =
             Writer::start("test", paper.clone(), Duration::ZERO, dropped).unwrap();
-        let subscriber = registry().with(directives("info").unwrap()).with(Log { writer, format });
+        let (subscriber, _) = subscriber(directives("info").unwrap(), writer, switches(format));
         tracing::subscriber::with_default(subscriber, || {
             let error = Outer(io::Error::other("refused\nby \"host\""));
             let error = &error as &dyn Error;
@@ -246,8 +289,8 @@ mod tests {
             let dropped = Metrics::new().log_dropped;
             let (writer, guard) =
                 Writer::start("test", paper.clone(), Duration::ZERO, dropped).unwrap();
-            let log = Log { writer, format: LogFormat::Text };
-            let subscriber = registry().with(serving(text).unwrap()).with(log);
+            let switches = switches(LogFormat::Text);
+            let (subscriber, _) = subscriber(serving(text).unwrap(), writer, switches);
             tracing::subscriber::with_default(subscriber, || {
                 tracing::warn!(target: "h2::proto::streams::streams", "reset streams reached limit");
                 tracing::warn!(target: "weir::test", "another");
@@ -255,6 +298,42 @@ mod tests {
             drop(guard);
             assert_eq!(paper.read().lines().count(), lines, "{text}");
         }
+    }
+
+    #[test]
+    fn level_and_form_change_while_the_log_is_in_use() {
+        let paper = Paper::default();
+        let dropped = Metrics::new().log_dropped;
+        let (writer, guard) =
+            Writer::start("test", paper.clone(), Duration::ZERO, dropped).unwrap();
+        let switches = switches(LogFormat::Text);
+        let (subscriber, level) =
+            subscriber(serving("warn").unwrap(), writer, Arc::clone(&switches));
+        tracing::subscriber::with_default(subscriber, || {
+            let all = || {
+                tracing::debug!(target: "weir::test", "debug");
+                tracing::warn!(target: "weir::test", "warn");
+            };
+            all();
+            level.set("weir::test=debug").unwrap();
+            all();
+            level.set("weir::test=loud").unwrap_err();
+            level.set("off").unwrap();
+            all();
+            level.set("warn").unwrap();
+            switches.set_format(LogFormat::Json);
+            all();
+        });
+        drop(guard);
+        let text = paper.read();
+        let found: Vec<&str> = text
+            .lines()
+            .map(|line| match line.split_once("weir::test: ") {
+                Some((_, message)) => message,
+                None => &line[..1],
+            })
+            .collect();
+        assert_eq!(found, ["warn", "debug", "warn", "{"]);
     }
 
     #[test]

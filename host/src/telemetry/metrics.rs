@@ -54,9 +54,9 @@ pub struct Metrics {
     pub http_request_duration: HistogramVec,
     /// `http_requests_active{protocol}`. The request path uses [`Local`].
     pub http_requests_active: IntGaugeVec,
-    /// Access records that were dropped because standard output was too slow.
+    /// Access records that were dropped: standard output was too slow, or the file failed.
     pub access_dropped: IntCounter,
-    /// Log lines that were dropped because standard error was too slow.
+    /// Log lines that were dropped: standard error was too slow, or the file failed.
     pub log_dropped: IntCounter,
     /// Spans that were not delivered: the queue was full, or the collector was absent, slow or
     /// refused them.
@@ -118,7 +118,7 @@ impl Metrics {
         let plugin = PluginMetrics::register(&mut set);
         let lines = set.counters(
             "weir_log_lines_dropped_total",
-            "Lines dropped because the reader of the stream was too slow; stream is access or log.",
+            "Lines dropped: the reader of the stream was too slow, or its file failed; stream is access or log.",
             &["stream"],
         );
         let spans_dropped = set.counter(

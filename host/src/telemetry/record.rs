@@ -97,7 +97,7 @@ impl Record {
         let begun = telemetry.tracer.as_ref().map(|tracer| tracer.begin(request, peer));
         let drops_context = matches!(begun, Some(Err(Untraced::Malformed)));
         let trace = begun.and_then(Result::ok);
-        let is_detailed = trace.is_some() || telemetry.access.is_some();
+        let is_detailed = trace.is_some() || telemetry.access().is_some();
         local.active(peer.protocol).inc();
         Self {
             local: Rc::clone(local),
@@ -138,7 +138,7 @@ impl Record {
             fate: Fate::Left,
             has_ended: true,
             drops_context: false,
-            detail: telemetry.access.is_some().then(detail),
+            detail: telemetry.access().is_some().then(detail),
         }
     }
 
@@ -289,7 +289,7 @@ impl Detail {
     fn end(self, record: &Record, status: u16, duration: Duration) {
         let route = record.route.as_deref().map(|route| &**route.name());
         let is_aborted = record.fate == Fate::Left;
-        if let Some(access) = &self.telemetry.access {
+        if let Some(access) = self.telemetry.access() {
             let trace_id = self.trace.as_ref().map(|t| t.context().trace_id().to_string());
             access.write(&Entry {
                 time: self.time,

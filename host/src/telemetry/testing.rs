@@ -20,12 +20,11 @@ use opentelemetry_proto::tonic::trace::v1::Span;
 use tokio::sync::oneshot;
 use tonic::transport::server::TcpIncoming;
 
-use crate::config::{LogFormat, Tracing};
+use crate::config::{Log, Tracing};
 use crate::message::body::Body;
 use crate::message::peer::{Peer, Protocol};
 use crate::telemetry::Telemetry;
 use crate::telemetry::access::AccessLog;
-use crate::telemetry::metrics::Metrics;
 use crate::telemetry::otlp::ExportGuard;
 use crate::telemetry::trace::Tracer;
 use crate::telemetry::writer::{Writer, WriterGuard};
@@ -75,20 +74,21 @@ impl Write for Paper {
 /// Returns telemetry with access records as JSON on the returned paper. The paper is complete once
 /// the guard is dropped.
 pub(crate) fn with_access() -> (Arc<Telemetry>, WriterGuard, Paper) {
-    let metrics = Arc::new(Metrics::new());
+    let mut telemetry = Telemetry::quiet(&Log::default());
     let paper = Paper::default();
-    let dropped = metrics.access_dropped.clone();
+    let dropped = telemetry.metrics.access_dropped.clone();
     let (writer, guard) = Writer::start("test", paper.clone(), Duration::ZERO, dropped).unwrap();
-    let access = Some(AccessLog::new(writer, LogFormat::Json));
-    (Arc::new(Telemetry { metrics, access, tracer: None }), guard, paper)
+    telemetry.access = Some(AccessLog::new(writer, Arc::clone(&telemetry.switches)));
+    (Arc::new(telemetry), guard, paper)
 }
 
 /// Returns telemetry with traces to `otlp`. All have arrived once the guard is dropped.
 pub(crate) fn with_traces(otlp: &str, sample: f64) -> (Arc<Telemetry>, ExportGuard) {
-    let metrics = Arc::new(Metrics::new());
+    let mut telemetry = Telemetry::quiet(&Log::default());
     let config = Tracing { otlp: otlp.to_owned(), sample, service: "edge".to_owned() };
-    let (tracer, guard) = Tracer::start(&config, &metrics).unwrap();
-    (Arc::new(Telemetry { metrics, access: None, tracer: Some(tracer) }), guard)
+    let (tracer, guard) = Tracer::start(&config, &telemetry.metrics).unwrap();
+    telemetry.tracer = Some(tracer);
+    (Arc::new(telemetry), guard)
 }
 
 /// An OTLP/gRPC receiver made from the published protobufs.

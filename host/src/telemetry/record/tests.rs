@@ -246,3 +246,22 @@ fn ids_read_as_sixteen_digits() {
     assert_eq!(RequestId(u64::MAX).to_string(), "ffffffffffffffff");
     assert_eq!(RequestId(1).to_string(), "0000000000000001");
 }
+
+#[test]
+fn access_records_begin_and_end_while_requests_are_served() {
+    let bench = Bench::new();
+    let end = |record: Record, path| {
+        let mut response = record.finish(response([Ok(path)]));
+        while take(&mut response).is_some() {}
+    };
+    bench.telemetry.set_access(false);
+    let early = bench.record(&request(&[]));
+    end(bench.record(&request(&[])), "off");
+    bench.telemetry.set_access(true);
+    end(early, "began without a record");
+    let late = bench.record(&request(&[]));
+    end(bench.record(&request(&[])), "on");
+    bench.telemetry.set_access(false);
+    end(late, "ended without a record");
+    assert_eq!(bench.read().0["response_bytes"], 2);
+}
