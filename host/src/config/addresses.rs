@@ -10,6 +10,12 @@ pub(super) struct SocketAddress;
 /// `HOST:PORT` of an endpoint.
 pub(super) struct HostPort;
 
+/// A name to look up in the DNS.
+pub(super) struct DnsName;
+
+/// The address of a DNS server.
+pub(super) struct DnsServer;
+
 /// A subject of a self-signed certificate.
 pub(super) struct CertificateName;
 
@@ -74,6 +80,52 @@ impl Kind for HostPort {
 
     fn print((host, port): &Self::Value) -> String {
         if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
+    }
+}
+
+impl Kind for DnsName {
+    type Value = String;
+    const FORMAT: &'static str = "dns-name";
+    const MEANING: &'static str =
+        "a DNS name; with a `.` at its end it is complete, and no search list applies";
+    const PATTERN: &'static str = "^[^:/@ ]+$";
+    const EXAMPLES: &'static [&'static str] = &["app.internal", "_http._tcp.app.internal."];
+
+    fn parse(text: &str) -> Result<String, String> {
+        if text.parse::<IpAddr>().is_ok() {
+            return Err(format!("\"{text}\" is an IP address; write it in endpoints"));
+        }
+        if is_host(text.strip_suffix('.').unwrap_or(text)) {
+            return Ok(text.to_ascii_lowercase());
+        }
+        Err(format!("\"{text}\" is not a DNS name, as in \"app.internal\""))
+    }
+
+    fn print(value: &String) -> String {
+        value.clone()
+    }
+}
+
+impl Kind for DnsServer {
+    type Value = SocketAddr;
+    const FORMAT: &'static str = "dns-server";
+    const MEANING: &'static str =
+        "`IP` or `IP:PORT`, IPv6 with a port in brackets; port 53 if left out";
+    const PATTERN: &'static str = r"^[0-9A-Fa-f:.\[\]]+$";
+    const EXAMPLES: &'static [&'static str] = &["10.0.0.2", "127.0.0.1:5353", "[::1]:5353"];
+
+    fn parse(text: &str) -> Result<SocketAddr, String> {
+        let with_port = text.parse::<SocketAddr>().ok();
+        let alone = || text.parse::<IpAddr>().ok().map(|ip| SocketAddr::new(ip, DNS_PORT));
+        match with_port.or_else(alone) {
+            Some(server) if server.port() != 0 => Ok(server),
+            Some(_) => Err(format!("\"{text}\" has port 0, which no server listens on")),
+            None => Err(format!("\"{text}\" is not IP or IP:PORT, as in \"10.0.0.2\"")),
+        }
+    }
+
+    fn print(value: &SocketAddr) -> String {
+        value.to_string()
     }
 }
 
@@ -168,6 +220,9 @@ impl Kind for Authority {
         value.clone()
     }
 }
+
+/// The port of the DNS (RFC 1035 §4.2).
+const DNS_PORT: u16 = 53;
 
 /// Whether the text is a DNS name, an underscore allowed, or an IPv4 address.
 fn is_host(host: &str) -> bool {

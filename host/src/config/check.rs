@@ -3,6 +3,7 @@
 //! `shape` has checked the shape. This module reports as many faults as it can at once. It reads
 //! files and asks the resolver, and it starts nothing.
 
+mod endpoints;
 mod files;
 mod logs;
 mod registries;

@@ -111,6 +111,13 @@ pub const IDLE_CONNECTION_TIMEOUT: Duration = Duration::from_secs(60);
 /// KiB by default.
 pub const RESPONSE_HEADER_BYTES: usize = 128 << 10;
 
+/// A DNS server that says 0 or 1 s is asked no more often, and a changed address is known after a
+/// few failed requests at most.
+pub const MIN_TTL: Duration = Duration::from_secs(5);
+
+/// Records with a TTL of hours change during incidents too.
+pub const MAX_TTL: Duration = Duration::from_secs(300);
+
 /// Loopback: metrics are private until an operator decides otherwise.
 pub const METRICS_ADDRESS: SocketAddr =
     SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 9090);
@@ -331,4 +338,12 @@ pub(super) fn balancer() -> String {
 
 pub(super) fn weight() -> u32 {
     1
+}
+
+pub(super) fn min_ttl() -> Duration {
+    MIN_TTL
+}
+
+pub(super) fn max_ttl() -> Duration {
+    MAX_TTL
 }

@@ -4,6 +4,8 @@
 //! Only types with a written form that differs from their meaning are here. The others are in
 //! `types`. The comment on a field is the documentation of its key.
 
+mod upstreams;
+
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
@@ -11,15 +13,14 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::addresses::{Authority, CertificateName, HostPattern, HostPort, SocketAddress};
+use super::addresses::{Authority, CertificateName, HostPattern, SocketAddress};
 use super::defaults;
 use super::names::{Digest, Method, Name, PathPattern, PluginSource, RegistryHost, Secret};
 use super::text::{As, AsOption, Text};
 use super::units;
-use super::{
-    Canary, Health, ListenerLimits, OnFailure, PluginLimits, Quic, Reuse, SharedState, Telemetry,
-    Timeouts, UpstreamLimits,
-};
+use super::{Canary, ListenerLimits, OnFailure, PluginLimits, Quic, Reuse, SharedState, Telemetry};
+
+pub(super) use self::upstreams::{Dns, DnsType, Endpoint, Upstream};
 
 /// A secret as it is written.
 pub(super) type SecretText = Text<Secret>;
@@ -249,50 +250,6 @@ pub(super) struct Admin {
     /// The bearer token that clients must present. Use a long random token: Weir slows guesses
     /// down, but it does not prevent them.
     pub(super) token: Text<Secret>,
-}
-
-#[derive(Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub(super) struct Upstream {
-    /// A unique name, for the `upstream` of a route to refer to.
-    pub(super) name: Text<Name>,
-    /// The plugin that chooses the endpoint of a request: `round-robin`, `least-connections`,
-    /// `weighted`, `random-two-choices`, `consistent-hash`, or another plugin's name.
-    #[serde(default = "defaults::balancer", with = "As::<Name>")]
-    pub(super) balancer: String,
-    /// A configuration for this upstream that replaces the plugin's `config`.
-    #[serde(default)]
-    pub(super) balancer_config: Value,
-    /// The servers.
-    #[schemars(length(min = 1))]
-    pub(super) endpoints: Vec<Endpoint>,
-    /// Active HTTP probes. If left out, every endpoint counts as healthy.
-    pub(super) health: Option<Health>,
-    /// Limits on the time to wait for an endpoint.
-    #[serde(default)]
-    pub(super) timeouts: Timeouts,
-    /// Limits on connections to one endpoint, for each worker.
-    #[serde(default)]
-    pub(super) limits: UpstreamLimits,
-}
-
-#[derive(Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub(super) struct Endpoint {
-    /// Host and port. A name is resolved once, when the configuration is loaded. An IPv4 address is
-    /// preferred.
-    pub(super) address: Text<HostPort>,
-    /// The share of requests relative to the other endpoints, for balancers that use weights. An
-    /// endpoint of weight 0 gets no requests.
-    #[serde(default = "defaults::weight")]
-    #[schemars(range(min = 0, max = 65_536))]
-    pub(super) weight: u32,
-    /// The location of the endpoint, as free text for balancers.
-    #[serde(default)]
-    pub(super) zone: String,
-    /// Free text for balancers.
-    #[serde(default)]
-    pub(super) labels: BTreeMap<String, String>,
 }
 
 #[derive(Deserialize, JsonSchema)]

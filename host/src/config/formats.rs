@@ -81,6 +81,8 @@ pub(super) const FORMATS: &[Format] = &[
     Format::of::<names::Name>(),
     Format::of::<addresses::SocketAddress>(),
     Format::of::<addresses::HostPort>(),
+    Format::of::<addresses::DnsName>(),
+    Format::of::<addresses::DnsServer>(),
     Format::of::<addresses::Authority>(),
     Format::of::<addresses::CertificateName>(),
     Format::of::<names::PluginSource>(),

@@ -8,7 +8,9 @@
 mod addresses;
 pub mod check;
 pub mod defaults;
+mod discovery;
 mod document;
+mod endpoints;
 mod error;
 mod file;
 mod formats;
@@ -33,7 +35,9 @@ use std::sync::LazyLock;
 use file::File;
 use serde_json::Value;
 
+pub use discovery::*;
 pub use document::Places;
+pub use endpoints::endpoints;
 pub(crate) use error::did_you_mean;
 pub use error::{ConfigErrors, Problem};
 pub use id::{ListenerId, PluginId, UpstreamId};

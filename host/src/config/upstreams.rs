@@ -1,7 +1,5 @@
 //! Upstreams as the rest of the program sees them.
 
-use std::collections::BTreeMap;
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use schemars::JsonSchema;
@@ -9,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::addresses::Authority;
 use super::defaults;
+use super::discovery::{Discovery, Endpoint};
 use super::id::PluginId;
 use super::names::{RequestPath, StatusRange};
 use super::text::{As, AsList, AsOption};
@@ -23,30 +22,16 @@ pub struct Upstream {
     pub balancer: PluginId,
     /// A configuration for this upstream that replaces the plugin's `config`, if not null.
     pub balancer_config: serde_json::Value,
-    /// The servers; at least one.
+    /// The servers as far as they are known. At least one, unless `discovery` finds them later.
     pub endpoints: Vec<Endpoint>,
+    /// The source of changes to `endpoints`.
+    pub discovery: Discovery,
     /// Active probes. If absent, every endpoint counts as healthy.
     pub health: Option<Health>,
     /// Limits on waiting.
     pub timeouts: Timeouts,
     /// Limits on connections.
     pub limits: UpstreamLimits,
-}
-
-/// One server.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Endpoint {
-    /// The address as written, `HOST:PORT`. It is the value of the `endpoint` label.
-    pub name: String,
-    /// The address, resolved once, when the configuration is loaded.
-    pub address: SocketAddr,
-    /// The share of requests relative to the others. Default 1. With 0 the weighted balancer sends
-    /// it no requests.
-    pub weight: u32,
-    /// Free text for balancers. Default empty.
-    pub zone: String,
-    /// Free text for balancers.
-    pub labels: BTreeMap<String, String>,
 }
 
 /// Active HTTP probes. Without them every endpoint counts as healthy.

@@ -1,14 +1,10 @@
-//! Upstreams: names to plugins, hosts to addresses.
-
-use std::net::{SocketAddr, ToSocketAddrs as _};
+//! Upstreams: names to plugins.
 
 use super::Check;
 use crate::builtin::BALANCERS;
-use crate::config::addresses::HostPort;
 use crate::config::document::{below, item};
 use crate::config::error::did_you_mean;
-use crate::config::text::Kind as _;
-use crate::config::{Endpoint, Plugin, PluginId, Upstream, file};
+use crate::config::{Plugin, PluginId, Upstream, file};
 
 impl Check<'_> {
     pub(super) fn upstream(
@@ -17,20 +13,14 @@ impl Check<'_> {
         upstream: file::Upstream,
         plugins: &mut Vec<Plugin>,
     ) -> Upstream {
-        let endpoints_path = below(path, "endpoints");
-        self.unique(
-            "endpoint",
-            upstream.endpoints.iter().map(|e| HostPort::print(&e.address.0)),
-            |at| below(&item(&endpoints_path, at), "address"),
-        );
-        if !upstream.endpoints.is_empty() && upstream.endpoints.iter().all(|e| e.weight == 0) {
-            self.problem(&endpoints_path, format!("{endpoints_path}: every weight is 0"));
-        }
+        let (endpoints, discovery) =
+            self.sources(path, upstream.endpoints, upstream.dns, upstream.file);
         Upstream {
             balancer: self.balancer(&below(path, "balancer"), &upstream.balancer, plugins),
             name: upstream.name.0,
             balancer_config: upstream.balancer_config,
-            endpoints: self.each(&endpoints_path, upstream.endpoints, Self::endpoint),
+            endpoints,
+            discovery,
             health: upstream.health,
             timeouts: upstream.timeouts,
             limits: upstream.limits,
@@ -90,33 +80,4 @@ impl Check<'_> {
             });
         }
     }
-
-    pub(super) fn endpoint(&mut self, path: &str, endpoint: file::Endpoint) -> Endpoint {
-        let (host, port) = &endpoint.address.0;
-        let name = HostPort::print(&endpoint.address.0);
-        let address = match (host.as_str(), *port).to_socket_addrs().map(preferred) {
-            Ok(Some(address)) => address,
-            failed => {
-                let path = below(path, "address");
-                let why =
-                    failed.err().map_or("no address found".to_owned(), |error| error.to_string());
-                self.problem(&path, format!("{path}: cannot resolve \"{host}\": {why}"));
-                SocketAddr::from(([0; 4], 0))
-            }
-        };
-        Endpoint {
-            name,
-            address,
-            weight: endpoint.weight,
-            zone: endpoint.zone,
-            labels: endpoint.labels,
-        }
-    }
-}
-
-/// Returns an IPv4 address if there is one. `localhost` resolves to `::1` as well, and many servers
-/// do not listen there.
-fn preferred(addresses: impl Iterator<Item = SocketAddr>) -> Option<SocketAddr> {
-    let addresses: Vec<SocketAddr> = addresses.collect();
-    addresses.iter().find(|address| address.is_ipv4()).or(addresses.first()).copied()
 }
