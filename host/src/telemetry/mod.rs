@@ -10,7 +10,7 @@ pub mod record;
 pub mod trace;
 
 mod access;
-mod clock;
+pub(crate) mod clock;
 mod file;
 mod line;
 mod otlp;

@@ -7,6 +7,7 @@
 
 mod attempt;
 pub mod balance;
+pub mod discover;
 mod endpoint;
 pub mod error;
 pub mod h1;
