@@ -29,6 +29,7 @@ use crate::state::{State, StateError};
 use crate::task::Tasks;
 use crate::telemetry::Telemetry;
 use crate::telemetry::metrics::Metrics;
+use crate::upstream::discover;
 use listeners::Listeners;
 use supervisor::Supervisor;
 
@@ -68,12 +69,19 @@ pub enum ServerError {
     Interrupted,
 }
 
-/// Listeners that are bound and workers that are about to serve.
-pub struct Server {
+/// The parts of a server that its supervisor takes over.
+struct Parts {
     loader: Loader,
     telemetry: Arc<Telemetry>,
     state: Arc<State>,
     listeners: Listeners,
+}
+
+/// Listeners that are bound and workers that are about to serve.
+pub struct Server {
+    parts: Parts,
+    /// The runtime of the control thread.
+    runtime: LocalRuntime,
 }
 
 impl Server {
@@ -83,25 +91,28 @@ impl Server {
     /// # Errors
     /// [`ServerError`], with the attempt.
     pub fn bind(
-        config: Config,
+        mut config: Config,
         loader: Loader,
         telemetry: Arc<Telemetry>,
     ) -> Result<Self, ServerError> {
         // A proxy needs two descriptors for each request. The soft limit of 1,024 is for programs
         // that use select.
         let _ = rlimit::increase_nofile_limit(u64::MAX);
+        let runtime = local_runtime().map_err(failed("start the control thread"))?;
+        runtime.block_on(discover::begin(config.upstreams.iter_mut()));
         let mut listeners = Listeners::new(config.workers);
         let plan = listeners.plan(&config.listeners);
         let state = state(Arc::new(config), &plan.ids(), &telemetry.metrics, None)?;
         let opened = listeners.prepare(plan, &state.config, &telemetry.metrics)?;
         // Nothing serves yet, so no worker must hear of it.
         drop(listeners.complete(opened));
-        Ok(Self { loader, telemetry, state: Arc::new(state), listeners })
+        let parts = Parts { loader, telemetry, state: Arc::new(state), listeners };
+        Ok(Self { parts, runtime })
     }
 
     /// Returns the addresses of the listeners, as bound.
     pub fn addresses(&self) -> impl Iterator<Item = SocketAddr> {
-        self.listeners.addresses()
+        self.parts.listeners.addresses()
     }
 
     /// Serves until SIGTERM or SIGINT. Calls `started` once every listener is open. Then drains: no
@@ -111,8 +122,7 @@ impl Server {
     /// [`ServerError`] if a thread or a signal handler is not available, a worker dies, or a second
     /// signal cuts the drain.
     pub fn run(self, started: impl FnOnce(&Tasks) -> io::Result<()>) -> Result<(), ServerError> {
-        let runtime = local_runtime().map_err(failed("start the control thread"))?;
-        runtime.block_on(Supervisor::run(self, started))
+        self.runtime.block_on(Supervisor::run(self.parts, started))
     }
 }
 

@@ -7,12 +7,12 @@ use tokio_util::sync::CancellationToken;
 
 use super::supervisor::Supervisor;
 use super::{ServerError, state};
-use crate::config::{Config, ConfigErrors, ListenerId};
+use crate::config::{self, Config, ConfigErrors, Discovery, ListenerId};
 use crate::plugins;
 use crate::state::State;
 use crate::state::orders::{Applied, OrderError};
 use crate::task::Tasks;
-use crate::upstream::health;
+use crate::upstream::{Upstream, discover, health};
 
 /// A way to read a configuration, away from the control thread.
 pub(super) type Read = Box<dyn FnOnce() -> Result<Config, ConfigErrors> + Send>;
@@ -25,8 +25,9 @@ impl StateTasks {
     pub(super) fn start(state: &State, tasks: &Tasks) -> Self {
         let drain = tasks.drain_token();
         let own = tasks.part(drain.clone());
-        for upstream in &state.upstreams {
+        for (upstream, config) in state.upstreams.iter().zip(&state.config.upstreams) {
             health::start(upstream, &own);
+            follow(upstream, config, &own);
         }
         plugins::supervise(&state.plugins, &own);
         Self(drain)
@@ -37,6 +38,22 @@ impl Drop for StateTasks {
     fn drop(&mut self) {
         self.0.cancel();
     }
+}
+
+/// Follows the endpoints of an upstream, if they may change.
+fn follow(upstream: &Arc<Upstream>, config: &config::Upstream, tasks: &Tasks) {
+    if config.discovery == Discovery::Static {
+        return;
+    }
+    let config = config::Upstream { endpoints: upstream.configured(), ..config.clone() };
+    let (upstream, owner) = (Arc::clone(upstream), tasks.clone());
+    tasks.spawn(async move {
+        let apply = |endpoints| upstream.discover(endpoints);
+        tokio::select! {
+            () = owner.draining() => {}
+            () = discover::follow(&config, &upstream.discovered, apply) => {}
+        }
+    });
 }
 
 impl Supervisor {
@@ -63,9 +80,17 @@ impl Supervisor {
         applied
     }
 
-    async fn apply(&mut self, config: Config, origin: &'static str) -> Result<Applied, OrderError> {
-        let config = Arc::new(config);
+    async fn apply(
+        &mut self,
+        mut config: Config,
+        origin: &'static str,
+    ) -> Result<Applied, OrderError> {
         let before = self.current.state();
+        let is_new = |upstream: &&mut config::Upstream| {
+            !before.upstream(&upstream.name).is_some_and(|known| known.has_source_of(upstream))
+        };
+        discover::begin(config.upstreams.iter_mut().filter(is_new)).await;
+        let config = Arc::new(config);
         for _ in 0..ATTEMPTS {
             let plan = self.listeners.plan(&config.listeners);
             let state = self.build(&config, plan.ids(), &before).await?;

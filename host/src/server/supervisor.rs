@@ -13,7 +13,7 @@ use super::listeners::Listeners;
 use super::reload::StateTasks;
 use super::signals::{Request, Signals};
 use super::worker::{Beginning, Workers};
-use super::{Server, ServerError, failed, misplaced};
+use super::{Parts, ServerError, failed, misplaced};
 use crate::config::Loader;
 use crate::listen::BindError;
 use crate::state::current::Current;
@@ -47,13 +47,13 @@ enum End {
 impl Supervisor {
     /// Starts the workers, serves, and drains.
     pub(super) async fn run(
-        server: Server,
+        parts: Parts,
         started: impl FnOnce(&Tasks) -> io::Result<()>,
     ) -> Result<(), ServerError> {
         let (drain, close) = (CancellationToken::new(), CancellationToken::new());
         let tasks = Tasks::new(drain.clone(), close.clone());
         let signals = Signals::new().map_err(failed("listen for signals"))?;
-        let Server { loader, telemetry, state, listeners } = server;
+        let Parts { loader, telemetry, state, listeners } = parts;
         let current = Arc::new(Current::new(Arc::clone(&state), "start"));
         let (_orders, received) = Orders::new();
         serve_pages(&state.config, &telemetry, &current, &tasks)?;
@@ -93,7 +93,10 @@ impl Supervisor {
                 () = self.workers.any_ended() => return End::WorkerDied,
                 signal = self.signals.next() => match signal {
                     Err(name) => return End::Asked(name),
-                    Ok(Request::Reload) => drop(self.read_again("signal").await),
+                    Ok(Request::Reload) => {
+                        self.telemetry.reopen_logs();
+                        drop(self.read_again("signal").await);
+                    }
                     Ok(Request::Upgrade) => {}
                 },
                 Some(Errand { order, answer }) = self.orders.recv() => {

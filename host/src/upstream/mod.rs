@@ -22,11 +22,11 @@ pub mod send;
 mod share;
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
 
-use crate::config::{self, PluginId};
+use crate::config::{self, Discovery, PluginId};
 use crate::telemetry::metrics::Metrics;
 
 pub use endpoint::{Endpoint, InFlight};
@@ -48,8 +48,12 @@ pub struct Upstream {
     pub health: Option<config::Health>,
     /// Its balancer.
     pub(crate) balancer: PluginId,
-    /// The endpoints as the configuration has them.
-    configured: Vec<config::Endpoint>,
+    /// The source of the endpoints.
+    discovery: Discovery,
+    /// The progress of discovery, for the admin API.
+    pub discovered: discover::SharedStatus,
+    /// The endpoints of the configuration, or the last ones that were discovered.
+    configured: Mutex<Vec<config::Endpoint>>,
     /// The endpoints now.
     members: Mutex<Arc<Members>>,
     /// Whether the admin API has set the endpoints.
@@ -76,10 +80,10 @@ impl Upstream {
             Some(before) => Arc::clone(&before.life),
             None => Arc::new(Life::new(metrics.upstream(&name))),
         };
-        let same = before.filter(|before| before.configured == config.endpoints);
-        let members = match same {
-            Some(before) => before.members(),
-            None => Arc::new(life.members(&config.endpoints)),
+        let same = before.filter(|before| before.has_source_of(config));
+        let (members, configured) = match same {
+            Some(before) => (before.members(), before.configured()),
+            None => (Arc::new(life.members(&config.endpoints)), config.endpoints.clone()),
         };
         Self {
             name,
@@ -87,7 +91,9 @@ impl Upstream {
             limits: config.limits.clone(),
             health: config.health.clone(),
             balancer: config.balancer,
-            configured: config.endpoints.clone(),
+            discovery: config.discovery.clone(),
+            discovered: discover::DiscoveryStatus::of(config),
+            configured: Mutex::new(configured),
             members: Mutex::new(members),
             is_set: AtomicBool::new(same.is_some_and(|before| before.is_set())),
             membership: AtomicU64::new(fresh()),
@@ -113,9 +119,32 @@ impl Upstream {
         Arc::clone(&self.members.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
+    /// Whether the endpoints of a configuration come from the same source as those of this upstream.
+    pub fn has_source_of(&self, config: &config::Upstream) -> bool {
+        self.discovery == config.discovery
+            && (self.discovery != Discovery::Static || self.configured() == config.endpoints)
+    }
+
+    /// Returns the endpoints of the configuration, or the last ones that were discovered.
+    pub fn configured(&self) -> Vec<config::Endpoint> {
+        self.lock_configured().clone()
+    }
+
+    /// Takes endpoints that were discovered. Those of an operator have precedence.
+    pub fn discover(&self, endpoints: Vec<config::Endpoint>) {
+        if !self.is_set() {
+            self.replace(&endpoints);
+        }
+        *self.lock_configured() = endpoints;
+    }
+
+    fn lock_configured(&self) -> MutexGuard<'_, Vec<config::Endpoint>> {
+        self.configured.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Replaces the endpoints. One that stays keeps its health, its load and its connections. One
     /// that leaves gets no new request and finishes its old ones.
-    pub fn replace(&self, endpoints: &[config::Endpoint]) {
+    fn replace(&self, endpoints: &[config::Endpoint]) {
         let members = Arc::new(self.life.members(endpoints));
         *self.members.lock().unwrap_or_else(PoisonError::into_inner) = members;
         self.announce();
@@ -125,7 +154,10 @@ impl Upstream {
     /// configuration.
     pub fn set(&self, endpoints: Option<&[config::Endpoint]>) {
         self.is_set.store(endpoints.is_some(), Ordering::Release);
-        self.replace(endpoints.unwrap_or(&self.configured));
+        match endpoints {
+            Some(endpoints) => self.replace(endpoints),
+            None => self.replace(&self.configured()),
+        }
     }
 
     /// Whether an operator has set the endpoints.

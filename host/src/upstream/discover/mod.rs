@@ -27,8 +27,8 @@ use crate::config::{self, Discovery, Endpoint};
 
 /// Looks once at the source of each upstream that has no endpoints of its own. Without this, the
 /// first requests after the start would find no endpoint. It takes at most 5 s.
-pub async fn begin(upstreams: &mut [config::Upstream]) {
-    join_all(upstreams.iter_mut().map(begin_one)).await;
+pub async fn begin(upstreams: impl Iterator<Item = &mut config::Upstream>) {
+    join_all(upstreams.map(begin_one)).await;
 }
 
 async fn begin_one(upstream: &mut config::Upstream) {
