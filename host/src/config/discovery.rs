@@ -53,7 +53,7 @@ pub struct NamedEndpoint {
     pub labels: BTreeMap<String, String>,
 }
 
-/// A DNS name whose records are endpoints.
+/// A DNS name that has endpoints as records.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Dns {
     /// The name to look up.

@@ -28,7 +28,7 @@ pub(in crate::config) struct Upstream {
     /// The servers. An upstream has exactly one of `endpoints`, `dns` and `file`.
     #[schemars(length(min = 1))]
     pub(in crate::config) endpoints: Option<Vec<Endpoint>>,
-    /// A DNS name whose records are the servers (docs/upstreams.md).
+    /// A DNS name that has the servers as records (docs/upstreams.md).
     pub(in crate::config) dns: Option<Dns>,
     /// A YAML or JSON file with the servers: a list in the form of `endpoints`, or a mapping with
     /// the one key `endpoints`. Weir reads it again when it changes. The path is relative to the

@@ -14,7 +14,7 @@ use super::pace::Pace;
 use super::report::Trouble;
 use crate::config::{self, DnsRecords, Endpoint, MAX_ENDPOINTS};
 
-/// A name whose records are endpoints.
+/// The source of endpoints that are records of one DNS name.
 pub(super) struct Dns {
     config: config::Dns,
     pace: Pace,

@@ -1,4 +1,4 @@
-//! Listed endpoints whose hosts are names. Each name stands for one address and has its own times.
+//! Listed endpoints with names as hosts. Each name stands for one address and has its own times.
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
@@ -66,7 +66,7 @@ impl Names {
         }
     }
 
-    /// The endpoints whose addresses are known.
+    /// The endpoints with a known address.
     fn endpoints(&self) -> Vec<Endpoint> {
         let address = |endpoint: &NamedEndpoint| {
             let named = || self.hosts.get(&endpoint.host).and_then(|host| host.address);

@@ -69,7 +69,7 @@ pub(super) enum Trouble {
 }
 
 impl Trouble {
-    /// Whether it is the same fault, perhaps with another cause: servers time out and refuse by
+    /// Whether it is the same fault, perhaps with another cause. Servers time out and refuse by
     /// turns.
     fn is_same(&self, other: &Self) -> bool {
         match (self, other) {

@@ -1,7 +1,8 @@
 //! A DNS server for tests, on a loopback socket.
 
 use std::collections::HashMap;
-use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::io::{Read as _, Write as _};
+use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -14,7 +15,7 @@ use tokio::sync::watch;
 /// An answer to one question.
 #[derive(Clone)]
 pub(super) enum Reply {
-    /// Records with this TTL.
+    /// Records with this TTL. Over UDP an answer beyond 512 bytes is cut (RFC 1035 §4.2.1).
     Records(u32, Vec<RData>),
     /// An error.
     Code(ResponseCode),
@@ -28,19 +29,22 @@ pub(super) struct Server {
     replies: Replies,
     /// Questions that were answered, or left without an answer.
     asked: watch::Receiver<usize>,
-    thread: Option<JoinHandle<()>>,
+    threads: Vec<JoinHandle<()>>,
 }
 
 type Replies = Arc<Mutex<HashMap<(String, RecordType), Reply>>>;
 
 impl Server {
     pub(super) fn start() -> Self {
-        let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let (listener, socket) = sockets();
         let (address, replies) = (socket.local_addr().unwrap(), Replies::default());
         let (count, asked) = watch::channel(0);
-        let shared = Arc::clone(&replies);
-        let thread = std::thread::spawn(move || serve(&socket, &shared, &count));
-        Self { address, replies, asked, thread: Some(thread) }
+        let (over_udp, over_tcp) = (Arc::clone(&replies), Arc::clone(&replies));
+        let threads = vec![
+            std::thread::spawn(move || serve(&socket, &over_udp, &count)),
+            std::thread::spawn(move || serve_streams(&listener, &over_tcp)),
+        ];
+        Self { address, replies, asked, threads }
     }
 
     pub(super) fn set(&self, name: &str, kind: RecordType, reply: Reply) {
@@ -82,7 +86,36 @@ impl Server {
 impl Drop for Server {
     fn drop(&mut self) {
         UdpSocket::bind("127.0.0.1:0").unwrap().send_to(b"", self.address).unwrap();
-        self.thread.take().unwrap().join().unwrap();
+        TcpStream::connect(self.address).unwrap().write_all(&[0; 2]).unwrap();
+        self.threads.drain(..).for_each(|thread| thread.join().unwrap());
+    }
+}
+
+/// Binds both protocols to one free port.
+fn sockets() -> (TcpListener, UdpSocket) {
+    let pair = || {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let socket = UdpSocket::bind(listener.local_addr().unwrap()).ok()?;
+        Some((listener, socket))
+    };
+    std::iter::repeat_with(pair).take(100).flatten().next().unwrap()
+}
+
+/// Answers one question on each connection. An empty one ends it.
+fn serve_streams(listener: &TcpListener, replies: &Replies) {
+    for stream in listener.incoming() {
+        let (mut stream, mut length) = (stream.unwrap(), [0; 2]);
+        stream.read_exact(&mut length).unwrap();
+        if length == [0; 2] {
+            return;
+        }
+        let mut question = vec![0; usize::from(u16::from_be_bytes(length))];
+        stream.read_exact(&mut question).unwrap();
+        if let Some(answer) = answer(&Message::from_vec(&question).unwrap(), replies) {
+            let answer = answer.to_vec().unwrap();
+            let length = u16::try_from(answer.len()).unwrap().to_be_bytes();
+            stream.write_all(&[&length, answer.as_slice()].concat()).unwrap();
+        }
     }
 }
 
@@ -96,7 +129,10 @@ fn serve(socket: &UdpSocket, replies: &Replies, count: &watch::Sender<usize>) {
         }
         let question = Message::from_vec(&buffer[..length]).unwrap();
         if let Some(answer) = answer(&question, replies) {
-            socket.send_to(&answer.to_vec().unwrap(), client).unwrap();
+            let whole = answer.to_vec().unwrap();
+            let cut = || answer.truncate().to_vec().unwrap();
+            let sent = if whole.len() > 512 { cut() } else { whole };
+            socket.send_to(&sent, client).unwrap();
         }
         count.send_modify(|count| *count += 1);
     }

@@ -59,6 +59,15 @@ fn an_address_that_is_there_twice_is_one_endpoint() {
 }
 
 #[test]
+fn an_answer_that_is_cut_over_udp_is_asked_for_over_tcp() {
+    let server = Server::start();
+    let many: Vec<String> = (1..=200).map(|last| format!("127.0.1.{last}")).collect();
+    let many: Vec<&str> = many.iter().map(String::as_str).collect();
+    server.set_addresses("app.test.", 60, &many);
+    assert_eq!(found(&mut addresses(&server)).len(), 200);
+}
+
+#[test]
 fn the_next_look_follows_the_ttl_within_its_bounds() {
     let server = Server::start();
     let mut dns = addresses(&server);

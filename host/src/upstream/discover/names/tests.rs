@@ -87,3 +87,11 @@ fn a_list_of_addresses_needs_no_look() {
     let look = run(names.look());
     assert_eq!((look.next, look.found.unwrap()[0].name.as_str()), (None, "[::1]:1"));
 }
+
+#[test]
+fn the_host_itself_is_known_without_a_server() {
+    let mut names = Names::new(vec![written("localhost", 1)], &[]);
+    let look = run(names.look());
+    assert!(look.troubles.is_empty(), "{:?}", look.troubles);
+    assert_eq!(look.found.unwrap()[0].address.to_string(), "127.0.0.1:1");
+}
