@@ -14,6 +14,7 @@ use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::num::NonZero;
 use std::path::Path;
+use std::sync::Arc;
 
 pub use files::{CertificateError, certificate};
 
@@ -89,6 +90,10 @@ impl<'a> Check<'a> {
             workers: workers(file.workers),
             warnings: std::mem::take(&mut self.warnings),
             places: Places::default(),
+            files: Vec::new(),
+            globs: Vec::new(),
+            value: Arc::default(),
+            tag: String::new(),
         }
     }
 
@@ -273,11 +278,14 @@ impl<'a> Check<'a> {
                 continue;
             }
             if let Some(first) = seen.get(&name) {
-                let first = match self.document.value(&path(*first)) {
-                    Place::At(_, line, _) => format!("; the first is on line {line}"),
-                    _ => String::new(),
-                };
-                self.problem(&path(at), format!("duplicate {what} \"{name}\"{first}"));
+                let (first, at) = (path(*first), path(at));
+                let first =
+                    match (self.document.elsewhere(&first, &at), self.document.value(&first)) {
+                        (Some(line), _) => format!("; the first is in {line}"),
+                        (None, Place::At(_, line, _)) => format!("; the first is on line {line}"),
+                        (None, _) => String::new(),
+                    };
+                self.problem(&at, format!("duplicate {what} \"{name}\"{first}"));
             } else {
                 seen.insert(name, at);
             }

@@ -2,8 +2,10 @@
 //!
 //! One pass over the text builds a tree. Each [`Node`] of it holds a value and the place of that
 //! value, so the two cannot disagree. `read` builds the tree and refuses the parts of YAML that a
-//! configuration does not need. `scalar` decides between text, numbers, booleans and null.
+//! configuration does not need. `scalar` decides between text, numbers, booleans and null. `join`
+//! appends the lists of included files to a tree.
 
+mod join;
 mod read;
 mod scalar;
 
@@ -13,15 +15,18 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
+pub(super) use self::join::INCLUDE;
 pub(super) use self::read::read;
 use super::error::{Place, Problem};
 
 /// The tree of a configuration, and the arguments of the command line that replace parts of it.
 ///
-/// Paths such as `upstreams[0].endpoints[1].address` lead to a part. Errors show them as well.
+/// Paths such as `upstreams[0].endpoints[1].address` lead to a part. Errors show them as well. Each
+/// part knows its file, so a path needs no other key to it.
 #[derive(Debug)]
 pub(super) struct Document {
-    name: String,
+    /// The names of the files. The first one is the main file.
+    names: Vec<String>,
     root: Option<Node>,
     arguments: BTreeMap<String, String>,
 }
@@ -58,8 +63,10 @@ impl Places {
 }
 
 /// A part of the text at one place.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Node {
+    /// The position of the file in [`Document::names`].
+    file: usize,
     /// The place of the key in front of the part, or of the part itself if it has none.
     key: Position,
     value: Position,
@@ -81,6 +88,7 @@ enum Content {
     Mapping(BTreeMap<String, Entry>),
 }
 
+#[derive(Clone)]
 struct Entry {
     key: String,
     node: Node,
@@ -104,7 +112,7 @@ impl Document {
     /// Returns a configuration that no file holds; `name` stands for the whole.
     pub(super) fn argument(name: &str) -> Self {
         let arguments = BTreeMap::from([(String::new(), name.to_owned())]);
-        Self { name: name.to_owned(), root: None, arguments }
+        Self { names: vec![name.to_owned()], root: None, arguments }
     }
 
     /// Notes that the value at `path` came from the command line.
@@ -133,6 +141,16 @@ impl Document {
         self.find(path, |node| node.value)
     }
 
+    /// The file and line of the value at `path`, if it is in another file than the one at `from`.
+    pub(super) fn elsewhere(&self, path: &str, from: &str) -> Option<String> {
+        match (self.value(path), self.value(from)) {
+            (Place::At(file, line, _), Place::At(own, ..)) if file != own => {
+                Some(format!("{file}:{line}"))
+            }
+            _ => None,
+        }
+    }
+
     /// The place of the key at the end of `path`, or of the nearest part that contains it.
     pub(super) fn key(&self, path: &str) -> Place {
         self.find(path, |node| node.key)
@@ -146,7 +164,7 @@ impl Document {
             let end = path.len() - rest.len();
             match (path.get(..end).and_then(|prefix| self.arguments.get(prefix)), node) {
                 (Some(found), _) => argument = Some(found),
-                (None, Some(node)) => (position, argument) = (Some(side(node)), None),
+                (None, Some(node)) => (position, argument) = (Some((node.file, side(node))), None),
                 (None, None) => {}
             }
             if rest.is_empty() {
@@ -157,9 +175,17 @@ impl Document {
         }
         match (argument, position) {
             (Some(argument), _) => Place::Argument(argument.clone()),
-            (None, Some((line, column))) => Place::At(self.name.clone(), line, column),
-            (None, None) => Place::File(self.name.clone()),
+            (None, Some((file, at))) => self.at(file, at),
+            (None, None) => Place::File(self.name(0).to_owned()),
         }
+    }
+
+    fn at(&self, file: usize, (line, column): Position) -> Place {
+        Place::At(self.name(file).to_owned(), line, column)
+    }
+
+    fn name(&self, file: usize) -> &str {
+        self.names.get(file).map_or("", String::as_str)
     }
 }
 

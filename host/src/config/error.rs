@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::fmt;
 
-/// All faults of a configuration, in the order of the file.
+/// All faults of a configuration, by file, and in the order of each file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ConfigErrors(Vec<Problem>);
 
@@ -36,7 +36,7 @@ impl ConfigErrors {
         Self(problems)
     }
 
-    /// Returns the faults, in the order of the file.
+    /// Returns the faults, by file, and in the order of each file.
     pub fn problems(&self) -> &[Problem] {
         &self.0
     }

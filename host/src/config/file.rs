@@ -16,6 +16,7 @@ use serde_json::Value;
 use super::addresses::{Authority, CertificateName, HostPattern, SocketAddress};
 use super::defaults;
 use super::names::{Digest, Method, Name, PathPattern, PluginSource, RegistryHost, Secret};
+use super::source::Include;
 use super::text::{As, AsOption, Text};
 use super::units;
 use super::{Canary, ListenerLimits, OnFailure, PluginLimits, Quic, Reuse, SharedState, Telemetry};
@@ -71,6 +72,15 @@ pub(super) struct File {
     #[serde(default)]
     #[schemars(range(min = 0, max = 256))]
     pub(super) workers: usize,
+    /// Further files, at most 1000. Each may have the keys `listeners`, `plugins`, `registries`,
+    /// `upstreams` and `routes`, and no others. Weir appends their lists to the lists of this file:
+    /// in the order of `include`, and for a pattern in the order of the files' names. The routes of
+    /// this file therefore come first. Paths in all files are relative to the folder of this file.
+    /// All files together have at most 1 MiB.
+    #[serde(default)]
+    #[schemars(length(min = 1))]
+    #[expect(dead_code, reason = "the files are joined before the whole is read")]
+    pub(super) include: Vec<Text<Include>>,
 }
 
 /// One address: UDP for HTTP/3, TCP for HTTP/2 and HTTP/1.1.

@@ -1,7 +1,7 @@
 //! Every format of a scalar: the one list of them, and the check of bounds.
 
 use super::text::Kind;
-use super::{addresses, names, units};
+use super::{addresses, names, source, units};
 
 /// The part of a [`Kind`] that `shape` and `reference` use.
 pub(super) struct Format {
@@ -96,4 +96,5 @@ pub(super) const FORMATS: &[Format] = &[
     Format::of::<names::StatusRange>(),
     Format::of::<addresses::Collector>(),
     Format::of::<names::LogLevel>(),
+    Format::of::<source::Include>(),
 ];

@@ -4,6 +4,8 @@
 //! Schema. `file` mirrors the YAML as it is written, and `check` resolves it. After [`load`] no key
 //! is unknown, no name dangles and no unit is implicit. The module starts nothing and opens no
 //! socket. `run`, `check` and `schema` all call it.
+//!
+//! `source` joins the files of a configuration and watches them.
 
 mod addresses;
 pub mod check;
@@ -22,6 +24,7 @@ mod reference;
 mod secret;
 mod shape;
 mod shortcut;
+pub mod source;
 mod telemetry;
 mod text;
 mod types;
@@ -29,8 +32,8 @@ mod units;
 mod upstreams;
 
 use std::io::ErrorKind;
-use std::path::Path;
-use std::sync::LazyLock;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, LazyLock};
 
 use file::File;
 use serde_json::Value;
@@ -53,6 +56,7 @@ use self::check::Check;
 use self::document::Document;
 use self::error::Place;
 use self::shape::Shape;
+use self::source::{Sources, Stamp};
 use crate::{builtin, files};
 
 /// Whether a plugin of this name is embedded in the binary.
@@ -68,13 +72,28 @@ pub fn name(text: &str) -> Result<String, String> {
     <names::Name as text::Kind>::parse(text)
 }
 
-/// Reads, checks and resolves a configuration file. Relative paths in it are below its folder.
+/// Reads, checks and resolves a configuration file and the files that it includes. Relative paths
+/// in all of them are below its folder.
 ///
 /// # Errors
-/// All faults of the file, unless one fault hides another.
+/// All faults of the files, unless one fault hides another.
 pub fn load(path: &Path, overrides: &Overrides) -> Result<Config, ConfigErrors> {
-    let (document, value) = open(path)?;
-    resolve(document, value, folder(path), overrides)
+    load_stamped(path, overrides).1
+}
+
+/// Does the same as [`load`], and returns the stamps of the files and folders that it read, for
+/// [`source::Watcher::set`]. There are stamps also if there are errors.
+pub fn load_stamped(
+    path: &Path,
+    overrides: &Overrides,
+) -> (Vec<(PathBuf, Stamp)>, Result<Config, ConfigErrors>) {
+    let mut sources = Sources::default();
+    sources.stamp(path);
+    let config = open(path).and_then(|(document, value, length)| {
+        sources.files.push(path.to_owned());
+        resolve(document, value, length, folder(path), &mut sources, overrides)
+    });
+    (sources.stamps, config)
 }
 
 /// Reads the address of the admin API and its token from a configuration file. Returns `None` if it
@@ -84,7 +103,7 @@ pub fn load(path: &Path, overrides: &Overrides) -> Result<Config, ConfigErrors> 
 /// # Errors
 /// The file cannot be read, is not YAML, or its `admin` is wrong.
 pub fn admin(path: &Path) -> Result<Option<Admin>, ConfigErrors> {
-    let (document, mut value) = open(path)?;
+    let (document, mut value, _) = open(path)?;
     let admin = value.get_mut(ADMIN).map(Value::take);
     let Some(mut admin) = admin else { return Ok(None) };
     let none = Value::Null;
@@ -103,14 +122,16 @@ pub fn admin(path: &Path) -> Result<Option<Admin>, ConfigErrors> {
     if problems.is_empty() { Ok(Some(admin)) } else { Err(ConfigErrors::new(problems)) }
 }
 
-fn open(path: &Path) -> Result<(Document, Value), ConfigErrors> {
+/// Reads the main file. Returns its length as well.
+fn open(path: &Path) -> Result<(Document, Value, usize), ConfigErrors> {
     let name = path.display().to_string();
     let most = document::MAX_BYTES as u64;
     let text = files::text(path, most).map_err(|error| match error.kind() {
         ErrorKind::FileTooLarge => document::too_large(&name),
         _ => Problem::new(Place::File(name.clone()), format!("cannot read: {error}")),
     })?;
-    document::read(&name, &text).map_err(ConfigErrors::new)
+    let (document, value) = document::read(&name, &text).map_err(ConfigErrors::new)?;
+    Ok((document, value, text.len()))
 }
 
 /// Returns the folder that the paths in a file are relative to.
@@ -118,8 +139,8 @@ fn folder(path: &Path) -> &Path {
     path.parent().unwrap_or(Path::new(""))
 }
 
-/// Checks and resolves a configuration's text. Errors show `name` as the file. Relative paths are
-/// below `base`.
+/// Checks and resolves a configuration's text. Errors show `name` as the file. Relative paths,
+/// those of included files as well, are below `base`.
 ///
 /// # Errors
 /// As [`load`].
@@ -130,20 +151,30 @@ pub fn from_text(
     overrides: &Overrides,
 ) -> Result<Config, ConfigErrors> {
     let (document, value) = document::read(name, text).map_err(ConfigErrors::new)?;
-    resolve(document, value, base, overrides)
+    resolve(document, value, text.len(), base, &mut Sources::default(), overrides)
 }
 
 fn resolve(
     mut document: Document,
-    mut value: Value,
+    value: Value,
+    length: usize,
     base: &Path,
+    sources: &mut Sources,
     overrides: &Overrides,
 ) -> Result<Config, ConfigErrors> {
+    let value = sources.include(&mut document, value, base, length);
+    let mut value = value.map_err(ConfigErrors::new)?;
     overrides.apply(&mut document, &mut value).map_err(ConfigErrors::new)?;
-    from_value(document, value, base)
+    let mut config = from_value(document, value, base)?;
+    config.files.clone_from(&sources.files);
+    config.globs.clone_from(&sources.globs);
+    config.warnings.append(&mut sources.warnings);
+    Problem::sort(&mut config.warnings);
+    Ok(config)
 }
 
 fn from_value(document: Document, mut value: Value, base: &Path) -> Result<Config, ConfigErrors> {
+    let mut written = value.clone();
     let shape = Shape::of(&document, &SCHEMA, &mut value);
     let file = match serde_json::from_value::<File>(value) {
         Ok(file) => file,
@@ -160,6 +191,11 @@ fn from_value(document: Document, mut value: Value, base: &Path) -> Result<Confi
     if !problems.is_empty() {
         return Err(ConfigErrors::new(problems));
     }
+    if let Some(written) = written.as_object_mut() {
+        written.remove(document::INCLUDE);
+    }
+    config.tag = source::tag(&written);
+    config.value = Arc::new(written);
     config.places = Places::new(document);
     Ok(config)
 }

@@ -255,9 +255,9 @@ const INTRODUCTION: &str = "# Configuration
 
 <!-- Made by `weir schema --reference > docs/configuration.md`; a test fails when it is out of date. -->
 
-A configuration is one YAML document. It is strict: an unknown key, a number without its unit and an
+A configuration is one YAML document, or several that `include` joins. It is strict: an unknown key, a number without its unit and an
 unknown name are errors. Each error has its file, line and column, and `weir check -c FILE` shows
-all errors at once. Paths are relative to the file. A key without a value is an error too: leave the
+all errors at once. Paths are relative to the main file. A key without a value is an error too: leave the
 key out, or write `{}` for a mapping's defaults. `weir schema` prints the JSON Schema for editors.
 The files in configs/ are examples. The file and each text file that it names (certificates, keys,
 secrets, lists of users) are UTF-8. A byte order mark at the beginning is ignored.

@@ -5,6 +5,7 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use schemars::JsonSchema;
@@ -47,8 +48,18 @@ pub struct Config {
     pub workers: usize,
     /// Parts that are allowed and probably a mistake, for the log.
     pub warnings: Vec<Problem>,
-    /// The places of keys and values in the file.
+    /// The places of keys and values in the files.
     pub places: Places,
+    /// The files that were read, in the order of their lists. The main file is the first, if there
+    /// is one.
+    pub files: Vec<PathBuf>,
+    /// The folders where a new file may match a pattern of `include`.
+    pub globs: Vec<PathBuf>,
+    /// The values as they are written in all files together, without `include` and with the
+    /// arguments of the command line. Secrets are not masked.
+    pub value: Arc<serde_json::Value>,
+    /// The tag of `value`: 16 hexadecimal digits, the same for equal values.
+    pub tag: String,
 }
 
 /// One address: UDP for HTTP/3, TCP for HTTP/2 and HTTP/1.1.

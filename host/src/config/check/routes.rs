@@ -31,9 +31,11 @@ impl Check<'_> {
         for (at, route) in routes.iter().enumerate() {
             let mut earlier = routes.iter().take(at);
             if let Some(by) = earlier.position(|earlier| covers(&earlier.matcher, &route.matcher)) {
-                let message =
-                    format!("routes[{at}] never matches: routes[{by}] takes all its requests");
-                self.warn(&item("routes", at), message);
+                let (by, at) = (item("routes", by), item("routes", at));
+                let file = self.document.elsewhere(&by, &at);
+                let file = file.map(|line| format!(" ({line})")).unwrap_or_default();
+                let message = format!("{at} never matches: {by}{file} takes all its requests");
+                self.warn(&at, message);
             }
         }
         routes

@@ -19,11 +19,20 @@ use crate::config::error::{Place, Problem};
 /// The text is not YAML, or a configuration must not contain a part of it. An error of syntax or
 /// of size hides the others.
 pub(in crate::config) fn read(name: &str, text: &str) -> Result<(Document, Value), Vec<Problem>> {
+    let root = tree(name, text, 0)?;
+    let value = root.part.to_value();
+    let names = vec![name.to_owned()];
+    Ok((Document { names, root: Some(root), arguments: BTreeMap::new() }, value))
+}
+
+/// Reads `text` as the file at the position `file`.
+pub(super) fn tree(name: &str, text: &str, file: usize) -> Result<Node, Vec<Problem>> {
     if text.len() > MAX_BYTES {
         return Err(vec![too_large(name)]);
     }
     let mut reader = Reader {
         name,
+        file,
         root: None,
         anchors: HashMap::new(),
         frames: Vec::new(),
@@ -34,15 +43,12 @@ pub(in crate::config) fn read(name: &str, text: &str) -> Result<(Document, Value
     let Some(root) = root else {
         return Err(vec![Problem::new(Place::File(name.to_owned()), "is empty")]);
     };
-    if !problems.is_empty() {
-        return Err(problems);
-    }
-    let value = root.part.to_value();
-    Ok((Document { name: name.to_owned(), root: Some(root), arguments: BTreeMap::new() }, value))
+    if problems.is_empty() { Ok(root) } else { Err(problems) }
 }
 
 struct Reader<'a> {
     name: &'a str,
+    file: usize,
     root: Option<Node>,
     /// The parts with an anchor that have ended.
     anchors: HashMap<usize, Arc<Part>>,
@@ -240,7 +246,8 @@ impl Reader<'_> {
     /// Adds a part to the list or mapping around it, or makes it the whole document.
     fn add(&mut self, part: Arc<Part>, at: Position, is_alias: bool) {
         let size = part.size;
-        let node = |key| Node { key, value: at, is_alias, part };
+        let file = self.file;
+        let node = |key| Node { file, key, value: at, is_alias, part };
         let Some(frame) = self.frames.last_mut() else {
             self.root = Some(node(at));
             return;
@@ -274,17 +281,8 @@ impl Reader<'_> {
     }
 
     fn check_size(&self, at: Position) -> Result<(), Problem> {
-        let Some(Frame { size, .. }) = self.frames.last() else { return Ok(()) };
-        if size.nodes > MAX_NODES {
-            let message = format!("has more than {MAX_NODES} values, aliases expanded");
-            return Err(self.problem(at, message));
-        }
-        if size.bytes > MAX_TEXT {
-            let mebibytes = MAX_TEXT >> 20;
-            let message = format!("has more than {mebibytes} MiB of text, aliases expanded");
-            return Err(self.problem(at, message));
-        }
-        Ok(())
+        let fault = self.frames.last().and_then(|frame| frame.size.fault());
+        fault.map_or(Ok(()), |message| Err(self.problem(at, message)))
     }
 
     fn syntax(&self, error: &ScanError) -> Problem {
@@ -298,10 +296,20 @@ impl Reader<'_> {
 
 impl Size {
     /// Adds a part inside. Each addition is checked, so the sums stay small.
-    fn add(&mut self, inner: Self) {
+    pub(super) fn add(&mut self, inner: Self) {
         self.nodes += inner.nodes;
         self.bytes += inner.bytes;
         self.depth = self.depth.max(inner.depth + 1);
+    }
+
+    /// Returns the bound that the size exceeds.
+    pub(super) fn fault(&self) -> Option<String> {
+        if self.nodes > MAX_NODES {
+            return Some(format!("has more than {MAX_NODES} values, aliases expanded"));
+        }
+        let mebibytes = MAX_TEXT >> 20;
+        (self.bytes > MAX_TEXT)
+            .then(|| format!("has more than {mebibytes} MiB of text, aliases expanded"))
     }
 }
 
