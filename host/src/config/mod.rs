@@ -5,19 +5,23 @@
 //! is unknown, no name dangles and no unit is implicit. The module starts nothing and opens no
 //! socket. `run`, `check` and `schema` all call it.
 //!
-//! `source` joins the files of a configuration and watches them.
+//! `source` joins the files of a configuration and watches them. `difference` compares two
+//! configurations, and `masked` hides their secrets.
 
 mod addresses;
 pub mod check;
 pub mod defaults;
 mod discovery;
+mod difference;
 mod document;
 mod endpoints;
 mod error;
 mod file;
 mod formats;
 mod id;
+mod items;
 pub(crate) mod json_schema;
+mod masked;
 mod names;
 mod plugins;
 mod reference;
@@ -39,11 +43,13 @@ use file::File;
 use serde_json::Value;
 
 pub use discovery::*;
+pub use difference::{Change, difference, masked_difference, needs_restart};
 pub use document::Places;
 pub use endpoints::endpoints;
 pub(crate) use error::did_you_mean;
 pub use error::{ConfigErrors, Problem};
 pub use id::{ListenerId, PluginId, UpstreamId};
+pub use masked::{MASK, Secrets, masked, unmask};
 pub use plugins::*;
 pub use reference::{plugin_keys, reference, schema};
 pub use secret::secret;

@@ -4,9 +4,9 @@
 //! bounded: a client that asks faster than the supervisor works is refused.
 
 use serde::Serialize;
-use serde_json::Value;
 use tokio::sync::{mpsc, oneshot};
 
+pub use crate::config::Change;
 use crate::config::ConfigErrors;
 
 /// An order to the supervisor.
@@ -47,19 +47,6 @@ pub struct Applied {
     pub needs_restart: Vec<String>,
     /// Parts that are allowed and probably a mistake.
     pub warnings: Vec<String>,
-}
-
-/// One difference between two configurations.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Change {
-    /// The path of the value, such as `upstreams[app].timeouts.connect`.
-    pub path: String,
-    /// The value before. Absent if it was added. Secrets are masked.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub before: Option<Value>,
-    /// The value after. Absent if it was removed. Secrets are masked.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub after: Option<Value>,
 }
 
 /// The reason why an order was not carried out. Nothing has changed in that case.
