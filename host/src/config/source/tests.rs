@@ -132,7 +132,7 @@ fn an_included_file_has_lists_only() {
             "sites/a.yaml:2:1: an included file cannot include others; list them in weir.yaml",
             "sites/a.yaml:3:1: unknown key \"route\" in an included file; did you mean \"routes\"?",
             "sites/a.yaml:4:9: routes: expected a list",
-            "sites/a.yaml:5:9: plugins: has no value; give it one or leave the key out",
+            "sites/a.yaml:5:8: plugins: has no value; give it one or leave the key out",
             "sites/b.yaml:1:1: expected a mapping",
         ]
     );

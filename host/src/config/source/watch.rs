@@ -61,8 +61,11 @@ impl Watcher {
     /// Replaces the watched paths. Each has the stamp from before its owner read it: a version that
     /// came since is a change.
     pub fn set(&mut self, paths: impl IntoIterator<Item = (PathBuf, Stamp)>) {
-        let entry = |(path, known)| (path, Entry { known, seen: known });
-        self.entries = paths.into_iter().map(entry).collect();
+        self.entries.clear();
+        for (path, known) in paths {
+            // Of two stamps, the first is from before the first reading.
+            self.entries.entry(path).or_insert(Entry { known, seen: known });
+        }
         self.pending = None;
         self.next_look = Instant::now();
     }
