@@ -125,7 +125,8 @@ pub(super) enum Protocol {
 #[serde(deny_unknown_fields)]
 pub(super) struct Tls {
     /// PEM files. The client's server name selects a certificate. The first one is for clients that
-    /// send no server name or an unknown one.
+    /// send no server name or an unknown one. Of certificates with the same names, a client gets
+    /// one that it can verify, and ECDSA or Ed25519 before RSA.
     #[schemars(length(min = 1))]
     pub(super) certificates: Option<Vec<Certificate>>,
     /// A certificate made in memory at start, for trials. `self_signed: {}` takes the defaults.
@@ -135,7 +136,8 @@ pub(super) struct Tls {
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Certificate {
-    /// The certificate chain in PEM, leaf first. The path is relative to the configuration.
+    /// The certificate chain in PEM: the leaf first, and after each certificate the one of its
+    /// issuer. The root may be left out. The path is relative to the configuration.
     pub(super) cert: String,
     /// The private key in PEM (PKCS#8, PKCS#1 or SEC1). The path is relative to the configuration.
     pub(super) key: String,

@@ -1,90 +1,82 @@
-//! Certificates: read from PEM files or made in memory, selected by the client's server name.
+//! Certificates: read from PEM files or made in memory, and checked.
 
-use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use rustls::crypto::CryptoProvider;
-use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
-use rustls_pki_types::PrivateKeyDer;
+use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 
-use super::TlsError;
+use super::chain;
+use super::choice::Certificates;
+use super::error::{DateFault, TlsError, shown};
+use super::status::{CertificateStatus, SELF_SIGNED};
 use crate::config::{Certificate, Tls};
 use crate::files;
 
-/// The certificates of a listener by name.
+/// The certificates of a listener, and the facts about them.
 #[derive(Debug)]
-pub(super) struct Certificates {
-    /// The certificate for clients that send no name, or a name that no certificate has.
-    default: Arc<CertifiedKey>,
-    exact: HashMap<String, Arc<CertifiedKey>>,
-    /// `*.example.com` is under `example.com`.
-    wildcard: HashMap<String, Arc<CertifiedKey>>,
+pub(super) struct Loaded {
+    pub(super) certificates: Certificates,
+    /// In the order of the configuration.
+    pub(super) statuses: Vec<CertificateStatus>,
+    /// The certificates that are not valid now. The caller decides about them.
+    pub(super) faults: Vec<DateFault>,
 }
 
-impl Certificates {
-    /// Reads or makes the certificates of `tls`.
-    pub(super) fn load(tls: &Tls, provider: &CryptoProvider) -> Result<Self, TlsError> {
-        match tls {
-            Tls::SelfSigned { names } => self_signed(names, provider).map(Self::single),
-            Tls::Certificates(pairs) => {
-                let mut keys = pairs.iter().map(|pair| read(pair, provider));
-                let mut certificates = Self::single(keys.next().ok_or(TlsError::Empty)??);
-                for key in keys {
-                    certificates.index(&Arc::new(key?));
-                }
-                Ok(certificates)
-            }
+/// One certificate with its key.
+struct Entry {
+    key: Arc<CertifiedKey>,
+    status: CertificateStatus,
+    faults: Vec<DateFault>,
+}
+
+/// Reads or makes the certificates of `tls`, and checks keys, chains and dates.
+pub(super) fn load(
+    tls: &Tls,
+    provider: &CryptoProvider,
+    now: SystemTime,
+) -> Result<Loaded, TlsError> {
+    let entries = match tls {
+        Tls::SelfSigned { names } => vec![self_signed(names, provider)?],
+        Tls::Certificates(pairs) => {
+            pairs.iter().map(|pair| read(pair, provider, now)).collect::<Result<_, _>>()?
         }
+    };
+    if entries.is_empty() {
+        return Err(TlsError::Empty);
     }
-
-    fn single(key: CertifiedKey) -> Self {
-        let default = Arc::new(key);
-        let mut certificates =
-            Self { default: Arc::clone(&default), exact: HashMap::new(), wildcard: HashMap::new() };
-        certificates.index(&default);
-        certificates
+    let pairs = entries.iter().map(|entry| (Arc::clone(&entry.key), &*entry.status.names));
+    let certificates = Certificates::new(&pairs.collect::<Vec<_>>());
+    let (mut statuses, mut faults) = (Vec::new(), Vec::new());
+    for entry in entries {
+        statuses.push(entry.status);
+        faults.extend(entry.faults);
     }
-
-    /// Adds a certificate under each of its DNS names. If two certificates have a name, the first
-    /// one keeps it.
-    fn index(&mut self, key: &Arc<CertifiedKey>) {
-        let Some(leaf) = key.cert.first() else { return };
-        // A certificate that does not parse has no name to select it by. It can only be the
-        // default.
-        let Ok(parsed) = webpki::EndEntityCert::try_from(leaf) else { return };
-        for name in parsed.valid_dns_names() {
-            let name = name.to_ascii_lowercase();
-            let (names, name) = match name.strip_prefix("*.") {
-                Some(parent) => (&mut self.wildcard, parent.to_owned()),
-                None => (&mut self.exact, name),
-            };
-            names.entry(name).or_insert_with(|| Arc::clone(key));
-        }
-    }
-
-    /// Returns the certificate for a server name. A wildcard stands for one label (RFC 6125
-    /// §6.4.3).
-    fn choose(&self, name: Option<&str>) -> &Arc<CertifiedKey> {
-        let Some(name) = name else { return &self.default };
-        let name = name.to_ascii_lowercase();
-        let parent = || name.split_once('.').and_then(|(_, parent)| self.wildcard.get(parent));
-        self.exact.get(&name).or_else(parent).unwrap_or(&self.default)
-    }
+    Ok(Loaded { certificates, statuses, faults })
 }
 
-impl ResolvesServerCert for Certificates {
-    fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        Some(Arc::clone(self.choose(hello.server_name())))
-    }
-}
-
-fn read(pair: &Certificate, provider: &CryptoProvider) -> Result<CertifiedKey, TlsError> {
+fn read(pair: &Certificate, provider: &CryptoProvider, now: SystemTime) -> Result<Entry, TlsError> {
     let chain = files::certificates(&pair.cert)
         .map_err(|source| TlsError::ReadCertificates { path: pair.cert.clone(), source })?;
-    if chain.is_empty() {
-        return Err(TlsError::NoCertificate { path: pair.cert.clone() });
-    }
+    let none = || TlsError::NoCertificate { path: pair.cert.clone() };
+    let path = shown(&pair.cert);
+    let parsed = chain::parse(&path, &chain)?;
+    let (leaf, bytes) = parsed.first().zip(chain.first()).ok_or_else(none)?;
+    chain::check(&path, &parsed, provider.signature_verification_algorithms.all)?;
+    let since_epoch = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    let faults = chain::dates(&path, &parsed, since_epoch.as_secs().cast_signed());
+    let status = CertificateStatus::new(Some((path.clone(), shown(&pair.key))), leaf, bytes);
+    let key = certified(pair, chain, provider)?;
+    Ok(Entry { key: Arc::new(key), status, faults })
+}
+
+/// Reads the key of a chain, and checks that it is the leaf's.
+fn certified(
+    pair: &Certificate,
+    chain: Vec<CertificateDer<'static>>,
+    provider: &CryptoProvider,
+) -> Result<CertifiedKey, TlsError> {
     let key = files::private_key(&pair.key)
         .map_err(|source| TlsError::ReadKey { path: pair.key.clone(), source })?;
     CertifiedKey::from_der(chain, key, provider).map_err(|source| {
@@ -96,35 +88,15 @@ fn read(pair: &Certificate, provider: &CryptoProvider) -> Result<CertifiedKey, T
     })
 }
 
-fn self_signed(names: &[String], provider: &CryptoProvider) -> Result<CertifiedKey, TlsError> {
+/// Makes a certificate. Its dates are valid for as long as a process can live.
+fn self_signed(names: &[String], provider: &CryptoProvider) -> Result<Entry, TlsError> {
     let made = rcgen::generate_simple_self_signed(names)
         .map_err(|source| TlsError::SelfSigned { names: names.to_vec(), source })?;
+    let chain = vec![made.cert.der().clone()];
+    let parsed = chain::parse(SELF_SIGNED, &chain)?;
+    let leaf = parsed.first().ok_or(TlsError::Empty)?;
+    let status = CertificateStatus::new(None, leaf, made.cert.der());
     let key = PrivateKeyDer::Pkcs8(made.signing_key.serialize_der().into());
-    CertifiedKey::from_der(vec![made.cert.der().clone()], key, provider).map_err(TlsError::Config)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn made(names: &[&str]) -> CertifiedKey {
-        let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
-        self_signed(&names, &rustls::crypto::ring::default_provider()).unwrap()
-    }
-
-    #[test]
-    fn the_server_name_chooses_and_the_first_is_the_default() {
-        let mut certificates = Certificates::single(made(&["a.test"]));
-        let (b, wild) = (Arc::new(made(&["b.test", "a.test"])), Arc::new(made(&["*.wild.test"])));
-        certificates.index(&b);
-        certificates.index(&wild);
-
-        let chosen = |name| certificates.choose(name);
-        assert!(Arc::ptr_eq(chosen(None), &certificates.default));
-        assert!(Arc::ptr_eq(chosen(Some("a.test")), &certificates.default));
-        assert!(Arc::ptr_eq(chosen(Some("B.Test")), &b));
-        assert!(Arc::ptr_eq(chosen(Some("x.wild.test")), &wild));
-        assert!(Arc::ptr_eq(chosen(Some("x.y.wild.test")), &certificates.default));
-        assert!(Arc::ptr_eq(chosen(Some("wild.test")), &certificates.default));
-    }
+    let key = CertifiedKey::from_der(chain, key, provider).map_err(TlsError::Config)?;
+    Ok(Entry { key: Arc::new(key), status, faults: Vec::new() })
 }

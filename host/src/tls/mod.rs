@@ -1,19 +1,34 @@
 //! TLS of the listeners: one set of certificates for TCP and QUIC.
 //!
-//! It is built once for each listener. All workers share it, session ticket keys included: a client
-//! resumes at any worker that it reaches. The module knows no socket. `listen::Edge::new` calls it.
+//! It is built once for each listener, and again at each reload of its certificates. All workers
+//! share it. The keys of session tickets are apart from it ([`Tickets`]), so a client resumes at any
+//! worker that it reaches, also after a reload. The module knows no socket. `listen::Edge::new`
+//! calls it.
 
 mod certs;
+mod chain;
+mod choice;
+mod error;
+mod status;
+#[cfg(test)]
+mod testing;
+mod tickets;
+mod x509;
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::SystemTime;
 
-use quinn::crypto::rustls::{NoInitialCipherSuite, QuicServerConfig};
+use quinn::crypto::rustls::QuicServerConfig;
 use rustls::ServerConfig;
 use rustls::crypto::CryptoProvider;
-use rustls::crypto::ring::Ticketer;
 use rustls::server::NoServerSessionStorage;
 
+use self::certs::Loaded;
+use self::choice::Certificates;
+pub use self::error::{DateFault, TlsError};
+pub use self::status::CertificateStatus;
+pub use self::tickets::{Tickets, TicketsError};
 use crate::config::{Protocols, Tls};
 
 /// The TLS settings of a listener.
@@ -23,6 +38,28 @@ pub struct ServerConfigs {
     pub tcp: Arc<ServerConfig>,
     /// TLS 1.3 inside QUIC. ALPN is `h3`, 0-RTT is off.
     pub quic: Arc<QuicServerConfig>,
+    certificates: Arc<[CertificateStatus]>,
+}
+
+/// The treatment of certificates that have expired or are not valid yet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Dates {
+    /// They are logged and used. At the start of a process, a site with an old certificate is
+    /// better than no site.
+    Warn,
+    /// They are an error. At a reload, the certificates in use are better.
+    Refuse,
+}
+
+/// Returns the files that the settings are read from, each once. A self-signed certificate has
+/// none.
+pub fn files(tls: &Tls) -> Vec<PathBuf> {
+    let Tls::Certificates(pairs) = tls else { return Vec::new() };
+    let mut files: Vec<PathBuf> =
+        pairs.iter().flat_map(|pair| [pair.cert.clone(), pair.key.clone()]).collect();
+    files.sort_unstable();
+    files.dedup();
+    files
 }
 
 impl ServerConfigs {
@@ -30,24 +67,44 @@ impl ServerConfigs {
     ///
     /// # Errors
     ///
-    /// Names the file that cannot be read, is not PEM of the right kind, or does not match its key.
-    pub fn new(tls: &Tls, protocols: Protocols) -> Result<Self, TlsError> {
+    /// Names the file that cannot be read, is not PEM of the right kind, does not match its key, is
+    /// no chain, or has a certificate whose dates are refused.
+    pub fn new(
+        tls: &Tls,
+        protocols: Protocols,
+        tickets: &Arc<Tickets>,
+        dates: Dates,
+    ) -> Result<Self, TlsError> {
         let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let certificates = Arc::new(certs::Certificates::load(tls, &provider)?);
+        let Loaded { certificates, statuses, faults } =
+            certs::load(tls, &provider, SystemTime::now())?;
+        for fault in faults {
+            match dates {
+                Dates::Warn => tracing::warn!("{fault}"),
+                Dates::Refuse => return Err(fault.into()),
+            }
+        }
+        let certificates = Arc::new(certificates);
 
-        let mut tcp = server_config(&provider, rustls::ALL_VERSIONS, &certificates)?;
+        let mut tcp = server_config(&provider, rustls::ALL_VERSIONS, &certificates, tickets)?;
         tcp.alpn_protocols = [(protocols.h2, "h2"), (protocols.h1, "http/1.1")]
             .into_iter()
             .filter(|(served, _)| *served)
             .map(|(_, name)| name.into())
             .collect();
 
-        let mut quic = server_config(&provider, &[&rustls::version::TLS13], &certificates)?;
+        let mut quic =
+            server_config(&provider, &[&rustls::version::TLS13], &certificates, tickets)?;
         quic.alpn_protocols = vec![b"h3".to_vec()];
         quic.max_early_data_size = 0;
         let quic = QuicServerConfig::try_from(quic)?;
 
-        Ok(Self { tcp: Arc::new(tcp), quic: Arc::new(quic) })
+        Ok(Self { tcp: Arc::new(tcp), quic: Arc::new(quic), certificates: statuses.into() })
+    }
+
+    /// Returns the certificates in the order of the configuration.
+    pub fn certificates(&self) -> &[CertificateStatus] {
+        &self.certificates
     }
 }
 
@@ -60,7 +117,8 @@ impl std::fmt::Debug for ServerConfigs {
 fn server_config(
     provider: &Arc<CryptoProvider>,
     versions: &[&'static rustls::SupportedProtocolVersion],
-    certificates: &Arc<certs::Certificates>,
+    certificates: &Arc<Certificates>,
+    tickets: &Arc<Tickets>,
 ) -> Result<ServerConfig, TlsError> {
     let mut config = ServerConfig::builder_with_provider(Arc::clone(provider))
         .with_protocol_versions(versions)
@@ -69,73 +127,9 @@ fn server_config(
         .with_cert_resolver(Arc::clone(certificates) as _);
     // Tickets keep the sessions at the clients. A cache here would be a lock that all workers
     // share.
-    config.ticketer = Ticketer::new().map_err(TlsError::Config)?;
+    config.ticketer = Arc::clone(tickets) as _;
     config.session_storage = Arc::new(NoServerSessionStorage {});
     Ok(config)
-}
-
-/// The reason why a listener cannot encrypt.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum TlsError {
-    /// The certificate file cannot be read, or is not PEM.
-    #[error("read certificates from {}", path.display())]
-    ReadCertificates {
-        /// The file.
-        path: PathBuf,
-        /// The error of the system or the PEM parser.
-        source: rustls_pki_types::pem::Error,
-    },
-    /// The certificate file has no certificate in it.
-    #[error("read certificates from {}: no CERTIFICATE section in it", path.display())]
-    NoCertificate {
-        /// The file.
-        path: PathBuf,
-    },
-    /// The key file cannot be read, or has no private key in it.
-    #[error("read private key from {}", path.display())]
-    ReadKey {
-        /// The file.
-        path: PathBuf,
-        /// The error of the system or the PEM parser.
-        source: rustls_pki_types::pem::Error,
-    },
-    /// Certificate and key belong to different pairs.
-    #[error("the key {} does not match the certificate {}", key.display(), cert.display())]
-    Mismatch {
-        /// The certificate's file.
-        cert: PathBuf,
-        /// The key's file.
-        key: PathBuf,
-    },
-    /// The pair was read but cannot be used: the kind of key is unknown, or the certificate does
-    /// not parse.
-    #[error("use certificate {} with key {}", cert.display(), key.display())]
-    Unusable {
-        /// The certificate's file.
-        cert: PathBuf,
-        /// The key's file.
-        key: PathBuf,
-        /// The error of the TLS library.
-        source: rustls::Error,
-    },
-    /// A name of the self-signed certificate is neither a DNS name nor an address.
-    #[error("make a self-signed certificate for {}", names.join(", "))]
-    SelfSigned {
-        /// The names.
-        names: Vec<String>,
-        /// The error of the generator.
-        source: rcgen::Error,
-    },
-    /// No certificate is configured.
-    #[error("no certificate is configured")]
-    Empty,
-    /// The TLS library refused the settings, or the system has no randomness for ticket keys.
-    #[error("set up TLS")]
-    Config(#[source] rustls::Error),
-    /// The cipher suites lack the one that QUIC starts with.
-    #[error("set up TLS for QUIC")]
-    Quic(#[from] NoInitialCipherSuite),
 }
 
 #[cfg(test)]
