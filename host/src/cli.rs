@@ -12,7 +12,7 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{ArgGroup, Args, Parser, Subcommand};
 use weir_runtime::with_causes;
 
-use crate::config::{self, Config, ConfigErrors, ListenerId, Loader, Overrides};
+use crate::config::{self, Config, ConfigErrors, ListenerId, Loader, Overrides, Stamps};
 use crate::demo;
 use crate::server::{self, Server, ServerError};
 use crate::telemetry::metrics::Metrics;
@@ -125,11 +125,12 @@ fn execute(command: Command) -> Result<(), CliError> {
         Command::Demo(args) => {
             let demo = demo::Demo::bind()?;
             let config = demo.config(args.listen, args.metrics, args.admin)?;
-            serve(config, Loader::default(), Some(demo))
+            serve(config, (Loader::default(), Vec::new()), Some(demo))
         }
         Command::Run(source) => {
             let loader = source.loader();
-            serve(loader.load()?, loader, None)
+            let (stamps, config) = loader.load();
+            serve(config?, (loader, stamps), None)
         }
         Command::Check(source) => check(&source),
         Command::Plugin(command) => Ok(plugin::execute(command)?),
@@ -162,7 +163,7 @@ fn serve(config: Config, loader: Loader, demo: Option<demo::Demo>) -> Result<(),
 }
 
 fn check(source: &Source) -> Result<(), CliError> {
-    let config = Arc::new(source.loader().load()?);
+    let config = Arc::new(source.loader().load().1?);
     log::install_plain(PACKAGES);
     let ids: Vec<_> = (0..config.listeners.len()).map(ListenerId::new).collect();
     server::state(Arc::clone(&config), &ids, &Metrics::new(), None)?;

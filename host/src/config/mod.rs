@@ -53,7 +53,7 @@ pub use masked::{MASK, Secrets, masked, unmask};
 pub use plugins::*;
 pub use reference::{plugin_keys, reference, schema};
 pub use secret::secret;
-pub use shortcut::{Loader, Overrides, from_upstreams};
+pub use shortcut::{Loader, Overrides, Stamps, from_upstreams};
 pub use telemetry::{Log, LogFile, LogFormat, MetricsEndpoint, Rotation, Telemetry, Tracing};
 pub use types::*;
 pub use upstreams::*;

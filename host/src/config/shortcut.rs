@@ -9,6 +9,7 @@ use super::addresses::HostPort;
 use super::document::{Document, below, item};
 use super::error::{ConfigErrors, Place, Problem};
 use super::names::{Name, PluginSource};
+use super::source::Stamp;
 use super::text::Kind;
 use super::{Config, Source, defaults, from_value};
 
@@ -24,6 +25,9 @@ pub struct Overrides {
     pub listen: Option<SocketAddr>,
 }
 
+/// The versions of files and folders, from before they were read.
+pub type Stamps = Vec<(PathBuf, Stamp)>;
+
 /// Reads the configuration of a process, at its start and again while it runs.
 #[derive(Debug, Clone, Default)]
 pub struct Loader {
@@ -34,14 +38,15 @@ pub struct Loader {
 }
 
 impl Loader {
-    /// Reads, checks and resolves the configuration.
+    /// Reads, checks and resolves the configuration. Returns the stamps of its files and folders,
+    /// taken before they were read, also if there are errors.
     ///
     /// # Errors
     /// As [`super::load`].
-    pub fn load(&self) -> Result<Config, ConfigErrors> {
+    pub fn load(&self) -> (Stamps, Result<Config, ConfigErrors>) {
         match &self.path {
-            Some(path) => super::load(path, &self.overrides),
-            None => from_upstreams(&self.overrides),
+            Some(path) => super::load_stamped(path, &self.overrides),
+            None => (Vec::new(), from_upstreams(&self.overrides)),
         }
     }
 

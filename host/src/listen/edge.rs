@@ -1,6 +1,7 @@
 //! [`Edge`]: the settings of a listener, as one of its connections sees them.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -8,10 +9,11 @@ use http::HeaderValue;
 
 use super::h3;
 use super::stall::Pace;
+use crate::config::source::Stamp;
 use crate::config::{self, ListenerId, ListenerLimits, Protocols, Quic};
 use crate::net::Throttle;
 use crate::telemetry::metrics::{self, Metrics};
-use crate::tls::{ServerConfigs, TlsError};
+use crate::tls::{self, CertificateStatus, Dates, ServerConfigs, Tickets, TlsError};
 
 /// The settings of a listener under one configuration. A connection keeps those of its beginning.
 #[derive(Debug)]
@@ -29,7 +31,46 @@ pub struct Edge {
     pub(super) pace: Pace,
     pub(super) counters: metrics::QuicCounters,
     pub(super) cut: metrics::Cut,
+    /// The certificates, and their source.
+    material: Option<Material>,
     port: Arc<Port>,
+}
+
+/// The certificates of a listener, and their source.
+#[derive(Debug, Clone)]
+struct Material {
+    source: config::Tls,
+    configs: ServerConfigs,
+    /// The files, with stamps from before they were read.
+    stamps: Vec<(PathBuf, Stamp)>,
+}
+
+impl Material {
+    fn load(
+        source: &config::Tls,
+        protocols: Protocols,
+        tickets: &Arc<Tickets>,
+        dates: Dates,
+    ) -> Result<Self, TlsError> {
+        let stamp = |file: PathBuf| (file.clone(), Stamp::of(&file));
+        let stamps = tls::files(source).into_iter().map(stamp).collect();
+        let configs = ServerConfigs::new(source, protocols, tickets, dates)?;
+        Ok(Self { source: source.clone(), configs, stamps })
+    }
+
+    /// Returns whether the files are those that were read.
+    fn is_fresh(&self) -> bool {
+        self.stamps.iter().all(|(file, stamp)| Stamp::of(file) == *stamp)
+    }
+}
+
+/// The parts of a process that its listeners share.
+#[derive(Debug, Clone, Copy)]
+pub struct Common<'a> {
+    /// All metrics.
+    pub metrics: &'a Metrics,
+    /// The keys of session tickets.
+    pub tickets: &'a Arc<Tickets>,
 }
 
 /// The part of a listener that outlives its settings.
@@ -52,60 +93,109 @@ impl Edge {
         id: ListenerId,
         config: &config::Listener,
         address: SocketAddr,
-        metrics: &Metrics,
+        common: Common<'_>,
     ) -> Result<Self, TlsError> {
         let port = Port {
             connections: AtomicUsize::new(0),
             refusals: Throttle::default(),
             retry: h3::RetryKey::new(),
         };
-        Self::with(Arc::new(port), id, config, address, metrics)
+        let load =
+            |tls| Material::load(tls, config.protocols, common.tickets, Dates::Warn);
+        let material = config.tls.as_ref().map(load).transpose()?;
+        Ok(Self::with(Arc::new(port), (id, address), config, material, common.metrics))
     }
 
-    /// Builds the settings of the same listener under another configuration.
+    /// Builds the settings of the same listener under another configuration. Certificates that
+    /// cannot be used any more stay in use if their source is configured as before.
     ///
     /// # Errors
     ///
     /// The certificates cannot be used.
-    pub fn follow(&self, config: &config::Listener, metrics: &Metrics) -> Result<Self, TlsError> {
-        Self::with(Arc::clone(&self.port), self.id, config, self.address, metrics)
+    pub fn follow(&self, config: &config::Listener, common: Common<'_>) -> Result<Self, TlsError> {
+        let material = match (&config.tls, &self.material) {
+            (None, _) => None,
+            (Some(tls), Some(known)) if *tls == known.source && config.protocols == self.protocols => {
+                Some(self.renew(known, common))
+            }
+            (Some(tls), _) => {
+                Some(Material::load(tls, config.protocols, common.tickets, Dates::Refuse)?)
+            }
+        };
+        let (port, place) = (Arc::clone(&self.port), (self.id, self.address));
+        Ok(Self::with(port, place, config, material, common.metrics))
+    }
+
+    /// Loads the certificates again if their files have changed.
+    fn renew(&self, known: &Material, common: Common<'_>) -> Material {
+        if known.is_fresh() {
+            return known.clone();
+        }
+        let reloads = &common.metrics.certificate_reloads;
+        match Material::load(&known.source, self.protocols, common.tickets, Dates::Refuse) {
+            Ok(material) => {
+                reloads.ok.inc();
+                tracing::info!(address = %self.address, "certificates were reloaded");
+                material
+            }
+            Err(error) => {
+                reloads.failed.inc();
+                tracing::error!(
+                    address = %self.address,
+                    error = &error as &dyn std::error::Error,
+                    "changed certificates were refused; the ones before stay in use"
+                );
+                known.clone()
+            }
+        }
     }
 
     fn with(
         port: Arc<Port>,
-        id: ListenerId,
+        (id, address): (ListenerId, SocketAddr),
         config: &config::Listener,
-        address: SocketAddr,
+        material: Option<Material>,
         metrics: &Metrics,
-    ) -> Result<Self, TlsError> {
+    ) -> Self {
         let protocols = config.protocols;
-        let tls = config.tls.as_ref().map(|tls| ServerConfigs::new(tls, protocols)).transpose()?;
-        let quic = tls.as_ref().filter(|_| protocols.h3);
+        let tls = material.as_ref().map(|material| &material.configs);
+        let quic = tls.filter(|_| protocols.h3);
         let alt_svc = quic.and_then(|_| {
             HeaderValue::try_from(format!("h3=\":{}\"; ma=86400", address.port())).ok()
         });
         let quic_server = quic.map(|tls| {
             Arc::new(h3::server_config(&config.quic, Arc::clone(&tls.quic), &port.retry))
         });
-        Ok(Self {
+        Self {
             id,
             address,
             protocols,
             limits: config.limits.clone(),
             quic: config.quic.clone(),
             quic_server,
-            tls: tls.map(|tls| tls.tcp),
+            tls: tls.map(|tls| Arc::clone(&tls.tcp)),
             alt_svc,
             pace: Pace::new(&config.limits),
             counters: metrics.quic.clone(),
             cut: metrics.cut.clone(),
+            material,
             port,
-        })
+        }
     }
 
     /// Returns whether the certificates are those of the files now.
     pub fn is_fresh(&self) -> bool {
-        true
+        self.material.as_ref().is_none_or(Material::is_fresh)
+    }
+
+    /// Returns the files of the certificates, with stamps from before they were read.
+    pub fn files(&self) -> &[(PathBuf, Stamp)] {
+        self.material.as_ref().map_or(&[], |material| &material.stamps)
+    }
+
+    /// Returns the certificates.
+    pub fn certificates(&self) -> &[CertificateStatus] {
+        self.material.as_ref().map_or(&[], |material| material.configs.certificates())
     }
 
     /// Returns the number of open connections of the listener, over all its settings.

@@ -37,7 +37,7 @@ use std::sync::Arc;
 use http::{Request, Response};
 
 pub use self::bind::{BindError, bind};
-pub use self::edge::Edge;
+pub use self::edge::{Common, Edge};
 pub use self::h3::Endpoints;
 use self::handover::Group;
 pub use self::listening::Listening;

@@ -207,6 +207,12 @@ impl Plugins {
         self.slots.iter().find(|slot| &*slot.name == name)
     }
 
+    /// Returns the places of the secrets in a configuration of a plugin, as JSON pointers (RFC 6901).
+    pub fn secrets(&self, name: &str, config: &Value) -> Vec<String> {
+        let slot = self.find(name);
+        slot.map_or_else(Vec::new, |slot| secrets::places(&slot.schema(), config))
+    }
+
     /// Returns the counter that changes with every change of any plugin, over all configurations.
     pub fn counter(&self) -> &Arc<AtomicU64> {
         &self.shared.version

@@ -17,11 +17,7 @@ use crate::config::{self, json_schema as schema};
 ///
 /// Each secret that cannot be read.
 pub(super) fn reveal(schema: &str, config: &Value, base: &Path) -> Result<Value, Vec<Fault>> {
-    let schema = serde_json::from_str(schema).unwrap_or(Value::Null);
-    let mut places = Vec::new();
-    find(&schema, &schema, config, &mut String::new(), &mut places, 0);
-    places.sort_unstable();
-    places.dedup();
+    let places = places(schema, config);
     let mut revealed = config.clone();
     let mut faults = Vec::new();
     for place in places {
@@ -32,6 +28,16 @@ pub(super) fn reveal(schema: &str, config: &Value, base: &Path) -> Result<Value,
         }
     }
     if faults.is_empty() { Ok(revealed) } else { Err(faults) }
+}
+
+/// Returns the JSON pointers (RFC 6901) of the secrets in a configuration.
+pub(super) fn places(schema: &str, config: &Value) -> Vec<String> {
+    let schema = serde_json::from_str(schema).unwrap_or(Value::Null);
+    let mut places = Vec::new();
+    find(&schema, &schema, config, &mut String::new(), &mut places, 0);
+    places.sort_unstable();
+    places.dedup();
+    places
 }
 
 /// Collects the JSON pointers (RFC 6901) of the secrets in `value`. The pointer of `value` itself

@@ -218,6 +218,11 @@ impl Slot {
         load(&self.shared.engine, wasm, fitting)
     }
 
+    /// Returns the JSON Schema of the configuration, by the serving generation.
+    pub(super) fn schema(&self) -> String {
+        self.lanes().serving.plugin.manifest().config_schema.clone()
+    }
+
     /// Returns the stamp of the file that was loaded or refused last.
     pub(super) fn stamp(&self) -> Option<Stamp> {
         self.lanes().stamp

@@ -2,13 +2,16 @@
 //! plan, a preparation that may fail and changes nothing, and a completion that cannot fail.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::worker::{Part, WorkerOrder, Workers};
 use super::{ServerError, misplaced};
+use crate::config::source::Stamp;
 use crate::config::{self, Config, ListenerId, Protocols};
-use crate::listen::{self, Edge, Listening, Sockets};
+use crate::listen::{self, Common, Edge, Listening, Sockets};
 use crate::telemetry::metrics::Metrics;
+use crate::tls::Tickets;
 
 /// The open listeners, in the order of the configuration.
 pub(super) struct Listeners {
@@ -17,6 +20,8 @@ pub(super) struct Listeners {
     /// Listeners that have left, and whose last connections still end.
     leaving: Vec<Entry>,
     next: usize,
+    /// The keys of session tickets. All listeners share them.
+    tickets: Arc<Tickets>,
 }
 
 /// A listener with its configuration.
@@ -93,8 +98,37 @@ impl Change {
 }
 
 impl Listeners {
-    pub(super) fn new(workers: usize) -> Self {
-        Self { workers, open: Vec::new(), leaving: Vec::new(), next: 0 }
+    pub(super) fn new(workers: usize, tickets: Tickets) -> Self {
+        let (open, leaving) = (Vec::new(), Vec::new());
+        Self { workers, open, leaving, next: 0, tickets: Arc::new(tickets) }
+    }
+
+    /// Returns the files of all certificates, with stamps from before they were read.
+    pub(super) fn files(&self) -> Vec<(PathBuf, Stamp)> {
+        self.iter().flat_map(|listening| listening.edge().files().to_vec()).collect()
+    }
+
+    /// Loads the certificates again whose files have changed. Those that cannot be used change
+    /// nothing.
+    pub(super) fn renew(&self, metrics: &Metrics) {
+        for Entry { config, listening, .. } in &self.open {
+            let edge = listening.edge();
+            if edge.is_fresh() {
+                continue;
+            }
+            // The source is the same, so the former certificates stay on failure.
+            if let Ok(edge) = edge.follow(config, Common { metrics, tickets: &self.tickets }) {
+                listening.set_edge(Arc::new(edge));
+            }
+        }
+        self.note_certificates(metrics);
+    }
+
+    fn note_certificates(&self, metrics: &Metrics) {
+        for listening in self.iter() {
+            let edge = listening.edge();
+            metrics.certificates(&listening.address.to_string(), edge.certificates());
+        }
     }
 
     /// Returns the addresses, as bound.
@@ -159,7 +193,7 @@ impl Listeners {
     ) -> Result<Step, ServerError> {
         let sockets = self.bind(listener, (config, path))?;
         let address = sockets.first().map_or(listener.address, Sockets::address);
-        let edge = Edge::new(id, listener, address, metrics)
+        let edge = Edge::new(id, listener, address, Common { metrics, tickets: &self.tickets })
             .map_err(|error| misplaced(config, &format!("{path}.tls"), &error))?;
         let serves = Kinds::of(listener.protocols);
         let listening = Arc::new(Listening::new(edge, sockets));
@@ -179,7 +213,7 @@ impl Listeners {
         let edge = if old == *listener && present.is_fresh() {
             None
         } else {
-            let edge = present.follow(listener, metrics);
+            let edge = present.follow(listener, Common { metrics, tickets: &self.tickets });
             Some(edge.map_err(|error| misplaced(config, &format!("{path}.tls"), &error))?)
         };
         let serves = Kinds::of(listener.protocols);
@@ -211,7 +245,7 @@ impl Listeners {
 
     /// Takes the listeners of a configuration in place of the present ones. Returns the changes of
     /// which the workers must hear.
-    pub(super) fn complete(&mut self, prepared: Prepared) -> Vec<Change> {
+    pub(super) fn complete(&mut self, prepared: Prepared, metrics: &Metrics) -> Vec<Change> {
         let mut changes = Vec::new();
         let mut before = std::mem::take(&mut self.open);
         for Step { entry, before: had, edge, tcp, udp } in prepared.0 {
@@ -247,9 +281,11 @@ impl Listeners {
             let parts = parts.into_iter().filter(|(_, serves)| *serves);
             changes.extend(parts.map(|(part, _)| Change::Closed(id, part)));
             entry.listening.set_tcp(None);
+            metrics.certificates(&entry.listening.address.to_string(), &[]);
             tracing::info!(address = %entry.listening.address, "not listening any more");
             self.leaving.push(entry);
         }
+        self.note_certificates(metrics);
         changes
     }
 

@@ -18,7 +18,7 @@ use http::{Request, Response};
 use tokio::runtime::{Builder, LocalOptions, LocalRuntime};
 use weir_runtime::with_causes;
 
-use crate::config::{Config, ConfigErrors, ListenerId, Loader};
+use crate::config::{Config, ConfigErrors, ListenerId, Loader, Stamps};
 use crate::listen::Handler;
 use crate::message::body::Body;
 use crate::message::interim::Interim;
@@ -29,6 +29,7 @@ use crate::state::{State, StateError};
 use crate::task::Tasks;
 use crate::telemetry::Telemetry;
 use crate::telemetry::metrics::Metrics;
+use crate::tls::{Tickets, TicketsError};
 use crate::upstream::discover;
 use listeners::Listeners;
 use supervisor::Supervisor;
@@ -53,6 +54,9 @@ pub enum ServerError {
     /// The plugin runtime failed.
     #[error(transparent)]
     State(PluginsError),
+    /// The system has no randomness for the keys of session tickets.
+    #[error(transparent)]
+    Tickets(#[from] TicketsError),
     /// Threads, signals or sockets failed.
     #[error("{what}")]
     Io {
@@ -72,6 +76,7 @@ pub enum ServerError {
 /// The parts of a server that its supervisor takes over.
 struct Parts {
     loader: Loader,
+    stamps: Stamps,
     telemetry: Arc<Telemetry>,
     state: Arc<State>,
     listeners: Listeners,
@@ -86,7 +91,7 @@ pub struct Server {
 
 impl Server {
     /// Builds the state of `config` and binds every listener. All faults show before anything is
-    /// served. `loader` reads the configuration again.
+    /// served. `loader` reads the configuration again when a file of `stamps` changes.
     ///
     /// # Errors
     /// [`ServerError`], with the attempt.
@@ -100,13 +105,13 @@ impl Server {
         let _ = rlimit::increase_nofile_limit(u64::MAX);
         let runtime = local_runtime().map_err(failed("start the control thread"))?;
         runtime.block_on(discover::begin(config.upstreams.iter_mut()));
-        let mut listeners = Listeners::new(config.workers);
+        let mut listeners = Listeners::new(config.workers, Tickets::new()?);
         let plan = listeners.plan(&config.listeners);
         let state = state(Arc::new(config), &plan.ids(), &telemetry.metrics, None)?;
         let opened = listeners.prepare(plan, &state.config, &telemetry.metrics)?;
         // Nothing serves yet, so no worker must hear of it.
-        drop(listeners.complete(opened));
-        let parts = Parts { loader, telemetry, state: Arc::new(state), listeners };
+        drop(listeners.complete(opened, &telemetry.metrics));
+        let parts = Parts { loader, stamps, telemetry, state: Arc::new(state), listeners };
         Ok(Self { parts, runtime })
     }
 

@@ -7,15 +7,15 @@ use tokio_util::sync::CancellationToken;
 
 use super::supervisor::Supervisor;
 use super::{ServerError, state};
-use crate::config::{self, Config, ConfigErrors, Discovery, ListenerId};
-use crate::plugins;
+use crate::config::{self, Change, Config, ConfigErrors, Discovery, ListenerId, Stamps};
+use crate::plugins::{self, Plugins};
 use crate::state::State;
 use crate::state::orders::{Applied, OrderError};
 use crate::task::Tasks;
 use crate::upstream::{Upstream, discover, health};
 
 /// A way to read a configuration, away from the control thread.
-pub(super) type Read = Box<dyn FnOnce() -> Result<Config, ConfigErrors> + Send>;
+pub(super) type Read = Box<dyn FnOnce() -> (Stamps, Result<Config, ConfigErrors>) + Send>;
 
 /// The tasks of one configuration: health checks, trials, watched files. They end with it.
 pub(super) struct StateTasks(CancellationToken);
@@ -64,7 +64,10 @@ impl Supervisor {
         read: Read,
         origin: &'static str,
     ) -> Result<Applied, OrderError> {
-        let config = on_thread("config", read).await?;
+        let (stamps, config) = on_thread("config", read).await?;
+        if !stamps.is_empty() {
+            self.stamps = stamps;
+        }
         let applied = match config {
             Ok(config) => self.apply(config, origin).await,
             Err(errors) => Err(OrderError::Config(errors)),
@@ -77,6 +80,7 @@ impl Supervisor {
                 "the configuration was refused; Weir serves as before"
             );
         }
+        self.watch();
         applied
     }
 
@@ -102,7 +106,7 @@ impl Supervisor {
             }
             let state = Arc::new(state);
             let revision = self.current.publish(Arc::clone(&state), origin);
-            for change in self.listeners.complete(prepared) {
+            for change in self.listeners.complete(prepared, &self.telemetry.metrics) {
                 change.tell(&self.workers);
             }
             self.workers.order(|_| Some(super::worker::WorkerOrder::Follow));
@@ -112,8 +116,16 @@ impl Supervisor {
                 tracing::warn!("{warning}");
             }
             tracing::info!(origin, revision, "the configuration was reloaded");
+            self.telemetry.follow(&config.telemetry.log);
             let warnings = config.warnings.iter().map(ToString::to_string).collect();
-            return Ok(Applied { revision, warnings, ..Applied::default() });
+            let needs_restart = config::needs_restart(&before.config, &config);
+            if !needs_restart.is_empty() {
+                let keys = needs_restart.join(", ");
+                tracing::warn!(keys, "changed keys take effect after a restart");
+            }
+            let changes = differences(&before.config, &config, &state.plugins);
+            let tag = config.tag.clone();
+            return Ok(Applied { revision, tag, changes, needs_restart, warnings });
         }
         Err(OrderError::Failed("the plugins change all the time; try again".to_owned()))
     }
@@ -131,6 +143,13 @@ impl Supervisor {
         let build = move || state(config, &listeners, &telemetry.metrics, Some(&before));
         on_thread("reload", build).await?.map_err(refused)
     }
+}
+
+/// Returns the differences of two configurations, with secrets masked.
+pub(super) fn differences(before: &Config, after: &Config, plugins: &Plugins) -> Vec<Change> {
+    config::masked_difference(&before.value, &after.value, &|name, config| {
+        plugins.secrets(name, config)
+    })
 }
 
 fn refused(error: ServerError) -> OrderError {

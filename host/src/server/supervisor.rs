@@ -3,6 +3,7 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,7 +15,8 @@ use super::reload::StateTasks;
 use super::signals::{Request, Signals};
 use super::worker::{Beginning, Workers};
 use super::{Parts, ServerError, failed, misplaced};
-use crate::config::Loader;
+use crate::config::source::Watcher;
+use crate::config::{Loader, Stamps};
 use crate::listen::BindError;
 use crate::state::current::Current;
 use crate::state::orders::{Applied, Errand, Order, OrderError, Orders};
@@ -32,6 +34,9 @@ pub(super) struct Supervisor {
     pub(super) tasks: Tasks,
     /// The tasks of the present configuration.
     pub(super) state_tasks: StateTasks,
+    /// The files of the configuration, as they were read.
+    pub(super) stamps: Stamps,
+    watcher: Watcher,
     orders: mpsc::Receiver<Errand>,
     signals: Signals,
 }
@@ -53,7 +58,7 @@ impl Supervisor {
         let (drain, close) = (CancellationToken::new(), CancellationToken::new());
         let tasks = Tasks::new(drain.clone(), close.clone());
         let signals = Signals::new().map_err(failed("listen for signals"))?;
-        let Parts { loader, telemetry, state, listeners } = parts;
+        let Parts { loader, stamps, telemetry, state, listeners } = parts;
         let current = Arc::new(Current::new(Arc::clone(&state), "start"));
         let (_orders, received) = Orders::new();
         serve_pages(&state.config, &telemetry, &current, &tasks)?;
@@ -77,9 +82,12 @@ impl Supervisor {
             workers,
             tasks,
             state_tasks,
+            stamps,
+            watcher: Watcher::new(),
             orders: received,
             signals,
         };
+        supervisor.watch();
         let end = supervisor.supervise().await;
         supervisor.drain(end, &drain, &close).await
     }
@@ -108,8 +116,25 @@ impl Supervisor {
                     // The sender may have gone. The order was carried out nevertheless.
                     let _ = answer.send(result);
                 }
+                changed = self.watcher.changed() => self.follow_files(&changed).await,
                 () = tokio::time::sleep(RETIRE_EVERY), if has_leaving => {}
             }
+        }
+    }
+
+    /// Watches the files of the configuration and of the certificates.
+    pub(super) fn watch(&mut self) {
+        let files = self.listeners.files();
+        self.watcher.set(self.stamps.iter().cloned().chain(files));
+    }
+
+    async fn follow_files(&mut self, changed: &[PathBuf]) {
+        let is_config = |path| self.stamps.iter().any(|(file, _)| file == path);
+        if changed.iter().any(is_config) {
+            let _ = self.read_again("file").await;
+        } else {
+            self.listeners.renew(&self.telemetry.metrics);
+            self.watch();
         }
     }
 

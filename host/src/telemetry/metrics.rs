@@ -5,6 +5,7 @@
 //! docs/metrics.md lists the same names, and a test compares them.
 
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use prometheus::{
     Histogram, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Registry,
@@ -12,6 +13,7 @@ use prometheus::{
 };
 
 use crate::telemetry::process::Process;
+use crate::tls::CertificateStatus;
 
 mod backend;
 mod cut;
@@ -21,6 +23,7 @@ mod route;
 mod set;
 #[cfg(test)]
 mod tests;
+mod tls;
 mod users;
 
 use backend::BackendMetrics;
@@ -34,6 +37,7 @@ use route::RouteMetrics;
 pub use route::RouteSeries;
 pub use set::Listed;
 pub(crate) use set::Set;
+pub use tls::CertificateReloads;
 
 /// The `route` label of requests that match no route.
 pub const NO_ROUTE: &str = "none";
@@ -48,6 +52,9 @@ pub struct Metrics {
     pub quic: QuicCounters,
     /// The counters of clients that were cut off.
     pub cut: Cut,
+    /// The counters of reloads of certificates.
+    pub certificate_reloads: CertificateReloads,
+    certificates: tls::Certificates,
     /// `http_requests_total{method,status,protocol,route}`. The request path uses [`Local`].
     pub http_requests: IntCounterVec,
     /// `http_request_duration_seconds{protocol,route}`. The request path uses [`Local`].
@@ -114,6 +121,8 @@ impl Metrics {
         let http_requests_active =
             set.gauges("http_requests_active", "Requests in flight.", &["protocol"]);
         let cut = Cut::register(&mut set);
+        let certificates = tls::Certificates::register(&mut set);
+        let certificate_reloads = CertificateReloads::register(&mut set);
         let backend = BackendMetrics::register(&mut set);
         let plugin = PluginMetrics::register(&mut set);
         let lines = set.counters(
@@ -138,6 +147,8 @@ impl Metrics {
             quic,
             cut,
             routes: RouteMetrics::new(&http_requests, &http_request_duration),
+            certificate_reloads,
+            certificates,
             http_requests,
             http_request_duration,
             http_requests_active,
@@ -165,9 +176,16 @@ impl Metrics {
         self.plugin.plugin(name)
     }
 
-    /// Returns all metrics in Prometheus' text format 0.0.4. Reads the process metrics first.
+    /// Replaces the certificates of a listener: their days, and the series of those that are gone.
+    pub fn certificates(&self, listener: &str, certificates: &[CertificateStatus]) {
+        self.certificates.set(listener, certificates);
+    }
+
+    /// Returns all metrics in Prometheus' text format 0.0.4. Reads the process metrics and the days
+    /// of certificates first.
     pub fn encode(&self) -> String {
         self.process.read();
+        self.certificates.read(SystemTime::now());
         let mut text = String::new();
         if let Err(error) = TextEncoder::new().encode_utf8(&self.registry.gather(), &mut text) {
             tracing::error!(error = &error as &dyn std::error::Error, "encode metrics");

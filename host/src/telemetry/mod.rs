@@ -123,6 +123,17 @@ impl Telemetry {
     pub fn counting() -> Arc<Self> {
         Arc::new(Self::quiet(&config::Log::default()))
     }
+    /// Follows another configuration of the log: its level, its format, and whether there are access
+    /// records. A level that cannot be parsed changes nothing.
+    pub fn follow(&self, log: &config::Log) {
+        if let Err(error) = self.set_level(&log.level) {
+            let error = &error as &dyn std::error::Error;
+            tracing::error!(error, "the level of the log stays as it was");
+        }
+        self.set_format(log.format);
+        self.set_access(log.access);
+    }
+
 
     /// Has each log file opened anew before its next line, for a program that has moved it.
     pub fn reopen_logs(&self) {

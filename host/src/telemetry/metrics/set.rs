@@ -4,7 +4,7 @@ use std::time::SystemTime;
 
 use prometheus::core::Collector;
 use prometheus::{
-    Gauge, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge,
+    Gauge, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge,
     IntGaugeVec, Opts, Registry,
 };
 
@@ -79,6 +79,16 @@ impl Set {
         labels: Labels,
     ) -> IntGaugeVec {
         let metric = IntGaugeVec::new(Opts::new(name, help), labels);
+        self.add("gauge", name, help, labels, metric)
+    }
+
+    pub(crate) fn float_gauges(
+        &mut self,
+        name: &'static str,
+        help: &'static str,
+        labels: Labels,
+    ) -> GaugeVec {
+        let metric = GaugeVec::new(Opts::new(name, help), labels);
         self.add("gauge", name, help, labels, metric)
     }
 

@@ -115,7 +115,36 @@ fn touch(metrics: &Metrics) -> Users {
     metrics.http_requests.with_label_values(&["GET", "200", "h3", NO_ROUTE]).inc();
     metrics.http_request_duration.with_label_values(&["h3", NO_ROUTE]).observe(0.1);
     metrics.http_requests_active.with_label_values(&["h3"]).inc();
+    metrics.certificates("web", &[certificate(None, 0)]);
     (generation, plugin, endpoint)
+}
+
+/// A certificate that ends at a Unix time.
+pub(super) fn certificate(file: Option<&str>, not_after: i64) -> CertificateStatus {
+    let word = || "word".to_owned();
+    CertificateStatus {
+        cert: file.map(str::to_owned),
+        key: None,
+        names: Vec::new(),
+        subject: word(),
+        issuer: word(),
+        key_type: word(),
+        not_before: 0,
+        not_after,
+        serial: word(),
+        sha256: word(),
+    }
+}
+
+#[test]
+fn an_expired_certificate_has_negative_days_at_a_scrape() {
+    let metrics = Metrics::new();
+    metrics.certificates("web", &[certificate(Some("certs/a.pem"), 0)]);
+    let text = metrics.encode();
+    let start = r#"weir_certificate_days_left{certificate="certs/a.pem",listener="web"} -"#;
+    assert!(text.lines().any(|line| line.starts_with(start)), "{text}");
+    metrics.certificates("web", &[]);
+    assert!(!metrics.encode().contains("certs/a.pem"));
 }
 
 #[test]
