@@ -22,7 +22,7 @@ pub fn endpoints(path: &Path) -> Result<Vec<NamedEndpoint>, ConfigErrors> {
         let place = Place::File(path.display().to_string());
         return Err(Problem::new(place, "is not a file").into());
     }
-    let (document, value) = open(path)?;
+    let (document, value, _) = open(path)?;
     written(&document, value, folder(path))
 }
 

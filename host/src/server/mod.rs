@@ -97,7 +97,7 @@ impl Server {
     /// [`ServerError`], with the attempt.
     pub fn bind(
         mut config: Config,
-        loader: Loader,
+        (loader, stamps): (Loader, Stamps),
         telemetry: Arc<Telemetry>,
     ) -> Result<Self, ServerError> {
         // A proxy needs two descriptors for each request. The soft limit of 1,024 is for programs
