@@ -12,6 +12,7 @@ use prometheus::{
     TextEncoder,
 };
 
+use crate::telemetry::events::Events;
 use crate::telemetry::process::Process;
 use crate::tls::CertificateStatus;
 
@@ -48,6 +49,9 @@ pub struct Metrics {
     registry: Registry,
     listed: Vec<Listed>,
     process: Process,
+    /// The changes inside the process. They are here because each part that has changes has
+    /// counters.
+    pub events: Events,
     /// The counters of QUIC listeners.
     pub quic: QuicCounters,
     /// The counters of clients that were cut off.
@@ -144,6 +148,7 @@ impl Metrics {
             registry: set.registry,
             listed: set.listed,
             process,
+            events: Events::default(),
             quic,
             cut,
             routes: RouteMetrics::new(&http_requests, &http_request_duration),

@@ -4,6 +4,7 @@
 //! follows one request and reports to all of them. Telemetry never delays traffic: output that
 //! cannot be delivered in time is dropped and counted.
 
+pub mod events;
 pub mod log;
 pub mod metrics;
 pub mod record;
@@ -38,6 +39,8 @@ pub use serve::serve_metrics;
 pub struct Telemetry {
     /// All metrics.
     pub metrics: Arc<metrics::Metrics>,
+    /// The changes inside the process, the same as those of `metrics`.
+    pub events: events::Events,
     access: Option<access::AccessLog>,
     tracer: Option<trace::Tracer>,
     level: log::Level,
@@ -123,6 +126,7 @@ impl Telemetry {
     pub fn counting() -> Arc<Self> {
         Arc::new(Self::quiet(&config::Log::default()))
     }
+
     /// Follows another configuration of the log: its level, its format, and whether there are access
     /// records. A level that cannot be parsed changes nothing.
     pub fn follow(&self, log: &config::Log) {
@@ -133,7 +137,6 @@ impl Telemetry {
         self.set_format(log.format);
         self.set_access(log.access);
     }
-
 
     /// Has each log file opened anew before its next line, for a program that has moved it.
     pub fn reopen_logs(&self) {
@@ -166,8 +169,10 @@ impl Telemetry {
     }
 
     fn quiet(config: &config::Log) -> Self {
+        let metrics = Arc::new(metrics::Metrics::new());
         Self {
-            metrics: Arc::new(metrics::Metrics::new()),
+            events: metrics.events.clone(),
+            metrics,
             access: None,
             tracer: None,
             level: log::Level::default(),

@@ -11,7 +11,7 @@ use http_body_util::Full;
 use hyper::body::Incoming;
 
 use crate::config::MetricsEndpoint;
-use crate::control::{self, Denial, HeldResponse, Names, Responder};
+use crate::control::{self, Answer, Denial, HeldResponse, Names, Responder};
 use crate::task::Tasks;
 use crate::telemetry::metrics::Metrics;
 
@@ -42,8 +42,8 @@ impl Responder for Page {
         self.page(request.method(), request.uri().path()).into()
     }
 
-    fn refuse(&self, denial: &Denial) -> Response<Full<Bytes>> {
-        text(denial.status, format!("weir: {}\n", denial.reason))
+    fn refuse(&self, denial: &Denial) -> Response<Answer> {
+        text(denial.status, format!("weir: {}\n", denial.reason)).map(Answer::Whole)
     }
 }
 
