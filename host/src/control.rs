@@ -1,11 +1,14 @@
-//! Plain HTTP/1.1 on the control thread: metrics and the admin API. A connection carries one
-//! request.
+//! Plain HTTP/1.1 on the control thread, over TCP or a Unix socket: metrics and the admin API. A
+//! connection carries one request.
 //!
 //! A new connection never waits for a place. If a listener is full, it takes the place of the
 //! oldest connection that waits for its client ([`places`]). A request that a browser sends for a
 //! foreign page is refused before anything reads it ([`pages`]).
 
+mod answer;
+mod listener;
 mod pages;
+mod patient;
 mod places;
 
 use std::convert::Infallible;
@@ -14,21 +17,23 @@ use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use http::header::X_CONTENT_TYPE_OPTIONS;
 use http::{HeaderName, HeaderValue, Request, Response};
-use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::net::{TcpListener, TcpStream};
 use tokio::task::yield_now;
 use tokio::time::sleep;
 
+pub(crate) use self::answer::{Answer, HeldResponse};
+pub(crate) use self::listener::Bound;
+use self::listener::{Io, Listener};
 pub(crate) use self::pages::{Denial, Names};
+use self::patient::Patient;
 pub(crate) use self::places::network;
 use self::places::{ConnectionPlace, Places};
+use crate::config::ControlAddress;
 use crate::net::Throttle;
 use crate::net::is_of_one_connection;
 use crate::net::linger::Lingering;
@@ -47,20 +52,7 @@ pub(crate) trait Responder: 'static {
     ) -> impl Future<Output = HeldResponse>;
 
     /// Makes the response to a refused request.
-    fn refuse(&self, denial: &Denial) -> Response<Full<Bytes>>;
-}
-
-/// A response, and the time that it is held back.
-pub(crate) struct HeldResponse {
-    pub(crate) response: Response<Full<Bytes>>,
-    /// The delay of the response. During the delay, a new connection may take the place.
-    pub(crate) delay: Duration,
-}
-
-impl From<Response<Full<Bytes>>> for HeldResponse {
-    fn from(response: Response<Full<Bytes>>) -> Self {
-        Self { response, delay: Duration::ZERO }
-    }
+    fn refuse(&self, denial: &Denial) -> Response<Answer>;
 }
 
 /// Binds `address`, answers there until the grace period is over, and returns the bound address. It
@@ -76,9 +68,23 @@ pub(crate) fn serve<A: Responder>(
     tasks: &Tasks,
 ) -> io::Result<SocketAddr> {
     let listener = std::net::TcpListener::bind(address)?;
-    listener.set_nonblocking(true)?;
-    let listener = TcpListener::from_std(listener)?;
     let address = listener.local_addr()?;
+    serve_on(Bound::tcp(listener)?, names, answer, tasks)?;
+    Ok(address)
+}
+
+/// Does the same as [`serve`] with a socket that is bound.
+///
+/// # Errors
+/// The runtime refuses the socket.
+pub(crate) fn serve_on<A: Responder>(
+    bound: Bound,
+    names: Names,
+    answer: A,
+    tasks: &Tasks,
+) -> io::Result<ControlAddress> {
+    let address = bound.address().clone();
+    let listener = bound.listen()?;
     let site = Rc::new(Site { names, answer });
     tasks.spawn(accept(listener, site, tasks.clone()));
     Ok(address)
@@ -90,13 +96,12 @@ struct Site<A> {
     answer: A,
 }
 
-async fn accept<A: Responder>(listener: TcpListener, site: Rc<Site<A>>, tasks: Tasks) {
+async fn accept<A: Responder>(listener: Listener, site: Rc<Site<A>>, tasks: Tasks) {
     let places = Places::new(CONNECTIONS);
     let (crowded, failures) = (Throttle::default(), Throttle::default());
     loop {
         match listener.accept().await {
             Ok((stream, client)) => {
-                let client = client.ip().to_canonical();
                 let is_full = places.is_full();
                 if is_full && crowded.is_due() {
                     let limit = CONNECTIONS;
@@ -126,7 +131,7 @@ async fn accept<A: Responder>(listener: TcpListener, site: Rc<Site<A>>, tasks: T
 }
 
 async fn connection<A: Responder>(
-    stream: TcpStream,
+    stream: Box<dyn Io>,
     client: IpAddr,
     place: ConnectionPlace,
     site: Rc<Site<A>>,
@@ -140,7 +145,7 @@ async fn connection<A: Responder>(
         .header_read_timeout(HEAD_TIME)
         .max_buf_size(HEAD_BYTES)
         .keep_alive(false)
-        .serve_connection(TokioIo::new(Lingering::new(stream)), service);
+        .serve_connection(TokioIo::new(Lingering::new(Patient::new(stream, STREAM_TIME))), service);
     tokio::select! {
         ended = connection => {
             if let Err(error) = ended {
@@ -166,7 +171,7 @@ impl<A: Responder> Site<A> {
         request: Request<Incoming>,
         client: IpAddr,
         place: &ConnectionPlace,
-    ) -> Response<Full<Bytes>> {
+    ) -> Response<Answer> {
         let answered = match pages::check(&request, self.names) {
             Ok(()) => {
                 place.hold();
@@ -180,7 +185,10 @@ impl<A: Responder> Site<A> {
         if !answered.delay.is_zero() {
             sleep(answered.delay).await;
         }
-        place.set_answered();
+        // A stream lasts for as long as its client takes it.
+        if !answered.response.body().is_stream() {
+            place.set_answered();
+        }
         let mut response = answered.response;
         let fields = response.headers_mut();
         // A foreign page can embed a response without sending an Origin. These two fields keep the
@@ -207,6 +215,10 @@ const HEAD_BYTES: usize = 32 << 10;
 
 /// The time for the client to take the response. Prometheus gives up after 10 s by default.
 const ANSWER_TIME: Duration = Duration::from_secs(15);
+
+/// The time for the client to take the next bytes of a stream. A phone that changes networks and a
+/// laptop that sleeps for a moment come back within it.
+const STREAM_TIME: Duration = Duration::from_secs(60);
 
 /// The pause after a failed accept. The usual cause is a lack of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);

@@ -120,9 +120,10 @@ pub fn welcome(address: SocketAddr, config: &Config) -> String {
     if let Some(metrics) = &config.telemetry.metrics {
         lines.push((format!("http://{}/metrics", metrics.address), "metrics for Prometheus"));
     }
-    if let Some(admin) = &config.admin {
-        let access =
-            format!("export WEIR_ADMIN={} WEIR_ADMIN_TOKEN={}", admin.address, admin.token);
+    if let Some(admin) = &config.admin
+        && let Some(token) = admin.strongest()
+    {
+        let access = format!("export WEIR_ADMIN={} WEIR_ADMIN_TOKEN={token}", admin.address);
         lines.extend([
             (String::new(), ""),
             (access, ""),

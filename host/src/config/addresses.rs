@@ -1,11 +1,16 @@
 //! Hosts, ports and addresses as they are written in the file.
 
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::path::PathBuf;
 
+use super::admin::ControlAddress;
 use super::text::Kind;
 
 /// `IP:PORT` of a listener.
 pub(super) struct SocketAddress;
+
+/// `IP:PORT` or `unix:PATH` of the admin API.
+pub(super) struct AdminAddress;
 
 /// `HOST:PORT` of an endpoint.
 pub(super) struct HostPort;
@@ -47,6 +52,27 @@ impl Kind for SocketAddress {
     }
 
     fn print(value: &SocketAddr) -> String {
+        value.to_string()
+    }
+}
+
+impl Kind for AdminAddress {
+    type Value = ControlAddress;
+    const FORMAT: &'static str = "admin-address";
+    const MEANING: &'static str =
+        "`IP:PORT`, or `unix:PATH` for a Unix socket, relative to the configuration";
+    const PATTERN: &'static str = "^unix:.+$|^.+:[0-9]+$";
+    const EXAMPLES: &'static [&'static str] = &["127.0.0.1:9091", "unix:/run/weir/admin.sock"];
+
+    fn parse(text: &str) -> Result<ControlAddress, String> {
+        match text.strip_prefix("unix:") {
+            Some("") => Err("\"unix:\" names no file".to_owned()),
+            Some(path) => Ok(ControlAddress::Unix(PathBuf::from(path))),
+            None => SocketAddress::parse(text).map(ControlAddress::Tcp),
+        }
+    }
+
+    fn print(value: &ControlAddress) -> String {
         value.to_string()
     }
 }

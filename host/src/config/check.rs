@@ -3,6 +3,7 @@
 //! `shape` has checked the shape. This module reports as many faults as it can at once. It reads
 //! files and asks the resolver, and it starts nothing.
 
+mod admin;
 mod endpoints;
 mod files;
 mod logs;
@@ -11,7 +12,6 @@ mod routes;
 mod upstreams;
 
 use std::collections::HashMap;
-use std::net::SocketAddr;
 use std::num::NonZero;
 use std::path::Path;
 use std::sync::Arc;
@@ -22,7 +22,7 @@ use super::document::{Document, below, item};
 use super::error::{Place, Problem};
 use super::file::{self, File, Protocol};
 use super::{
-    Admin, Config, Listener, Places, Plugin, PluginId, Protocols, Quic, Tls, Upstream, UpstreamId,
+    Config, Listener, Places, Plugin, PluginId, Protocols, Quic, Tls, Upstream, UpstreamId,
 };
 
 /// The faults and warnings that checking has found.
@@ -170,40 +170,6 @@ impl<'a> Check<'a> {
                 );
                 Tls::Certificates(Vec::new())
             }
-        }
-    }
-
-    fn own_addresses(
-        &mut self,
-        telemetry: &super::Telemetry,
-        admin: Option<&Admin>,
-        listeners: &[Listener],
-    ) {
-        let metrics = telemetry.metrics.as_ref().map(|metrics| metrics.address);
-        let admin = admin.map(|admin| admin.address);
-        let is_listeners = |address: SocketAddr| {
-            let takes_tcp = |l: &&Listener| l.protocols.h2 || l.protocols.h1;
-            listeners.iter().filter(takes_tcp).any(|listener| listener.address == address)
-        };
-        for (path, address) in [("telemetry.metrics.address", metrics), ("admin.address", admin)] {
-            let Some(address) = address.filter(|address| address.port() != 0) else { continue };
-            if is_listeners(address) {
-                self.problem(path, format!("{path}: {address} is a listener's address"));
-            }
-        }
-        if let (Some(metrics), Some(admin)) = (metrics, admin)
-            && metrics == admin
-            && admin.port() != 0
-        {
-            let path = "admin.address";
-            self.problem(path, format!("{path}: {admin} is the address of the metrics"));
-        }
-        if let Some(address) = admin.filter(|address| !address.ip().is_loopback()) {
-            let message = format!(
-                "admin.address: {address} is not a loopback address; the token crosses the network \
-                 unencrypted"
-            );
-            self.warn("admin.address", message);
         }
     }
 

@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::{
-    Canary, Endpoint, ListenerLimits, Log, LogFormat, MetricsEndpoint, OnFailure, Plugin,
-    PluginLimits, Quic, Respond, Retry, Reuse, Rotation, SharedState, Source, Timeouts,
+    Canary, ControlAddress, Endpoint, ListenerLimits, Log, LogFormat, MetricsEndpoint, OnFailure,
+    Plugin, PluginLimits, Quic, Respond, Retry, Reuse, Rotation, SharedState, Source, Timeouts,
     UpstreamLimits,
 };
 
@@ -296,8 +296,8 @@ pub(super) fn watch() -> bool {
     true
 }
 
-pub(super) fn admin_address() -> SocketAddr {
-    ADMIN_ADDRESS
+pub(super) fn admin_address() -> ControlAddress {
+    ControlAddress::Tcp(ADMIN_ADDRESS)
 }
 
 pub(super) fn health_interval() -> Duration {

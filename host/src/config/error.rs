@@ -77,6 +77,22 @@ impl Problem {
         problems.dedup();
     }
 
+    /// Returns the file, or the argument of the command line, that has the fault.
+    pub fn file(&self) -> &str {
+        match &self.place {
+            Place::Argument(name) | Place::File(name) | Place::At(name, ..) => name,
+        }
+    }
+
+    /// Returns the line and the column, both from 1, columns in characters. Returns `None` for a
+    /// fault of a whole file.
+    pub fn position(&self) -> Option<(usize, usize)> {
+        match self.place {
+            Place::At(_, line, column) => Some((line, column)),
+            Place::Argument(_) | Place::File(_) => None,
+        }
+    }
+
     /// Returns the description of the fault, without its place.
     pub fn message(&self) -> &str {
         &self.message

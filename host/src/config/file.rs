@@ -13,13 +13,16 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::addresses::{Authority, CertificateName, HostPattern, SocketAddress};
+use super::addresses::{AdminAddress, Authority, CertificateName, HostPattern, SocketAddress};
 use super::defaults;
 use super::names::{Digest, Method, Name, PathPattern, PluginSource, RegistryHost, Secret};
 use super::source::Include;
 use super::text::{As, AsOption, Text};
 use super::units;
-use super::{Canary, ListenerLimits, OnFailure, PluginLimits, Quic, Reuse, SharedState, Telemetry};
+use super::{
+    Canary, ControlAddress, ListenerLimits, OnFailure, PluginLimits, Quic, Reuse, Role, SharedState,
+    Telemetry,
+};
 
 pub(super) use self::upstreams::{Dns, DnsType, Endpoint, Upstream};
 
@@ -56,7 +59,7 @@ pub(super) struct File {
     /// Metrics, traces and logs.
     #[serde(default)]
     pub(super) telemetry: Telemetry,
-    /// The admin API, which lists plugins and swaps them. If left out, there is none.
+    /// The admin API, which shows and changes what runs. If left out, there is none.
     pub(super) admin: Option<Admin>,
     /// State that plugins share across workers and swaps.
     #[serde(default)]
@@ -251,17 +254,34 @@ pub(super) struct GeoIp {
     pub(super) databases: Vec<PathBuf>,
 }
 
-/// The admin API, over plain HTTP. Keep it on a loopback address.
+/// The admin API, over plain HTTP: it shows and changes the running configuration, endpoints and
+/// plugins. Keep it on a loopback address or a Unix socket. It has exactly one of `token` and
+/// `tokens`.
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Admin {
-    /// IP address and port. A request must name the API by an IP address or `localhost`. A request
-    /// that a browser sends for another site is refused.
-    #[serde(default = "defaults::admin_address", with = "As::<SocketAddress>")]
-    pub(super) address: std::net::SocketAddr,
-    /// The bearer token that clients must present. Use a long random token: Weir slows guesses
-    /// down, but it does not prevent them.
+    /// IP address and port, or `unix:PATH`. A request to a port must name the API by an IP address
+    /// or `localhost`. Only the user of the process may connect to a Unix socket. A request that a
+    /// browser sends for another site is refused.
+    #[serde(default = "defaults::admin_address", with = "As::<AdminAddress>")]
+    pub(super) address: ControlAddress,
+    /// The one bearer token of a client that may read and write. Use a long random token: Weir
+    /// slows guesses down, but it does not prevent them.
+    pub(super) token: Option<Text<Secret>>,
+    /// Several bearer tokens, each with a role.
+    #[serde(default)]
+    #[schemars(length(min = 1))]
+    pub(super) tokens: Vec<AdminToken>,
+}
+
+/// A bearer token of the admin API.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct AdminToken {
+    /// The token. Each client can have one of its own.
     pub(super) token: Text<Secret>,
+    /// The requests that a client with this token may send.
+    pub(super) role: Role,
 }
 
 #[derive(Deserialize, JsonSchema)]

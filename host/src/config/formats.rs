@@ -80,6 +80,7 @@ pub(super) const FORMATS: &[Format] = &[
     Format::of::<units::Percent>(),
     Format::of::<names::Name>(),
     Format::of::<addresses::SocketAddress>(),
+    Format::of::<addresses::AdminAddress>(),
     Format::of::<addresses::HostPort>(),
     Format::of::<addresses::DnsName>(),
     Format::of::<addresses::DnsServer>(),

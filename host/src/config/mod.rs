@@ -9,6 +9,7 @@
 //! configurations, and `masked` hides their secrets.
 
 mod addresses;
+mod admin;
 pub mod check;
 pub mod defaults;
 mod discovery;
@@ -42,6 +43,7 @@ use std::sync::{Arc, LazyLock};
 use file::File;
 use serde_json::Value;
 
+pub use admin::{Admin, AdminToken, ControlAddress, Role};
 pub use discovery::*;
 pub use difference::{Change, difference, masked_difference, needs_restart};
 pub use document::Places;
@@ -76,6 +78,14 @@ pub fn is_builtin(name: &str) -> bool {
 /// The fault of the name.
 pub fn name(text: &str) -> Result<String, String> {
     <names::Name as text::Kind>::parse(text)
+}
+
+/// Reads `HOST:PORT` in the form of an endpoint's address. Returns the host and the port.
+///
+/// # Errors
+/// The fault of the text.
+pub fn host_port(text: &str) -> Result<(String, u16), String> {
+    <addresses::HostPort as text::Kind>::parse(text)
 }
 
 /// Reads, checks and resolves a configuration file and the files that it includes. Relative paths
@@ -205,6 +215,9 @@ fn from_value(document: Document, mut value: Value, base: &Path) -> Result<Confi
     config.places = Places::new(document);
     Ok(config)
 }
+
+/// The most bytes of a configuration's text.
+pub const MAX_BYTES: usize = document::MAX_BYTES;
 
 /// The key of the admin API at the top level.
 const ADMIN: &str = "admin";

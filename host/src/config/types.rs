@@ -11,6 +11,7 @@ use std::time::Duration;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::admin::Admin;
 use super::document::Places;
 use super::error::Problem;
 use super::id::{PluginId, UpstreamId};
@@ -215,15 +216,6 @@ pub struct ListenerLimits {
     #[serde(with = "As::<units::Duration>")]
     #[schemars(extend("x-minimum" = "100ms", "x-maximum" = "1h"))]
     pub rate_grace: Duration,
-}
-
-/// The admin API.
-#[derive(Debug, Clone)]
-pub struct Admin {
-    /// The address where it is served, over plain HTTP.
-    pub address: SocketAddr,
-    /// The bearer token that clients must present.
-    pub token: String,
 }
 
 /// One route: the requests that match, and the action for them.

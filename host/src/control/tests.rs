@@ -1,8 +1,10 @@
 use std::cell::Cell;
 use std::time::Instant;
 
+use bytes::Bytes;
+use http_body_util::Full;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpSocket;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::{interval, timeout};
 use tokio_util::sync::CancellationToken;
 
@@ -22,8 +24,8 @@ impl Responder for Pages {
         Response::new(Full::from(self.body.clone())).into()
     }
 
-    fn refuse(&self, denial: &Denial) -> Response<Full<Bytes>> {
-        let mut response = Response::new(Full::from(denial.reason));
+    fn refuse(&self, denial: &Denial) -> Response<Answer> {
+        let mut response = Response::new(Answer::Whole(Full::from(denial.reason)));
         *response.status_mut() = denial.status;
         response
     }

@@ -11,7 +11,7 @@ use weir_runtime::with_causes;
 
 use super::Check;
 use crate::config::document::below;
-use crate::config::{Admin, Certificate, Plugin, Source, file};
+use crate::config::{Certificate, Plugin, Source, file};
 use crate::files;
 use crate::oci::Digest;
 
@@ -129,24 +129,6 @@ impl Check<'_> {
             base: self.base.to_owned(),
             canary: plugin.canary,
         }
-    }
-
-    pub(in crate::config) fn admin(&mut self, admin: file::Admin) -> Admin {
-        let path = "admin.token";
-        let token = admin.token.0.read(self.base);
-        let token = token.map(|token| token.trim().to_owned()).and_then(|token| {
-            let is_sendable = !token.is_empty() && token.bytes().all(|b| b.is_ascii_graphic());
-            if is_sendable {
-                Ok(token)
-            } else {
-                Err("must be one or more visible ASCII characters".to_owned())
-            }
-        });
-        let token = token.unwrap_or_else(|message| {
-            self.problem(path, format!("{path}: {message}"));
-            String::new()
-        });
-        Admin { address: admin.address, token }
     }
 
     fn component(&mut self, path: &str, file: &Path, sha256: Option<Digest>) {
