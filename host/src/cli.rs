@@ -1,6 +1,9 @@
-//! The commands: `demo`, `run`, `check`, `schema`, `plugin`.
+//! The commands: `demo`, `run`, `check`, `schema`, `plugin`, and those on a running Weir.
 
+mod endpoints;
+mod operate;
 mod plugin;
+mod remote;
 
 use std::io::Write as _;
 use std::net::SocketAddr;
@@ -35,6 +38,8 @@ enum Command {
     Run(Source),
     /// Read a configuration and compile every plugin, but start nothing.
     Check(Source),
+    #[command(flatten)]
+    Operate(operate::OperateCommand),
     /// Write, build, test, measure and swap plugins.
     #[command(subcommand)]
     Plugin(plugin::PluginCommand),
@@ -86,6 +91,8 @@ enum CliError {
     Server(#[from] ServerError),
     #[error(transparent)]
     Plugin(#[from] plugin::PluginCliError),
+    #[error(transparent)]
+    Remote(#[from] remote::RemoteError),
     #[error("start telemetry")]
     Telemetry(#[from] TelemetryError),
     #[error("write to standard output")]
@@ -133,6 +140,7 @@ fn execute(command: Command) -> Result<(), CliError> {
             serve(config?, (loader, stamps), None)
         }
         Command::Check(source) => check(&source),
+        Command::Operate(command) => Ok(operate::execute(command)?),
         Command::Plugin(command) => Ok(plugin::execute(command)?),
         Command::Schema { reference } => {
             let text = if reference {
@@ -208,6 +216,11 @@ impl CliError {
             | Self::Telemetry(
                 TelemetryError::Directives { .. } | TelemetryError::Collector { .. },
             ) => CONFIGURATION_ERROR,
+            Self::Remote(error) | Self::Plugin(plugin::PluginCliError::Remote(error))
+                if error.is_of_configuration() =>
+            {
+                CONFIGURATION_ERROR
+            }
             _ => 1,
         }
     }

@@ -9,12 +9,13 @@ use http_body_util::{BodyExt as _, Full};
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use serde_json::Value;
-use tokio::net::TcpStream;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpStream, UnixStream};
 
 /// The address and the token of an admin API.
 #[derive(Debug, Clone)]
 pub(crate) struct Client {
-    /// Host and port.
+    /// Host and port, or `unix:PATH`.
     pub(crate) address: String,
     /// The bearer token.
     pub(crate) token: String,
@@ -49,6 +50,9 @@ pub(crate) enum ClientError {
         /// The message of the admin API.
         reason: String,
     },
+    /// A configuration has faults. The text has one line for each.
+    #[error("{0}")]
+    Faults(String),
 }
 
 impl Client {
@@ -59,40 +63,69 @@ impl Client {
         path: &str,
         body: Vec<u8>,
     ) -> Result<Value, ClientError> {
-        let broke = |source: Box<dyn std::error::Error + Send + Sync>| ClientError::Exchange {
-            address: self.address.clone(),
-            source,
-        };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-        let runtime = runtime.map_err(|error| broke(error.into()))?;
+        let runtime = runtime.map_err(|error| self.broke(error))?;
         runtime.block_on(async {
-            let stream = TcpStream::connect(&self.address)
-                .await
-                .map_err(|source| ClientError::Connect { address: self.address.clone(), source })?;
+            let stream = self.connect().await?;
+            let host = if self.address.starts_with(UNIX) { "localhost" } else { &self.address };
             let request = Request::builder()
                 .method(method)
                 .uri(path)
-                .header(HOST, &self.address)
+                .header(HOST, host)
                 .header(AUTHORIZATION, format!("Bearer {}", self.token))
                 .body(Full::new(Bytes::from(body)))
-                .map_err(|error| broke(error.into()))?;
+                .map_err(|error| self.broke(error))?;
             let answer = tokio::time::timeout(TIME, exchange(stream, request)).await;
-            let (status, body) = answer
-                .map_err(|error| broke(error.into()))?
-                .map_err(|error| broke(error.into()))?;
+            let answer = answer.map_err(|error| self.broke(error))?;
+            let (status, body) = answer.map_err(|error| self.broke(error))?;
             let value: Value = serde_json::from_slice(&body).unwrap_or(Value::Null);
-            if status.is_success() {
-                return Ok(value);
-            }
-            let told = value.get("error").and_then(Value::as_str);
-            let reason = told.unwrap_or("the admin API refused").to_owned();
-            Err(ClientError::Refused { status, reason })
+            if status.is_success() { Ok(value) } else { Err(refused(status, &value)) }
         })
+    }
+
+    async fn connect(&self) -> Result<Box<dyn Io>, ClientError> {
+        let connected: std::io::Result<Box<dyn Io>> = match self.address.strip_prefix(UNIX) {
+            Some(path) => UnixStream::connect(path).await.map(|stream| Box::new(stream) as _),
+            None => TcpStream::connect(&self.address).await.map(|stream| Box::new(stream) as _),
+        };
+        connected.map_err(|source| ClientError::Connect { address: self.address.clone(), source })
+    }
+
+    fn broke(&self, error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> ClientError {
+        ClientError::Exchange { address: self.address.clone(), source: error.into() }
+    }
+}
+
+/// A connection of either kind.
+trait Io: AsyncRead + AsyncWrite + Unpin {}
+
+impl<T: AsyncRead + AsyncWrite + Unpin> Io for T {}
+
+/// Reads problem details.
+fn refused(status: StatusCode, problem: &Value) -> ClientError {
+    let faults = problem.get("errors").and_then(Value::as_array);
+    let faults: Vec<String> = faults.into_iter().flatten().map(fault).collect();
+    if !faults.is_empty() {
+        return ClientError::Faults(faults.join("\n"));
+    }
+    let told = problem.get("detail").or_else(|| problem.get("error")).and_then(Value::as_str);
+    let reason = told.unwrap_or("the admin API refused").to_owned();
+    ClientError::Refused { status, reason }
+}
+
+/// Returns the line of a fault, as `weir check` writes it.
+fn fault(fault: &Value) -> String {
+    let text = |key| fault.get(key).and_then(Value::as_str).unwrap_or_default();
+    let number = |key| fault.get(key).and_then(Value::as_u64);
+    let (file, message) = (text("file"), text("message"));
+    match (number("line"), number("column")) {
+        (Some(line), Some(column)) => format!("{file}:{line}:{column}: {message}"),
+        _ => format!("{file}: {message}"),
     }
 }
 
 async fn exchange(
-    stream: TcpStream,
+    stream: Box<dyn Io>,
     request: Request<Full<Bytes>>,
 ) -> hyper::Result<(StatusCode, Bytes)> {
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
@@ -108,6 +141,9 @@ async fn exchange(
         Err(error) = &mut connection => Err(error),
     }
 }
+
+/// The prefix of the address of a Unix socket.
+const UNIX: &str = "unix:";
 
 /// Longer than the longest response of the server.
 const TIME: Duration = Duration::from_secs(330);

@@ -1,203 +1,168 @@
-//! The admin API: lists plugins and swaps them. [`client`] is the other end, for the commands.
+//! The admin API: shows and changes what runs. [`client`] is the other end, for the commands.
 //!
-//! Every request presents the token. [`control`] refuses a request that a browser sends for a
-//! foreign page, by [`Names::Local`] on every address.
+//! [`routes`] is the one table of its operations. Dispatch, the OpenAPI document and docs/admin.md
+//! are made from it. Every request presents a token. [`control`] refuses a request that a browser
+//! sends for a foreign page.
 
+mod api;
+mod call;
 pub(crate) mod client;
 mod guesses;
+pub(crate) mod live;
+pub(crate) mod model;
+mod openapi;
+mod operation;
+#[cfg(test)]
+mod reference;
+mod refusal;
+mod reply;
+mod routes;
 mod terms;
+#[cfg(test)]
+mod tests;
 mod token;
 mod upload;
 
+use std::cell::RefCell;
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
-use http::header::{ALLOW, CONTENT_TYPE, WWW_AUTHENTICATE};
-use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode};
-use http_body_util::Full;
+use http::{Method, Request, Response};
 use hyper::body::Incoming;
-use serde_json::{Value, json};
-use weir_runtime::with_causes;
+use tokio::sync::Semaphore;
 
-use crate::config;
-use crate::control::{self, Denial, HeldResponse, Names, Responder};
-use crate::plugins::Plugins;
-use crate::plugins::compile::{self, CompileError, SwapError};
-use crate::plugins::generation::Origin;
-use crate::plugins::slot::Slot;
-use crate::state::current::Current;
+use crate::config::{self, ControlAddress, Role};
+use crate::control::{self, Answer, Bound, Denial, HeldResponse, Names, Responder};
+use crate::state::orders::Orders;
 use crate::task::Tasks;
+use crate::telemetry::events::Events;
+use call::Call;
 use guesses::Guesses;
-use token::{Presented, Token};
+use live::Live;
+use operation::{Operation, Outcome};
+use refusal::Refusal;
+use routes::ROUTES;
+use token::{Presented, Tokens};
 use upload::Uploads;
 
-/// Serves the admin API until the grace period is over, and returns its address.
+/// The parts of the process that the admin API reaches.
+pub(crate) struct Reach {
+    /// The running process.
+    pub(crate) live: Rc<dyn Live>,
+    /// The way to the supervisor.
+    pub(crate) orders: Orders,
+    /// The changes in the process.
+    pub(crate) events: Events,
+}
+
+/// An admin API that is served.
+pub(crate) struct Serving {
+    /// The address as bound.
+    pub(crate) address: ControlAddress,
+    tokens: Rc<RefCell<Tokens>>,
+}
+
+impl Serving {
+    /// Replaces the tokens. The next request needs one of these.
+    #[allow(dead_code, reason = "a reload may change them")]
+    pub(crate) fn set_tokens(&self, config: &config::Admin) {
+        self.tokens.replace(Tokens::new(&config.tokens));
+    }
+}
+
+/// Serves the admin API until the grace period is over.
 ///
 /// # Errors
 /// The address cannot be bound.
-pub(crate) fn serve(
+pub(crate) fn serve(config: &config::Admin, reach: Reach, tasks: &Tasks) -> io::Result<Serving> {
+    serve_on(Bound::new(&config.address)?, config, reach, tasks)
+}
+
+/// Does the same as [`serve`] with a socket that is bound, for example by the process before.
+///
+/// # Errors
+/// The runtime refuses the socket.
+pub(crate) fn serve_on(
+    bound: Bound,
     config: &config::Admin,
-    current: &Arc<Current>,
+    reach: Reach,
     tasks: &Tasks,
-) -> io::Result<SocketAddr> {
+) -> io::Result<Serving> {
+    let tokens = Rc::new(RefCell::new(Tokens::new(&config.tokens)));
     let admin = Admin {
-        current: Arc::clone(current),
-        token: Token::new(&config.token),
+        reach,
+        tokens: Rc::clone(&tokens),
         guesses: Guesses::default(),
         uploads: Uploads::default(),
+        streams: Arc::new(Semaphore::new(api::events::STREAMS)),
     };
-    control::serve(config.address, Names::Local, admin, tasks)
+    let names = match config.address {
+        ControlAddress::Tcp(_) => Names::Local,
+        // No browser reaches a file, and the name in Host says nothing about it.
+        ControlAddress::Unix(_) => Names::Any,
+    };
+    let address = control::serve_on(bound, names, admin, tasks)?;
+    Ok(Serving { address, tokens })
 }
 
+/// The responder of the admin API.
 struct Admin {
-    current: Arc<Current>,
-    token: Token,
+    reach: Reach,
+    tokens: Rc<RefCell<Tokens>>,
     guesses: Guesses,
     uploads: Uploads,
-}
-
-/// A status and a reason, for the client.
-struct Refusal {
-    status: StatusCode,
-    reason: String,
-    field: Option<(HeaderName, &'static str)>,
-}
-
-impl Refusal {
-    fn new(status: StatusCode, reason: impl Into<String>) -> Self {
-        Self { status, reason: reason.into(), field: None }
-    }
-
-    fn method(allowed: &'static str) -> Self {
-        let reason = format!("allowed here: {allowed}");
-        let field = Some((ALLOW, allowed));
-        Self { status: StatusCode::METHOD_NOT_ALLOWED, reason, field }
-    }
-
-    fn response(self) -> Response<Full<Bytes>> {
-        respond(self.status, &json!({ "error": self.reason }), self.field)
-    }
+    /// One permit for each stream of events.
+    streams: Arc<Semaphore>,
 }
 
 impl Responder for Admin {
     const NAME: &'static str = "admin";
 
     async fn answer(&self, request: Request<Incoming>, client: IpAddr) -> HeldResponse {
-        let delay = match self.token.presented(request.headers()) {
-            Presented::Right => {
-                let response = match self.serve(request).await {
-                    Ok(body) => respond(StatusCode::OK, &body, None),
-                    Err(refusal) => refusal.response(),
-                };
-                return response.into();
+        let presented = self.tokens.borrow().presented(request.headers());
+        let delay = match presented {
+            Presented::Right(role) => {
+                let outcome = self.dispatch(role, request).await;
+                return outcome.unwrap_or_else(Refusal::response).into();
             }
             Presented::Wrong => self.guesses.delay(client),
             Presented::None => Duration::ZERO,
         };
-        let reason = "present the token of admin.token: Authorization: Bearer …";
-        let mut refusal = Refusal::new(StatusCode::UNAUTHORIZED, reason);
-        refusal.field = Some((WWW_AUTHENTICATE, "Bearer realm=\"weir\""));
-        HeldResponse { response: refusal.response(), delay }
+        HeldResponse { response: Refusal::unauthorized().response(), delay }
     }
 
-    fn refuse(&self, denial: &Denial) -> Response<Full<Bytes>> {
+    fn refuse(&self, denial: &Denial) -> Response<Answer> {
         Refusal::new(denial.status, denial.reason).response()
     }
 }
 
-fn respond(
-    status: StatusCode,
-    body: &Value,
-    field: Option<(HeaderName, &'static str)>,
-) -> Response<Full<Bytes>> {
-    let mut response = Response::new(Full::from(format!("{body:#}\n")));
-    *response.status_mut() = status;
-    let fields = response.headers_mut();
-    fields.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    fields.insert(http::header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    if let Some((name, value)) = field {
-        fields.insert(name, HeaderValue::from_static(value));
-    }
-    response
-}
-
 impl Admin {
-    async fn serve(&self, request: Request<Incoming>) -> Result<Value, Refusal> {
-        let is_asked_more = request.uri().query().is_some_and(|query| !query.is_empty());
-        if is_asked_more && *request.method() != Method::PUT {
-            return Err(Refusal::new(StatusCode::BAD_REQUEST, "only PUT takes parameters"));
+    async fn dispatch(&self, role: Role, request: Request<Incoming>) -> Outcome {
+        let (operation, params) = find(request.method(), request.uri().path())?;
+        if role < operation.role {
+            let reason = format!("the token has the role {role}, and this request changes things");
+            return Err(Refusal::new(http::StatusCode::FORBIDDEN, reason));
         }
-        let path = request.uri().path().to_owned();
-        let parts: Vec<&str> = path.split('/').skip(1).collect();
-        let is_read = *request.method() == Method::GET || *request.method() == Method::HEAD;
-        match parts[..] {
-            ["api", "plugins"] if is_read => {
-                let plugins: Vec<Value> =
-                    self.plugins().slots().iter().map(|slot| slot.status()).collect();
-                Ok(json!({ "plugins": plugins }))
-            }
-            ["api", "plugins"] => Err(Refusal::method("GET, HEAD")),
-            ["api", "plugins", name] => {
-                let slot = self.find(name)?;
-                match *request.method() {
-                    _ if is_read => Ok(slot.status()),
-                    Method::PUT => self.swap(slot, request).await,
-                    _ => Err(Refusal::method("GET, HEAD, PUT")),
-                }
-            }
-            ["api", "plugins", name, "rollback"] => {
-                let slot = self.find(name)?;
-                if *request.method() != Method::POST {
-                    return Err(Refusal::method("POST"));
-                }
-                slot.rollback("asked for")
-                    .map_err(|error| Refusal::new(StatusCode::CONFLICT, error.to_string()))?;
-                tracing::info!(plugin = &*slot.name, "plugin rolled back by the admin API");
-                Ok(slot.status())
-            }
-            _ => Err(Refusal::new(StatusCode::NOT_FOUND, "the API is under /api/plugins")),
-        }
-    }
-
-    /// `PUT /api/plugins/NAME?share=10&for=60s`, or `?shadow=true&for=60s`. The body is the
-    /// component.
-    async fn swap(&self, slot: Arc<Slot>, request: Request<Incoming>) -> Result<Value, Refusal> {
-        let query = request.uri().query().unwrap_or_default().to_owned();
-        let terms = terms::read(&query, slot.plugin.canary.into())
-            .map_err(|reason| Refusal::new(StatusCode::BAD_REQUEST, reason))?;
-        // The body is read before the turn is taken: a client that stalls must not keep others from
-        // swapping.
-        let upload = self.uploads.read(request.into_body()).await?;
-        let turn = slot.shared.compiler.turn().await.map_err(|error| refused(&error.into()))?;
-        let swapped = compile::swap(&slot, turn, move || Ok(upload), Origin::Sent, terms).await;
-        swapped.map(|_| slot.status()).map_err(|error| refused(&error))
-    }
-
-    fn plugins(&self) -> Arc<Plugins> {
-        Arc::clone(&self.current.state().plugins)
-    }
-
-    fn find(&self, name: &str) -> Result<Arc<Slot>, Refusal> {
-        self.plugins().find(name).cloned().ok_or_else(|| {
-            let plugins = self.plugins();
-            let names: Vec<&str> = plugins.slots().iter().map(|slot| &*slot.name).collect();
-            let reason =
-                format!("no plugin has the name {name:?}; the plugins are {}", names.join(", "));
-            Refusal::new(StatusCode::NOT_FOUND, reason)
-        })
+        let call = Call::new(request, params, operation.query)?;
+        (operation.handler)(self, call).await
     }
 }
 
-fn refused(error: &SwapError) -> Refusal {
-    let status = match error {
-        SwapError::Compile(CompileError::Busy(_)) => StatusCode::SERVICE_UNAVAILABLE,
-        SwapError::Compile(CompileError::Thread(_) | CompileError::Broken) => {
-            StatusCode::INTERNAL_SERVER_ERROR
-        }
-        _ => StatusCode::UNPROCESSABLE_ENTITY,
-    };
-    Refusal::new(status, with_causes(error))
+/// Returns the operation of a request, and the parameters of its path.
+fn find(method: &Method, path: &str) -> Result<(&'static Operation, Vec<String>), Refusal> {
+    let method = if *method == Method::HEAD { &Method::GET } else { method };
+    let of_path = || ROUTES.iter().filter(|operation| operation.params(path).is_some());
+    if let Some(operation) = of_path().find(|operation| operation.method == *method) {
+        return Ok((operation, operation.params(path).unwrap_or_default()));
+    }
+    let allowed = operation::allowed(of_path());
+    if !allowed.is_empty() {
+        return Err(Refusal::method(&allowed));
+    }
+    let mut paths: Vec<&str> = ROUTES.iter().map(|operation| operation.path).collect();
+    paths.dedup();
+    Err(Refusal::not_found(format!("the API has no such path; it has {}", paths.join(", "))))
 }

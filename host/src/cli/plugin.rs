@@ -10,10 +10,10 @@ use std::fs;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
-use clap::{Args, Subcommand};
+use clap::Subcommand;
 use weir_runtime::PluginError;
 
-use crate::admin::client::ClientError;
+use super::remote::{self, Admin, RemoteError};
 use crate::{builtin, config};
 
 #[derive(Debug, Subcommand)]
@@ -86,20 +86,6 @@ pub(super) enum PluginCommand {
     },
 }
 
-/// The access to a running Weir.
-#[derive(Debug, Args)]
-pub(super) struct Admin {
-    /// Address of the admin API; or set WEIR_ADMIN. [default: 127.0.0.1:9091]
-    #[arg(long, value_name = "ADDRESS")]
-    admin: Option<String>,
-    /// Token of the admin API; better set WEIR_ADMIN_TOKEN.
-    #[arg(long, value_name = "TOKEN")]
-    token: Option<String>,
-    /// Take both from this configuration.
-    #[arg(short, long, value_name = "FILE", conflicts_with_all = ["admin", "token"])]
-    config: Option<PathBuf>,
-}
-
 /// The reason why a command on plugins failed.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum PluginCliError {
@@ -108,15 +94,13 @@ pub(super) enum PluginCliError {
     #[error(transparent)]
     Plugin(#[from] PluginError),
     #[error(transparent)]
-    Client(#[from] ClientError),
+    Remote(#[from] RemoteError),
     #[error(transparent)]
     Package(#[from] crate::oci::OciError),
     #[error(transparent)]
     Config(#[from] config::ConfigErrors),
     #[error("{0}")]
     Failed(String),
-    #[error("write to standard output")]
-    Output(#[source] std::io::Error),
 }
 
 pub(super) fn execute(command: PluginCommand) -> Result<(), PluginCliError> {
@@ -166,7 +150,7 @@ fn read_file(path: &Path) -> Result<Vec<u8>, PluginCliError> {
 }
 
 fn print(text: &str) -> Result<(), PluginCliError> {
-    std::io::stdout().write_all(text.as_bytes()).map_err(PluginCliError::Output)
+    Ok(remote::print(text)?)
 }
 
 /// Prints progress. It may fail: nothing depends on a reader.

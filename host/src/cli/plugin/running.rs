@@ -5,32 +5,9 @@ use std::path::Path;
 use http::Method;
 use serde_json::Value;
 
-use super::{Admin, PluginCliError, print, progress, read_file};
-use crate::admin::client::Client;
+use super::{PluginCliError, print, progress, read_file};
+use crate::cli::remote::{Admin, RemoteError, cell, items, table};
 use crate::config;
-
-impl Admin {
-    fn client(&self) -> Result<Client, PluginCliError> {
-        if let Some(path) = &self.config {
-            // The rest of the file may be broken: a missing plugin is a reason to roll back.
-            let admin = config::admin(path)?.ok_or_else(|| {
-                PluginCliError::Failed(format!("{} has no `admin:`", path.display()))
-            })?;
-            return Ok(Client { address: admin.address.to_string(), token: admin.token });
-        }
-        let variable = |name| std::env::var(name).ok().filter(|value| !value.is_empty());
-        let address = self.admin.clone().or_else(|| variable("WEIR_ADMIN"));
-        let address = address.unwrap_or_else(|| config::defaults::ADMIN_ADDRESS.to_string());
-        let address = address.trim_start_matches("http://").trim_end_matches('/').to_owned();
-        let token = self.token.clone().or_else(|| variable("WEIR_ADMIN_TOKEN"));
-        let token = token.ok_or_else(|| {
-            let hint =
-                "the admin API needs a token: set WEIR_ADMIN_TOKEN, or pass --token or --config";
-            PluginCliError::Failed(hint.to_owned())
-        })?;
-        Ok(Client { address, token })
-    }
-}
 
 /// Returns the query of a swap.
 pub(super) fn terms(share: Option<&str>, time: Option<&str>, shadow: bool) -> String {
@@ -59,18 +36,14 @@ pub(super) fn time(text: &str) -> Result<String, String> {
 }
 
 pub(super) fn list(admin: &Admin, as_json: bool) -> Result<(), PluginCliError> {
-    let answer = admin.client()?.call(Method::GET, "/api/plugins", Vec::new())?;
+    let answer = admin.call(Method::GET, "/api/plugins", Vec::new())?;
     if as_json {
         return print(&format!("{answer:#}\n"));
     }
     let mut rows =
         vec![["NAME", "WORLD", "STATE", "GENERATION", "VERSION", "SOURCE"].map(str::to_owned)];
-    for plugin in answer.get("plugins").and_then(Value::as_array).into_iter().flatten() {
-        let text = |path: &str| match plugin.pointer(path) {
-            Some(Value::String(text)) => text.clone(),
-            Some(Value::Null) | None => "-".to_owned(),
-            Some(value) => value.to_string(),
-        };
+    for plugin in items(&answer, "/plugins") {
+        let text = |path: &str| cell(plugin, path);
         rows.push([
             text("/name"),
             text("/world"),
@@ -92,13 +65,14 @@ pub(super) fn swap(
     let client = admin.client()?;
     let wasm = read_file(component)?;
     progress(&format!("compiling {} on the server", component.display()));
-    let answer = client.call(Method::PUT, &format!("/api/plugins/{name}?{terms}"), wasm)?;
+    let path = format!("/api/plugins/{name}?{terms}");
+    let answer = client.call(Method::PUT, &path, wasm).map_err(RemoteError::from)?;
     print(&told(name, &answer))
 }
 
 pub(super) fn rollback(name: &str, admin: &Admin) -> Result<(), PluginCliError> {
     let path = format!("/api/plugins/{name}/rollback");
-    let answer = admin.client()?.call(Method::POST, &path, Vec::new())?;
+    let answer = admin.call(Method::POST, &path, Vec::new())?;
     print(&told(name, &answer))
 }
 
@@ -143,22 +117,6 @@ fn trial(status: &Value) -> (Option<f64>, f64) {
     let number = |path| status.pointer(path).and_then(Value::as_f64);
     let share = number("/trial/share").map(|share| share * 100.0);
     (share, number("/trial/seconds_left").unwrap_or_default())
-}
-
-/// Pads each column to its widest cell.
-fn table<const N: usize>(rows: &[[String; N]]) -> String {
-    let mut widths = [0; N];
-    for row in rows {
-        for (width, cell) in widths.iter_mut().zip(row) {
-            *width = cell.chars().count().max(*width);
-        }
-    }
-    let line = |row: &[String; N]| {
-        let cells: Vec<String> =
-            row.iter().zip(widths).map(|(cell, width)| format!("{cell:<width$}")).collect();
-        cells.join("  ").trim_end().to_owned() + "\n"
-    };
-    rows.iter().map(line).collect()
 }
 
 /// Digits of a digest in a list. `--json` shows all.
