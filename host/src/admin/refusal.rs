@@ -16,7 +16,8 @@ pub(super) struct Refusal {
     pub(super) status: StatusCode,
     pub(super) reason: String,
     faults: Vec<Fault>,
-    field: Option<(HeaderName, HeaderValue)>,
+    /// Boxed, as most results of the API are no refusals.
+    field: Option<Box<(HeaderName, HeaderValue)>>,
 }
 
 impl Refusal {
@@ -50,7 +51,7 @@ impl Refusal {
     }
 
     fn with(mut self, name: HeaderName, value: &str) -> Self {
-        self.field = HeaderValue::from_str(value).ok().map(|value| (name, value));
+        self.field = HeaderValue::from_str(value).ok().map(|value| Box::new((name, value)));
         self
     }
 
@@ -67,8 +68,8 @@ impl Refusal {
         let mut response = reply::json(self.status, &problem);
         let fields = response.headers_mut();
         fields.insert(http::header::CONTENT_TYPE, HeaderValue::from_static(PROBLEM));
-        if let Some((name, value)) = self.field {
-            fields.insert(name, value);
+        if let Some(field) = self.field {
+            fields.insert(field.0, field.1);
         }
         response
     }

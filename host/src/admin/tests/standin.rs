@@ -103,7 +103,7 @@ fn run(address: &str, test: impl AsyncFnOnce(Standin)) {
         let supervisor = Rc::clone(&world);
         tasks.spawn(async move {
             while let Some(Errand { order, answer }) = errands.recv().await {
-                let _ = answer.send(supervisor.carry_out(order));
+                let _ = answer.send(supervisor.carry_out(&order));
             }
         });
         let events = Events::default();
@@ -140,9 +140,9 @@ impl World {
     }
 
     /// Carries an order out as the supervisor does. Some texts and revisions stand for refusals.
-    fn carry_out(&self, order: Order) -> Result<Applied, OrderError> {
+    fn carry_out(&self, order: &Order) -> Result<Applied, OrderError> {
         self.see(format!("{order:?}"));
-        match &order {
+        match order {
             Order::Put { text, .. } if text == "broken" => {
                 let nothing = Overrides::default();
                 config::from_text("api", "listeners: 1\nroute: 2\n", Path::new("."), &nothing)?;
