@@ -13,7 +13,8 @@ mod configuration;
 mod plugins;
 
 pub(crate) use configuration::{
-    Applied, Configuration, Fault, History, Problem, RefusedConfiguration, RevisionStatus,
+    Applied, Configuration, Fault, History, NewConfiguration, Problem, RefusedConfiguration,
+    RevisionStatus,
 };
 pub(crate) use plugins::{PluginList, PluginStatus};
 

@@ -30,13 +30,18 @@ fn page() -> String {
     types.dedup();
     let definitions = Value::Object(schemas.definitions());
     page.push_str(
-        "\n## Types\n\nA member without a default that is required is always in a \
-                   response. Times are seconds since 1970-01-01T00:00:00Z.\n",
+        "\n## Types\n\nA member that is `required` is always in a response, perhaps as null. Times \
+         are seconds since 1970-01-01T00:00:00Z.\n",
     );
     for name in types {
-        let of = format!("#/$defs/{name}");
-        let schema = json!({ "$ref": of, "$defs": definitions });
-        let _ = write!(page, "\n### `{name}`\n\n{}", plugin_keys(&schema).trim_start());
+        let definition = definitions.get(&name).cloned().unwrap_or_default();
+        let meaning = definition.get("description").and_then(Value::as_str).unwrap_or_default();
+        let _ = write!(page, "\n### `{name}`\n\n{}\n", meaning.replace('\n', " "));
+        if definition.get("properties").is_some() {
+            let of = format!("#/$defs/{name}");
+            let schema = json!({ "$ref": of, "$defs": definitions });
+            let _ = write!(page, "\n{}", plugin_keys(&schema).trim_start());
+        }
     }
     weir_sdk_build::wrapped(&page)
 }

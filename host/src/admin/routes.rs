@@ -5,8 +5,8 @@ use http::Method;
 use super::api::{configuration, endpoints, events, plugins, process};
 use super::model::{
     Accepted, Applied, CertificateList, Configuration, ConnectionList, EndpointList, EndpointPatch,
-    EventMessage, History, PluginList, PluginStatus, RouteList, Status, UpstreamList,
-    UpstreamStatus,
+    EventMessage, History, NewConfiguration, PluginList, PluginStatus, RouteList, Status,
+    UpstreamList, UpstreamStatus,
 };
 use super::operation::{Content, Operation, Parameter, Success};
 use crate::config::Role;
@@ -51,7 +51,7 @@ pub(super) static ROUTES: &[Operation] = &[
             kind: "boolean",
             meaning: "`true` tells the changes and applies nothing.",
         }],
-        body: Some(Content::json_or_yaml::<Configuration>()),
+        body: Some(Content::json_or_yaml::<NewConfiguration>()),
         success: Success::ok("The changes.", Content::json::<Applied>()),
         refusals: &[
             (409, "The process takes no configuration now."),

@@ -14,6 +14,13 @@ use crate::state::orders;
 #[serde(transparent)]
 pub(crate) struct Configuration(pub(crate) serde_json::Map<String, Value>);
 
+/// A configuration as docs/configuration.md describes it. A masked secret is text like any other:
+/// write `env:NAME`, `file:PATH` or the secret itself in its place.
+#[derive(JsonSchema)]
+#[schemars(transparent)]
+#[allow(dead_code, reason = "the type is a schema")]
+pub(crate) struct NewConfiguration(serde_json::Map<String, Value>);
+
 /// A configuration that serves or has served.
 #[derive(Debug, Serialize, JsonSchema)]
 #[schemars(deny_unknown_fields)]
