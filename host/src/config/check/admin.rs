@@ -16,9 +16,11 @@ impl Check<'_> {
             }
             (None, tokens) if !tokens.is_empty() => self.admin_tokens(tokens),
             (token, _) => {
-                let count = if token.is_some() { "both" } else { "neither" };
-                let message = format!("admin: needs exactly one of token and tokens, has {count}");
-                self.problem("admin", message);
+                let message = match token {
+                    Some(_) => "admin: needs exactly one of token and tokens, has both",
+                    None => "missing key \"token\" in admin, or \"tokens\"",
+                };
+                self.problem("admin", message.to_owned());
                 Vec::new()
             }
         };
@@ -125,7 +127,7 @@ mod tests {
     #[test]
     fn an_admin_without_clear_tokens_is_refused_at_its_place() {
         for (admin, fault) in [
-            ("{}", "weir.yaml:3:8: admin: needs exactly one of token and tokens, has neither"),
+            ("{}", "weir.yaml:3:8: missing key \"token\" in admin, or \"tokens\""),
             (
                 "{ token: a, tokens: [{ token: b, role: read }] }",
                 "weir.yaml:3:8: admin: needs exactly one of token and tokens, has both",
