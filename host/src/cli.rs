@@ -156,7 +156,8 @@ fn execute(command: Command) -> Result<(), CliError> {
 fn serve(
     config: Config,
     loader: (Loader, Stamps),
-    demo: Option<demo::Demo>) -> Result<(), CliError> {
+    demo: Option<demo::Demo>,
+) -> Result<(), CliError> {
     let (telemetry, _flush) = Telemetry::start(&config.telemetry)?;
     for warning in &config.warnings {
         tracing::warn!("{warning}");

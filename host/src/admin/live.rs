@@ -92,7 +92,4 @@ pub(crate) enum LiveError {
     /// The upstream has no endpoint of the name.
     #[error("the upstream has no endpoint {0:?}")]
     NoEndpoint(String),
-    /// The change does not apply to this upstream now.
-    #[error("{0}")]
-    Refused(String),
 }

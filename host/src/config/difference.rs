@@ -49,8 +49,12 @@ pub fn needs_restart(before: &Config, after: &Config) -> Vec<String> {
 type Setting = (&'static str, fn(&Config) -> String);
 
 /// The settings that are read at the start only.
-const NEEDS_RESTART: [Setting; 3] = [
+const NEEDS_RESTART: [Setting; 7] = [
     ("workers", |config| config.workers.to_string()),
+    ("admin.address", |config| format!("{:?}", config.admin.as_ref().map(|admin| &admin.address))),
+    ("telemetry.metrics", |config| format!("{:?}", config.telemetry.metrics)),
+    ("telemetry.log.file", |config| format!("{:?}", config.telemetry.log.file)),
+    ("telemetry.log.access_file", |config| format!("{:?}", config.telemetry.log.access_file)),
     ("state.memory", |config| config.state.memory.to_string()),
     ("telemetry.tracing", |config| format!("{:?}", config.telemetry.tracing)),
 ];

@@ -20,8 +20,8 @@ use super::source::Include;
 use super::text::{As, AsOption, Text};
 use super::units;
 use super::{
-    Canary, ControlAddress, ListenerLimits, OnFailure, PluginLimits, Quic, Reuse, Role, SharedState,
-    Telemetry,
+    Canary, ControlAddress, ListenerLimits, OnFailure, PluginLimits, Quic, Reuse, Role,
+    SharedState, Telemetry,
 };
 
 pub(super) use self::upstreams::{Dns, DnsType, Endpoint, Upstream};

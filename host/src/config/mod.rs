@@ -12,8 +12,8 @@ mod addresses;
 mod admin;
 pub mod check;
 pub mod defaults;
-mod discovery;
 mod difference;
+mod discovery;
 mod document;
 mod endpoints;
 mod error;
@@ -44,8 +44,8 @@ use file::File;
 use serde_json::Value;
 
 pub use admin::{Admin, AdminToken, ControlAddress, Role};
-pub use discovery::*;
 pub use difference::{Change, difference, masked_difference, needs_restart};
+pub use discovery::*;
 pub use document::Places;
 pub use endpoints::endpoints;
 pub(crate) use error::did_you_mean;
@@ -153,6 +153,14 @@ fn open(path: &Path) -> Result<(Document, Value, usize), ConfigErrors> {
 /// Returns the folder that the paths in a file are relative to.
 fn folder(path: &Path) -> &Path {
     path.parent().unwrap_or(Path::new(""))
+}
+
+/// Reads a configuration's text without checking it.
+///
+/// # Errors
+/// The text is not YAML.
+pub fn values(name: &str, text: &str) -> Result<Value, ConfigErrors> {
+    document::read(name, text).map(|(_, value)| value).map_err(ConfigErrors::new)
 }
 
 /// Checks and resolves a configuration's text. Errors show `name` as the file. Relative paths,

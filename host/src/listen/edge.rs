@@ -6,12 +6,15 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use http::HeaderValue;
+use serde_json::json;
 
 use super::h3;
 use super::stall::Pace;
 use crate::config::source::Stamp;
 use crate::config::{self, ListenerId, ListenerLimits, Protocols, Quic};
+use crate::message::peer::Protocol;
 use crate::net::Throttle;
+use crate::telemetry::events::Event;
 use crate::telemetry::metrics::{self, Metrics};
 use crate::tls::{self, CertificateStatus, Dates, ServerConfigs, Tickets, TlsError};
 
@@ -43,6 +46,8 @@ struct Material {
     configs: ServerConfigs,
     /// The files, with stamps from before they were read.
     stamps: Vec<(PathBuf, Stamp)>,
+    /// The reason why changed files were refused.
+    fault: Option<Arc<str>>,
 }
 
 impl Material {
@@ -55,7 +60,12 @@ impl Material {
         let stamp = |file: PathBuf| (file.clone(), Stamp::of(&file));
         let stamps = tls::files(source).into_iter().map(stamp).collect();
         let configs = ServerConfigs::new(source, protocols, tickets, dates)?;
-        Ok(Self { source: source.clone(), configs, stamps })
+        Ok(Self { source: source.clone(), configs, stamps, fault: None })
+    }
+
+    /// Returns the stamps of the files now.
+    fn stamps(&self) -> Vec<(PathBuf, Stamp)> {
+        self.stamps.iter().map(|(file, _)| (file.clone(), Stamp::of(file))).collect()
     }
 
     /// Returns whether the files are those that were read.
@@ -77,6 +87,8 @@ pub struct Common<'a> {
 #[derive(Debug)]
 struct Port {
     connections: AtomicUsize,
+    /// Open connections of HTTP/1.1, HTTP/2 and HTTP/3.
+    by_protocol: [AtomicUsize; 3],
     refusals: Throttle,
     /// The key of Retry tokens, which all workers share.
     retry: h3::RetryKey,
@@ -97,11 +109,11 @@ impl Edge {
     ) -> Result<Self, TlsError> {
         let port = Port {
             connections: AtomicUsize::new(0),
+            by_protocol: Default::default(),
             refusals: Throttle::default(),
             retry: h3::RetryKey::new(),
         };
-        let load =
-            |tls| Material::load(tls, config.protocols, common.tickets, Dates::Warn);
+        let load = |tls| Material::load(tls, config.protocols, common.tickets, Dates::Warn);
         let material = config.tls.as_ref().map(load).transpose()?;
         Ok(Self::with(Arc::new(port), (id, address), config, material, common.metrics))
     }
@@ -115,7 +127,9 @@ impl Edge {
     pub fn follow(&self, config: &config::Listener, common: Common<'_>) -> Result<Self, TlsError> {
         let material = match (&config.tls, &self.material) {
             (None, _) => None,
-            (Some(tls), Some(known)) if *tls == known.source && config.protocols == self.protocols => {
+            (Some(tls), Some(known))
+                if *tls == known.source && config.protocols == self.protocols =>
+            {
                 Some(self.renew(known, common))
             }
             (Some(tls), _) => {
@@ -131,10 +145,13 @@ impl Edge {
         if known.is_fresh() {
             return known.clone();
         }
-        let reloads = &common.metrics.certificate_reloads;
+        let Metrics { certificate_reloads: reloads, events, .. } = common.metrics;
+        let address = self.address.to_string();
         match Material::load(&known.source, self.protocols, common.tickets, Dates::Refuse) {
             Ok(material) => {
                 reloads.ok.inc();
+                let data = json!({ "listener": address, "result": "ok" });
+                events.emit(Event { kind: "certificate", data });
                 tracing::info!(address = %self.address, "certificates were reloaded");
                 material
             }
@@ -145,7 +162,13 @@ impl Edge {
                     error = &error as &dyn std::error::Error,
                     "changed certificates were refused; the ones before stay in use"
                 );
-                known.clone()
+                let fault = Arc::from(weir_runtime::with_causes(&error).as_str());
+                events.emit(Event {
+                    kind: "certificate",
+                    data: json!({ "listener": address, "result": "failed", "reason": &*fault }),
+                });
+                // The stamps are those of the refused files, which are tried again when they change.
+                Material { fault: Some(fault), stamps: known.stamps(), ..known.clone() }
             }
         }
     }
@@ -193,6 +216,11 @@ impl Edge {
         self.material.as_ref().map_or(&[], |material| &material.stamps)
     }
 
+    /// Returns the reason why changed files were refused, if the last ones were.
+    pub fn fault(&self) -> Option<&str> {
+        self.material.as_ref().and_then(|material| material.fault.as_deref())
+    }
+
     /// Returns the certificates.
     pub fn certificates(&self) -> &[CertificateStatus] {
         self.material.as_ref().map_or(&[], |material| material.configs.certificates())
@@ -203,9 +231,26 @@ impl Edge {
         self.port.connections.load(Ordering::Relaxed)
     }
 
-    /// Takes one of the listener's connection slots. Returns `None` if all are taken.
-    pub(super) fn slot(&self) -> Option<ConnectionPermit> {
-        let slot = ConnectionPermit(Arc::clone(&self.port));
+    /// Returns the number of open connections of a protocol.
+    pub fn connections_of(&self, protocol: Protocol) -> usize {
+        self.port.of(protocol).load(Ordering::Relaxed)
+    }
+
+    /// Returns the protocols that it serves.
+    pub fn protocols(&self) -> Protocols {
+        self.protocols
+    }
+
+    /// Returns whether it has certificates.
+    pub fn is_encrypted(&self) -> bool {
+        self.tls.is_some()
+    }
+
+    /// Takes one of the listener's connection slots, for a connection that begins with this
+    /// protocol. Returns `None` if all are taken.
+    pub(super) fn slot(&self, protocol: Protocol) -> Option<ConnectionPermit> {
+        self.port.of(protocol).fetch_add(1, Ordering::Relaxed);
+        let slot = ConnectionPermit { port: Arc::clone(&self.port), protocol };
         // Counting first prevents two workers from taking the last slot.
         if self.port.connections.fetch_add(1, Ordering::Relaxed) < self.limits.connections {
             return Some(slot);
@@ -221,12 +266,36 @@ impl Edge {
     }
 }
 
+impl Port {
+    fn of(&self, protocol: Protocol) -> &AtomicUsize {
+        let [h1, h2, h3] = &self.by_protocol;
+        match protocol {
+            Protocol::H1 => h1,
+            Protocol::H2 => h2,
+            Protocol::H3 => h3,
+        }
+    }
+}
+
 /// The slot of one open connection. It becomes free when dropped.
 #[derive(Debug)]
-pub(super) struct ConnectionPermit(Arc<Port>);
+pub(super) struct ConnectionPermit {
+    port: Arc<Port>,
+    protocol: Protocol,
+}
+
+impl ConnectionPermit {
+    /// Notes that the client has chosen another protocol.
+    pub(super) fn choose(&mut self, protocol: Protocol) {
+        self.port.of(self.protocol).fetch_sub(1, Ordering::Relaxed);
+        self.port.of(protocol).fetch_add(1, Ordering::Relaxed);
+        self.protocol = protocol;
+    }
+}
 
 impl Drop for ConnectionPermit {
     fn drop(&mut self) {
-        self.0.connections.fetch_sub(1, Ordering::Relaxed);
+        self.port.of(self.protocol).fetch_sub(1, Ordering::Relaxed);
+        self.port.connections.fetch_sub(1, Ordering::Relaxed);
     }
 }

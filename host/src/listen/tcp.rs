@@ -11,6 +11,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tokio_rustls::TlsAcceptor;
 
+use super::edge::ConnectionPermit;
 use super::h1::serve_h1;
 use super::service::Service;
 use super::stall::Stalling;
@@ -105,7 +106,7 @@ impl<H: Handler> Acceptor<H> {
     fn admit(&self, stream: TcpStream, client: SocketAddr) {
         // A connection over the limit is closed by dropping it.
         let edge = self.listening.edge();
-        let Some(slot) = edge.slot() else { return };
+        let Some(mut slot) = edge.slot(Protocol::H1) else { return };
         // Small writes must not wait for acknowledgements. The call fails only if the client is
         // already gone.
         let _ = stream.set_nodelay(true);
@@ -127,9 +128,8 @@ impl<H: Handler> Acceptor<H> {
         );
         let stalled = stream.stalled();
         self.tasks.spawn(async move {
-            let _slot = slot;
             let protocol = match edge.tls.clone() {
-                Some(tls) => encrypted(stream, &TlsAcceptor::from(tls), service).await,
+                Some(tls) => encrypted(stream, &TlsAcceptor::from(tls), service, &mut slot).await,
                 None => {
                     serve_h1(stream, service).await;
                     Protocol::H1
@@ -138,6 +138,7 @@ impl<H: Handler> Acceptor<H> {
             if stalled.get() {
                 edge.cut.count(protocol, Reason::SlowResponse);
             }
+            drop(slot);
         });
     }
 
@@ -166,6 +167,7 @@ async fn encrypted<H: Handler>(
     stream: Stalling<TcpStream>,
     tls: &TlsAcceptor,
     service: Service<H>,
+    slot: &mut ConnectionPermit,
 ) -> Protocol {
     let limit = service.edge.limits.handshake_timeout;
     let stream = match timeout(limit, tls.accept(stream)).await {
@@ -179,6 +181,7 @@ async fn encrypted<H: Handler>(
     };
     match stream.get_ref().1.alpn_protocol() {
         Some(b"h2") => {
+            slot.choose(Protocol::H2);
             h2::serve(stream, service).await;
             return Protocol::H2;
         }

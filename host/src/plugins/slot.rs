@@ -273,6 +273,7 @@ impl Slot {
         lanes.trial = Some(Trial::new(Arc::clone(&generation), terms));
         drop(lanes);
         tracing::info!(plugin = &*self.name, generation = number, "plugin on trial");
+        self.metrics.trial(number);
         self.announce();
         Ok(generation)
     }
@@ -355,7 +356,7 @@ impl Slot {
 
     fn note(&self, lanes: &mut Lanes, generation: u64, outcome: Swap, reason: String) {
         lanes.changes += 1;
-        self.metrics.swap(outcome);
+        self.metrics.swap(generation, outcome, &reason);
         lanes.last = Some(Verdict { generation, outcome, reason, at: SystemTime::now() });
     }
 

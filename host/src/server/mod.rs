@@ -5,6 +5,7 @@
 //! serves.
 
 mod listeners;
+mod live;
 mod reload;
 mod signals;
 mod supervisor;

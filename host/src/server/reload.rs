@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use serde_json::json;
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
@@ -12,6 +13,7 @@ use crate::plugins::{self, Plugins};
 use crate::state::State;
 use crate::state::orders::{Applied, OrderError};
 use crate::task::Tasks;
+use crate::telemetry::events::Event;
 use crate::upstream::{Upstream, discover, health};
 
 /// A way to read a configuration, away from the control thread.
@@ -74,6 +76,9 @@ impl Supervisor {
         };
         if let Err(error) = &applied {
             self.current.refuse(error.to_string());
+            self.telemetry.metrics.reloads.failed.inc();
+            let data = json!({ "origin": origin, "result": "failed", "reason": error.to_string() });
+            self.telemetry.events.emit(Event { kind: "reload", data });
             tracing::error!(
                 origin,
                 error = error as &dyn std::error::Error,
@@ -112,6 +117,13 @@ impl Supervisor {
             self.workers.order(|_| Some(super::worker::WorkerOrder::Follow));
             // The tasks of the state before end here.
             self.state_tasks = StateTasks::start(&state, &self.tasks);
+            self.view.set_listeners(self.listeners.iter());
+            if let (Some(serving), Some(admin)) = (&self.admin, &config.admin) {
+                serving.set_tokens(admin);
+            }
+            self.telemetry.metrics.reloads.ok.inc();
+            let data = json!({ "origin": origin, "result": "ok", "revision": revision });
+            self.telemetry.events.emit(Event { kind: "reload", data });
             for warning in &config.warnings {
                 tracing::warn!("{warning}");
             }
@@ -130,6 +142,54 @@ impl Supervisor {
         Err(OrderError::Failed("the plugins change all the time; try again".to_owned()))
     }
 
+    /// Serves by a text in place of the configuration's files, until these change.
+    pub(super) async fn put(
+        &mut self,
+        text: String,
+        if_match: Option<String>,
+        is_dry_run: bool,
+    ) -> Result<Applied, OrderError> {
+        let before = self.current.state();
+        let tag = &before.config.tag;
+        if if_match.is_some_and(|wanted| wanted != "*" && wanted != *tag) {
+            return Err(OrderError::Changed(tag.clone()));
+        }
+        let text = unmasked(text, &before.config)?;
+        let loader = self.loader.clone();
+        let read = move || loader.text(API, &text);
+        if !is_dry_run {
+            return self.reload(Box::new(move || (Stamps::new(), read())), "api").await;
+        }
+        let config = Arc::new(on_thread("config", read).await??);
+        // Building shows faults that reading does not, such as a plugin that refuses its
+        // configuration.
+        let plan = self.listeners.plan(&config.listeners);
+        let state = self.build(&config, plan.ids(), &before).await?;
+        let (revision, _) = self.current.serving();
+        Ok(Applied {
+            revision: revision.number,
+            tag: config.tag.clone(),
+            changes: differences(&before.config, &config, &state.plugins),
+            needs_restart: config::needs_restart(&before.config, &config),
+            warnings: config.warnings.iter().map(ToString::to_string).collect(),
+        })
+    }
+
+    /// Returns to an earlier revision: the one before the present, or a given one.
+    pub(super) async fn roll_back(&mut self, wanted: Option<u64>) -> Result<Applied, OrderError> {
+        let mut revisions = self.current.revisions();
+        let revision = match wanted {
+            Some(number) => revisions.into_iter().find(|revision| revision.number == number),
+            None => {
+                revisions.pop();
+                Some(revisions.pop().ok_or(OrderError::NothingBefore)?)
+            }
+        };
+        let missing = || OrderError::NoRevision(wanted.unwrap_or_default());
+        let config = (*revision.ok_or_else(missing)?.config).clone();
+        self.reload(Box::new(move || (Stamps::new(), Ok(config))), "rollback").await
+    }
+
     /// Builds the state of a configuration beside the present one. Compiling a plugin takes long,
     /// and the control thread answers meanwhile.
     async fn build(
@@ -144,6 +204,22 @@ impl Supervisor {
         on_thread("reload", build).await?.map_err(refused)
     }
 }
+
+/// Puts the present secrets in place of masks, in a configuration that a client sends back.
+fn unmasked(text: String, present: &Config) -> Result<String, OrderError> {
+    if !text.contains(config::MASK) {
+        return Ok(text);
+    }
+    let mut value = config::values(API, &text)?;
+    config::unmask(&mut value, &present.value).map_err(|paths| {
+        let paths = paths.join(", ");
+        OrderError::Refused(format!("no present secret stands at these places: {paths}"))
+    })?;
+    Ok(value.to_string())
+}
+
+/// The name of a configuration from the admin API in errors.
+const API: &str = "admin API";
 
 /// Returns the differences of two configurations, with secrets masked.
 pub(super) fn differences(before: &Config, after: &Config, plugins: &Plugins) -> Vec<Change> {

@@ -2,26 +2,31 @@
 //! workers.
 
 use std::io;
-use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde_json::json;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::listeners::Listeners;
+use super::live::View;
 use super::reload::StateTasks;
 use super::signals::{Request, Signals};
 use super::worker::{Beginning, Workers};
 use super::{Parts, ServerError, failed, misplaced};
+use crate::admin::Reach;
+use crate::admin::live::Live;
 use crate::config::source::Watcher;
-use crate::config::{Loader, Stamps};
+use crate::config::{Config, ControlAddress, Loader, Stamps};
 use crate::listen::BindError;
 use crate::state::current::Current;
 use crate::state::orders::{Applied, Errand, Order, OrderError, Orders};
 use crate::task::Tasks;
 use crate::telemetry::Telemetry;
+use crate::telemetry::events::Event;
 use crate::{admin, telemetry};
 
 /// The owner of all that lives as long as the process.
@@ -34,6 +39,9 @@ pub(super) struct Supervisor {
     pub(super) tasks: Tasks,
     /// The tasks of the present configuration.
     pub(super) state_tasks: StateTasks,
+    /// The process as the admin API sees it.
+    pub(super) view: Rc<View>,
+    pub(super) admin: Option<admin::Serving>,
     /// The files of the configuration, as they were read.
     pub(super) stamps: Stamps,
     watcher: Watcher,
@@ -60,8 +68,16 @@ impl Supervisor {
         let signals = Signals::new().map_err(failed("listen for signals"))?;
         let Parts { loader, stamps, telemetry, state, listeners } = parts;
         let current = Arc::new(Current::new(Arc::clone(&state), "start"));
-        let (_orders, received) = Orders::new();
-        serve_pages(&state.config, &telemetry, &current, &tasks)?;
+        let (orders, received) = Orders::new();
+        let view = Rc::new(View::new(Arc::clone(&current), state.config.workers));
+        view.set_listeners(listeners.iter());
+        serve_metrics(&state.config, &telemetry, &tasks)?;
+        let reach = Reach {
+            live: Rc::clone(&view) as Rc<dyn Live>,
+            orders,
+            events: telemetry.events.clone(),
+        };
+        let admin = serve_admin(&state.config, reach, &tasks)?;
         let state_tasks = StateTasks::start(&state, &tasks);
         let beginning = Beginning {
             current: Arc::clone(&current),
@@ -82,6 +98,8 @@ impl Supervisor {
             workers,
             tasks,
             state_tasks,
+            view,
+            admin,
             stamps,
             watcher: Watcher::new(),
             orders: received,
@@ -141,7 +159,11 @@ impl Supervisor {
     async fn obey(&mut self, order: Order) -> Result<Applied, OrderError> {
         match order {
             Order::Reload => self.read_again("reload").await,
-            _ => Err(OrderError::Refused("not yet".to_owned())),
+            Order::Put { text, if_match, is_dry_run } => self.put(text, if_match, is_dry_run).await,
+            Order::Rollback { revision } => self.roll_back(revision).await,
+            Order::Drain | Order::Upgrade => {
+                Err(OrderError::Refused("the order has another way".to_owned()))
+            }
         }
     }
 
@@ -166,6 +188,9 @@ impl Supervisor {
         if let End::Asked(by) = end {
             tracing::info!(signal = by, ?grace, "draining");
         }
+        self.view.set_draining();
+        let data = json!({ "grace_seconds": grace.as_secs_f64() });
+        self.telemetry.events.emit(Event { kind: "drain", data });
         drain.cancel();
         self.listeners.close();
         let ended = tokio::select! {
@@ -188,28 +213,38 @@ impl Supervisor {
     }
 }
 
-/// Serves the metrics and the admin API.
-fn serve_pages(
-    config: &crate::config::Config,
+/// Serves the metrics, if they are wanted.
+fn serve_metrics(
+    config: &Config,
     telemetry: &Arc<Telemetry>,
-    current: &Arc<Current>,
     tasks: &Tasks,
 ) -> Result<(), ServerError> {
-    let unbound = |path: &'static str, address: SocketAddr| {
-        move |source| misplaced(config, path, &BindError::of(address, "TCP")(source))
-    };
-    if let Some(metrics) = &config.telemetry.metrics {
-        let registry = Arc::clone(&telemetry.metrics);
-        let address = telemetry::serve_metrics(metrics, registry, tasks)
-            .map_err(unbound("telemetry.metrics.address", metrics.address))?;
-        tracing::info!(%address, path = metrics.path, "serving metrics");
-    }
-    if let Some(admin) = &config.admin {
-        let address =
-            admin::serve(admin, current, tasks).map_err(unbound("admin.address", admin.address))?;
-        tracing::info!(%address, "serving the admin API");
-    }
+    let Some(metrics) = &config.telemetry.metrics else { return Ok(()) };
+    let registry = Arc::clone(&telemetry.metrics);
+    let address = telemetry::serve_metrics(metrics, registry, tasks).map_err(|source| {
+        let error = BindError::of(metrics.address, "TCP")(source);
+        misplaced(config, "telemetry.metrics.address", &error)
+    })?;
+    tracing::info!(%address, path = metrics.path, "serving metrics");
     Ok(())
+}
+
+/// Serves the admin API, if it is wanted.
+fn serve_admin(
+    config: &Config,
+    reach: Reach,
+    tasks: &Tasks,
+) -> Result<Option<admin::Serving>, ServerError> {
+    let Some(admin) = &config.admin else { return Ok(None) };
+    let serving = admin::serve(admin, reach, tasks).map_err(|source| match &admin.address {
+        ControlAddress::Tcp(address) => {
+            let error = BindError::of(*address, "TCP")(source);
+            misplaced(config, "admin.address", &error)
+        }
+        ControlAddress::Unix(_) => misplaced(config, "admin.address", &source),
+    })?;
+    tracing::info!(address = %serving.address, "serving the admin API");
+    Ok(Some(serving))
 }
 
 /// The interval of the search for listeners whose last connections have ended.

@@ -30,6 +30,8 @@ struct Serving {
 pub struct Revision {
     /// Its number since the start, from 1.
     pub number: u64,
+    /// The digest of its values, for If-Match.
+    pub tag: String,
     /// The time of its publication.
     pub at: SystemTime,
     /// Its origin: `start`, `file`, `api`, `rollback` or `upgrade`.
@@ -83,6 +85,15 @@ impl Current {
         Arc::clone(&self.lock().state)
     }
 
+    /// Returns the revision that serves, and its state.
+    pub fn serving(&self) -> (Revision, Arc<State>) {
+        let serving = self.lock();
+        let state = Arc::clone(&serving.state);
+        // There is always one: the list begins with the first and never loses the last.
+        let last = serving.revisions.last().cloned();
+        (last.unwrap_or_else(|| Revision::new(0, &state.config, "start")), state)
+    }
+
     /// Returns a number that changes with every publication and every change of a plugin. It must
     /// be read before the state that it is to describe.
     pub fn version(&self) -> u64 {
@@ -107,7 +118,8 @@ impl Current {
 
 impl Revision {
     fn new(number: u64, config: &Arc<Config>, origin: &'static str) -> Self {
-        Self { number, at: SystemTime::now(), origin, config: Arc::clone(config) }
+        let tag = config.tag.clone();
+        Self { number, tag, at: SystemTime::now(), origin, config: Arc::clone(config) }
     }
 }
 

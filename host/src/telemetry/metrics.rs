@@ -38,7 +38,7 @@ use route::RouteMetrics;
 pub use route::RouteSeries;
 pub use set::Listed;
 pub(crate) use set::Set;
-pub use tls::CertificateReloads;
+pub use tls::Reloads;
 
 /// The `route` label of requests that match no route.
 pub const NO_ROUTE: &str = "none";
@@ -57,7 +57,9 @@ pub struct Metrics {
     /// The counters of clients that were cut off.
     pub cut: Cut,
     /// The counters of reloads of certificates.
-    pub certificate_reloads: CertificateReloads,
+    pub certificate_reloads: Reloads,
+    /// The reloads of the configuration.
+    pub reloads: Reloads,
     certificates: tls::Certificates,
     /// `http_requests_total{method,status,protocol,route}`. The request path uses [`Local`].
     pub http_requests: IntCounterVec,
@@ -109,7 +111,7 @@ pub struct QuicCounters {
 impl Metrics {
     /// Registers every metric, all at zero.
     pub fn new() -> Self {
-        let mut set = Set::default();
+        let (mut set, events) = (Set::default(), Events::default());
         let quic = QuicCounters::register(&mut set);
         let http_requests = set.counters(
             "http_requests_total",
@@ -126,9 +128,18 @@ impl Metrics {
             set.gauges("http_requests_active", "Requests in flight.", &["protocol"]);
         let cut = Cut::register(&mut set);
         let certificates = tls::Certificates::register(&mut set);
-        let certificate_reloads = CertificateReloads::register(&mut set);
+        let certificate_reloads = Reloads::register(
+            &mut set,
+            "weir_certificate_reloads_total",
+            "Reloads of certificates; result is ok or failed.",
+        );
+        let reloads = Reloads::register(
+            &mut set,
+            "weir_config_reloads_total",
+            "Reloads of the configuration; result is ok or failed.",
+        );
         let backend = BackendMetrics::register(&mut set);
-        let plugin = PluginMetrics::register(&mut set);
+        let plugin = PluginMetrics::register(&mut set, &events);
         let lines = set.counters(
             "weir_log_lines_dropped_total",
             "Lines dropped: the reader of the stream was too slow, or its file failed; stream is access or log.",
@@ -148,11 +159,12 @@ impl Metrics {
             registry: set.registry,
             listed: set.listed,
             process,
-            events: Events::default(),
+            events,
             quic,
             cut,
             routes: RouteMetrics::new(&http_requests, &http_request_duration),
             certificate_reloads,
+            reloads,
             certificates,
             http_requests,
             http_request_duration,

@@ -24,9 +24,11 @@ mod share;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use serde_json::json;
 use tokio::sync::Notify;
 
 use crate::config::{self, Discovery, PluginId};
+use crate::telemetry::events::{Event, Events};
 use crate::telemetry::metrics::Metrics;
 
 pub use endpoint::{Endpoint, InFlight};
@@ -63,6 +65,8 @@ pub struct Upstream {
     membership: AtomicU64,
     /// Wakes the tasks that follow the endpoints.
     changed: Notify,
+    /// Hears of changes of the endpoints.
+    events: Events,
     /// The part that outlives the configuration.
     life: Arc<Life>,
 }
@@ -98,6 +102,7 @@ impl Upstream {
             is_set: AtomicBool::new(same.is_some_and(|before| before.is_set())),
             membership: AtomicU64::new(fresh()),
             changed: Notify::new(),
+            events: metrics.events.clone(),
             life,
         }
     }
@@ -135,6 +140,8 @@ impl Upstream {
         if !self.is_set() {
             self.replace(&endpoints);
         }
+        let data = json!({ "upstream": &*self.name, "endpoints": endpoints.len() });
+        self.events.emit(Event { kind: "discovery", data });
         *self.lock_configured() = endpoints;
     }
 
@@ -168,6 +175,9 @@ impl Upstream {
     /// Records whether an endpoint may get new requests. Balancers are told if that changed.
     pub fn set_healthy(&self, endpoint: &Endpoint, healthy: bool) {
         if endpoint.set_healthy(healthy) {
+            let (upstream, endpoint) = (&*self.name, &*endpoint.name);
+            let data = json!({ "upstream": upstream, "endpoint": endpoint, "healthy": healthy });
+            self.events.emit(Event { kind: "health", data });
             self.announce();
         }
     }

@@ -27,11 +27,11 @@ pub(in crate::admin) async fn show(admin: &Admin, call: Call) -> Outcome {
 pub(in crate::admin) async fn swap(admin: &Admin, call: Call) -> Outcome {
     let slot = find(admin, call.param(0))?;
     let query = call.request.uri().query().unwrap_or_default();
-    let terms = terms::read(query, slot.canary.into()).map_err(Refusal::bad_request)?;
+    let terms = terms::read(query, slot.plugin.canary.into()).map_err(Refusal::bad_request)?;
     // The body is read before the turn is taken: a client that stalls must not keep others from
     // swapping.
     let upload = admin.uploads.read(call.request.into_body()).await?;
-    let turn = slot.compiler.turn().await.map_err(|error| refused(&error.into()))?;
+    let turn = slot.shared.compiler.turn().await.map_err(|error| refused(&error.into()))?;
     let swapped = compile::swap(&slot, turn, move || Ok(upload), Origin::Sent, terms).await;
     swapped.map_err(|error| refused(&error))?;
     Ok(told(&slot))

@@ -18,6 +18,7 @@ use crate::listen::handover::Group;
 use crate::listen::socket::Socket;
 use crate::listen::steer::Ids;
 use crate::listen::{Edge, Handler, Listening};
+use crate::message::peer::Protocol;
 use crate::task::Tasks;
 
 /// Maximum number of half-open handshakes of one worker. Further ones are refused. Each holds some
@@ -233,7 +234,7 @@ impl<H: Handler> Acceptor<H> {
             let _ = incoming.retry();
             return;
         }
-        let Some(slot) = edge.slot() else {
+        let Some(slot) = edge.slot(Protocol::H3) else {
             edge.counters.handshakes_failed.inc();
             return incoming.refuse();
         };

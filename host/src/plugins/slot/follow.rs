@@ -162,17 +162,21 @@ impl TakeOver {
         let Some(Fresh { number, serves, supersedes }) = self.fresh else { return };
         let (plugin, generation) = (&*slot.name, number);
         if supersedes {
-            slot.metrics.swap(Swap::Superseded);
+            slot.metrics.swap(number, Swap::Superseded, RELOAD);
         }
         if serves {
-            slot.metrics.swap(Swap::Promoted);
+            slot.metrics.swap(number, Swap::Promoted, RELOAD);
             slot.metrics.generation.set(super::signed(number));
             tracing::info!(plugin, generation, "plugin serves: a reload brought it");
         } else {
+            slot.metrics.trial(number);
             tracing::info!(plugin, generation, "plugin on trial: a reload brought it");
         }
     }
 }
+
+/// The reason of an outcome.
+const RELOAD: &str = "a reload brought the generation";
 
 fn same_uses(one: &[Use], other: &[Use]) -> bool {
     one.len() == other.len()

@@ -3,9 +3,11 @@
 use std::sync::Arc;
 
 use prometheus::{Histogram, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec};
+use serde_json::json;
 
 use super::Set;
 use super::users::Users;
+use crate::telemetry::events::{Event, Events};
 
 /// The metrics of all plugins. Clones share them.
 #[derive(Debug, Clone)]
@@ -22,6 +24,7 @@ pub(super) struct PluginMetrics {
     shadow: IntCounterVec,
     custom: IntCounterVec,
     users: Arc<PluginUsers>,
+    events: Events,
 }
 
 /// The users of the series of plugins, and of their generations.
@@ -114,7 +117,7 @@ struct Series {
 }
 
 impl PluginMetrics {
-    pub(super) fn register(set: &mut Set) -> Self {
+    pub(super) fn register(set: &mut Set, events: &Events) -> Self {
         Self {
             calls: set.counters(
                 "weir_plugin_calls_total",
@@ -173,6 +176,7 @@ impl PluginMetrics {
                 &["plugin", "metric"],
             ),
             users: Arc::default(),
+            events: events.clone(),
         }
     }
 
@@ -212,10 +216,24 @@ impl PluginCounters {
         })
     }
 
-    /// Counts the outcome of a generation.
-    pub fn swap(&self, outcome: Swap) {
+    /// Counts the outcome of a generation, and tells it.
+    pub fn swap(&self, generation: u64, outcome: Swap, reason: &str) {
         let PluginSeries { metrics, name } = &*self.series;
+        let data = json!({
+            "plugin": &**name,
+            "generation": generation,
+            "outcome": outcome.label(),
+            "reason": reason,
+        });
+        metrics.events.emit(Event { kind: "swap", data });
         metrics.swaps.with_label_values(&[&**name, outcome.label()]).inc();
+    }
+
+    /// Tells that a generation is on trial.
+    pub fn trial(&self, generation: u64) {
+        let PluginSeries { metrics, name } = &*self.series;
+        let data = json!({ "plugin": &**name, "generation": generation });
+        metrics.events.emit(Event { kind: "trial", data });
     }
 
     /// Counts a shadow call by its decision: `same`, `different` or `failed`.

@@ -9,12 +9,12 @@ use prometheus::{GaugeVec, IntCounter};
 use super::Set;
 use crate::tls::CertificateStatus;
 
-/// The counters of reloads of certificates. Clones share them.
+/// The counters of reloads, of certificates or of configurations. Clones share them.
 #[derive(Debug, Clone)]
-pub struct CertificateReloads {
-    /// Reloads after which the new certificates are in use.
+pub struct Reloads {
+    /// Reloads after which the new ones are in use.
     pub ok: IntCounter,
-    /// Reloads that failed. The old certificates stay in use.
+    /// Reloads that failed. The old ones stay in use.
     pub failed: IntCounter,
 }
 
@@ -28,13 +28,9 @@ pub(super) struct Certificates {
 
 type Ends = BTreeMap<String, i64>;
 
-impl CertificateReloads {
-    pub(super) fn register(set: &mut Set) -> Self {
-        let counters = set.counters(
-            "weir_certificate_reloads_total",
-            "Reloads of certificates; result is ok or failed.",
-            &["result"],
-        );
+impl Reloads {
+    pub(super) fn register(set: &mut Set, name: &'static str, help: &'static str) -> Self {
+        let counters = set.counters(name, help, &["result"]);
         Self {
             ok: counters.with_label_values(&["ok"]),
             failed: counters.with_label_values(&["failed"]),
