@@ -102,7 +102,6 @@ impl From<LiveError> for Refusal {
     fn from(error: LiveError) -> Self {
         let status = match error {
             LiveError::NoUpstream(_) | LiveError::NoEndpoint(_) => StatusCode::NOT_FOUND,
-            LiveError::Refused(_) => StatusCode::CONFLICT,
         };
         Self::new(status, error.to_string())
     }
