@@ -61,7 +61,12 @@ impl Current {
     /// Publishes a state. Requests that begin from now on are served by it. Returns its revision.
     pub fn publish(&self, state: Arc<State>, origin: &'static str) -> u64 {
         let mut serving = self.lock();
-        let number = serving.revisions.last().map_or(0, |last| last.number) + 1;
+        let mut number = serving.revisions.last().map_or(0, |last| last.number) + 1;
+        // Equal values are the same revision: only files behind them have changed.
+        if serving.revisions.last().is_some_and(|last| last.tag == state.config.tag) {
+            serving.revisions.pop();
+            number -= 1;
+        }
         serving.revisions.push(Revision::new(number, &state.config, origin));
         if serving.revisions.len() > REVISIONS {
             serving.revisions.remove(0);
