@@ -1,7 +1,8 @@
 //! Pieces that every TCP server of the process needs: the listeners of requests, and those of
-//! metrics and the admin API.
+//! metrics and the admin API. Also the words that the process has with systemd.
 
 pub(crate) mod linger;
+pub(crate) mod systemd;
 
 use std::io;
 use std::net::SocketAddr;
