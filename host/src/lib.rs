@@ -13,6 +13,7 @@ mod control;
 pub mod demo;
 mod files;
 pub mod geoip;
+pub mod handoff;
 pub mod listen;
 pub mod message;
 mod net;
