@@ -4,13 +4,13 @@
 
 use std::io;
 use std::net::{SocketAddr, TcpListener, UdpSocket};
-use std::sync::Arc;
 
 use socket2::{Domain, Protocol, Socket, Type};
 
-use super::handover::Group;
-use super::steer::MAX_WORKERS;
-use super::{Sockets, kernel};
+use super::Sockets;
+use super::adopt::{Parts, steer};
+use super::older::Older;
+use super::steer::{MAX_WORKERS, Steering};
 use crate::config;
 
 /// Connections that the kernel completes before they are accepted. The system's
@@ -38,8 +38,7 @@ pub fn bind(
     is_ours: bool,
 ) -> Result<Vec<Sockets>, BindError> {
     let workers = workers.clamp(1, MAX_WORKERS);
-    let kinds =
-        Kinds { tcp: listener.protocols.h1 || listener.protocols.h2, udp: listener.protocols.h3 };
+    let kinds = Kinds::of(listener);
     let mut attempts = if listener.address.port() == 0 { ATTEMPTS } else { 1 };
     loop {
         attempts -= 1;
@@ -52,9 +51,16 @@ pub fn bind(
 
 /// The kinds of sockets that a listener needs.
 #[derive(Clone, Copy)]
-struct Kinds {
-    tcp: bool,
-    udp: bool,
+pub(super) struct Kinds {
+    pub(super) tcp: bool,
+    pub(super) udp: bool,
+}
+
+impl Kinds {
+    pub(super) fn of(listener: &config::Listener) -> Self {
+        let protocols = listener.protocols;
+        Self { tcp: protocols.h1 || protocols.h2, udp: protocols.h3 }
+    }
 }
 
 fn try_bind(
@@ -63,6 +69,30 @@ fn try_bind(
     workers: usize,
     is_ours: bool,
 ) -> Result<Vec<Sockets>, BindError> {
+    let Bound { address, tcp, udp } = bound(wanted, kinds, workers, is_ours)?;
+    let (steering, older) = (Steering::new(workers), Older::default());
+    let sockets = Parts { address, tcp, udp, steering, older }.divide();
+    let sockets = sockets.map_err(BindError::of(address, "TCP and UDP"))?;
+    if let Some(first) = sockets.first() {
+        steer(address, &first.group);
+    }
+    Ok(sockets)
+}
+
+/// Sockets that were bound to one address.
+pub(super) struct Bound {
+    pub(super) address: SocketAddr,
+    pub(super) tcp: Vec<TcpListener>,
+    pub(super) udp: Vec<UdpSocket>,
+}
+
+/// Binds one socket of each kind for each worker.
+pub(super) fn bound(
+    wanted: SocketAddr,
+    kinds: Kinds,
+    workers: usize,
+    is_ours: bool,
+) -> Result<Bound, BindError> {
     // Each socket is first bound alone. Sockets that share a port would hide that another process
     // shares it too.
     let mut address = wanted;
@@ -74,44 +104,23 @@ fn try_bind(
         let probe = udp(address, Sharing::Alone).map_err(BindError::of(address, "UDP"))?;
         address = probe.local_addr().map_err(BindError::of(address, "UDP"))?;
     }
-
-    let group = Arc::new(Group::new(workers));
-    let mut sockets = Vec::with_capacity(workers);
-    for worker in 0..workers {
-        let tcp = if kinds.tcp {
-            Some(tcp(address, Sharing::Workers).map_err(BindError::of(address, "TCP"))?)
-        } else {
-            None
-        };
-        let udp = if kinds.udp {
-            Some(udp(address, Sharing::Workers).map_err(BindError::of(address, "UDP"))?)
-        } else {
-            None
-        };
-        sockets.push(Sockets { address, worker, tcp, udp, group: Arc::clone(&group) });
+    let mut bound = Bound { address, tcp: Vec::new(), udp: Vec::new() };
+    for _ in 0..workers {
+        if kinds.tcp {
+            let socket = tcp(address, Sharing::Workers);
+            bound.tcp.push(socket.map_err(BindError::of(address, "TCP"))?);
+        }
+        if kinds.udp {
+            let socket = udp(address, Sharing::Workers);
+            bound.udp.push(socket.map_err(BindError::of(address, "UDP"))?);
+        }
     }
-    if workers > 1 {
-        steer(&sockets);
-    }
-    Ok(sockets)
-}
-
-/// Lets the kernel steer packets, so that the workers need not hand them over.
-fn steer(sockets: &[Sockets]) {
-    let Some(first) = sockets.first() else { return };
-    let Some(udp) = &first.udp else { return };
-    if let Err(error) = kernel::attach(udp, &first.group.steering) {
-        tracing::warn!(
-            address = %first.address,
-            error = &error as &dyn std::error::Error,
-            "the system does not steer QUIC packets; workers hand them over among themselves"
-        );
-    }
+    Ok(bound)
 }
 
 /// How the workers share an address.
 #[derive(Clone, Copy, PartialEq)]
-enum Sharing {
+pub(super) enum Sharing {
     Alone,
     Workers,
 }
@@ -125,7 +134,7 @@ fn tcp(address: SocketAddr, sharing: Sharing) -> io::Result<TcpListener> {
     Ok(socket.into())
 }
 
-fn udp(address: SocketAddr, sharing: Sharing) -> io::Result<UdpSocket> {
+pub(super) fn udp(address: SocketAddr, sharing: Sharing) -> io::Result<UdpSocket> {
     let socket = Socket::new(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP))?;
     prepare(&socket, address, sharing)?;
     if sharing == Sharing::Workers {
@@ -224,7 +233,7 @@ mod tests {
         assert_eq!(sockets.len(), 3);
         for (worker, sockets) in sockets.iter().enumerate() {
             assert_eq!(sockets.worker, worker);
-            assert_eq!(sockets.tcp.as_ref().unwrap().local_addr().unwrap(), sockets.address());
+            assert_eq!(sockets.tcp[0].local_addr().unwrap(), sockets.address());
             assert_eq!(sockets.udp.as_ref().unwrap().local_addr().unwrap(), sockets.address());
         }
     }
@@ -233,10 +242,10 @@ mod tests {
     fn only_what_is_served_is_bound() {
         let h3 = Protocols { h3: true, h2: false, h1: false };
         let sockets = bind(&Listener { protocols: h3, ..listener() }, 1, false).unwrap();
-        assert!(sockets[0].tcp.is_none() && sockets[0].udp.is_some());
+        assert!(sockets[0].tcp.is_empty() && sockets[0].udp.is_some());
         let h1 = Protocols { h3: false, h2: false, h1: true };
         let sockets = bind(&Listener { protocols: h1, ..listener() }, 1, false).unwrap();
-        assert!(sockets[0].tcp.is_some() && sockets[0].udp.is_none());
+        assert!(!sockets[0].tcp.is_empty() && sockets[0].udp.is_none());
     }
 
     #[test]
@@ -246,7 +255,7 @@ mod tests {
         let error = bind(&again, 2, false).err().unwrap();
         assert!(matches!(error, BindError::InUse { transport: "TCP", .. }), "{error}");
 
-        let udp_only = Sockets { tcp: None, ..taken.into_iter().next().unwrap() };
+        let udp_only = Sockets { tcp: Vec::new(), ..taken.into_iter().next().unwrap() };
         let error = bind(&again, 1, false).err().unwrap();
         assert!(matches!(error, BindError::InUse { transport: "UDP", .. }), "{error}");
         drop(udp_only);

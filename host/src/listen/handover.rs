@@ -1,36 +1,51 @@
-//! Hand-over of packets that reached the wrong worker to the right one.
+//! Hand-over of packets that reached the wrong worker, or the wrong process, to the right one.
 
-use std::collections::VecDeque;
-use std::io::IoSliceMut;
+use std::net::UdpSocket;
+use std::ptr;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Waker};
 
 use quinn_udp::RecvMeta;
 
-use super::steer::Steering;
+use super::early::Seen;
+use super::inbox::{Inbox, Parcel};
+use super::older::{Older, OlderProcess};
+use super::roster::Roster;
+use super::steer::{Steering, early_id};
 
-/// Maximum number of packets that wait for one worker. A worker drains the queue at every poll, so
-/// it is long only when the worker is behind. Further packets are then dropped, as with a full
-/// socket buffer, and QUIC sends them again.
-const CAPACITY: usize = 4096;
-
-/// The workers that share a UDP port.
+/// The workers that share a UDP port, and the sockets of the port.
 #[derive(Debug)]
 pub(super) struct Group {
     pub(super) steering: Arc<Steering>,
     inboxes: Vec<Inbox>,
+    pub(super) roster: Roster,
+    /// The kernel's sockets in the order of binding. They stay open as long as the group, so that
+    /// another worker can read the socket of one that has ended, and another process all of them.
+    sockets: Vec<Arc<UdpSocket>>,
+    pub(super) older: Older,
+    pub(super) seen: Seen,
+    is_handed_over: AtomicBool,
 }
 
 impl Group {
-    pub(super) fn new(workers: usize) -> Self {
-        let inboxes = (0..workers).map(|_| Inbox::default()).collect();
-        Self { steering: Arc::new(Steering::new(workers)), inboxes }
+    /// Makes a group of as many workers as `steering` has. Worker `i` reads the sockets `i`,
+    /// `i + workers` and so on. A worker without a socket reads only its inbox.
+    pub(super) fn new(steering: Steering, sockets: Vec<UdpSocket>, older: Older) -> Self {
+        let workers = steering.workers as usize;
+        Self {
+            steering: Arc::new(steering),
+            inboxes: (0..workers).map(|_| Inbox::default()).collect(),
+            roster: Roster::new(workers, sockets.len()),
+            sockets: sockets.into_iter().map(Arc::new).collect(),
+            older,
+            seen: Seen::new(workers),
+            is_handed_over: AtomicBool::new(false),
+        }
     }
 
-    /// Returns whether there is more than one worker, so that a packet may belong to another one.
-    pub(super) fn is_shared(&self) -> bool {
-        self.inboxes.len() > 1
+    /// Returns the sockets of the kernel, in the order of binding.
+    pub(super) fn sockets(&self) -> &[Arc<UdpSocket>] {
+        &self.sockets
     }
 
     /// Returns the inbox of a worker.
@@ -38,26 +53,69 @@ impl Group {
         self.inboxes.get(worker)
     }
 
-    /// Hands over the datagrams of a received buffer that do not belong to `own`, and closes the
-    /// gaps. Writes the remaining length to `meta`.
+    /// Wakes all workers, so that they look at the roster.
+    pub(super) fn wake(&self) {
+        self.inboxes.iter().for_each(Inbox::wake);
+    }
+
+    /// Marks the sockets, those of TCP too, as shared with a newer process that serves on them.
+    pub(super) fn hand_over(&self) {
+        self.is_handed_over.store(true, Ordering::Release);
+    }
+
+    /// Whether a newer process serves on the same sockets. Nothing that belongs to a socket itself
+    /// may then be changed.
+    pub(super) fn is_handed_over(&self) -> bool {
+        self.is_handed_over.load(Ordering::Acquire)
+    }
+
+    /// Treats a buffer that `own` received from the kernel: hands over the datagrams that belong to
+    /// others and closes the gaps. Writes the remaining length to `meta`.
+    #[inline]
+    pub(super) fn receive(&self, own: usize, buffer: &mut [u8], meta: &mut RecvMeta) {
+        self.note(own, buffer, meta);
+        if self.inboxes.len() > 1 || self.older.is_active() {
+            self.sort(own, buffer, meta);
+        }
+    }
+
+    /// Notes the ids that clients chose, for a process that replaces this one.
+    #[inline]
+    fn note(&self, own: usize, buffer: &[u8], meta: &RecvMeta) {
+        for datagram in buffer.get(..meta.len).unwrap_or_default().chunks(meta.stride.max(1)) {
+            if let Some(id) = early_id(datagram)
+                && self.steering.generation_of(datagram).is_none()
+            {
+                self.seen.note(own, id);
+            }
+        }
+    }
+
+    /// Hands over the datagrams of a buffer.
     ///
     /// With GRO a buffer holds datagrams of one sender that may belong to different connections, so
     /// each one is checked.
     #[inline]
-    pub(super) fn sort(&self, own: usize, buffer: &mut [u8], meta: &mut RecvMeta) {
+    fn sort(&self, own: usize, buffer: &mut [u8], meta: &mut RecvMeta) {
         let datagrams = buffer.get(..meta.len).unwrap_or_default();
-        if !datagrams.chunks(meta.stride.max(1)).all(|datagram| self.other(own, datagram).is_none())
-        {
+        let is_own = |datagram| matches!(self.place(own, datagram), Place::Own);
+        if !datagrams.chunks(meta.stride.max(1)).all(is_own) {
             self.sort_mixed(own, buffer, meta);
         }
     }
 
-    /// Returns the inbox of the worker that a datagram belongs to. Returns `None` if that is `own`,
-    /// or a worker that has ended: no other worker can answer then.
+    /// Returns the place of a datagram. A datagram of a worker that has ended stays here: no other
+    /// worker can answer then.
     #[inline]
-    fn other(&self, own: usize, datagram: &[u8]) -> Option<&Inbox> {
-        let worker = self.steering.worker(datagram).filter(|worker| *worker != own)?;
-        self.inbox(worker).filter(|inbox| !inbox.is_closed.load(Ordering::Relaxed))
+    fn place(&self, own: usize, datagram: &[u8]) -> Place<'_> {
+        if self.older.is_active()
+            && let Some(process) = self.older.process_of(&self.steering, datagram)
+        {
+            return Place::Older(process);
+        }
+        let worker = self.steering.worker(datagram).filter(|worker| *worker != own);
+        let inbox = worker.and_then(|worker| self.inbox(worker));
+        inbox.filter(|inbox| !inbox.is_closed()).map_or(Place::Own, Place::Worker)
     }
 
     #[cold]
@@ -65,13 +123,19 @@ impl Group {
         let mut kept = 0;
         let mut start = 0;
         while start < meta.len {
-            let end = meta.len.min(start + meta.stride.max(1));
+            let mut end = meta.len.min(start + meta.stride.max(1));
             let datagram = buffer.get(start..end).unwrap_or_default();
-            match self.other(own, datagram) {
-                Some(inbox) => inbox.put(Parcel { meta: *meta, datagram: datagram.into() }),
+            match self.place(own, datagram) {
+                Place::Older(process) => {
+                    let rest = buffer.get(start..meta.len).unwrap_or_default();
+                    let run = self.run(own, process, rest, meta.stride.max(1));
+                    process.send(meta, run);
+                    end = start + run.len();
+                }
+                Place::Worker(inbox) => put(inbox, meta, datagram),
                 // Only the last datagram may be shorter than the stride, so the kept ones still lie
                 // at multiples of it.
-                None => {
+                Place::Own => {
                     buffer.copy_within(start..end, kept);
                     kept += end - start;
                 }
@@ -80,112 +144,86 @@ impl Group {
         }
         meta.len = kept;
     }
+
+    /// Returns the datagrams at the start of a buffer that belong to one older process, at least
+    /// one. They are one message: an upload arrives in long runs.
+    fn run<'a>(
+        &self,
+        own: usize,
+        process: &OlderProcess,
+        buffer: &'a [u8],
+        stride: usize,
+    ) -> &'a [u8] {
+        let is_same = |datagram: &&[u8]| matches!(self.place(own, datagram), Place::Older(other) if ptr::eq(other, process));
+        let others: usize =
+            buffer.chunks(stride).skip(1).take_while(is_same).map(<[u8]>::len).sum();
+        let length = stride.min(buffer.len()) + others;
+        buffer.get(..length).unwrap_or(buffer)
+    }
+
+    /// Puts the datagrams that a newer process passed back into the inboxes of their workers. Those
+    /// of a worker that has ended are dropped, as its connections are.
+    pub(super) fn deliver(&self, meta: &RecvMeta, datagrams: &[u8]) {
+        for datagram in datagrams.chunks(meta.stride.max(1)) {
+            let inbox = self.steering.worker(datagram).and_then(|worker| self.inbox(worker));
+            if let Some(inbox) = inbox.filter(|inbox| !inbox.is_closed()) {
+                put(inbox, meta, datagram);
+            }
+        }
+    }
 }
 
-/// The packets that other workers handed to one worker.
-#[derive(Debug, Default)]
-pub(super) struct Inbox {
-    /// Avoids the lock if there is no mail. Set and cleared under the lock.
-    has_mail: AtomicBool,
-    /// Whether the worker has ended.
-    is_closed: AtomicBool,
-    mail: Mutex<Mail>,
+/// The place where a datagram belongs.
+enum Place<'a> {
+    Own,
+    Worker(&'a Inbox),
+    Older(&'a OlderProcess),
 }
 
-/// The datagrams that wait for one worker.
-#[derive(Debug, Default)]
-struct Mail {
-    parcels: VecDeque<Parcel>,
-    waker: Option<Waker>,
-}
-
-/// One datagram for another worker, with its addresses.
-#[derive(Debug)]
-struct Parcel {
-    meta: RecvMeta,
-    datagram: Box<[u8]>,
-}
-
-impl Inbox {
-    /// Stops the acceptance of mail.
-    pub(super) fn close(&self) {
-        self.is_closed.store(true, Ordering::Relaxed);
-    }
-
-    fn put(&self, parcel: Parcel) {
-        let mut mail = self.lock();
-        if mail.parcels.len() >= CAPACITY {
-            return;
-        }
-        mail.parcels.push_back(parcel);
-        self.has_mail.store(true, Ordering::Release);
-        let waker = mail.waker.take();
-        drop(mail);
-        if let Some(waker) = waker {
-            waker.wake();
-        }
-    }
-
-    /// Fills the buffers with the available datagrams and returns their number.
-    #[inline]
-    pub(super) fn take(&self, buffers: &mut [IoSliceMut<'_>], metas: &mut [RecvMeta]) -> usize {
-        if self.has_mail.load(Ordering::Acquire) { self.take_some(buffers, metas) } else { 0 }
-    }
-
-    #[cold]
-    fn take_some(&self, buffers: &mut [IoSliceMut<'_>], metas: &mut [RecvMeta]) -> usize {
-        let mut mail = self.lock();
-        let mut taken = 0;
-        for (buffer, meta) in buffers.iter_mut().zip(metas) {
-            let Some(parcel) = mail.parcels.pop_front() else { break };
-            let length = parcel.datagram.len();
-            // The buffers of all workers have one size, so this always fits.
-            let Some(target) = buffer.get_mut(..length) else { break };
-            target.copy_from_slice(&parcel.datagram);
-            *meta = parcel.meta;
-            (meta.len, meta.stride) = (length, length);
-            taken += 1;
-        }
-        self.has_mail.store(!mail.parcels.is_empty(), Ordering::Release);
-        taken
-    }
-
-    /// Registers this task to be woken by the next parcel. Returns false if one is already here.
-    pub(super) fn register(&self, cx: &Context<'_>) -> bool {
-        let mut mail = self.lock();
-        if !mail.parcels.is_empty() {
-            return false;
-        }
-        if !mail.waker.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
-            mail.waker = Some(cx.waker().clone());
-        }
-        true
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Mail> {
-        // The queue is consistent between any two statements, so a panic elsewhere does no harm.
-        self.mail.lock().unwrap_or_else(PoisonError::into_inner)
-    }
+fn put(inbox: &Inbox, meta: &RecvMeta, datagram: &[u8]) {
+    inbox.put(Parcel { meta: *meta, datagram: datagram.into() });
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
+    use std::io::IoSliceMut;
+
     use quinn_proto::ConnectionIdGenerator;
 
     use super::*;
     use crate::listen::steer::Ids;
 
+    /// Makes a group without sockets.
+    pub(in crate::listen) fn group(workers: usize) -> Group {
+        Group::new(Steering::new(workers), Vec::new(), Older::default())
+    }
+
     /// Returns a datagram of `worker` with the given length that ends in `mark`.
-    fn datagram(group: &Group, worker: usize, length: usize, mark: u8) -> Vec<u8> {
+    pub(in crate::listen) fn datagram(
+        group: &Group,
+        worker: usize,
+        length: usize,
+        mark: u8,
+    ) -> Vec<u8> {
         let id = Ids::new(Arc::clone(&group.steering), worker).generate_cid();
         let mut datagram = [&[0x40], &*id].concat();
         datagram.resize(length, mark);
         datagram
     }
 
+    /// Takes one datagram out of an inbox and returns its meta data and its bytes.
+    pub(in crate::listen) fn taken(group: &Group, worker: usize) -> Option<(RecvMeta, Vec<u8>)> {
+        let mut space = vec![0; 2000];
+        let mut metas = [RecvMeta::default(); 1];
+        let mut buffers = [IoSliceMut::new(&mut space)];
+        let count = group.inbox(worker).unwrap().take(&mut buffers, &mut metas);
+        space.truncate(metas[0].len);
+        (count == 1).then_some((metas[0], space))
+    }
+
     #[test]
     fn a_mixed_buffer_is_sorted_datagram_by_datagram() {
-        let group = Group::new(3);
+        let group = group(3);
         let parts = [(0, 50, b'a'), (1, 50, b'b'), (0, 50, b'c'), (2, 50, b'd'), (0, 30, b'e')];
         let mut buffer: Vec<u8> = parts
             .iter()
@@ -194,31 +232,26 @@ mod tests {
         let mut meta = RecvMeta::default();
         (meta.len, meta.stride) = (buffer.len(), 50);
 
-        group.sort(0, &mut buffer, &mut meta);
+        group.receive(0, &mut buffer, &mut meta);
         let marks: Vec<u8> = buffer[..meta.len].chunks(50).map(|d| *d.last().unwrap()).collect();
         assert_eq!(marks, b"ace");
         assert_eq!(meta.len, 130);
 
         for (worker, mark) in [(1, b'b'), (2, b'd')] {
-            let mut space = vec![0; 100];
-            let mut metas = [RecvMeta::default(); 1];
-            let mut buffers = [IoSliceMut::new(&mut space)];
-            assert_eq!(group.inbox(worker).unwrap().take(&mut buffers, &mut metas), 1);
-            assert_eq!((metas[0].len, metas[0].stride), (50, 50));
-            assert_eq!(space[49], mark);
+            let (meta, bytes) = taken(&group, worker).unwrap();
+            assert_eq!((meta.len, meta.stride), (50, 50));
+            assert_eq!(bytes[49], mark);
         }
     }
 
     #[test]
-    fn a_full_inbox_drops_and_does_not_grow() {
-        let group = Group::new(2);
-        for _ in 0..CAPACITY + 10 {
-            let mut buffer = datagram(&group, 1, 40, b'x');
-            let mut meta = RecvMeta::default();
-            (meta.len, meta.stride) = (40, 40);
-            group.sort(0, &mut buffer, &mut meta);
-            assert_eq!(meta.len, 0);
-        }
-        assert_eq!(group.inbox(1).unwrap().lock().parcels.len(), CAPACITY);
+    fn a_packet_of_a_worker_that_has_ended_stays() {
+        let group = group(2);
+        group.inbox(1).unwrap().close();
+        let mut buffer = datagram(&group, 1, 40, b'x');
+        let mut meta = RecvMeta::default();
+        (meta.len, meta.stride) = (40, 40);
+        group.receive(0, &mut buffer, &mut meta);
+        assert_eq!(meta.len, 40);
     }
 }

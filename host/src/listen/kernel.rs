@@ -14,12 +14,13 @@ use socket2::{SockFilter, SockRef};
 
 use super::steer::{FOLD, Round, Steering};
 
-/// Makes the kernel choose a socket by connection id, within the group of `socket`.
+/// Makes the kernel choose among the first `sockets` sockets of the group of `socket` by connection
+/// id. The program replaces an earlier one.
 ///
 /// The program returns an index into the group in the order of binding. The sockets must therefore
 /// have been bound in the order of the workers. Works without privileges since Linux 4.5.
-pub(super) fn attach(socket: &UdpSocket, steering: &Steering) -> io::Result<()> {
-    let mut program = program(steering);
+pub(super) fn attach(socket: &UdpSocket, steering: &Steering, sockets: usize) -> io::Result<()> {
+    let mut program = program(steering, sockets);
     let argument = sock_fprog {
         len: u16::try_from(program.len()).unwrap_or(u16::MAX),
         filter: program.as_mut_ptr(),
@@ -45,6 +46,11 @@ pub(super) fn attach(socket: &UdpSocket, steering: &Steering) -> io::Result<()> 
 /// Closing a listening socket resets the connections in its queue. With this filter, no connection
 /// joins the queue while it is emptied. A new client retries its SYN and is refused once the socket
 /// is closed.
+///
+/// The filter belongs to the socket, not to the descriptor. If another process has the socket too,
+/// the filter would end that one's service. The caller therefore asks `Group::is_handed_over`
+/// before: if it is true, the caller neither attaches the filter nor empties the queue, but only
+/// drops its descriptor, and the other process accepts what is in the queue.
 pub(super) fn refuse_new_handshakes(listener: &TcpListener) -> io::Result<()> {
     const FLAGS: u32 = 13;
     const SYN: u32 = 0x02;
@@ -59,9 +65,11 @@ pub(super) fn refuse_new_handshakes(listener: &TcpListener) -> io::Result<()> {
 }
 
 /// Returns [`Steering::worker`] as a program for the kernel. A datagram that is too short for a
-/// load ends the program with 0: worker 0.
-fn program(steering: &Steering) -> Vec<sock_filter> {
+/// load ends the program with 0: worker 0. With fewer sockets than workers, the kernel spreads the
+/// packets over the sockets, and the workers hand them over.
+fn program(steering: &Steering, sockets: usize) -> Vec<sock_filter> {
     const FIELD: u32 = 0;
+    let targets = u32::try_from(sockets).unwrap_or(u32::MAX).clamp(1, steering.workers);
     let mut program = vec![
         // X = 1 or 6: the start of the connection id.
         op(BPF_LD | BPF_B | BPF_ABS, 0),
@@ -73,7 +81,7 @@ fn program(steering: &Steering) -> Vec<sock_filter> {
         op(BPF_ST, FIELD),
         op(BPF_LD | BPF_W | BPF_IND, 0),
     ];
-    for Round { add, multiply } in steering.rounds {
+    for Round { add, multiply } in steering.secret.rounds {
         program.extend([
             op(BPF_ALU | BPF_ADD | BPF_K, add),
             op(BPF_ALU | BPF_MUL | BPF_K, multiply),
@@ -86,7 +94,7 @@ fn program(steering: &Steering) -> Vec<sock_filter> {
         op(BPF_LDX | BPF_W | BPF_MEM, FIELD),
         op(BPF_ALU | BPF_XOR | BPF_X, 0),
         op(BPF_ALU | BPF_AND | BPF_K, 0xffff),
-        op(BPF_ALU | BPF_MOD | BPF_K, steering.workers),
+        op(BPF_ALU | BPF_MOD | BPF_K, targets),
         op(BPF_RET | libc::BPF_A, 0),
     ]);
     program

@@ -2,10 +2,9 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::{Edge, Sockets};
+use super::{Edge, Kept, Sockets};
 use crate::config::ListenerId;
 
 /// An open listener: its sockets, and the settings for new connections.
@@ -18,8 +17,6 @@ pub struct Listening {
     edge: Mutex<Arc<Edge>>,
     /// A handle of the sockets of each worker. A worker that begins gets another one.
     sockets: Mutex<Vec<Sockets>>,
-    /// Whether another process accepts on the same sockets.
-    is_shared: AtomicBool,
 }
 
 impl Listening {
@@ -27,7 +24,7 @@ impl Listening {
     pub fn new(edge: Edge, sockets: Vec<Sockets>) -> Self {
         let (id, address) = (edge.id, edge.address);
         let (edge, sockets) = (Mutex::new(Arc::new(edge)), Mutex::new(sockets));
-        Self { id, address, edge, sockets, is_shared: AtomicBool::new(false) }
+        Self { id, address, edge, sockets }
     }
 
     /// Returns the settings for a new connection.
@@ -54,7 +51,7 @@ impl Listening {
     pub fn set_tcp(&self, others: Option<Vec<Sockets>>) {
         let mut others = others.into_iter().flatten();
         for sockets in self.lock().iter_mut() {
-            sockets.tcp = others.next().and_then(|sockets| sockets.tcp);
+            sockets.tcp = others.next().map(|sockets| sockets.tcp).unwrap_or_default();
         }
     }
 
@@ -70,19 +67,24 @@ impl Listening {
         let sockets = self.lock();
         let first = sockets.first();
         (
-            first.is_some_and(|sockets| sockets.tcp.is_some()),
+            first.is_some_and(|sockets| !sockets.tcp.is_empty()),
             first.is_some_and(|sockets| sockets.udp.is_some()),
         )
     }
 
-    /// Notes that another process accepts on the same sockets.
-    pub fn share(&self) {
-        self.is_shared.store(true, Ordering::Relaxed);
+    /// Keeps the sockets for a process that takes over.
+    ///
+    /// # Errors
+    ///
+    /// No file descriptors are left.
+    pub fn kept(&self) -> io::Result<Option<Kept>> {
+        Kept::of(&self.lock())
     }
 
-    /// Whether another process accepts on the same sockets.
-    pub(super) fn is_shared(&self) -> bool {
-        self.is_shared.load(Ordering::Relaxed)
+    /// Finds out which older processes have ended ([`Kept::sweep`]), and returns the number of the
+    /// others.
+    pub fn sweep(&self) -> usize {
+        self.lock().first().map_or(0, |sockets| sockets.group.older.sweep())
     }
 
     /// Returns whether no worker uses the sockets any more.

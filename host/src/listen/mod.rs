@@ -5,7 +5,9 @@
 //! layer bounds the harm that an unreliable or hostile client can do to a connection. The
 //! [`Handler`] decides on the content of requests.
 
+mod adopt;
 mod bind;
+mod early;
 mod edge;
 mod effort;
 mod frames;
@@ -15,9 +17,16 @@ mod h2;
 mod h3;
 mod handover;
 mod heads;
+mod inbox;
 mod interject;
+mod kept;
 mod listening;
+mod older;
+mod relay;
+mod roster;
+mod sender;
 mod service;
+mod sip;
 mod socket;
 mod stall;
 mod steer;
@@ -36,10 +45,12 @@ use std::sync::Arc;
 
 use http::{Request, Response};
 
+pub use self::adopt::{AdoptError, Inherited, adopt};
 pub use self::bind::{BindError, bind};
 pub use self::edge::{Common, Edge};
 pub use self::h3::Endpoints;
 use self::handover::Group;
+pub use self::kept::{Feed, Kept, OfferError, Offered};
 pub use self::listening::Listening;
 use crate::message::body::Body;
 use crate::message::interim::Interim;
@@ -64,7 +75,9 @@ pub trait Handler: 'static {
 pub struct Sockets {
     address: SocketAddr,
     worker: usize,
-    tcp: Option<TcpListener>,
+    /// Usually one. A worker has several if the process that bound them had more workers.
+    tcp: Vec<TcpListener>,
+    /// The socket that the worker sends with. The group has the sockets that it reads.
     udp: Option<UdpSocket>,
     group: Arc<Group>,
 }
@@ -79,11 +92,11 @@ impl Sockets {
     /// Returns the sockets of TCP and those of UDP apart.
     pub fn split(self) -> (Option<Self>, Option<Self>) {
         let Self { address, worker, tcp, udp, group } = self;
-        let part = |tcp: Option<TcpListener>, udp: Option<UdpSocket>| {
-            let is_some = tcp.is_some() || udp.is_some();
+        let part = |tcp: Vec<TcpListener>, udp: Option<UdpSocket>| {
+            let is_some = !tcp.is_empty() || udp.is_some();
             is_some.then(|| Self { address, worker, tcp, udp, group: Arc::clone(&group) })
         };
-        (part(tcp, None), part(None, udp))
+        (part(tcp, None), part(Vec::new(), udp))
     }
 
     /// Returns another handle of the same sockets.
@@ -95,7 +108,7 @@ impl Sockets {
         Ok(Self {
             address: self.address,
             worker: self.worker,
-            tcp: self.tcp.as_ref().map(TcpListener::try_clone).transpose()?,
+            tcp: self.tcp.iter().map(TcpListener::try_clone).collect::<io::Result<_>>()?,
             udp: self.udp.as_ref().map(UdpSocket::try_clone).transpose()?,
             group: Arc::clone(&self.group),
         })
@@ -118,8 +131,9 @@ pub fn serve<H: Handler>(
     handler: &Rc<H>,
     tasks: &Tasks,
 ) -> io::Result<()> {
-    if let Some(listener) = sockets.tcp {
-        tcp::serve(listener, listening, Rc::clone(handler), tasks)?;
+    for listener in sockets.tcp {
+        let share = (listener, &sockets.group);
+        tcp::serve(share, listening, Rc::clone(handler), tasks)?;
     }
     if let Some(socket) = sockets.udp {
         let share = (socket, sockets.worker, &sockets.group);

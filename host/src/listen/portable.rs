@@ -6,7 +6,7 @@ use std::net::{TcpListener, UdpSocket};
 use super::steer::Steering;
 
 /// Fails. Workers then hand packets over among themselves.
-pub(super) fn attach(_: &UdpSocket, _: &Steering) -> io::Result<()> {
+pub(super) fn attach(_: &UdpSocket, _: &Steering, _: usize) -> io::Result<()> {
     Err(io::ErrorKind::Unsupported.into())
 }
 

@@ -12,6 +12,7 @@ use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tokio_rustls::TlsAcceptor;
 
 use super::edge::ConnectionPermit;
+use super::handover::Group;
 use super::h1::serve_h1;
 use super::service::Service;
 use super::stall::Stalling;
@@ -30,7 +31,7 @@ const LAST_HANDSHAKES: Duration = Duration::from_millis(250);
 
 /// Starts accepting on a worker's listening socket.
 pub(super) fn serve<H: Handler>(
-    listener: std::net::TcpListener,
+    (listener, group): (std::net::TcpListener, &Arc<Group>),
     listening: &Arc<Listening>,
     handler: Rc<H>,
     tasks: &Tasks,
@@ -38,6 +39,7 @@ pub(super) fn serve<H: Handler>(
     let listener = TcpListener::from_std(listener)?;
     let acceptor = Acceptor {
         listening: Arc::clone(listening),
+        group: Arc::clone(group),
         handler,
         tasks: tasks.clone(),
         failures: Throttle::default(),
@@ -49,6 +51,7 @@ pub(super) fn serve<H: Handler>(
 /// Accepts the TCP connections of one worker.
 struct Acceptor<H> {
     listening: Arc<Listening>,
+    group: Arc<Group>,
     handler: Rc<H>,
     tasks: Tasks,
     failures: Throttle,
@@ -84,7 +87,7 @@ impl<H: Handler> Acceptor<H> {
 
     /// Accepts all connections that a client may regard as established, then closes the socket.
     async fn close(&self, listener: TcpListener) {
-        if self.listening.is_shared() {
+        if self.group.is_handed_over() {
             // Another process accepts the rest.
             return;
         }

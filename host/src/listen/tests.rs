@@ -384,3 +384,4 @@ mod h1_and_h2;
 mod h3_requests;
 mod stalled;
 mod steering;
+mod upgrade;
