@@ -17,7 +17,7 @@ use weir_runtime::with_causes;
 
 use crate::config::{self, Config, ConfigErrors, ListenerId, Loader, Overrides, Stamps};
 use crate::demo;
-use crate::server::{self, Server, ServerError};
+use crate::server::{self, Before, Server, ServerError};
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::{Telemetry, TelemetryError, log};
 
@@ -132,12 +132,17 @@ fn execute(command: Command) -> Result<(), CliError> {
         Command::Demo(args) => {
             let demo = demo::Demo::bind()?;
             let config = demo.config(args.listen, args.metrics, args.admin)?;
-            serve(config, (Loader::default(), Vec::new()), Some(demo))
+            let mut before = Before::nothing()?;
+            serve(config, (Loader::default(), Vec::new()), Some(demo), &mut before)
         }
         Command::Run(source) => {
+            let mut before = Before::find()?;
             let loader = source.loader();
-            let (stamps, config) = loader.load();
-            serve(config?, (loader, stamps), None)
+            let (stamps, config) = before.configuration(&loader);
+            let served = config.map_err(CliError::from);
+            let served =
+                served.and_then(|config| serve(config, (loader, stamps), None, &mut before));
+            served.inspect_err(|error| before.fail(error))
         }
         Command::Check(source) => check(&source),
         Command::Operate(command) => Ok(operate::execute(command)?),
@@ -157,16 +162,17 @@ fn serve(
     config: Config,
     loader: (Loader, Stamps),
     demo: Option<demo::Demo>,
+    before: &mut Before,
 ) -> Result<(), CliError> {
     let (telemetry, _flush) = Telemetry::start(&config.telemetry)?;
     for warning in &config.warnings {
         tracing::warn!("{warning}");
     }
     let shown = demo.as_ref().map(|_| config.clone());
-    let server = Server::bind(config, loader, telemetry)?;
+    let server = Server::bind(config, loader, telemetry, before)?;
     let welcome = shown.zip(server.addresses().next());
     let welcome = welcome.map(|(config, address)| demo::welcome(address, &config));
-    Ok(server.run(|tasks| {
+    Ok(server.run(before, |tasks| {
         demo.map_or(Ok(()), |demo| demo.serve(tasks))?;
         // The demonstration serves even if nobody reads the welcome.
         let _ = std::io::stderr().write_all(welcome.unwrap_or_default().as_bytes());

@@ -13,7 +13,7 @@ mod places;
 
 use std::convert::Infallible;
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -55,25 +55,9 @@ pub(crate) trait Responder: 'static {
     fn refuse(&self, denial: &Denial) -> Response<Answer>;
 }
 
-/// Binds `address`, answers there until the grace period is over, and returns the bound address. It
-/// answers during a drain too, so that the drain can be watched. `names` are the host names that
-/// clients may use. Must be called on a thread that runs a [`tokio::runtime::LocalRuntime`].
-///
-/// # Errors
-/// The address cannot be bound.
-pub(crate) fn serve<A: Responder>(
-    address: SocketAddr,
-    names: Names,
-    answer: A,
-    tasks: &Tasks,
-) -> io::Result<SocketAddr> {
-    let listener = std::net::TcpListener::bind(address)?;
-    let address = listener.local_addr()?;
-    serve_on(Bound::tcp(listener)?, names, answer, tasks)?;
-    Ok(address)
-}
-
-/// Does the same as [`serve`] with a socket that is bound.
+/// Answers on a bound socket until the grace period is over, and returns the address. It answers
+/// during a drain too, so that the drain can be watched. `names` are the host names that clients may
+/// use. Must be called on a thread that runs a [`tokio::runtime::LocalRuntime`].
 ///
 /// # Errors
 /// The runtime refuses the socket.
@@ -84,9 +68,15 @@ pub(crate) fn serve_on<A: Responder>(
     tasks: &Tasks,
 ) -> io::Result<ControlAddress> {
     let address = bound.address().clone();
+    let stop = bound.stop();
     let listener = bound.listen()?;
-    let site = Rc::new(Site { names, answer });
-    tasks.spawn(accept(listener, site, tasks.clone()));
+    let accepting = accept(listener, Rc::new(Site { names, answer }), tasks.clone());
+    tasks.spawn(async move {
+        tokio::select! {
+            () = accepting => {}
+            () = stop.cancelled() => {}
+        }
+    });
     Ok(address)
 }
 

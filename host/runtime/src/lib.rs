@@ -34,4 +34,4 @@ pub use error::{PluginError, with_causes};
 pub use filter::{FilterInstance, FilterNeeds};
 pub use limits::Limits;
 pub use plugin::{Interfaces, Kind, MAX_COMPONENT, Manifest, Plugin};
-pub use state::{MemoryState, SharedState};
+pub use state::{MemoryState, SharedState, StateEntry, StateValue};

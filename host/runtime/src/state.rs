@@ -35,6 +35,26 @@ pub trait SharedState: Send + Sync {
     fn remove(&self, key: &[u8]);
 }
 
+/// An entry of a state, for another process.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StateEntry {
+    /// The key, with its space.
+    pub key: Vec<u8>,
+    /// The value.
+    pub value: StateValue,
+    /// The end of its life in nanoseconds since the Unix epoch; 0 for none.
+    pub expires: u64,
+}
+
+/// The value of an entry.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum StateValue {
+    /// A counter.
+    Counter(i64),
+    /// Bytes.
+    Bytes(Vec<u8>),
+}
+
 /// State in memory, shared by the workers of this process.
 pub struct MemoryState {
     shards: Vec<Mutex<Shard>>,
@@ -51,6 +71,38 @@ impl MemoryState {
     /// Bytes that it keeps now, counted as for the bound.
     pub fn bytes(&self) -> usize {
         self.shards.iter().map(|shard| lock(shard).bytes).sum()
+    }
+
+    /// Returns all entries, for another process.
+    pub fn export(&self) -> Vec<StateEntry> {
+        let mut all = Vec::new();
+        for shard in &self.shards {
+            let shard = lock(shard);
+            all.extend(shard.entries.iter().map(|(key, entry)| StateEntry {
+                key: key.to_vec(),
+                value: match &entry.value {
+                    Value::Counter(sum) => StateValue::Counter(*sum),
+                    Value::Bytes(bytes) => StateValue::Bytes(bytes.to_vec()),
+                },
+                expires: entry.expires,
+            }));
+        }
+        all
+    }
+
+    /// Takes the entries of another process. They replace entries of the same keys.
+    pub fn import(&self, entries: impl Iterator<Item = StateEntry>) {
+        for StateEntry { key, value, expires } in entries {
+            let value = match value {
+                StateValue::Counter(sum) => Value::Counter(sum),
+                StateValue::Bytes(bytes) => Value::Bytes(bytes.into()),
+            };
+            let mut shard = self.shard(&key);
+            shard.insert(&key, value, 0, 0);
+            if let Some(entry) = shard.entries.get_mut(key.as_slice()) {
+                entry.expires = expires;
+            }
+        }
     }
 
     fn shard(&self, key: &[u8]) -> MutexGuard<'_, Shard> {
@@ -220,6 +272,17 @@ const OVERHEAD: usize = 120;
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn entries_move_with_their_values_and_their_ends() {
+        let (old, new) = (MemoryState::new(1 << 20), MemoryState::new(1 << 20));
+        old.add(b"counter", 7, 0, 1);
+        old.set(b"value", b"bytes", 5, 1_000_000);
+        new.import(old.export().into_iter());
+        assert_eq!(new.add(b"counter", 1, 0, 1), 8);
+        assert_eq!(new.get(b"value", 5_999_999), Some(b"bytes".to_vec()));
+        assert_eq!(new.get(b"value", 6_000_001), None);
+    }
 
     const MS: u64 = 1_000_000;
 

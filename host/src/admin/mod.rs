@@ -73,15 +73,8 @@ impl Serving {
     }
 }
 
-/// Serves the admin API until the grace period is over.
-///
-/// # Errors
-/// The address cannot be bound.
-pub(crate) fn serve(config: &config::Admin, reach: Reach, tasks: &Tasks) -> io::Result<Serving> {
-    serve_on(Bound::new(&config.address)?, config, reach, tasks)
-}
-
-/// Does the same as [`serve`] with a socket that is bound, for example by the process before.
+/// Serves the admin API on a bound socket until the grace period is over. The socket may be that of
+/// the process before.
 ///
 /// # Errors
 /// The runtime refuses the socket.

@@ -87,6 +87,7 @@ impl<'a> Check<'a> {
             registries,
             geoip: file.geoip.databases.iter().map(|file| self.base.join(file)).collect(),
             grace: file.shutdown.grace,
+            upgrade_grace: file.shutdown.upgrade_grace,
             workers: workers(file.workers),
             warnings: std::mem::take(&mut self.warnings),
             places: Places::default(),

@@ -141,6 +141,9 @@ pub const BALANCER: &str = "round-robin";
 /// Ends before orchestrators kill: Kubernetes and systemd wait 30 s or longer.
 pub const GRACE: Duration = Duration::from_secs(30);
 
+/// `shutdown.upgrade_grace`.
+pub const UPGRADE_GRACE: Duration = Duration::from_secs(24 * 3600);
+
 impl Default for Quic {
     fn default() -> Self {
         Self {

@@ -341,6 +341,11 @@ pub(super) struct Shutdown {
     #[serde(with = "As::<units::Duration>")]
     #[schemars(extend("x-minimum" = "0s", "x-maximum" = "24h"))]
     pub(super) grace: std::time::Duration,
+    /// The time that a process goes on after another one has taken over in an upgrade, for requests
+    /// in flight. Downloads and event streams may take hours.
+    #[serde(with = "As::<units::Duration>")]
+    #[schemars(extend("x-minimum" = "0s", "x-maximum" = "720h"))]
+    pub(super) upgrade_grace: std::time::Duration,
 }
 
 impl Default for Respond {
@@ -351,7 +356,7 @@ impl Default for Respond {
 
 impl Default for Shutdown {
     fn default() -> Self {
-        Self { grace: defaults::GRACE }
+        Self { grace: defaults::GRACE, upgrade_grace: defaults::UPGRADE_GRACE }
     }
 }
 

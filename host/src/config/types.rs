@@ -45,6 +45,8 @@ pub struct Config {
     pub geoip: Vec<PathBuf>,
     /// The time that requests in flight may take after a signal. Default 30 s.
     pub grace: Duration,
+    /// The time that requests in flight may take after an upgrade. Default 24 h.
+    pub upgrade_grace: Duration,
     /// Worker threads, at least one. Default: one for each core.
     pub workers: usize,
     /// Parts that are allowed and probably a mistake, for the log.

@@ -12,6 +12,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use socket2::{Domain, SockAddr, Socket, Type};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream, UnixListener};
+use tokio_util::sync::CancellationToken;
 
 use crate::config::ControlAddress;
 
@@ -26,9 +27,21 @@ pub(crate) struct Bound {
     address: ControlAddress,
     socket: Socket,
     file: Option<Arc<SocketFile>>,
+    /// Ends the acceptance of connections.
+    stop: CancellationToken,
 }
 
 impl Bound {
+    /// Lets `stop` end the acceptance of connections. Accepted ones go on.
+    #[must_use]
+    pub(crate) fn until(self, stop: CancellationToken) -> Self {
+        Self { stop, ..self }
+    }
+
+    pub(super) fn stop(&self) -> CancellationToken {
+        self.stop.clone()
+    }
+
     /// Binds an address. A Unix socket has the mode 0600. The file of a process that has died is
     /// replaced.
     ///
@@ -45,7 +58,8 @@ impl Bound {
                 // Nobody can connect before `listen`, so nobody connects with a wider mode.
                 fs::set_permissions(path, fs::Permissions::from_mode(MODE))?;
                 socket.listen(BACKLOG)?;
-                Ok(Self { address: address.clone(), socket, file: Some(Arc::new(file)) })
+                let stop = CancellationToken::new();
+                Ok(Self { address: address.clone(), socket, file: Some(Arc::new(file)), stop })
             }
         }
     }
@@ -56,21 +70,21 @@ impl Bound {
     /// The socket has no address.
     pub(crate) fn tcp(listener: std::net::TcpListener) -> io::Result<Self> {
         let address = ControlAddress::Tcp(listener.local_addr()?);
-        Ok(Self { address, socket: listener.into(), file: None })
+        Ok(Self { address, socket: listener.into(), file: None, stop: CancellationToken::new() })
     }
 
     /// Takes a Unix socket that listens, and its file, from the process before this one.
     ///
     /// # Errors
     /// The file is gone.
-    #[allow(dead_code, reason = "an upgrade hands the socket over")]
     pub(crate) fn unix(
         listener: std::os::unix::net::UnixListener,
         path: &Path,
     ) -> io::Result<Self> {
         let file = SocketFile::new(path)?;
         let address = ControlAddress::Unix(path.to_owned());
-        Ok(Self { address, socket: listener.into(), file: Some(Arc::new(file)) })
+        let stop = CancellationToken::new();
+        Ok(Self { address, socket: listener.into(), file: Some(Arc::new(file)), stop })
     }
 
     /// Returns the address, with the port that was taken.
@@ -79,7 +93,6 @@ impl Bound {
     }
 
     /// Returns the file of the socket. Its owner may give it away.
-    #[allow(dead_code, reason = "an upgrade hands the socket over")]
     pub(crate) fn file(&self) -> Option<Arc<SocketFile>> {
         self.file.clone()
     }
@@ -120,7 +133,6 @@ impl SocketFile {
     }
 
     /// Leaves the file in place at the end: another process has the socket.
-    #[allow(dead_code, reason = "an upgrade hands the socket over")]
     pub(crate) fn give_away(&self) {
         self.is_given_away.store(true, Ordering::Release);
     }

@@ -41,7 +41,9 @@ fn with(bytes: usize, test: impl AsyncFnOnce(SocketAddr, Rc<Cell<usize>>)) {
         let body = Bytes::from(vec![b'x'; bytes]);
         let pages = Pages { body, answered: Rc::clone(&answered) };
         let address = ([127, 0, 0, 1], 0).into();
-        let address = serve(address, Names::Local, pages, &tasks).unwrap();
+        let bound = Bound::tcp(std::net::TcpListener::bind(address).unwrap()).unwrap();
+        let ControlAddress::Tcp(address) = bound.address().clone() else { unreachable!() };
+        serve_on(bound, Names::Local, pages, &tasks).unwrap();
         test(address, answered).await;
     });
 }

@@ -130,6 +130,8 @@ pub struct KeysPackage {
 pub struct Commit {
     /// For each listener of the offer, the handshakes that were begun.
     pub begun: Vec<Vec<Begun>>,
+    /// The state that plugins share, in a form that its owner knows.
+    pub shared: Value,
 }
 
 /// The handshakes that one process has begun lately.

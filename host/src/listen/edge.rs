@@ -6,9 +6,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use http::HeaderValue;
+use quinn_proto::crypto::HmacKey;
 use serde_json::json;
 
 use super::h3;
+use super::keys::Keys;
 use super::stall::Pace;
 use crate::config::source::Stamp;
 use crate::config::{self, ListenerId, ListenerLimits, Protocols, Quic};
@@ -79,8 +81,8 @@ impl Material {
 pub struct Common<'a> {
     /// All metrics.
     pub metrics: &'a Metrics,
-    /// The keys of session tickets.
-    pub tickets: &'a Arc<Tickets>,
+    /// The secrets that all listeners share.
+    pub keys: &'a Keys,
 }
 
 /// The part of a listener that outlives its settings.
@@ -90,8 +92,7 @@ struct Port {
     /// Open connections of HTTP/1.1, HTTP/2 and HTTP/3.
     by_protocol: [AtomicUsize; 3],
     refusals: Throttle,
-    /// The key of Retry tokens, which all workers share.
-    retry: h3::RetryKey,
+    keys: Keys,
 }
 
 impl Edge {
@@ -111,9 +112,9 @@ impl Edge {
             connections: AtomicUsize::new(0),
             by_protocol: Default::default(),
             refusals: Throttle::default(),
-            retry: h3::RetryKey::new(),
+            keys: common.keys.clone(),
         };
-        let load = |tls| Material::load(tls, config.protocols, common.tickets, Dates::Warn);
+        let load = |tls| Material::load(tls, config.protocols, &common.keys.tickets, Dates::Warn);
         let material = config.tls.as_ref().map(load).transpose()?;
         Ok(Self::with(Arc::new(port), (id, address), config, material, common.metrics))
     }
@@ -133,7 +134,7 @@ impl Edge {
                 Some(self.renew(known, common))
             }
             (Some(tls), _) => {
-                Some(Material::load(tls, config.protocols, common.tickets, Dates::Refuse)?)
+                Some(Material::load(tls, config.protocols, &common.keys.tickets, Dates::Refuse)?)
             }
         };
         let (port, place) = (Arc::clone(&self.port), (self.id, self.address));
@@ -147,7 +148,7 @@ impl Edge {
         }
         let Metrics { certificate_reloads: reloads, events, .. } = common.metrics;
         let address = self.address.to_string();
-        match Material::load(&known.source, self.protocols, common.tickets, Dates::Refuse) {
+        match Material::load(&known.source, self.protocols, &common.keys.tickets, Dates::Refuse) {
             Ok(material) => {
                 reloads.ok.inc();
                 let data = json!({ "listener": address, "result": "ok" });
@@ -187,7 +188,7 @@ impl Edge {
             HeaderValue::try_from(format!("h3=\":{}\"; ma=86400", address.port())).ok()
         });
         let quic_server = quic.map(|tls| {
-            Arc::new(h3::server_config(&config.quic, Arc::clone(&tls.quic), &port.retry))
+            Arc::new(h3::server_config(&config.quic, Arc::clone(&tls.quic), port.keys.retry()))
         });
         Self {
             id,
@@ -224,6 +225,11 @@ impl Edge {
     /// Returns the certificates.
     pub fn certificates(&self) -> &[CertificateStatus] {
         self.material.as_ref().map_or(&[], |material| material.configs.certificates())
+    }
+
+    /// Returns the key of a worker's stateless resets.
+    pub(super) fn reset_key(&self, worker: usize) -> Arc<dyn HmacKey> {
+        self.port.keys.reset(worker)
     }
 
     /// Returns the number of open connections of the listener, over all its settings.

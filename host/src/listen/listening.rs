@@ -81,10 +81,11 @@ impl Listening {
         Kept::of(&self.lock())
     }
 
-    /// Finds out which older processes have ended ([`Kept::sweep`]), and returns the number of the
-    /// others.
-    pub fn sweep(&self) -> usize {
-        self.lock().first().map_or(0, |sockets| sockets.group.older.sweep())
+    /// Finds out which older processes have ended ([`Kept::sweep`]).
+    pub fn sweep(&self) {
+        if let Some(sockets) = self.lock().first() {
+            sockets.group.older.sweep();
+        }
     }
 
     /// Returns whether no worker uses the sockets any more.

@@ -12,8 +12,8 @@ use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tokio_rustls::TlsAcceptor;
 
 use super::edge::ConnectionPermit;
-use super::handover::Group;
 use super::h1::serve_h1;
+use super::handover::Group;
 use super::service::Service;
 use super::stall::Stalling;
 use super::{Handler, Listening, h2, kernel};

@@ -18,7 +18,6 @@ use super::*;
 use crate::config::{Listener, ListenerId, ListenerLimits, Protocols, Quic, Retry, Tls};
 use crate::message::body::BodyError;
 use crate::telemetry::metrics::{self, Metrics};
-use crate::tls::Tickets;
 use std::time::{Duration, Instant};
 
 /// Returns a listener on a free port of loopback, with the defaults of the configuration.
@@ -208,8 +207,7 @@ impl Server {
         let address = sockets[0].address();
         let metrics = Metrics::new();
         let counters = metrics.quic.clone();
-        let tickets = Arc::new(Tickets::new().unwrap());
-        let common = Common { metrics: &metrics, tickets: &tickets };
+        let common = Common { metrics: &metrics, keys: &Keys::new().unwrap() };
         let mut edge = Edge::new(ListenerId::new(0), config, address, common).unwrap();
         edge.pace.most = stalled.min(edge.pace.most);
         let listening = Arc::new(Listening::new(edge, Vec::new()));

@@ -124,10 +124,11 @@ pub async fn swap<W: AsRef<[u8]>>(
     origin: Origin,
     terms: Terms,
 ) -> Result<u64, SwapError> {
-    let preparing = Arc::clone(slot);
+    let (preparing, is_sent) = (Arc::clone(slot), origin == Origin::Sent);
     let prepare = move || -> Result<_, SwapError> {
         let wasm = read().map_err(SwapError::Read)?;
-        Ok(preparing.prepare(wasm.as_ref(), terms.mode)?)
+        let prepared = preparing.prepare(wasm.as_ref(), terms.mode)?;
+        Ok(if is_sent { prepared.sent(wasm.as_ref().into()) } else { prepared })
     };
     let prepared = turn.run(prepare).await.map_err(SwapError::from).flatten();
     match prepared {

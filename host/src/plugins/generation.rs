@@ -29,6 +29,8 @@ pub struct Generation {
     pub digest: String,
     /// The origin of the component.
     pub origin: Origin,
+    /// The component, if no source has it.
+    pub wasm: Option<Arc<[u8]>>,
     /// The time of loading.
     pub loaded: SystemTime,
     /// Its metrics.
@@ -88,7 +90,7 @@ impl Generation {
         origin: Origin,
         metrics: metrics::GenerationCounters,
     ) -> Arc<Self> {
-        let Prepared { plugin, bounds, configs, digest } = prepared;
+        let Prepared { plugin, bounds, configs, digest, wasm } = prepared;
         let (health, tally) = (Arc::default(), Arc::default());
         let loaded = SystemTime::now();
         let is_refuted = Arc::default();
@@ -99,6 +101,7 @@ impl Generation {
             configs,
             digest,
             origin,
+            wasm,
             loaded,
             metrics,
             health,
@@ -110,7 +113,7 @@ impl Generation {
     /// Returns the same version under another configuration. Both share their health and their
     /// tally.
     pub(super) fn fit(&self, prepared: Prepared) -> Arc<Self> {
-        let Prepared { plugin, bounds, configs, digest } = prepared;
+        let Prepared { plugin, bounds, configs, digest, .. } = prepared;
         Arc::new(Self {
             number: self.number,
             plugin,
@@ -118,6 +121,7 @@ impl Generation {
             configs,
             digest,
             origin: self.origin.clone(),
+            wasm: self.wasm.clone(),
             loaded: self.loaded,
             metrics: self.metrics.clone(),
             health: Arc::clone(&self.health),

@@ -17,6 +17,7 @@ pub mod generation;
 pub mod health;
 pub(crate) mod instance;
 pub mod memo;
+mod moved;
 pub mod rules;
 mod schema;
 pub mod seat;

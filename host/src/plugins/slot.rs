@@ -128,6 +128,16 @@ pub struct Prepared {
     pub(super) bounds: Bounds,
     pub(super) configs: Configs,
     pub(super) digest: String,
+    /// The component, if no source has it.
+    pub(super) wasm: Option<Arc<[u8]>>,
+}
+
+impl Prepared {
+    /// Keeps the bytes of a component that no source has, for a process that takes over.
+    #[must_use]
+    pub fn sent(self, wasm: Arc<[u8]>) -> Self {
+        Self { wasm: Some(wasm), ..self }
+    }
 }
 
 /// The configurations that plugins get, as JSON text, by role.
@@ -276,6 +286,16 @@ impl Slot {
         self.metrics.trial(number);
         self.announce();
         Ok(generation)
+    }
+
+    /// Serves by a generation at once, before any request.
+    pub(super) fn restore(&self, prepared: Prepared, origin: Origin, number: u64) {
+        let mut lanes = self.lanes();
+        lanes.last_number = lanes.last_number.max(number);
+        lanes.serving = Generation::new(number, prepared, origin, self.metrics.generation(number));
+        self.metrics.generation.set(signed(number));
+        drop(lanes);
+        self.announce();
     }
 
     /// Rolls back: ends the trial, or without a trial returns to the previous generation.

@@ -1,17 +1,18 @@
 //! [`Listeners`]: the open listeners of the process. It opens, changes and closes them, in steps: a
 //! plan, a preparation that may fail and changes nothing, and a completion that cannot fail.
 
+use std::cell::RefCell;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::worker::{Part, WorkerOrder, Workers};
-use super::{ServerError, misplaced};
+use super::{ServerError, failed, misplaced};
 use crate::config::source::Stamp;
 use crate::config::{self, Config, ListenerId, Protocols};
-use crate::listen::{self, Common, Edge, Listening, Sockets};
+use crate::handoff::Begun;
+use crate::listen::{self, Common, Edge, Inherited, Keys, Listening, Sockets};
 use crate::telemetry::metrics::Metrics;
-use crate::tls::Tickets;
 
 /// The open listeners, in the order of the configuration.
 pub(super) struct Listeners {
@@ -20,8 +21,9 @@ pub(super) struct Listeners {
     /// Listeners that have left, and whose last connections still end.
     leaving: Vec<Entry>,
     next: usize,
-    /// The keys of session tickets. All listeners share them.
-    tickets: Arc<Tickets>,
+    keys: Keys,
+    /// Sockets that another process has bound: an older Weir, or systemd.
+    inherited: RefCell<Vec<Inherited>>,
 }
 
 /// A listener with its configuration.
@@ -98,9 +100,25 @@ impl Change {
 }
 
 impl Listeners {
-    pub(super) fn new(workers: usize, tickets: Tickets) -> Self {
+    /// Creates the listeners of a process that has none yet, with sockets that another process has
+    /// bound.
+    pub(super) fn new(workers: usize, keys: Keys, inherited: Vec<Inherited>) -> Self {
         let (open, leaving) = (Vec::new(), Vec::new());
-        Self { workers, open, leaving, next: 0, tickets: Arc::new(tickets) }
+        let inherited = RefCell::new(inherited);
+        Self { workers, open, leaving, next: 0, keys, inherited }
+    }
+
+    /// Returns the secrets that all listeners share.
+    pub(super) fn keys(&self) -> &Keys {
+        &self.keys
+    }
+
+    /// Closes inherited sockets that no listener has.
+    pub(super) fn drop_inherited(&self) {
+        for inherited in self.inherited.take() {
+            let address = inherited.address();
+            tracing::info!(%address, "closing sockets that no listener of the configuration has");
+        }
     }
 
     /// Returns the files of all certificates, with stamps from before they were read.
@@ -117,7 +135,7 @@ impl Listeners {
                 continue;
             }
             // The source is the same, so the former certificates stay on failure.
-            if let Ok(edge) = edge.follow(config, Common { metrics, tickets: &self.tickets }) {
+            if let Ok(edge) = edge.follow(config, Common { metrics, keys: &self.keys }) {
                 listening.set_edge(Arc::new(edge));
             }
         }
@@ -193,7 +211,7 @@ impl Listeners {
     ) -> Result<Step, ServerError> {
         let sockets = self.bind(listener, (config, path))?;
         let address = sockets.first().map_or(listener.address, Sockets::address);
-        let edge = Edge::new(id, listener, address, Common { metrics, tickets: &self.tickets })
+        let edge = Edge::new(id, listener, address, Common { metrics, keys: &self.keys })
             .map_err(|error| misplaced(config, &format!("{path}.tls"), &error))?;
         let serves = Kinds::of(listener.protocols);
         let listening = Arc::new(Listening::new(edge, sockets));
@@ -213,7 +231,7 @@ impl Listeners {
         let edge = if old == *listener && present.is_fresh() {
             None
         } else {
-            let edge = present.follow(listener, Common { metrics, tickets: &self.tickets });
+            let edge = present.follow(listener, Common { metrics, keys: &self.keys });
             Some(edge.map_err(|error| misplaced(config, &format!("{path}.tls"), &error))?)
         };
         let serves = Kinds::of(listener.protocols);
@@ -236,6 +254,15 @@ impl Listeners {
         listener: &config::Listener,
         (config, path): (&Config, &str),
     ) -> Result<Vec<Sockets>, ServerError> {
+        let inherited = {
+            let mut inherited = self.inherited.borrow_mut();
+            let at = inherited.iter().position(|it| serves(it.address(), listener.address));
+            at.map(|at| inherited.remove(at))
+        };
+        if let Some(inherited) = inherited {
+            return listen::adopt(listener, inherited, self.workers)
+                .map_err(|error| misplaced(config, &format!("{path}.address"), &error));
+        }
         let port = listener.address.port();
         let is_ours = self.open.iter().chain(&self.leaving);
         let is_ours = is_ours.into_iter().any(|entry| entry.listening.address.port() == port);
@@ -296,8 +323,34 @@ impl Listeners {
         !self.leaving.is_empty()
     }
 
+    /// Takes the sockets over from the process before, which does not read them any more. `begun`
+    /// are its handshakes, by listener in the order of its offer.
+    pub(super) fn take_over(&self, begun: &[Vec<Begun>]) -> Result<(), ServerError> {
+        for listening in self.iter() {
+            let kept = listening.kept().map_err(failed("duplicate sockets"))?;
+            // An id belongs to one connection, so a listener may know those of all.
+            let begun: Vec<Begun> = begun.iter().flatten().cloned().collect();
+            if let Some(kept) = kept {
+                kept.take_over(&begun);
+            }
+        }
+        Ok(())
+    }
+
+    /// Finds out which older processes have ended.
+    pub(super) fn sweep(&self) {
+        for listening in self.iter() {
+            listening.sweep();
+        }
+    }
+
     /// Closes the handles of TCP sockets. Those of the workers close when they drain.
     pub(super) fn close(&self) {
         self.iter().for_each(|listening| listening.set_tcp(None));
     }
+}
+
+/// Whether a bound address is that of a listener, whose port may be any.
+fn serves(bound: SocketAddr, wanted: SocketAddr) -> bool {
+    bound.ip() == wanted.ip() && (bound.port() == wanted.port() || wanted.port() == 0)
 }

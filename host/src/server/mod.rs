@@ -4,11 +4,15 @@
 //! configuration in place, `listeners` opens and closes listeners, and `worker` is a thread that
 //! serves.
 
+mod before;
 mod listeners;
 mod live;
+mod pages;
 mod reload;
 mod signals;
 mod supervisor;
+mod systemd;
+mod upgrade;
 mod worker;
 
 use std::io;
@@ -30,8 +34,8 @@ use crate::state::{State, StateError};
 use crate::task::Tasks;
 use crate::telemetry::Telemetry;
 use crate::telemetry::metrics::Metrics;
-use crate::tls::{Tickets, TicketsError};
 use crate::upstream::discover;
+pub use before::{Before, BeforeError};
 use listeners::Listeners;
 use supervisor::Supervisor;
 
@@ -55,9 +59,9 @@ pub enum ServerError {
     /// The plugin runtime failed.
     #[error(transparent)]
     State(PluginsError),
-    /// The system has no randomness for the keys of session tickets.
+    /// The state that the process found at its start cannot be used.
     #[error(transparent)]
-    Tickets(#[from] TicketsError),
+    Before(#[from] BeforeError),
     /// Threads, signals or sockets failed.
     #[error("{what}")]
     Io {
@@ -74,8 +78,8 @@ pub enum ServerError {
     Interrupted,
 }
 
-/// The parts of a server that its supervisor takes over.
-struct Parts {
+/// Listeners that are bound and workers that are about to serve.
+pub struct Server {
     loader: Loader,
     stamps: Stamps,
     telemetry: Arc<Telemetry>,
@@ -83,16 +87,9 @@ struct Parts {
     listeners: Listeners,
 }
 
-/// Listeners that are bound and workers that are about to serve.
-pub struct Server {
-    parts: Parts,
-    /// The runtime of the control thread.
-    runtime: LocalRuntime,
-}
-
 impl Server {
     /// Builds the state of `config` and binds every listener. All faults show before anything is
-    /// served. `loader` reads the configuration again when a file of `stamps` changes.
+    /// served. The process takes over from `before`. `loader` reads the configuration again when a file of `stamps` changes.
     ///
     /// # Errors
     /// [`ServerError`], with the attempt.
@@ -100,25 +97,27 @@ impl Server {
         mut config: Config,
         (loader, stamps): (Loader, Stamps),
         telemetry: Arc<Telemetry>,
+        before: &mut Before,
     ) -> Result<Self, ServerError> {
         // A proxy needs two descriptors for each request. The soft limit of 1,024 is for programs
         // that use select.
         let _ = rlimit::increase_nofile_limit(u64::MAX);
-        let runtime = local_runtime().map_err(failed("start the control thread"))?;
-        runtime.block_on(discover::begin(config.upstreams.iter_mut()));
-        let mut listeners = Listeners::new(config.workers, Tickets::new()?);
+        before.runtime.block_on(discover::begin(config.upstreams.iter_mut()));
+        let inherited = std::mem::take(&mut before.sockets);
+        let mut listeners = Listeners::new(config.workers, before.keys()?, inherited);
         let plan = listeners.plan(&config.listeners);
         let state = state(Arc::new(config), &plan.ids(), &telemetry.metrics, None)?;
+        before.restore(&state)?;
         let opened = listeners.prepare(plan, &state.config, &telemetry.metrics)?;
+        listeners.drop_inherited();
         // Nothing serves yet, so no worker must hear of it.
         drop(listeners.complete(opened, &telemetry.metrics));
-        let parts = Parts { loader, stamps, telemetry, state: Arc::new(state), listeners };
-        Ok(Self { parts, runtime })
+        Ok(Self { loader, stamps, telemetry, state: Arc::new(state), listeners })
     }
 
     /// Returns the addresses of the listeners, as bound.
     pub fn addresses(&self) -> impl Iterator<Item = SocketAddr> {
-        self.parts.listeners.addresses()
+        self.listeners.addresses()
     }
 
     /// Serves until SIGTERM or SIGINT. Calls `started` once every listener is open. Then drains: no
@@ -127,8 +126,13 @@ impl Server {
     /// # Errors
     /// [`ServerError`] if a thread or a signal handler is not available, a worker dies, or a second
     /// signal cuts the drain.
-    pub fn run(self, started: impl FnOnce(&Tasks) -> io::Result<()>) -> Result<(), ServerError> {
-        self.runtime.block_on(Supervisor::run(self.parts, started))
+    pub fn run(
+        self,
+        before: &mut Before,
+        started: impl FnOnce(&Tasks) -> io::Result<()>,
+    ) -> Result<(), ServerError> {
+        let pages = std::mem::take(&mut before.pages);
+        before.runtime.block_on(Supervisor::run(self, pages, before, started))
     }
 }
 

@@ -9,6 +9,7 @@ use tokio_util::sync::CancellationToken;
 use super::supervisor::Supervisor;
 use super::{ServerError, state};
 use crate::config::{self, Change, Config, ConfigErrors, Discovery, ListenerId, Stamps};
+use crate::net::systemd::State as Report;
 use crate::plugins::{self, Plugins};
 use crate::state::State;
 use crate::state::orders::{Applied, OrderError};
@@ -66,6 +67,17 @@ impl Supervisor {
         read: Read,
         origin: &'static str,
     ) -> Result<Applied, OrderError> {
+        self.systemd.tell(&[Report::Reloading]);
+        let reloaded = self.read_and_apply(read, origin).await;
+        self.systemd.tell(&[Report::Ready]);
+        reloaded
+    }
+
+    async fn read_and_apply(
+        &mut self,
+        read: Read,
+        origin: &'static str,
+    ) -> Result<Applied, OrderError> {
         let (stamps, config) = on_thread("config", read).await?;
         if !stamps.is_empty() {
             self.stamps = stamps;
@@ -118,9 +130,7 @@ impl Supervisor {
             // The tasks of the state before end here.
             self.state_tasks = StateTasks::start(&state, &self.tasks);
             self.view.set_listeners(self.listeners.iter());
-            if let (Some(serving), Some(admin)) = (&self.admin, &config.admin) {
-                serving.set_tokens(admin);
-            }
+            self.pages.follow(&config);
             self.telemetry.metrics.reloads.ok.inc();
             let data = json!({ "origin": origin, "result": "ok", "revision": revision });
             self.telemetry.events.emit(Event { kind: "reload", data });

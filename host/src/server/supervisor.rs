@@ -7,27 +7,33 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::future::LocalBoxFuture;
 use serde_json::json;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
+use super::before::Before;
 use super::listeners::Listeners;
 use super::live::View;
+use super::pages::{InheritedPages, Pages};
 use super::reload::StateTasks;
 use super::signals::{Request, Signals};
+use super::systemd::Systemd;
+use super::upgrade::{self, HandedOver, Upgrade, UpgradeError};
 use super::worker::{Beginning, Workers};
-use super::{Parts, ServerError, failed, misplaced};
+use super::{Server, ServerError, failed};
 use crate::admin::Reach;
 use crate::admin::live::Live;
+use crate::admin::model::UpgradeState;
 use crate::config::source::Watcher;
-use crate::config::{Config, ControlAddress, Loader, Stamps};
-use crate::listen::BindError;
+use crate::config::{Loader, Stamps};
+use crate::handoff::Package;
+use crate::net::systemd::State;
 use crate::state::current::Current;
 use crate::state::orders::{Applied, Errand, Order, OrderError, Orders};
 use crate::task::Tasks;
 use crate::telemetry::Telemetry;
 use crate::telemetry::events::Event;
-use crate::{admin, telemetry};
 
 /// The owner of all that lives as long as the process.
 pub(super) struct Supervisor {
@@ -41,18 +47,23 @@ pub(super) struct Supervisor {
     pub(super) state_tasks: StateTasks,
     /// The process as the admin API sees it.
     pub(super) view: Rc<View>,
-    pub(super) admin: Option<admin::Serving>,
+    pub(super) pages: Pages,
     /// The files of the configuration, as they were read.
     pub(super) stamps: Stamps,
     watcher: Watcher,
+    pub(super) systemd: Systemd,
     orders: mpsc::Receiver<Errand>,
     signals: Signals,
+    /// An upgrade that is under way.
+    upgrade: Option<LocalBoxFuture<'static, Result<HandedOver, UpgradeError>>>,
 }
 
 /// The reason why the loop ends.
 enum End {
     /// A signal or an order.
     Asked(&'static str),
+    /// A new process has taken over.
+    Upgraded(HandedOver),
     /// A worker thread ended.
     WorkerDied,
 }
@@ -60,24 +71,25 @@ enum End {
 impl Supervisor {
     /// Starts the workers, serves, and drains.
     pub(super) async fn run(
-        parts: Parts,
+        server: Server,
+        inherited: InheritedPages,
+        before: &Before,
         started: impl FnOnce(&Tasks) -> io::Result<()>,
     ) -> Result<(), ServerError> {
         let (drain, close) = (CancellationToken::new(), CancellationToken::new());
         let tasks = Tasks::new(drain.clone(), close.clone());
         let signals = Signals::new().map_err(failed("listen for signals"))?;
-        let Parts { loader, stamps, telemetry, state, listeners } = parts;
+        let Server { loader, stamps, telemetry, state, listeners } = server;
         let current = Arc::new(Current::new(Arc::clone(&state), "start"));
         let (orders, received) = Orders::new();
         let view = Rc::new(View::new(Arc::clone(&current), state.config.workers));
         view.set_listeners(listeners.iter());
-        serve_metrics(&state.config, &telemetry, &tasks)?;
         let reach = Reach {
             live: Rc::clone(&view) as Rc<dyn Live>,
             orders,
             events: telemetry.events.clone(),
         };
-        let admin = serve_admin(&state.config, reach, &tasks)?;
+        let pages = Pages::serve(&state.config, &telemetry, reach, inherited, &tasks)?;
         let state_tasks = StateTasks::start(&state, &tasks);
         let beginning = Beginning {
             current: Arc::clone(&current),
@@ -86,10 +98,17 @@ impl Supervisor {
             drain: drain.clone(),
             close: close.clone(),
         };
+        if let Some((begun, shared)) = before.commit().await? {
+            state.plugins.import_state(&shared);
+            listeners.take_over(&begun)?;
+        }
         let workers = Workers::start(state.config.workers, &beginning)?;
         drop((beginning, state));
         started(&tasks).map_err(failed("start the demonstration's origins"))?;
+        before.serving().await?;
         tracing::info!(workers = workers.count(), "ready");
+        let systemd = Systemd::start(&tasks);
+        systemd.tell(&[State::Ready, State::Status("serving")]);
         let mut supervisor = Self {
             loader,
             telemetry,
@@ -99,11 +118,13 @@ impl Supervisor {
             tasks,
             state_tasks,
             view,
-            admin,
+            pages,
             stamps,
             watcher: Watcher::new(),
             orders: received,
             signals,
+            systemd,
+            upgrade: None,
         };
         supervisor.watch();
         let end = supervisor.supervise().await;
@@ -112,6 +133,7 @@ impl Supervisor {
 
     /// Obeys until the process must end.
     async fn supervise(&mut self) -> End {
+        let mut sweep = tokio::time::interval(SWEEP_EVERY);
         loop {
             let has_leaving = self.listeners.retire();
             tokio::select! {
@@ -123,9 +145,25 @@ impl Supervisor {
                         self.telemetry.reopen_logs();
                         drop(self.read_again("signal").await);
                     }
-                    Ok(Request::Upgrade) => {}
+                    Ok(Request::Upgrade) => {
+                        if let Err(error) = self.begin_upgrade() {
+                            tracing::error!(error = &error as &dyn std::error::Error, "upgrade");
+                        }
+                    }
                 },
+                outcome = async {
+                    match &mut self.upgrade {
+                        Some(upgrade) => upgrade.await,
+                        None => std::future::pending().await,
+                    }
+                } => {
+                    self.upgrade = None;
+                    if let Some(end) = self.end_upgrade(outcome) {
+                        return end;
+                    }
+                }
                 Some(Errand { order, answer }) = self.orders.recv() => {
+                    // The sender may have gone in each of these cases.
                     if let Order::Drain = order {
                         let _ = answer.send(Ok(Applied::default()));
                         return End::Asked("drain");
@@ -136,6 +174,7 @@ impl Supervisor {
                 }
                 changed = self.watcher.changed() => self.follow_files(&changed).await,
                 () = tokio::time::sleep(RETIRE_EVERY), if has_leaving => {}
+                _ = sweep.tick() => self.listeners.sweep(),
             }
         }
     }
@@ -157,12 +196,67 @@ impl Supervisor {
     }
 
     async fn obey(&mut self, order: Order) -> Result<Applied, OrderError> {
+        let changes = matches!(order, Order::Reload | Order::Put { .. } | Order::Rollback { .. });
+        if changes && self.upgrade.is_some() {
+            return Err(OrderError::Refused("an upgrade is under way; try again".to_owned()));
+        }
         match order {
             Order::Reload => self.read_again("reload").await,
             Order::Put { text, if_match, is_dry_run } => self.put(text, if_match, is_dry_run).await,
             Order::Rollback { revision } => self.roll_back(revision).await,
-            Order::Drain | Order::Upgrade => {
-                Err(OrderError::Refused("the order has another way".to_owned()))
+            Order::Upgrade => self.begin_upgrade().map(|()| Applied::default()),
+            Order::Drain => Err(OrderError::Ending),
+        }
+    }
+
+    /// Begins to start the binary on disk in place of this one.
+    fn begin_upgrade(&mut self) -> Result<(), OrderError> {
+        if self.upgrade.is_some() {
+            return Err(OrderError::Refused("an upgrade is under way already".to_owned()));
+        }
+        let state = self.current.state();
+        let package = Package {
+            weir_version: env!("CARGO_PKG_VERSION").to_owned(),
+            configuration: state.config.value.to_string(),
+            keys: self.listeners.keys().export(),
+            plugins: state.plugins.export_components(),
+            state: upgrade::facts(&state),
+            ..Package::default()
+        };
+        let pages = self.pages.offer();
+        let pages = pages.map_err(|error| OrderError::Failed(format!("sockets: {error}")))?;
+        let listeners = self.listeners.iter().map(Arc::clone).collect();
+        let upgrade = Upgrade { state, package, listeners, pages, tasks: self.tasks.clone() };
+        self.systemd.tell(&[State::Reloading]);
+        self.view.set_upgrade(UpgradeState::Starting, None);
+        self.telemetry.events.emit(Event { kind: "upgrade", data: json!({ "state": "starting" }) });
+        tracing::info!("upgrading: starting the binary on disk");
+        self.upgrade = Some(Box::pin(upgrade.run()));
+        Ok(())
+    }
+
+    /// Notes the outcome of an upgrade. Returns the end of this process if a new one serves.
+    fn end_upgrade(&mut self, outcome: Result<HandedOver, UpgradeError>) -> Option<End> {
+        match outcome {
+            Ok(handed_over) => {
+                let pid = handed_over.pid;
+                self.pages.hand_over();
+                self.systemd.tell(&[State::MainPid(pid), State::Ready]);
+                self.view.set_upgrade(UpgradeState::HandedOver, None);
+                let data = json!({ "state": "handed-over", "pid": pid });
+                self.telemetry.events.emit(Event { kind: "upgrade", data });
+                tracing::info!(pid, "a new process serves");
+                Some(End::Upgraded(handed_over))
+            }
+            Err(error) => {
+                let reason = weir_runtime::with_causes(&error);
+                self.systemd.tell(&[State::Ready]);
+                let data = json!({ "state": "failed", "reason": reason });
+                self.telemetry.events.emit(Event { kind: "upgrade", data });
+                self.view.set_upgrade(UpgradeState::Failed, Some(reason));
+                let error = &error as &dyn std::error::Error;
+                tracing::error!(error, "the upgrade failed; this process serves as before");
+                None
             }
         }
     }
@@ -184,9 +278,25 @@ impl Supervisor {
         drain: &CancellationToken,
         close: &CancellationToken,
     ) -> Result<(), ServerError> {
-        let grace = self.current.state().config.grace;
-        if let End::Asked(by) = end {
-            tracing::info!(signal = by, ?grace, "draining");
+        let config = Arc::clone(&self.current.state().config);
+        let mut grace = config.grace;
+        let is_dead = matches!(end, End::WorkerDied);
+        match end {
+            End::Asked(by) => {
+                tracing::info!(signal = by, ?grace, "draining");
+                self.systemd.tell(&[State::Stopping]);
+            }
+            End::Upgraded(handed_over) => {
+                grace = config.upgrade_grace;
+                // Both processes serve for a moment: a client may have begun with this one.
+                tokio::select! {
+                    () = tokio::time::sleep(BOTH) => {}
+                    _ = self.signals.end() => {}
+                }
+                handed_over.leave();
+                tracing::info!(?grace, "draining: a new process serves");
+            }
+            End::WorkerDied => {}
         }
         self.view.set_draining();
         let data = json!({ "grace_seconds": grace.as_secs_f64() });
@@ -206,46 +316,16 @@ impl Supervisor {
             self.workers.join();
         }
         tracing::info!("stopped");
-        match end {
-            End::WorkerDied => Err(ServerError::Worker),
-            End::Asked(_) => ended,
-        }
+        if is_dead { Err(ServerError::Worker) } else { ended }
     }
 }
 
-/// Serves the metrics, if they are wanted.
-fn serve_metrics(
-    config: &Config,
-    telemetry: &Arc<Telemetry>,
-    tasks: &Tasks,
-) -> Result<(), ServerError> {
-    let Some(metrics) = &config.telemetry.metrics else { return Ok(()) };
-    let registry = Arc::clone(&telemetry.metrics);
-    let address = telemetry::serve_metrics(metrics, registry, tasks).map_err(|source| {
-        let error = BindError::of(metrics.address, "TCP")(source);
-        misplaced(config, "telemetry.metrics.address", &error)
-    })?;
-    tracing::info!(%address, path = metrics.path, "serving metrics");
-    Ok(())
-}
+/// The time in which an old and a new process both serve, so that a client that has got a Retry from
+/// the old one completes there.
+const BOTH: Duration = Duration::from_secs(3);
 
-/// Serves the admin API, if it is wanted.
-fn serve_admin(
-    config: &Config,
-    reach: Reach,
-    tasks: &Tasks,
-) -> Result<Option<admin::Serving>, ServerError> {
-    let Some(admin) = &config.admin else { return Ok(None) };
-    let serving = admin::serve(admin, reach, tasks).map_err(|source| match &admin.address {
-        ControlAddress::Tcp(address) => {
-            let error = BindError::of(*address, "TCP")(source);
-            misplaced(config, "admin.address", &error)
-        }
-        ControlAddress::Unix(_) => misplaced(config, "admin.address", &source),
-    })?;
-    tracing::info!(address = %serving.address, "serving the admin API");
-    Ok(Some(serving))
-}
+/// The interval of the search for old processes that have ended.
+const SWEEP_EVERY: Duration = Duration::from_secs(5);
 
 /// The interval of the search for listeners whose last connections have ended.
 const RETIRE_EVERY: Duration = Duration::from_millis(250);

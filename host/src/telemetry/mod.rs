@@ -32,7 +32,7 @@ use crate::config::{self, LogFile, LogFormat};
 use file::{FileSink, Reopen};
 use switches::Switches;
 
-pub use serve::serve_metrics;
+pub(crate) use serve::serve_metrics;
 
 /// All telemetry of a process.
 #[derive(Debug)]

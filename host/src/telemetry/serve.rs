@@ -1,7 +1,7 @@
 //! `/metrics` over plain HTTP/1.1, on the control thread.
 
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -11,23 +11,24 @@ use http_body_util::Full;
 use hyper::body::Incoming;
 
 use crate::config::MetricsEndpoint;
-use crate::control::{self, Answer, Denial, HeldResponse, Names, Responder};
+use crate::control::{self, Answer, Bound, Denial, HeldResponse, Names, Responder};
 use crate::task::Tasks;
 use crate::telemetry::metrics::Metrics;
 
-/// Serves `metrics` until the end of the grace period, and returns the address. The calling thread
-/// must run a [`tokio::runtime::LocalRuntime`].
+/// Serves `metrics` on a bound socket until the end of the grace period. The calling thread must run
+/// a [`tokio::runtime::LocalRuntime`].
 ///
 /// # Errors
 ///
-/// The address cannot be bound.
-pub fn serve_metrics(
+/// The runtime refuses the socket.
+pub(crate) fn serve_metrics(
+    bound: Bound,
     config: &MetricsEndpoint,
     metrics: Arc<Metrics>,
     tasks: &Tasks,
-) -> io::Result<SocketAddr> {
+) -> io::Result<()> {
     let page = Page { path: config.path.clone(), metrics };
-    control::serve(config.address, Names::of(config.address), page, tasks)
+    control::serve_on(bound, Names::of(config.address), page, tasks).map(|_| ())
 }
 
 struct Page {

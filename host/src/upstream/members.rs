@@ -31,6 +31,13 @@ impl Member {
     }
 }
 
+impl Member {
+    /// Returns the weight of the configuration.
+    pub(super) fn configured_weight(&self) -> u32 {
+        self.weight
+    }
+}
+
 impl Members {
     /// Returns the endpoints.
     pub fn iter(&self) -> std::slice::Iter<'_, Member> {

@@ -15,6 +15,7 @@ pub mod health;
 mod lease;
 mod local;
 mod members;
+mod moved;
 pub mod pool;
 mod reaches;
 mod retry;

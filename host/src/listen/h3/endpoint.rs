@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use quinn::crypto::rustls::QuicServerConfig;
 use quinn::{Endpoint, EndpointConfig, Incoming, TokioRuntime, TransportConfig, VarInt};
-use quinn_proto::crypto::HandshakeTokenKey;
+use quinn_proto::crypto::{HandshakeTokenKey, HmacKey};
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 
@@ -42,31 +42,12 @@ const UNIDIRECTIONAL: u32 = 8;
 /// flight on a path of 100 Mbit/s and 600 ms. Every slow reader costs this much memory.
 const SEND_WINDOW: u64 = 8 << 20;
 
-/// The key of Retry tokens (RFC 9000 §8.1.2). Tokens of one worker are valid at every other.
-#[derive(Clone)]
-pub(in crate::listen) struct RetryKey(Arc<dyn HandshakeTokenKey>);
-
-impl RetryKey {
-    /// Draws a new key.
-    pub(in crate::listen) fn new() -> Self {
-        let secret: [u8; 64] = rand::random();
-        let key = ring::hkdf::Salt::new(ring::hkdf::HKDF_SHA256, &[]).extract(&secret);
-        Self(Arc::new(key))
-    }
-}
-
-impl std::fmt::Debug for RetryKey {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("RetryKey").finish_non_exhaustive()
-    }
-}
-
 /// Returns the settings of QUIC and TLS that all workers of a listener share, including the key of
 /// Retry tokens.
 pub(in crate::listen) fn server_config(
     quic: &Quic,
     tls: Arc<QuicServerConfig>,
-    retry: &RetryKey,
+    retry: Arc<dyn HandshakeTokenKey>,
 ) -> quinn::ServerConfig {
     let mut transport = TransportConfig::default();
     transport
@@ -81,7 +62,7 @@ pub(in crate::listen) fn server_config(
     if !quic.mtu_discovery {
         transport.mtu_discovery_config(None);
     }
-    let mut config = quinn::ServerConfig::new(tls, Arc::clone(&retry.0));
+    let mut config = quinn::ServerConfig::new(tls, retry);
     config
         .transport_config(Arc::new(transport))
         .migration(quic.migration)
@@ -143,7 +124,7 @@ pub(in crate::listen) fn serve<H: Handler>(
         }
         None => {
             let socket = Socket::new(socket, worker, Arc::clone(group), edge.counters.clone())?;
-            let endpoint = start(socket, worker, group, server)?;
+            let endpoint = start(socket, (worker, edge.reset_key(worker)), group, server)?;
             endpoints.insert(listening.id, endpoint.clone(), again.clone());
             endpoint
         }
@@ -163,12 +144,11 @@ pub(in crate::listen) fn serve<H: Handler>(
 
 fn start(
     socket: Socket,
-    worker: usize,
+    (worker, reset): (usize, Arc<dyn HmacKey>),
     group: &Arc<Group>,
     server: quinn::ServerConfig,
 ) -> std::io::Result<Endpoint> {
-    // The default configuration draws a separate stateless-reset key for each worker.
-    let mut config = EndpointConfig::default();
+    let mut config = EndpointConfig::new(reset);
     let steering = Arc::clone(&group.steering);
     config.cid_generator(move || Box::new(Ids::new(Arc::clone(&steering), worker)));
     let runtime = Arc::new(TokioRuntime);

@@ -29,7 +29,7 @@ use crate::task::Tasks;
 use crate::telemetry::metrics::Reason;
 
 pub use self::endpoint::Endpoints;
-pub(super) use self::endpoint::{RetryKey, serve, server_config};
+pub(super) use self::endpoint::{serve, server_config};
 
 /// Surplus of requests that a client may waste: cancel, or have reset for breaking the rules. Each
 /// completed request compensates for one wasted. A browser that leaves a page cancels at most its

@@ -108,7 +108,7 @@ impl Fitting<'_> {
     ) -> Result<Prepared, LoadError> {
         let configs = try_out(plugin, self.uses, &self.plugin.base)?;
         let plugin = plugin.with_environment(self.environment);
-        Ok(Prepared { plugin, bounds, configs, digest })
+        Ok(Prepared { plugin, bounds, configs, digest, wasm: None })
     }
 
     /// Returns whether a generation has these configurations. The secrets in them are read again.

@@ -1,0 +1,140 @@
+//! [`Pages`]: the metrics and the admin API on the control thread, and their sockets for a process
+//! that takes over.
+
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::{AsFd as _, OwnedFd};
+use std::os::unix::net::UnixListener;
+use std::sync::Arc;
+
+use tokio_util::sync::CancellationToken;
+
+use super::{ServerError, misplaced};
+use crate::admin::{self, Reach};
+use crate::config::{Admin, Config, ControlAddress, MetricsEndpoint};
+use crate::control::Bound;
+use crate::listen::BindError;
+use crate::task::Tasks;
+use crate::telemetry::{self, Telemetry};
+
+/// The metrics and the admin API.
+pub(super) struct Pages {
+    admin: Option<admin::Serving>,
+    sockets: Vec<(&'static str, OwnedFd)>,
+    /// Removes the file of a Unix socket at the end, unless it is given away.
+    give_away: Vec<Box<dyn Fn()>>,
+    /// Ends the acceptance of connections.
+    stop: CancellationToken,
+}
+
+/// The sockets of the process before, by their names.
+pub(super) type InheritedPages = Vec<(String, OwnedFd)>;
+
+impl Pages {
+    /// Serves the metrics and the admin API, as far as they are wanted.
+    pub(super) fn serve(
+        config: &Config,
+        telemetry: &Arc<Telemetry>,
+        reach: Reach,
+        mut inherited: InheritedPages,
+        tasks: &Tasks,
+    ) -> Result<Self, ServerError> {
+        let (sockets, give_away) = (Vec::new(), Vec::new());
+        let mut pages = Self { admin: None, sockets, give_away, stop: CancellationToken::new() };
+        let mut before = |name: &str| {
+            let at = inherited.iter().position(|(known, _)| known == name);
+            at.map(|at| inherited.swap_remove(at).1)
+        };
+        if let Some(metrics) = &config.telemetry.metrics {
+            let bound = pages.metrics(metrics, before(METRICS), telemetry, tasks);
+            bound.map_err(|error| unbound(config, "telemetry.metrics", metrics.address, error))?;
+        }
+        if let Some(admin) = &config.admin {
+            let serving = pages.admin(admin, before(ADMIN), reach, tasks);
+            pages.admin = Some(serving.map_err(|error| match &admin.address {
+                ControlAddress::Tcp(address) => unbound(config, "admin", *address, error),
+                ControlAddress::Unix(_) => misplaced(config, "admin.address", &error),
+            })?);
+        }
+        Ok(pages)
+    }
+
+    fn metrics(
+        &mut self,
+        config: &MetricsEndpoint,
+        before: Option<OwnedFd>,
+        telemetry: &Arc<Telemetry>,
+        tasks: &Tasks,
+    ) -> io::Result<()> {
+        let bound = self.bind(METRICS, &ControlAddress::Tcp(config.address), before)?;
+        let address = bound.address().clone();
+        telemetry::serve_metrics(bound, config, Arc::clone(&telemetry.metrics), tasks)?;
+        tracing::info!(%address, path = config.path, "serving metrics");
+        Ok(())
+    }
+
+    fn admin(
+        &mut self,
+        config: &Admin,
+        before: Option<OwnedFd>,
+        reach: Reach,
+        tasks: &Tasks,
+    ) -> io::Result<admin::Serving> {
+        let bound = self.bind(ADMIN, &config.address, before)?;
+        let serving = admin::serve_on(bound, config, reach, tasks)?;
+        tracing::info!(address = %serving.address, "serving the admin API");
+        Ok(serving)
+    }
+
+    /// Binds an address, or takes the socket of the process before.
+    fn bind(
+        &mut self,
+        name: &'static str,
+        address: &ControlAddress,
+        before: Option<OwnedFd>,
+    ) -> io::Result<Bound> {
+        let bound = match (before, address) {
+            (Some(socket), ControlAddress::Tcp(_)) => Bound::tcp(socket.into())?,
+            (Some(socket), ControlAddress::Unix(path)) => {
+                Bound::unix(UnixListener::from(socket), path)?
+            }
+            (None, address) => Bound::new(address)?,
+        };
+        self.sockets.push((name, bound.as_fd().try_clone_to_owned()?));
+        if let Some(file) = bound.file() {
+            self.give_away.push(Box::new(move || file.give_away()));
+        }
+        Ok(bound.until(self.stop.clone()))
+    }
+
+    /// Follows the tokens of another configuration.
+    pub(super) fn follow(&self, config: &Config) {
+        if let (Some(serving), Some(admin)) = (&self.admin, &config.admin) {
+            serving.set_tokens(admin);
+        }
+    }
+
+    /// Returns the sockets for a process that takes over.
+    pub(super) fn offer(&self) -> io::Result<Vec<(&'static str, OwnedFd)>> {
+        let offer = |(name, socket): &(&'static str, OwnedFd)| Ok((*name, socket.try_clone()?));
+        self.sockets.iter().map(offer).collect()
+    }
+
+    /// Leaves the sockets to the process that has taken over.
+    pub(super) fn hand_over(&self) {
+        self.stop.cancel();
+        self.give_away.iter().for_each(|give_away| give_away());
+    }
+}
+
+fn unbound(
+    config: &Config,
+    path: &'static str,
+    address: SocketAddr,
+    error: io::Error,
+) -> ServerError {
+    misplaced(config, &format!("{path}.address"), &BindError::of(address, "TCP")(error))
+}
+
+const METRICS: &str = "metrics";
+const ADMIN: &str = "admin";
