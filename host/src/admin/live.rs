@@ -25,6 +25,11 @@ pub(crate) trait Live {
     /// masked. Both are of one moment.
     fn serving(&self) -> (Revision, Value);
 
+    /// Returns the revision that serves.
+    fn revision(&self) -> Revision {
+        self.serving().0
+    }
+
     /// Returns the revisions that can be returned to, the serving one at the end.
     fn revisions(&self) -> Vec<Revision>;
 

@@ -67,9 +67,8 @@ pub(crate) struct Serving {
 
 impl Serving {
     /// Replaces the tokens. The next request needs one of these.
-    #[allow(dead_code, reason = "a reload may change them")]
-    pub(crate) fn set_tokens(&self, config: &config::Admin) {
-        self.tokens.replace(Tokens::new(&config.tokens));
+    pub(crate) fn set_tokens(&self, tokens: &[config::AdminToken]) {
+        self.tokens.replace(Tokens::new(tokens));
     }
 }
 

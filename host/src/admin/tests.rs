@@ -208,7 +208,7 @@ fn new_tokens_replace_the_old_ones_while_it_serves() {
     with(async |api| {
         let mut admin = api.config().admin.clone().unwrap();
         admin.tokens.retain(|token| token.role == Role::Write);
-        api.serving.set_tokens(&admin);
+        api.serving.set_tokens(&admin.tokens);
         assert_eq!(get(&api, "/api/status").await.status, 401);
         assert_eq!(write(&api, Method::GET, "/api/status", "").await.status, 200);
     });

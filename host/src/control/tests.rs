@@ -1,4 +1,5 @@
 use std::cell::Cell;
+use std::net::SocketAddr;
 use std::time::Instant;
 
 use bytes::Bytes;
@@ -40,7 +41,7 @@ fn with(bytes: usize, test: impl AsyncFnOnce(SocketAddr, Rc<Cell<usize>>)) {
         let answered = Rc::<Cell<usize>>::default();
         let body = Bytes::from(vec![b'x'; bytes]);
         let pages = Pages { body, answered: Rc::clone(&answered) };
-        let address = ([127, 0, 0, 1], 0).into();
+        let address = SocketAddr::from(([127, 0, 0, 1], 0));
         let bound = Bound::tcp(std::net::TcpListener::bind(address).unwrap()).unwrap();
         let ControlAddress::Tcp(address) = bound.address().clone() else { unreachable!() };
         serve_on(bound, Names::Local, pages, &tasks).unwrap();

@@ -110,7 +110,9 @@ async fn the_messages_of_an_upgrade_arrive_in_order() {
     new.send(&Message::Ready, SOON).await.unwrap();
     old.receive("ready", SOON).await.unwrap();
     let begun = vec![vec![Begun { generation: 1, ids: vec!["AAAA".into()] }]];
-    old.send(&Message::Commit(Commit { begun }), SOON).await.unwrap();
+    old.send(&Message::Commit(Commit { begun, shared: serde_json::Value::Null }), SOON)
+        .await
+        .unwrap();
     let Message::Commit(commit) = new.receive("commit", SOON).await.unwrap() else { panic!() };
     assert_eq!(commit.begun[0][0].ids, ["AAAA"]);
     new.send(&Message::Serving, SOON).await.unwrap();

@@ -50,6 +50,8 @@ struct Material {
     stamps: Vec<(PathBuf, Stamp)>,
     /// The reason why changed files were refused.
     fault: Option<Arc<str>>,
+    /// Whether the files were read again for these settings.
+    is_renewed: bool,
 }
 
 impl Material {
@@ -62,7 +64,7 @@ impl Material {
         let stamp = |file: PathBuf| (file.clone(), Stamp::of(&file));
         let stamps = tls::files(source).into_iter().map(stamp).collect();
         let configs = ServerConfigs::new(source, protocols, tickets, dates)?;
-        Ok(Self { source: source.clone(), configs, stamps, fault: None })
+        Ok(Self { source: source.clone(), configs, stamps, fault: None, is_renewed: false })
     }
 
     /// Returns the stamps of the files now.
@@ -144,34 +146,42 @@ impl Edge {
     /// Loads the certificates again if their files have changed.
     fn renew(&self, known: &Material, common: Common<'_>) -> Material {
         if known.is_fresh() {
-            return known.clone();
+            return Material { is_renewed: false, ..known.clone() };
         }
-        let Metrics { certificate_reloads: reloads, events, .. } = common.metrics;
-        let address = self.address.to_string();
-        match Material::load(&known.source, self.protocols, &common.keys.tickets, Dates::Refuse) {
-            Ok(material) => {
-                reloads.ok.inc();
-                let data = json!({ "listener": address, "result": "ok" });
-                events.emit(Event { kind: "certificate", data });
-                tracing::info!(address = %self.address, "certificates were reloaded");
-                material
-            }
+        let (tickets, stamps) = (&common.keys.tickets, known.stamps());
+        match Material::load(&known.source, self.protocols, tickets, Dates::Refuse) {
+            Ok(material) => Material { is_renewed: true, ..material },
             Err(error) => {
-                reloads.failed.inc();
+                let fault = Some(Arc::from(weir_runtime::with_causes(&error).as_str()));
+                // The stamps are those of the refused files, which are tried again when they change.
+                Material { fault, stamps, is_renewed: true, ..known.clone() }
+            }
+        }
+    }
+
+    /// Tells whether certificates were read again for these settings, which serve now.
+    pub fn tell(&self, metrics: &Metrics) {
+        let Some(material) = self.material.as_ref().filter(|material| material.is_renewed) else {
+            return;
+        };
+        let address = self.address.to_string();
+        let data = match &material.fault {
+            None => {
+                metrics.certificate_reloads.ok.inc();
+                tracing::info!(address, "certificates were reloaded");
+                json!({ "listener": address, "result": "ok" })
+            }
+            Some(reason) => {
+                metrics.certificate_reloads.failed.inc();
                 tracing::error!(
-                    address = %self.address,
-                    error = &error as &dyn std::error::Error,
+                    address,
+                    reason = &**reason,
                     "changed certificates were refused; the ones before stay in use"
                 );
-                let fault = Arc::from(weir_runtime::with_causes(&error).as_str());
-                events.emit(Event {
-                    kind: "certificate",
-                    data: json!({ "listener": address, "result": "failed", "reason": &*fault }),
-                });
-                // The stamps are those of the refused files, which are tried again when they change.
-                Material { fault: Some(fault), stamps: known.stamps(), ..known.clone() }
+                json!({ "listener": address, "result": "failed", "reason": &**reason })
             }
-        }
+        };
+        metrics.events.emit(Event { kind: "certificate", data });
     }
 
     fn with(

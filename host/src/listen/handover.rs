@@ -3,7 +3,6 @@
 use std::net::UdpSocket;
 use std::ptr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use quinn_udp::RecvMeta;
 
@@ -24,7 +23,6 @@ pub(super) struct Group {
     sockets: Vec<Arc<UdpSocket>>,
     pub(super) older: Older,
     pub(super) seen: Seen,
-    is_handed_over: AtomicBool,
 }
 
 impl Group {
@@ -39,8 +37,17 @@ impl Group {
             sockets: sockets.into_iter().map(Arc::new).collect(),
             older,
             seen: Seen::new(workers),
-            is_handed_over: AtomicBool::new(false),
         }
+    }
+
+    /// Makes the group of a listener without UDP.
+    pub(super) fn none(workers: usize) -> Self {
+        Self::new(Steering::new(workers), Vec::new(), Older::default())
+    }
+
+    /// Returns the number of workers.
+    pub(super) fn workers(&self) -> usize {
+        self.inboxes.len()
     }
 
     /// Returns the sockets of the kernel, in the order of binding.
@@ -56,17 +63,6 @@ impl Group {
     /// Wakes all workers, so that they look at the roster.
     pub(super) fn wake(&self) {
         self.inboxes.iter().for_each(Inbox::wake);
-    }
-
-    /// Marks the sockets, those of TCP too, as shared with a newer process that serves on them.
-    pub(super) fn hand_over(&self) {
-        self.is_handed_over.store(true, Ordering::Release);
-    }
-
-    /// Whether a newer process serves on the same sockets. Nothing that belongs to a socket itself
-    /// may then be changed.
-    pub(super) fn is_handed_over(&self) -> bool {
-        self.is_handed_over.load(Ordering::Acquire)
     }
 
     /// Treats a buffer that `own` received from the kernel: hands over the datagrams that belong to
@@ -247,6 +243,7 @@ pub(super) mod tests {
     #[test]
     fn a_packet_of_a_worker_that_has_ended_stays() {
         let group = group(2);
+        group.inbox(1).unwrap().open();
         group.inbox(1).unwrap().close();
         let mut buffer = datagram(&group, 1, 40, b'x');
         let mut meta = RecvMeta::default();

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::io::IoSliceMut;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Waker};
 
@@ -18,7 +18,10 @@ const CAPACITY: usize = 4096;
 pub(super) struct Inbox {
     /// Avoids the lock if there is no mail. Set and cleared under the lock.
     has_mail: AtomicBool,
-    /// Whether the worker has ended.
+    /// The sockets of the worker that take mail out. For a moment there may be two: one begins while
+    /// the one before ends.
+    users: AtomicUsize,
+    /// Whether the last socket has ended. Before the first one the mail waits.
     is_closed: AtomicBool,
     mail: Mutex<Mail>,
 }
@@ -40,12 +43,15 @@ pub(super) struct Parcel {
 impl Inbox {
     /// Stops the acceptance of mail.
     pub(super) fn close(&self) {
-        self.is_closed.store(true, Ordering::Relaxed);
+        if self.users.fetch_sub(1, Ordering::AcqRel) <= 1 {
+            self.is_closed.store(true, Ordering::Release);
+        }
     }
 
     /// Accepts mail again: the worker serves the port once more.
     pub(super) fn open(&self) {
-        self.is_closed.store(false, Ordering::Relaxed);
+        self.users.fetch_add(1, Ordering::AcqRel);
+        self.is_closed.store(false, Ordering::Release);
     }
 
     /// Whether the worker has ended, so that nothing takes mail out.

@@ -124,12 +124,6 @@ impl Kept {
         self.group.wake();
     }
 
-    /// Leaves the sockets to a newer process, which serves them from now on. The workers can then
-    /// drain: they close their descriptors of TCP and change nothing about the sockets.
-    pub fn hand_over(self) {
-        self.group.hand_over();
-    }
-
     /// Takes the sockets over from an older process that does not read them any more, with the
     /// handshakes that it has begun. Must come before the workers serve.
     pub fn take_over(&self, begun: &[Begun]) {

@@ -48,7 +48,7 @@ pub(super) fn attach(socket: &UdpSocket, steering: &Steering, sockets: usize) ->
 /// is closed.
 ///
 /// The filter belongs to the socket, not to the descriptor. If another process has the socket too,
-/// the filter would end that one's service. The caller therefore asks `Group::is_handed_over`
+/// the filter would end that one's service. The caller therefore asks `Listening::is_shared`
 /// before: if it is true, the caller neither attaches the filter nor empties the queue, but only
 /// drops its descriptor, and the other process accepts what is in the queue.
 pub(super) fn refuse_new_handshakes(listener: &TcpListener) -> io::Result<()> {

@@ -2,8 +2,10 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use super::handover::Group;
 use super::{Edge, Kept, Sockets};
 use crate::config::ListenerId;
 
@@ -17,6 +19,20 @@ pub struct Listening {
     edge: Mutex<Arc<Edge>>,
     /// A handle of the sockets of each worker. A worker that begins gets another one.
     sockets: Mutex<Vec<Sockets>>,
+    /// The workers whose QUIC endpoint is open.
+    endpoints: AtomicUsize,
+    /// Whether another process accepts on the same sockets.
+    is_shared: AtomicBool,
+}
+
+/// Counts an open QUIC endpoint until dropped.
+#[derive(Debug)]
+pub(super) struct EndpointGuard(Arc<Listening>);
+
+impl Drop for EndpointGuard {
+    fn drop(&mut self) {
+        self.0.endpoints.fetch_sub(1, Ordering::AcqRel);
+    }
 }
 
 impl Listening {
@@ -24,7 +40,8 @@ impl Listening {
     pub fn new(edge: Edge, sockets: Vec<Sockets>) -> Self {
         let (id, address) = (edge.id, edge.address);
         let (edge, sockets) = (Mutex::new(Arc::new(edge)), Mutex::new(sockets));
-        Self { id, address, edge, sockets }
+        let (endpoints, is_shared) = (AtomicUsize::new(0), AtomicBool::new(false));
+        Self { id, address, edge, sockets, endpoints, is_shared }
     }
 
     /// Returns the settings for a new connection.
@@ -46,6 +63,17 @@ impl Listening {
         self.lock().get(worker).map(Sockets::try_clone).transpose()
     }
 
+    /// Returns another handle of the UDP sockets of each worker.
+    ///
+    /// # Errors
+    ///
+    /// No file descriptors are left.
+    pub fn udp(&self) -> io::Result<Vec<Sockets>> {
+        let sockets = self.lock();
+        let udp = sockets.iter().map(|sockets| Ok(sockets.try_clone()?.split().1));
+        Ok(udp.collect::<io::Result<Vec<_>>>()?.into_iter().flatten().collect())
+    }
+
     /// Replaces the TCP sockets by others, or with `None` closes the handles here. Those of the
     /// workers close when their tasks drain.
     pub fn set_tcp(&self, others: Option<Vec<Sockets>>) {
@@ -60,6 +88,33 @@ impl Listening {
         for (sockets, other) in self.lock().iter_mut().zip(others) {
             (sockets.udp, sockets.group) = (other.udp, other.group);
         }
+    }
+
+    /// Closes the UDP sockets if no worker has connections on them any more.
+    pub fn close_udp(&self) {
+        if self.endpoints.load(Ordering::Acquire) > 0 {
+            return;
+        }
+        for sockets in self.lock().iter_mut() {
+            let workers = sockets.group.workers();
+            (sockets.udp, sockets.group) = (None, Arc::new(Group::none(workers)));
+        }
+    }
+
+    /// Counts an open QUIC endpoint.
+    pub(super) fn endpoint(self: &Arc<Self>) -> EndpointGuard {
+        self.endpoints.fetch_add(1, Ordering::AcqRel);
+        EndpointGuard(Arc::clone(self))
+    }
+
+    /// Notes that another process accepts on the same sockets.
+    pub fn share(&self) {
+        self.is_shared.store(true, Ordering::Release);
+    }
+
+    /// Whether another process accepts on the same sockets.
+    pub(super) fn is_shared(&self) -> bool {
+        self.is_shared.load(Ordering::Acquire)
     }
 
     /// Returns whether the listener has sockets of TCP and of UDP.

@@ -134,8 +134,7 @@ pub fn serve<H: Handler>(
     tasks: &Tasks,
 ) -> io::Result<()> {
     for listener in sockets.tcp {
-        let share = (listener, &sockets.group);
-        tcp::serve(share, listening, Rc::clone(handler), tasks)?;
+        tcp::serve(listener, listening, Rc::clone(handler), tasks)?;
     }
     if let Some(socket) = sockets.udp {
         let share = (socket, sockets.worker, &sockets.group);

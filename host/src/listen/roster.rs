@@ -25,6 +25,9 @@ pub(super) struct Roster {
 struct State {
     is_reading: bool,
     workers: Vec<Worker>,
+    /// The sockets of each worker. For a moment there may be two: one begins while the one before
+    /// ends.
+    users: Vec<usize>,
 }
 
 /// The part of one worker.
@@ -40,7 +43,8 @@ enum Worker {
 
 impl Roster {
     pub(super) fn new(workers: usize, sockets: usize) -> Self {
-        let state = State { is_reading: true, workers: vec![Worker::Expected; workers] };
+        let users = vec![0; workers];
+        let state = State { is_reading: true, workers: vec![Worker::Expected; workers], users };
         Self {
             sockets,
             version: AtomicUsize::new(1),
@@ -74,6 +78,9 @@ impl Roster {
     /// they read its sockets.
     pub(super) fn join(&self, worker: usize) {
         let mut state = self.lock();
+        if let Some(users) = state.users.get_mut(worker) {
+            *users += 1;
+        }
         if let Some(worker) = state.workers.get_mut(worker)
             && *worker == Worker::Gone
         {
@@ -85,6 +92,12 @@ impl Roster {
     /// Notes that a worker has ended. The others have to be woken, to read its sockets.
     pub(super) fn leave(&self, worker: usize) {
         let mut state = self.lock();
+        if let Some(users) = state.users.get_mut(worker) {
+            *users = users.saturating_sub(1);
+            if *users > 0 {
+                return;
+            }
+        }
         if let Some(worker) = state.workers.get_mut(worker) {
             *worker = Worker::Gone;
         }

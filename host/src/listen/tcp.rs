@@ -13,7 +13,6 @@ use tokio_rustls::TlsAcceptor;
 
 use super::edge::ConnectionPermit;
 use super::h1::serve_h1;
-use super::handover::Group;
 use super::service::Service;
 use super::stall::Stalling;
 use super::{Handler, Listening, h2, kernel};
@@ -31,7 +30,7 @@ const LAST_HANDSHAKES: Duration = Duration::from_millis(250);
 
 /// Starts accepting on a worker's listening socket.
 pub(super) fn serve<H: Handler>(
-    (listener, group): (std::net::TcpListener, &Arc<Group>),
+    listener: std::net::TcpListener,
     listening: &Arc<Listening>,
     handler: Rc<H>,
     tasks: &Tasks,
@@ -39,7 +38,6 @@ pub(super) fn serve<H: Handler>(
     let listener = TcpListener::from_std(listener)?;
     let acceptor = Acceptor {
         listening: Arc::clone(listening),
-        group: Arc::clone(group),
         handler,
         tasks: tasks.clone(),
         failures: Throttle::default(),
@@ -51,7 +49,6 @@ pub(super) fn serve<H: Handler>(
 /// Accepts the TCP connections of one worker.
 struct Acceptor<H> {
     listening: Arc<Listening>,
-    group: Arc<Group>,
     handler: Rc<H>,
     tasks: Tasks,
     failures: Throttle,
@@ -87,7 +84,7 @@ impl<H: Handler> Acceptor<H> {
 
     /// Accepts all connections that a client may regard as established, then closes the socket.
     async fn close(&self, listener: TcpListener) {
-        if self.group.is_handed_over() {
+        if self.listening.is_shared() {
             // Another process accepts the rest.
             return;
         }

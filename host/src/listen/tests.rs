@@ -175,6 +175,7 @@ struct Server {
     address: SocketAddr,
     log: Arc<Log>,
     edge: Arc<Edge>,
+    listening: Arc<Listening>,
     counters: metrics::QuicCounters,
     drain: CancellationToken,
     close: CancellationToken,
@@ -229,7 +230,7 @@ impl Server {
                 })
             })
             .collect();
-        Self { address, log, edge: shared, counters, drain, close, workers }
+        Self { address, log, edge: shared, listening, counters, drain, close, workers }
     }
 
     /// Drains and waits until every worker has ended.

@@ -119,10 +119,9 @@ impl Lane {
         }
     }
 
-    /// Returns whether a generation is in use here.
-    pub fn knows(&self, number: u64) -> bool {
-        self.serving.generation.number == number
-            || self.trial.as_ref().is_some_and(|(seat, _)| seat.generation.number == number)
+    /// Returns whether a generation is in use here, under this configuration.
+    pub fn knows(&self, generation: &Arc<Generation>) -> bool {
+        self.seat_of(generation).is_some()
     }
 
     fn seat_of(&self, generation: &Arc<Generation>) -> Option<Rc<Seat>> {

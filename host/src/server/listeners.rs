@@ -2,6 +2,7 @@
 //! plan, a preparation that may fail and changes nothing, and a completion that cannot fail.
 
 use std::cell::RefCell;
+use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -69,33 +70,27 @@ struct Step {
     /// Sockets that were bound for it.
     tcp: Option<Vec<Sockets>>,
     udp: Option<Vec<Sockets>>,
+    /// The sockets of each worker, of the parts that open.
+    shares: Vec<Vec<Sockets>>,
 }
 
 /// A change of which the workers must hear.
 pub(super) enum Change {
-    Opened(Arc<Listening>, Part),
+    /// A listener with the sockets of each worker.
+    Opened(Arc<Listening>, Vec<Sockets>),
     Closed(ListenerId, Part),
 }
 
 impl Change {
     /// Tells every worker.
-    pub(super) fn tell(&self, workers: &Workers) {
-        workers.order(|worker| match self {
-            Self::Closed(id, part) => Some(WorkerOrder::Close(*id, *part)),
-            Self::Opened(listening, part) => {
-                let sockets = listening.sockets(worker);
-                let sockets = sockets.inspect_err(|error| {
-                    let error = error as &dyn std::error::Error;
-                    tracing::error!(address = %listening.address, error, "open a listener");
-                });
-                let (tcp, udp) = sockets.ok()??.split();
-                let part = match part {
-                    Part::Tcp => tcp,
-                    Part::Udp => udp,
-                };
-                Some(WorkerOrder::Open(part?, Arc::clone(listening)))
+    pub(super) fn tell(self, workers: &Workers) {
+        match self {
+            Self::Closed(id, part) => workers.order(|_| Some(WorkerOrder::Close(id, part))),
+            Self::Opened(listening, sockets) => {
+                let mut sockets = sockets.into_iter();
+                workers.order(|_| Some(WorkerOrder::Open(sockets.next()?, Arc::clone(&listening))));
             }
-        });
+        }
     }
 }
 
@@ -136,6 +131,7 @@ impl Listeners {
             }
             // The source is the same, so the former certificates stay on failure.
             if let Ok(edge) = edge.follow(config, Common { metrics, keys: &self.keys }) {
+                edge.tell(metrics);
                 listening.set_edge(Arc::new(edge));
             }
         }
@@ -214,9 +210,10 @@ impl Listeners {
         let edge = Edge::new(id, listener, address, Common { metrics, keys: &self.keys })
             .map_err(|error| misplaced(config, &format!("{path}.tls"), &error))?;
         let serves = Kinds::of(listener.protocols);
+        let shares = vec![shares(&sockets).map_err(failed("duplicate sockets"))?];
         let listening = Arc::new(Listening::new(edge, sockets));
         let entry = Entry { config: listener.clone(), listening, serves };
-        Ok(Step { entry, before: Kinds::default(), edge: None, tcp: None, udp: None })
+        Ok(Step { entry, before: Kinds::default(), edge: None, tcp: None, udp: None, shares })
     }
 
     fn change(
@@ -245,8 +242,19 @@ impl Listeners {
         let h1 = Protocols { h1: true, h2: false, h3: false };
         let tcp = bind(serves.tcp && !before.tcp, h1)?;
         let udp = bind(needs_udp, Protocols { h1: false, h3: true, ..h1 })?;
+        let mut opened = Vec::new();
+        let duplicate = failed("duplicate sockets");
+        let shared = (|| {
+            opened.extend(tcp.as_deref().map(shares).transpose()?);
+            opened.extend(udp.as_deref().map(shares).transpose()?);
+            if serves.udp && !before.udp && udp.is_none() {
+                opened.push(listening.udp()?);
+            }
+            Ok(())
+        })();
+        shared.map_err(duplicate)?;
         let entry = Entry { config: listener.clone(), listening, serves };
-        Ok(Step { entry, before, edge, tcp, udp })
+        Ok(Step { entry, before, edge, tcp, udp, shares: opened })
     }
 
     fn bind(
@@ -275,11 +283,12 @@ impl Listeners {
     pub(super) fn complete(&mut self, prepared: Prepared, metrics: &Metrics) -> Vec<Change> {
         let mut changes = Vec::new();
         let mut before = std::mem::take(&mut self.open);
-        for Step { entry, before: had, edge, tcp, udp } in prepared.0 {
+        for Step { entry, before: had, edge, tcp, udp, shares } in prepared.0 {
             let listening = &entry.listening;
             before.retain(|old| old.listening.id != listening.id);
             self.leaving.retain(|old| old.listening.id != listening.id);
             if let Some(edge) = edge {
+                edge.tell(metrics);
                 listening.set_edge(Arc::new(edge));
             }
             if tcp.is_some() || (had.tcp && !entry.serves.tcp) {
@@ -289,13 +298,11 @@ impl Listeners {
                 listening.set_udp(udp);
             }
             let Kinds { tcp, udp } = entry.serves;
-            for (part, had, has) in [(Part::Tcp, had.tcp, tcp), (Part::Udp, had.udp, udp)] {
-                match (had, has) {
-                    (false, true) => changes.push(Change::Opened(Arc::clone(listening), part)),
-                    (true, false) => changes.push(Change::Closed(listening.id, part)),
-                    _ => {}
-                }
-            }
+            let parts = [(Part::Tcp, had.tcp, tcp), (Part::Udp, had.udp, udp)];
+            let closed = parts.into_iter().filter(|(_, had, has)| *had && !has);
+            changes.extend(closed.map(|(part, ..)| Change::Closed(listening.id, part)));
+            let opened = |share| Change::Opened(Arc::clone(listening), share);
+            changes.extend(shares.into_iter().map(opened));
             if had == Kinds::default() {
                 let protocols = entry.config.protocols;
                 tracing::info!(address = %listening.address, %protocols, "listening");
@@ -320,7 +327,9 @@ impl Listeners {
     /// left.
     pub(super) fn retire(&mut self) -> bool {
         self.leaving.retain(|entry| !entry.listening.is_unused());
-        !self.leaving.is_empty()
+        let has_unserved = |entry: &&Entry| !entry.serves.udp && entry.listening.kinds().1;
+        self.open.iter().filter(has_unserved).for_each(|entry| entry.listening.close_udp());
+        !self.leaving.is_empty() || self.open.iter().any(|entry| has_unserved(&entry))
     }
 
     /// Takes the sockets over from the process before, which does not read them any more. `begun`
@@ -348,6 +357,11 @@ impl Listeners {
     pub(super) fn close(&self) {
         self.iter().for_each(|listening| listening.set_tcp(None));
     }
+}
+
+/// Returns another handle of the sockets of each worker.
+fn shares(sockets: &[Sockets]) -> io::Result<Vec<Sockets>> {
+    sockets.iter().map(Sockets::try_clone).collect()
 }
 
 /// Whether a bound address is that of a listener, whose port may be any.

@@ -87,6 +87,10 @@ impl Live for View {
         (revision, config::masked(&state.config.value, &secrets))
     }
 
+    fn revision(&self) -> Revision {
+        self.current.serving().0
+    }
+
     fn revisions(&self) -> Vec<Revision> {
         self.current.revisions()
     }

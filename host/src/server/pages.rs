@@ -109,8 +109,9 @@ impl Pages {
 
     /// Follows the tokens of another configuration.
     pub(super) fn follow(&self, config: &Config) {
-        if let (Some(serving), Some(admin)) = (&self.admin, &config.admin) {
-            serving.set_tokens(admin);
+        if let Some(serving) = &self.admin {
+            // Without `admin`, no token is right any more. The socket closes with the process.
+            serving.set_tokens(config.admin.as_ref().map_or(&[], |admin| &admin.tokens));
         }
     }
 

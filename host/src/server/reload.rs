@@ -1,8 +1,9 @@
 //! A reload: another configuration takes the place of the present one, whole or not at all.
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
@@ -10,7 +11,7 @@ use super::supervisor::Supervisor;
 use super::{ServerError, state};
 use crate::config::{self, Change, Config, ConfigErrors, Discovery, ListenerId, Stamps};
 use crate::net::systemd::State as Report;
-use crate::plugins::{self, Plugins};
+use crate::plugins;
 use crate::state::State;
 use crate::state::orders::{Applied, OrderError};
 use crate::task::Tasks;
@@ -53,6 +54,7 @@ fn follow(upstream: &Arc<Upstream>, config: &config::Upstream, tasks: &Tasks) {
     tasks.spawn(async move {
         let apply = |endpoints| upstream.discover(endpoints);
         tokio::select! {
+            biased;
             () = owner.draining() => {}
             () = discover::follow(&config, &upstream.discovered, apply) => {}
         }
@@ -78,13 +80,17 @@ impl Supervisor {
         read: Read,
         origin: &'static str,
     ) -> Result<Applied, OrderError> {
-        let (stamps, config) = on_thread("config", read).await?;
-        if !stamps.is_empty() {
-            self.stamps = stamps;
-        }
-        let applied = match config {
-            Ok(config) => self.apply(config, origin).await,
-            Err(errors) => Err(OrderError::Config(errors)),
+        let applied = match on_thread("config", read).await {
+            Ok((stamps, config)) => {
+                if !stamps.is_empty() {
+                    self.stamps = stamps;
+                }
+                match config {
+                    Ok(config) => self.apply(config, origin).await,
+                    Err(errors) => Err(OrderError::Config(errors)),
+                }
+            }
+            Err(error) => Err(error),
         };
         if let Err(error) = &applied {
             self.current.refuse(error.to_string());
@@ -122,6 +128,11 @@ impl Supervisor {
                 continue;
             }
             let state = Arc::new(state);
+            for upstream in &state.upstreams {
+                if let Some(known) = before.upstream(&upstream.name) {
+                    upstream.succeed(known);
+                }
+            }
             let revision = self.current.publish(Arc::clone(&state), origin);
             for change in self.listeners.complete(prepared, &self.telemetry.metrics) {
                 change.tell(&self.workers);
@@ -145,7 +156,7 @@ impl Supervisor {
                 let keys = needs_restart.join(", ");
                 tracing::warn!(keys, "changed keys take effect after a restart");
             }
-            let changes = differences(&before.config, &config, &state.plugins);
+            let changes = differences(&before, &state);
             let tag = config.tag.clone();
             return Ok(Applied { revision, tag, changes, needs_restart, warnings });
         }
@@ -175,11 +186,12 @@ impl Supervisor {
         // configuration.
         let plan = self.listeners.plan(&config.listeners);
         let state = self.build(&config, plan.ids(), &before).await?;
+        drop(self.listeners.prepare(plan, &config, &self.telemetry.metrics).map_err(refused)?);
         let (revision, _) = self.current.serving();
         Ok(Applied {
             revision: revision.number,
             tag: config.tag.clone(),
-            changes: differences(&before.config, &config, &state.plugins),
+            changes: differences(&before, &state),
             needs_restart: config::needs_restart(&before.config, &config),
             warnings: config.warnings.iter().map(ToString::to_string).collect(),
         })
@@ -191,8 +203,9 @@ impl Supervisor {
         let revision = match wanted {
             Some(number) => revisions.into_iter().find(|revision| revision.number == number),
             None => {
-                revisions.pop();
-                Some(revisions.pop().ok_or(OrderError::NothingBefore)?)
+                let present = revisions.pop().map(|revision| revision.tag).unwrap_or_default();
+                let before = revisions.into_iter().rev().find(|one| one.tag != present);
+                Some(before.ok_or(OrderError::NothingBefore)?)
             }
         };
         let missing = || OrderError::NoRevision(wanted.unwrap_or_default());
@@ -232,10 +245,14 @@ fn unmasked(text: String, present: &Config) -> Result<String, OrderError> {
 const API: &str = "admin API";
 
 /// Returns the differences of two configurations, with secrets masked.
-pub(super) fn differences(before: &Config, after: &Config, plugins: &Plugins) -> Vec<Change> {
-    config::masked_difference(&before.value, &after.value, &|name, config| {
-        plugins.secrets(name, config)
-    })
+fn differences(before: &State, after: &State) -> Vec<Change> {
+    let secrets = |name: &str, config: &Value| {
+        // A plugin may be in one of them only.
+        let mut places = before.plugins.secrets(name, config);
+        places.extend(after.plugins.secrets(name, config));
+        places
+    };
+    config::masked_difference(&before.config.value, &after.config.value, &secrets)
 }
 
 fn refused(error: ServerError) -> OrderError {
@@ -255,10 +272,15 @@ async fn on_thread<T: Send + 'static>(
     let run = move || drop(done.send(work()));
     let started = std::thread::Builder::new().name(name.to_owned()).spawn(run);
     started.map_err(|error| OrderError::Failed(format!("start a thread: {error}")))?;
-    result.await.map_err(|_| {
+    let result = tokio::time::timeout(WORK, result).await;
+    let late = |_| OrderError::Failed(format!("it takes longer than {WORK:?}"));
+    result.map_err(late)?.map_err(|_| {
         OrderError::Failed("reading the configuration failed; see standard error".to_owned())
     })
 }
+
+/// The longest time of one piece of work. Many large plugins may be compiled without a cache.
+const WORK: Duration = Duration::from_secs(600);
 
 /// Attempts to build a state while trials of plugins end.
 const ATTEMPTS: usize = 8;

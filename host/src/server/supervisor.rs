@@ -53,9 +53,15 @@ pub(super) struct Supervisor {
     watcher: Watcher,
     pub(super) systemd: Systemd,
     orders: mpsc::Receiver<Errand>,
-    signals: Signals,
     /// An upgrade that is under way.
     upgrade: Option<LocalBoxFuture<'static, Result<HandedOver, UpgradeError>>>,
+}
+
+/// A piece of work of the loop.
+enum Job {
+    Signal(Request),
+    Errand(Errand),
+    Files(Vec<PathBuf>),
 }
 
 /// The reason why the loop ends.
@@ -78,7 +84,7 @@ impl Supervisor {
     ) -> Result<(), ServerError> {
         let (drain, close) = (CancellationToken::new(), CancellationToken::new());
         let tasks = Tasks::new(drain.clone(), close.clone());
-        let signals = Signals::new().map_err(failed("listen for signals"))?;
+        let mut signals = Signals::new().map_err(failed("listen for signals"))?;
         let Server { loader, stamps, telemetry, state, listeners } = server;
         let current = Arc::new(Current::new(Arc::clone(&state), "start"));
         let (orders, received) = Orders::new();
@@ -122,34 +128,26 @@ impl Supervisor {
             stamps,
             watcher: Watcher::new(),
             orders: received,
-            signals,
             systemd,
             upgrade: None,
         };
         supervisor.watch();
-        let end = supervisor.supervise().await;
-        supervisor.drain(end, &drain, &close).await
+        let end = supervisor.supervise(&mut signals).await;
+        supervisor.drain(end, &mut signals, &drain, &close).await
     }
 
     /// Obeys until the process must end.
-    async fn supervise(&mut self) -> End {
+    async fn supervise(&mut self, signals: &mut Signals) -> End {
         let mut sweep = tokio::time::interval(SWEEP_EVERY);
+        let died = self.workers.any_end();
         loop {
             let has_leaving = self.listeners.retire();
-            tokio::select! {
+            let job = tokio::select! {
                 biased;
-                () = self.workers.any_ended() => return End::WorkerDied,
-                signal = self.signals.next() => match signal {
+                () = died.cancelled() => return End::WorkerDied,
+                signal = signals.next() => match signal {
                     Err(name) => return End::Asked(name),
-                    Ok(Request::Reload) => {
-                        self.telemetry.reopen_logs();
-                        drop(self.read_again("signal").await);
-                    }
-                    Ok(Request::Upgrade) => {
-                        if let Err(error) = self.begin_upgrade() {
-                            tracing::error!(error = &error as &dyn std::error::Error, "upgrade");
-                        }
-                    }
+                    Ok(request) => Job::Signal(request),
                 },
                 outcome = async {
                     match &mut self.upgrade {
@@ -158,25 +156,54 @@ impl Supervisor {
                     }
                 } => {
                     self.upgrade = None;
-                    if let Some(end) = self.end_upgrade(outcome) {
-                        return end;
+                    match self.end_upgrade(outcome) {
+                        Some(end) => return end,
+                        None => continue,
                     }
                 }
-                Some(Errand { order, answer }) = self.orders.recv() => {
-                    // The sender may have gone in each of these cases.
-                    if let Order::Drain = order {
-                        let _ = answer.send(Ok(Applied::default()));
-                        return End::Asked("drain");
-                    }
-                    let result = self.obey(order).await;
-                    // The sender may have gone. The order was carried out nevertheless.
-                    let _ = answer.send(result);
+                Some(errand) = self.orders.recv() => Job::Errand(errand),
+                changed = self.watcher.changed() => Job::Files(changed),
+                () = tokio::time::sleep(RETIRE_EVERY), if has_leaving => continue,
+                _ = sweep.tick() => {
+                    self.listeners.sweep();
+                    continue;
                 }
-                changed = self.watcher.changed() => self.follow_files(&changed).await,
-                () = tokio::time::sleep(RETIRE_EVERY), if has_leaving => {}
-                _ = sweep.tick() => self.listeners.sweep(),
+            };
+            // A reload may compile for minutes. Its future can be dropped at each of its waits.
+            tokio::select! {
+                biased;
+                () = died.cancelled() => return End::WorkerDied,
+                name = signals.end() => return End::Asked(name),
+                end = self.work(job) => if let Some(end) = end {
+                    return end;
+                }
             }
         }
+    }
+
+    async fn work(&mut self, job: Job) -> Option<End> {
+        match job {
+            Job::Signal(Request::Reload) => {
+                self.telemetry.reopen_logs();
+                // The outcome is in the log and in the status.
+                let _ = self.read_again("signal").await;
+            }
+            Job::Signal(Request::Upgrade) => {
+                if let Err(error) = self.begin_upgrade() {
+                    tracing::error!(error = &error as &dyn std::error::Error, "upgrade");
+                }
+            }
+            // The sender of an errand may have gone in each of these cases.
+            Job::Errand(Errand { order: Order::Drain, answer }) => {
+                let _ = answer.send(Ok(Applied::default()));
+                return Some(End::Asked("drain"));
+            }
+            Job::Errand(Errand { order, answer }) => {
+                let _ = answer.send(self.obey(order).await);
+            }
+            Job::Files(changed) => self.follow_files(&changed).await,
+        }
+        None
     }
 
     /// Watches the files of the configuration and of the certificates.
@@ -275,6 +302,7 @@ impl Supervisor {
     async fn drain(
         mut self,
         end: End,
+        signals: &mut Signals,
         drain: &CancellationToken,
         close: &CancellationToken,
     ) -> Result<(), ServerError> {
@@ -291,7 +319,7 @@ impl Supervisor {
                 // Both processes serve for a moment: a client may have begun with this one.
                 tokio::select! {
                     () = tokio::time::sleep(BOTH) => {}
-                    _ = self.signals.end() => {}
+                    _ = signals.end() => {}
                 }
                 handed_over.leave();
                 tracing::info!(?grace, "draining: a new process serves");
@@ -299,6 +327,10 @@ impl Supervisor {
             End::WorkerDied => {}
         }
         self.view.set_draining();
+        self.orders.close();
+        while let Ok(Errand { answer, .. }) = self.orders.try_recv() {
+            let _ = answer.send(Err(OrderError::Ending));
+        }
         let data = json!({ "grace_seconds": grace.as_secs_f64() });
         self.telemetry.events.emit(Event { kind: "drain", data });
         drain.cancel();
@@ -309,7 +341,7 @@ impl Supervisor {
                 tracing::warn!(?grace, "the grace period is over: closing the remaining connections");
                 Ok(())
             }
-            _ = self.signals.end() => Err(ServerError::Interrupted),
+            _ = signals.end() => Err(ServerError::Interrupted),
         };
         close.cancel();
         if ended.is_ok() {

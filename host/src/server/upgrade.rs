@@ -31,13 +31,15 @@ pub(super) struct Upgrade {
 /// The sockets that a new process serves, and that process.
 pub(super) struct HandedOver {
     pub(super) pid: u32,
-    kept: Vec<Kept>,
+    listeners: Vec<Arc<Listening>>,
+    /// Keeps the sockets of TCP open until the new process has them all.
+    _kept: Vec<Kept>,
 }
 
 impl HandedOver {
     /// Leaves the sockets to the new process. The workers can then drain.
     pub(super) fn leave(self) {
-        self.kept.into_iter().for_each(Kept::hand_over);
+        self.listeners.iter().for_each(|listening| listening.share());
     }
 }
 
@@ -77,9 +79,9 @@ impl Upgrade {
                 return Err(error.into());
             }
         };
-        let pid = successor.id();
+        let (pid, listeners) = (successor.id(), self.listeners.clone());
         match self.hand(&mut successor, &kept).await {
-            Ok(()) => Ok(HandedOver { pid, kept }),
+            Ok(()) => Ok(HandedOver { pid, listeners, _kept: kept }),
             Err(error) => {
                 successor.kill();
                 kept.iter().for_each(Kept::resume_reading);

@@ -41,6 +41,8 @@ pub(super) enum Part {
 /// The worker threads.
 pub(super) struct Workers {
     threads: Vec<JoinHandle<()>>,
+    /// No bound: each order belongs to a change by an operator, and the supervisor makes one change
+    /// at a time.
     orders: Vec<mpsc::UnboundedSender<WorkerOrder>>,
     /// Each worker cancels its token at its end, also after a panic.
     ends: Vec<CancellationToken>,
@@ -117,8 +119,9 @@ impl Workers {
         }
     }
 
-    pub(super) async fn any_ended(&self) {
-        self.any_end.cancelled().await;
+    /// Returns a token that the first worker to end cancels.
+    pub(super) fn any_end(&self) -> CancellationToken {
+        self.any_end.clone()
     }
 
     pub(super) async fn all_ended(&self) {

@@ -89,9 +89,11 @@ impl State {
         let mut all: Vec<_> =
             own.map(|(id, listener)| Arc::new(Listener::new(*id, listener))).collect();
         // Connections of a listener that left go on until their clients have noticed.
-        let left = before.map_or(&[][..], |before| &before.listeners);
-        all.extend(left.iter().filter(|left| !listeners.contains(&left.id)).map(Arc::clone));
-        all.truncate(listeners.len() + LEFT);
+        let known = before.map_or(&[][..], |before| &before.listeners);
+        let left = known.iter().filter(|known| !listeners.contains(&known.id)).map(Arc::clone);
+        let (own, open) = (all.len(), before.map_or(0, |before| before.config.listeners.len()));
+        all.extend(left);
+        all.truncate(own + open + LEFT);
         Ok(Self {
             router: Router::new(&config.routes, metrics),
             upstreams: config.upstreams.iter().map(upstream).collect(),

@@ -136,7 +136,7 @@ impl Chooser {
 
     /// Drops generations that have ended.
     pub(super) fn sweep(&mut self, lane: &Lane) {
-        self.balancers.retain(|balancer| lane.knows(balancer.generation.number));
+        self.balancers.retain(|balancer| lane.knows(&balancer.generation));
     }
 
     /// Notes the outcome of a request for balancers that need outcomes. They receive it with their

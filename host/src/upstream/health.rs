@@ -22,11 +22,18 @@ use crate::task::Tasks;
 /// with its place in the upstream, and all end with the drain.
 pub fn start(upstream: &Arc<Upstream>, tasks: &Tasks) {
     if upstream.health.is_none() {
+        // Without probes, nothing else would end an earlier verdict.
+        for member in upstream.members().iter() {
+            *member.endpoint.probes() = ProbeState::default();
+            upstream.set_healthy(&member.endpoint, true);
+        }
         return;
     }
     let (upstream, owner) = (Arc::clone(upstream), tasks.clone());
     tasks.spawn(async move {
         tokio::select! {
+            // A probe that ends after the drain belongs to the next configuration.
+            biased;
             () = owner.draining() => {}
             () = follow(&upstream, &owner) => {}
         }
@@ -74,6 +81,9 @@ async fn watch(
         let outcome = tokio::time::timeout(health.timeout, probe(&endpoint, health, tasks))
             .await
             .unwrap_or(Err(ProbeError::Timeout));
+        if !is_member(&endpoint) {
+            break;
+        }
         let next = Instant::now() + jitter(health.interval);
         let changed = endpoint.probes().add(outcome.is_ok(), endpoint.is_healthy(), health, next);
         if let Some(healthy) = changed {

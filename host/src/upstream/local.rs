@@ -29,7 +29,7 @@ impl LocalMembers {
         };
         let pool = |(position, member): (usize, &Member)| match kept((position, member)) {
             Some(pool) => {
-                pool.adjust(&upstream.limits, upstream.timeouts.connect);
+                pool.adjust(upstream.number(), &upstream.limits, upstream.timeouts.connect);
                 Rc::clone(pool)
             }
             None => {

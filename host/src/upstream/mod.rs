@@ -61,6 +61,8 @@ pub struct Upstream {
     members: Mutex<Arc<Members>>,
     /// Whether the admin API has set the endpoints.
     is_set: AtomicBool,
+    /// Is greater than that of each upstream that was made before.
+    number: u64,
     /// Changes whenever the endpoints that may get requests have changed. No two upstreams of a
     /// process ever have the same number.
     membership: AtomicU64,
@@ -88,7 +90,11 @@ impl Upstream {
         let same = before.filter(|before| before.has_source_of(config));
         let (members, configured) = match same {
             Some(before) => (before.members(), before.configured()),
-            None => (Arc::new(life.members(&config.endpoints)), config.endpoints.clone()),
+            None => match before.filter(|_| config.endpoints.is_empty()) {
+                // Nothing was found yet, and the former endpoints are better than none.
+                Some(before) => (before.members(), before.configured()),
+                None => (Arc::new(life.members(&config.endpoints)), config.endpoints.clone()),
+            },
         };
         Self {
             name,
@@ -101,6 +107,7 @@ impl Upstream {
             configured: Mutex::new(configured),
             members: Mutex::new(members),
             is_set: AtomicBool::new(same.is_some_and(|before| before.is_set())),
+            number: fresh(),
             membership: AtomicU64::new(fresh()),
             changed: Notify::new(),
             events: metrics.events.clone(),
@@ -129,6 +136,37 @@ impl Upstream {
     pub fn has_source_of(&self, config: &config::Upstream) -> bool {
         self.discovery == config.discovery
             && (self.discovery != Discovery::Static || self.configured() == config.endpoints)
+    }
+
+    /// Returns a number that is greater for upstreams that were made later.
+    pub(super) fn number(&self) -> u64 {
+        self.number
+    }
+
+    /// Takes the place of `before` at the publication of the configuration: the endpoints may have
+    /// changed since this upstream was made. Endpoints of another source lose an operator's changes.
+    pub fn succeed(&self, before: &Upstream) {
+        if before.discovery == self.discovery
+            && (self.discovery != Discovery::Static
+                || *self.lock_configured() == before.configured())
+        {
+            let is_set = before.is_set();
+            let members = before.members();
+            self.is_set.store(is_set, Ordering::Release);
+            *self.members.lock().unwrap_or_else(PoisonError::into_inner) = members;
+            *self.lock_configured() = before.configured();
+            self.announce();
+        } else {
+            self.clear_overrides();
+        }
+    }
+
+    fn clear_overrides(&self) {
+        for member in self.members().iter() {
+            member.endpoint.set_weight(None);
+            member.endpoint.set_draining(false);
+        }
+        self.announce();
     }
 
     /// Returns the endpoints of the configuration, or the last ones that were discovered.
@@ -166,6 +204,7 @@ impl Upstream {
             Some(endpoints) => self.replace(endpoints),
             None => self.replace(&self.configured()),
         }
+        self.clear_overrides();
     }
 
     /// Whether an operator has set the endpoints.

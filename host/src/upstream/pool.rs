@@ -25,7 +25,10 @@ pub struct Pool {
     connect_timeout: Cell<Duration>,
     /// Idle connections, the last used one at the back.
     idle: RefCell<VecDeque<Idle>>,
+    /// Connections in use.
     open: Cell<usize>,
+    /// The number of the upstream whose limits apply.
+    adjusted: Cell<u64>,
     holders: Holders,
 }
 
@@ -36,10 +39,10 @@ pub struct Connection {
     open: Open,
 }
 
-/// A connection that waits for its next request.
+/// A connection that waits for its next request. It does not keep the pool alive: a pool that is not
+/// used any more closes its connections.
 struct Idle {
     wire: Wire,
-    open: Open,
     since: Instant,
 }
 
@@ -81,7 +84,8 @@ impl Pool {
         let (idle, open) = (RefCell::default(), Cell::new(0));
         let holders = Holders::new(limits.connections, limits.per_client);
         let (limits, connect_timeout) = (RefCell::new(Rc::new(limits)), Cell::new(connect_timeout));
-        Self { endpoint, limits, connect_timeout, idle, open, holders }
+        let adjusted = Cell::new(0);
+        Self { endpoint, limits, connect_timeout, idle, open, adjusted, holders }
     }
 
     /// Returns the endpoint.
@@ -89,8 +93,12 @@ impl Pool {
         &self.endpoint
     }
 
-    /// Follows the limits of another configuration. Connections stay.
-    pub(super) fn adjust(&self, limits: &UpstreamLimits, connect_timeout: Duration) {
+    /// Follows the limits of another configuration, unless those of a later one apply already.
+    /// `number` is greater for later configurations. Connections stay.
+    pub(super) fn adjust(&self, number: u64, limits: &UpstreamLimits, connect_timeout: Duration) {
+        if number < self.adjusted.replace(number.max(self.adjusted.get())) {
+            return;
+        }
         self.connect_timeout.set(connect_timeout);
         if **self.limits.borrow() != *limits {
             self.holders.adjust(limits.connections, limits.per_client);
@@ -117,16 +125,15 @@ impl Pool {
             PlaceRefused::Full => ConnectError::Saturated(self.limits.borrow().connections),
             PlaceRefused::Share => ConnectError::Share(self.limits.borrow().connections),
         })?;
-        if let Some((wire, mut open)) = self.idle() {
-            (open.place, open.reused) = (place, true);
-            open.limits = self.limits();
+        if let Some(wire) = self.idle() {
+            let open = Open::new(self, place, true);
             return Ok(Connection { wire, open });
         }
         Open::enter(self, place)?.connect().await
     }
 
     /// Returns the last used idle connection that is still open.
-    fn idle(&self) -> Option<(Wire, Open)> {
+    fn idle(&self) -> Option<Wire> {
         let mut idle = self.idle.borrow_mut();
         let limit = self.limits.borrow().idle_timeout;
         while let Some(candidate) = idle.pop_back() {
@@ -134,8 +141,7 @@ impl Pool {
                 // The other connections have waited even longer.
                 idle.clear();
             } else if candidate.wire.is_quiet() {
-                let Idle { wire, open, .. } = candidate;
-                return Some((wire, open));
+                return Some(candidate.wire);
             }
         }
         None
@@ -180,12 +186,12 @@ impl Connection {
     /// Keeps the connection for another request. Allowed only after a complete exchange: request
     /// and response have ended, and no bytes remain.
     pub fn release(self) {
-        let Self { wire, mut open } = self;
-        open.leave();
+        let Self { wire, open } = self;
         let pool = Rc::clone(&open.pool);
+        drop(open);
         let mut idle = pool.idle.borrow_mut();
         if idle.len() < pool.limits.borrow().idle_connections {
-            idle.push_back(Idle { wire, open, since: Instant::now() });
+            idle.push_back(Idle { wire, since: Instant::now() });
         }
     }
 }
@@ -193,7 +199,7 @@ impl Connection {
 /// Counts an open connection and its user.
 struct Open {
     pool: Rc<Pool>,
-    /// The place of its user among the users of the pool's connections. [`IDLE`] without a user.
+    /// The place of its user among the users of the pool's connections.
     place: u32,
     reused: bool,
     /// The limits at the begin of the present use.
@@ -202,14 +208,17 @@ struct Open {
 
 impl Open {
     fn enter(pool: &Rc<Pool>, place: u32) -> Result<Self, ConnectError> {
-        let open = pool.open.get();
-        let limits = pool.limits();
-        if open >= limits.connections {
+        let open = pool.open.get() + pool.idle.borrow().len();
+        if open >= pool.limits.borrow().connections {
             pool.holders.leave(place);
             return Err(ConnectError::Saturated(open));
         }
-        pool.open.set(open + 1);
-        Ok(Self { pool: Rc::clone(pool), place, reused: false, limits })
+        Ok(Self::new(pool, place, false))
+    }
+
+    fn new(pool: &Rc<Pool>, place: u32, reused: bool) -> Self {
+        pool.open.set(pool.open.get() + 1);
+        Self { pool: Rc::clone(pool), place, reused, limits: pool.limits() }
     }
 
     async fn connect(self) -> Result<Connection, ConnectError> {
@@ -221,18 +230,11 @@ impl Open {
         stream.set_nodelay(true)?;
         Ok(Connection { wire: Wire::new(stream), open: self })
     }
-
-    fn leave(&mut self) {
-        self.pool.holders.leave(std::mem::replace(&mut self.place, IDLE));
-    }
 }
 
 impl Drop for Open {
     fn drop(&mut self) {
-        self.leave();
+        self.pool.holders.leave(self.place);
         self.pool.open.set(self.pool.open.get() - 1);
     }
 }
-
-/// The value of `place` for a connection without a user.
-const IDLE: u32 = u32::MAX;

@@ -34,7 +34,7 @@ pub(in crate::admin) async fn show(admin: &Admin, call: Call) -> Outcome {
 
 pub(in crate::admin) async fn put(admin: &Admin, call: Call) -> Outcome {
     let is_dry_run = call.flag("dry_run")?;
-    let (revision, _) = admin.reach.live.serving();
+    let revision = admin.reach.live.revision();
     let if_match = required_tag(call.headers(), &revision.tag)?;
     let text = call.text().await?;
     applied(admin, Order::Put { text, if_match, is_dry_run }).await

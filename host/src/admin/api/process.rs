@@ -16,7 +16,7 @@ use crate::state::orders::Order;
 pub(in crate::admin) async fn status(admin: &Admin, _: Call) -> Outcome {
     let live = &admin.reach.live;
     let process = live.process();
-    let (revision, _) = live.serving();
+    let revision = live.revision();
     let config = &revision.config;
     let upstreams = live.upstreams();
     let endpoints = || upstreams.iter().flat_map(|upstream| &upstream.endpoints);
@@ -55,7 +55,7 @@ pub(in crate::admin) async fn certificates(admin: &Admin, _: Call) -> Outcome {
 }
 
 pub(in crate::admin) async fn routes(admin: &Admin, _: Call) -> Outcome {
-    let (revision, _) = admin.reach.live.serving();
+    let revision = admin.reach.live.revision();
     let config = &revision.config;
     let routes = config.routes.iter().map(|route| route_status(config, route)).collect();
     Ok(reply::json(StatusCode::OK, &RouteList { routes }))

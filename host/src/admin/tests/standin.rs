@@ -18,8 +18,9 @@ use crate::admin::model::{
     CertificateStatus, ConnectionCount, EndpointPatch, EndpointStatus, EndpointsOrigin,
     ListenerStatus, UpgradeState, UpgradeStatus, UpstreamStatus,
 };
-use crate::admin::{Reach, Serving, serve};
+use crate::admin::{Reach, Serving, serve_on};
 use crate::config::{self, Config, ControlAddress, Endpoint, Overrides};
+use crate::control::Bound;
 use crate::plugins::Plugins;
 use crate::state::current::{Refused, Revision};
 use crate::state::orders::{Applied, Change, Errand, Order, OrderError, Orders};
@@ -92,7 +93,7 @@ fn run(address: &str, test: impl AsyncFnOnce(Standin)) {
     let text = CONFIG.replace("ADDRESS", address).replace("READ", READ).replace("WRITE", WRITE);
     let config = config::from_text("weir.yaml", &text, Path::new("."), &Overrides::default());
     let config = Arc::new(config.unwrap());
-    let plugins = Arc::new(Plugins::load(&config, &Metrics::new()).unwrap());
+    let plugins = Arc::new(Plugins::load(&config, &Metrics::new(), None).unwrap());
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().build_local(Default::default());
     runtime.unwrap().block_on(async {
@@ -110,7 +111,8 @@ fn run(address: &str, test: impl AsyncFnOnce(Standin)) {
         let live = Rc::clone(&world) as Rc<dyn Live>;
         let reach = Reach { live, orders, events: events.clone() };
         let admin = world.config.admin.clone().unwrap();
-        let serving = serve(&admin, reach, &tasks).unwrap();
+        let bound = Bound::new(&admin.address).unwrap();
+        let serving = serve_on(bound, &admin, reach, &tasks).unwrap();
         test(Standin { address: serving.address.clone(), events, serving, tasks, world }).await;
     });
 }

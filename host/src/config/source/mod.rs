@@ -16,6 +16,7 @@ mod stamp;
 mod watch;
 
 use std::path::{Path, PathBuf};
+use std::sync::LazyLock;
 
 use serde_json::Value;
 
@@ -45,9 +46,12 @@ impl Sources {
     }
 }
 
-/// Returns the tag of a configuration: equal values have equal tags, however they are written.
+/// Returns the tag of a configuration: equal values have equal tags in one process, however they are
+/// written. It depends on a secret of the process: a reader of the tag must not be able to try
+/// values for the secrets in a configuration.
 pub(super) fn tag(value: &Value) -> String {
-    let mut text = String::new();
+    static SECRET: LazyLock<String> = LazyLock::new(|| format!("{:032x}", rand::random::<u128>()));
+    let mut text = SECRET.clone();
     canonical(value, &mut text);
     Digest::of(text.as_bytes()).hex().chars().take(TAG_DIGITS).collect()
 }

@@ -223,7 +223,7 @@ fn stamps_are_those_of_every_file_and_folder_also_after_a_fault() {
 #[test]
 fn the_admin_api_of_a_file_is_found_without_its_includes() {
     let folder = Folder::new(&[("weir.yaml", &format!("{MAIN}admin: {{ token: t }}\n"))]);
-    assert_eq!(admin(&folder.path("weir.yaml")).unwrap().unwrap().token, "t");
+    assert_eq!(admin(&folder.path("weir.yaml")).unwrap().unwrap().tokens[0].token, "t");
 }
 
 #[test]

@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 use super::serve_connection;
 use crate::config::{ListenerId, Quic, Retry};
 use crate::listen::handover::Group;
+use crate::listen::listening::EndpointGuard;
 use crate::listen::socket::Socket;
 use crate::listen::steer::Ids;
 use crate::listen::{Edge, Handler, Listening};
@@ -85,6 +86,7 @@ struct Opened {
     endpoint: Endpoint,
     /// Ends the refusal of new connections, because the listener is open again.
     again: CancellationToken,
+    _guard: EndpointGuard,
 }
 
 impl Endpoints {
@@ -97,8 +99,9 @@ impl Endpoints {
         Some(opened.endpoint.clone())
     }
 
-    fn insert(&self, id: ListenerId, endpoint: Endpoint, again: CancellationToken) {
-        self.0.borrow_mut().insert(id, Opened { endpoint, again });
+    fn insert(&self, listening: &Arc<Listening>, endpoint: Endpoint, again: CancellationToken) {
+        let opened = Opened { endpoint, again, _guard: listening.endpoint() };
+        self.0.borrow_mut().insert(listening.id, opened);
     }
 
     fn remove(&self, id: ListenerId) {
@@ -125,7 +128,7 @@ pub(in crate::listen) fn serve<H: Handler>(
         None => {
             let socket = Socket::new(socket, worker, Arc::clone(group), edge.counters.clone())?;
             let endpoint = start(socket, (worker, edge.reset_key(worker)), group, server)?;
-            endpoints.insert(listening.id, endpoint.clone(), again.clone());
+            endpoints.insert(listening, endpoint.clone(), again.clone());
             endpoint
         }
     };

@@ -17,7 +17,7 @@ fn succeed(kept: &Kept, workers: usize) -> (Vec<Sockets>, Feed) {
 }
 
 fn start(workers: usize) -> (Vec<Sockets>, Kept) {
-    let sockets = bind(&listener(), workers).unwrap();
+    let sockets = bind(&listener(), workers, false).unwrap();
     let kept = Kept::of(&sockets).unwrap().unwrap();
     (sockets, kept)
 }

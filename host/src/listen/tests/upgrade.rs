@@ -39,7 +39,7 @@ fn connections(process: &Process) -> u64 {
 #[test]
 fn connections_outlive_two_upgrades_with_other_numbers_of_workers() {
     run(async {
-        let first = start(bind(&listener(), 2).unwrap());
+        let first = start(bind(&listener(), 2, false).unwrap());
         let address = first.server.address;
         let endpoint = quic_client();
         let mut clients = Vec::new();
@@ -70,7 +70,7 @@ fn connections_outlive_two_upgrades_with_other_numbers_of_workers() {
 #[test]
 fn the_old_process_drains_while_the_new_one_serves() {
     run(async {
-        let mut old = start(bind(&listener(), 2).unwrap());
+        let mut old = start(bind(&listener(), 2, false).unwrap());
         let address = old.server.address;
         let endpoint = quic_client();
         let mut h3 = H3::connect(&endpoint, address).await;
@@ -81,7 +81,8 @@ fn the_old_process_drains_while_the_new_one_serves() {
 
         let new = replace(&mut old, 2).await;
         let Process { server, kept, feed } = old;
-        kept.hand_over();
+        server.listening.share();
+        drop(kept);
         server.drain.cancel();
         assert_eq!(H3::connect(&endpoint, address).await.get("/new").await.1, "/new");
         log.release.cancel();
@@ -98,7 +99,7 @@ fn the_old_process_drains_while_the_new_one_serves() {
 #[test]
 fn a_process_goes_on_when_its_successor_fails() {
     run(async {
-        let mut old = start(bind(&listener(), 3).unwrap());
+        let mut old = start(bind(&listener(), 3, false).unwrap());
         let address = old.server.address;
         let endpoint = quic_client();
         let mut h3 = H3::connect(&endpoint, address).await;

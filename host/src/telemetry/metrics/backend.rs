@@ -83,13 +83,16 @@ impl UpstreamCounters {
     pub fn endpoint(&self, endpoint: &str) -> EndpointCounters {
         let labels: Labels = (Arc::clone(&self.name), endpoint.into());
         let families = &*self.metrics.0;
-        let (health, requests, duration) = families.users.enter(labels.clone(), || {
+        let (health, requests, duration) = families.users.enter(labels.clone(), |is_first| {
             let labels: &[&str] = &[&labels.0, &labels.1];
             let health = families.health.with_label_values(labels);
+            // Another endpoint of the name may be unhealthy.
+            if is_first {
+                health.set(1);
+            }
             let requests = families.requests.with_label_values(labels);
             (health, requests, families.duration.with_label_values(labels))
         });
-        health.set(1);
         EndpointCounters { health, requests, duration, metrics: self.metrics.clone(), labels }
     }
 }

@@ -182,7 +182,7 @@ impl PluginMetrics {
 
     pub(super) fn plugin(&self, name: &str) -> PluginCounters {
         let name: Arc<str> = name.into();
-        let generation = self.users.plugins.enter(Arc::clone(&name), || {
+        let generation = self.users.plugins.enter(Arc::clone(&name), |_| {
             for outcome in Swap::ALL {
                 self.swaps.with_label_values(&[&*name, outcome.label()]);
             }
@@ -200,7 +200,7 @@ impl PluginCounters {
     pub fn generation(&self, number: u64) -> GenerationCounters {
         let PluginSeries { metrics, name } = &*self.series;
         let (plugin, generation) = (Arc::clone(name), number.to_string());
-        metrics.users.generations.enter((Arc::clone(name), number), || {
+        metrics.users.generations.enter((Arc::clone(name), number), |_| {
             let labels = &[&*plugin, &generation];
             for kind in FAILURES {
                 // The counters exist from the start, so that a rate over them exists before the

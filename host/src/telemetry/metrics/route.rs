@@ -37,7 +37,7 @@ impl RouteMetrics {
 
     pub(super) fn series(&self, name: &str) -> Arc<RouteSeries> {
         let name: Arc<str> = name.into();
-        self.0.users.enter(Arc::clone(&name), || ());
+        self.0.users.enter(Arc::clone(&name), |_| ());
         Arc::new(RouteSeries { metrics: self.clone(), name })
     }
 }

@@ -25,12 +25,14 @@ impl<K, V> Default for Users<K, V> {
 }
 
 impl<K: Hash + Eq, V: Hash + Eq> Users<K, V> {
-    /// Adds a user and makes its series with `make`, which no removal can overtake.
-    pub(super) fn enter<T>(&self, key: K, make: impl FnOnce() -> T) -> T {
+    /// Adds a user and makes its series with `make`, which no removal can overtake. `make` gets
+    /// whether this is the first user.
+    pub(super) fn enter<T>(&self, key: K, make: impl FnOnce(bool) -> T) -> T {
         let mut users = self.lock();
-        let new = || User { count: 0, further: HashSet::new() };
-        users.entry(key).or_insert_with(new).count += 1;
-        make()
+        let user = users.entry(key).or_insert_with(|| User { count: 0, further: HashSet::new() });
+        user.count += 1;
+        let is_first = user.count == 1;
+        make(is_first)
     }
 
     /// Notes that a series with further labels exists.
@@ -65,8 +67,8 @@ mod tests {
     #[test]
     fn only_the_last_user_removes_the_series() {
         let users = Users::<&str, u8>::default();
-        users.enter("a", || ());
-        users.enter("a", || ());
+        assert!(users.enter("a", |is_first| is_first));
+        assert!(!users.enter("a", |is_first| is_first));
         users.note(&"a", 7);
         let removed = Cell::new(None);
         users.leave(&"a", |further| removed.set(Some(further)));

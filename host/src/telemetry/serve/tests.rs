@@ -1,4 +1,5 @@
 use std::cell::RefCell;
+use std::net::SocketAddr;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio_util::sync::CancellationToken;
@@ -19,8 +20,11 @@ fn ask_at(address: &str, requests: &[&str]) -> Vec<String> {
     runtime.unwrap().block_on(async {
         let tasks = Tasks::new(CancellationToken::new(), CancellationToken::new());
         let config = MetricsEndpoint { address: address.parse().unwrap(), path: "/metrics".into() };
-        let address = serve_metrics(&config, Arc::new(Metrics::new()), &tasks).unwrap();
-        let address = SocketAddr::from(([127, 0, 0, 1], address.port()));
+        let listener = std::net::TcpListener::bind(config.address).unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let bound = Bound::tcp(listener).unwrap();
+        serve_metrics(bound, &config, Arc::new(Metrics::new()), &tasks).unwrap();
+        let address = SocketAddr::from(([127, 0, 0, 1], port));
         let answers = RefCell::new(Vec::new());
         for request in requests {
             let mut stream = TcpStream::connect(address).await.unwrap();

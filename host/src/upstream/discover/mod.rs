@@ -58,8 +58,16 @@ pub async fn follow(
     let Some(mut source) = Source::of(upstream) else { return };
     let mut report = Report::new(&upstream.name, status);
     let mut present = upstream.endpoints.clone();
+    let mut is_first = true;
     loop {
-        let Look { found, troubles, next } = source.look().await;
+        let Look { mut found, troubles, next } = source.look().await;
+        if let Some(found) = found.as_mut().filter(|_| is_first && !troubles.is_empty()) {
+            // A source that begins does not know the results of lookups that fail now.
+            let is_lost = |one: &&Endpoint| !found.iter().any(|it| it.address == one.address);
+            let lost: Vec<_> = present.iter().filter(is_lost).cloned().collect();
+            found.extend(lost);
+        }
+        is_first = false;
         let found = found.filter(|found| !found.is_empty() && *found != present);
         if let Some(found) = found {
             tracing::info!(

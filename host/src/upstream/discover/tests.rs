@@ -83,7 +83,7 @@ fn endpoints_are_known_before_the_first_request() {
     silent.set_both("app.test.", &Reply::Code(ResponseCode::ServFail));
     let listed = upstream("endpoints: [{ address: '127.0.0.1:1' }]");
     let mut upstreams = [by_dns(&server), listed, by_dns(&silent)];
-    run(begin(&mut upstreams));
+    run(begin(upstreams.iter_mut()));
     let known = upstreams.iter().map(|upstream| addresses(&upstream.endpoints));
     let known: Vec<_> = known.map(|list| list.join(" ")).collect();
     assert_eq!(known, ["127.0.0.2:80", "127.0.0.1:1", ""]);
