@@ -40,6 +40,7 @@ mod incident;
 mod interim;
 mod limits;
 mod listeners;
+mod live;
 mod matrix;
 mod naughty;
 mod oci;

@@ -515,7 +515,7 @@ impl Drop for Weir {
 }
 
 /// The cache of compiled code for all tests; the tests of the cache itself have their own.
-const PLUGIN_CACHE: &str = concat!(env!("CARGO_TARGET_TMPDIR"), "/plugins");
+pub(crate) const PLUGIN_CACHE: &str = concat!(env!("CARGO_TARGET_TMPDIR"), "/plugins");
 
 /// Returns a configuration with the built-in plugins of a fresh build, if there is one.
 fn with_fresh_builtins(mut yaml: String) -> String {
