@@ -13,6 +13,7 @@ mod gone;
 mod kept;
 mod listeners;
 mod load;
+mod many;
 mod plugins;
 
 use std::path::{Path, PathBuf};

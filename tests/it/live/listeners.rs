@@ -67,19 +67,21 @@ async fn a_listener_comes_back_at_once_and_serves_every_newcomer() {
     let address = free_address();
     let (with, without) = (with_second(&live, address), live.text());
     live.put(&with).await.ok();
-    for protocol in [Protocol::H3, Protocol::H2] {
+    for protocol in [Protocol::H3, Protocol::H2, Protocol::H1] {
         let client = Client::connect(address, protocol).await;
         assert_eq!(ask(&client, "/who").await.0, 200);
-        let started = Instant::now();
         live.put(&without).await.ok();
         live.put(&with).await.ok();
-        let serves = async || Client::try_connect(address, protocol).await.ok();
-        drop(until("the listener", serves).await);
-        assert!(started.elapsed() < Duration::from_secs(1), "{:?}", started.elapsed());
+        if protocol == Protocol::H3 {
+            // A worker that has not heard of it yet still refuses QUIC connections.
+            let serves = async || Client::try_connect(address, protocol).await.ok();
+            drop(until("the listener", serves).await);
+        }
         for _ in 0..16 {
             let newcomer = Client::connect(address, protocol).await;
             assert_eq!(ask(&newcomer, "/who").await.0, 200, "{protocol:?}");
         }
+        until_closed(&client).await;
     }
 }
 
