@@ -22,7 +22,7 @@ use super::document::{Document, below, item};
 use super::error::{Place, Problem};
 use super::file::{self, File, Protocol};
 use super::{
-    Config, Listener, Places, Plugin, PluginId, Protocols, Quic, Tls, Upstream, UpstreamId,
+    Config, Listener, Places, Plugin, PluginId, Protocols, Quic, Tls, Upstream, UpstreamId, Values,
 };
 
 /// The faults and warnings that checking has found.
@@ -93,7 +93,7 @@ impl<'a> Check<'a> {
             places: Places::default(),
             files: Vec::new(),
             globs: Vec::new(),
-            value: Arc::default(),
+            value: Values::default(),
             tag: String::new(),
         }
     }

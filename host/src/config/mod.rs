@@ -219,7 +219,7 @@ fn from_value(document: Document, mut value: Value, base: &Path) -> Result<Confi
         written.remove(document::INCLUDE);
     }
     config.tag = source::tag(&written);
-    config.value = Arc::new(written);
+    config.value = Values::new(written);
     config.places = Places::new(document);
     Ok(config)
 }

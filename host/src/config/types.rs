@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use super::admin::Admin;
 use super::document::Places;
@@ -60,9 +61,34 @@ pub struct Config {
     pub globs: Vec<PathBuf>,
     /// The values as they are written in all files together, without `include` and with the
     /// arguments of the command line. Secrets are not masked.
-    pub value: Arc<serde_json::Value>,
+    pub value: Values,
     /// The tag of `value`: 16 hexadecimal digits, the same for equal values.
     pub tag: String,
+}
+
+/// The values of a configuration as written. They hold secrets, which do not show in logs. Clones
+/// share them.
+#[derive(Clone, Default)]
+pub struct Values(Arc<Value>);
+
+impl Values {
+    pub(super) fn new(value: Value) -> Self {
+        Self(Arc::new(value))
+    }
+}
+
+impl std::ops::Deref for Values {
+    type Target = Value;
+
+    fn deref(&self) -> &Value {
+        &self.0
+    }
+}
+
+impl std::fmt::Debug for Values {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Values").finish_non_exhaustive()
+    }
 }
 
 /// One address: UDP for HTTP/3, TCP for HTTP/2 and HTTP/1.1.
