@@ -125,6 +125,11 @@ impl Before {
         }
     }
 
+    /// Returns the origin of the first configuration.
+    pub(super) fn origin(&self) -> &'static str {
+        if self.older.is_some() { "upgrade" } else { "start" }
+    }
+
     /// Returns the keys of the older process, else new ones.
     pub(super) fn keys(&self) -> Result<Keys, ServerError> {
         let keys = match &self.older {

@@ -86,7 +86,7 @@ impl Supervisor {
         let tasks = Tasks::new(drain.clone(), close.clone());
         let mut signals = Signals::new().map_err(failed("listen for signals"))?;
         let Server { loader, stamps, telemetry, state, listeners } = server;
-        let current = Arc::new(Current::new(Arc::clone(&state), "start"));
+        let current = Arc::new(Current::new(Arc::clone(&state), before.origin()));
         let (orders, received) = Orders::new();
         let view = Rc::new(View::new(Arc::clone(&current), state.config.workers));
         view.set_listeners(listeners.iter());
