@@ -55,3 +55,4 @@ mod structure;
 mod swap;
 mod telemetry;
 mod timeouts;
+mod upgrade;

@@ -27,7 +27,46 @@ pub(crate) struct Sender(mpsc::Sender<io::Result<Frame<Bytes>>>);
 enum Source {
     Bytes(VecDeque<Bytes>),
     Repeat { chunk: Bytes, left: u64 },
+    Pattern { pattern: Pattern, left: u64 },
     Channel(mpsc::Receiver<io::Result<Frame<Bytes>>>),
+}
+
+/// Bytes in which each place differs from its neighbours, so that a loss or a mix-up shows. It
+/// repeats after [`PERIOD`], which no buffer has as its size.
+#[derive(Debug)]
+pub(crate) struct Pattern {
+    period: Bytes,
+    place: usize,
+}
+
+/// A prime near 64 KiB.
+const PERIOD: usize = 65_521;
+
+impl Pattern {
+    pub(crate) fn new() -> Self {
+        let byte = |place: usize| (place.wrapping_mul(2_654_435_761) >> 11) as u8;
+        Self { period: (0..PERIOD).map(byte).collect::<Vec<_>>().into(), place: 0 }
+    }
+
+    /// Returns the next bytes, at most `limit`.
+    fn next(&mut self, limit: usize) -> Bytes {
+        let end = PERIOD.min(self.place.saturating_add(limit));
+        let bytes = self.period.slice(self.place..end);
+        self.place = end % PERIOD;
+        bytes
+    }
+
+    /// Whether bytes are the next ones. Passes them.
+    pub(crate) fn goes_on(&mut self, mut bytes: &[u8]) -> bool {
+        while !bytes.is_empty() {
+            let wanted = self.next(bytes.len());
+            if bytes[..wanted.len()] != wanted {
+                return false;
+            }
+            bytes = &bytes[wanted.len()..];
+        }
+        true
+    }
 }
 
 impl Body {
@@ -43,6 +82,12 @@ impl Body {
             length: Some(length),
             trailers: None,
         }
+    }
+
+    /// A body of `length` bytes of a [`Pattern`], announced.
+    pub(crate) fn pattern(length: u64) -> Self {
+        let source = Source::Pattern { pattern: Pattern::new(), left: length };
+        Self { source, length: Some(length), trailers: None }
     }
 
     /// A body from the sender's chunks, unannounced. At most one chunk waits.
@@ -77,6 +122,12 @@ impl Body {
                 let take = usize::try_from(*left).unwrap_or(usize::MAX).min(chunk.len());
                 *left -= take as u64;
                 Poll::Ready(Some(Ok(Frame::data(chunk.slice(..take)))))
+            }
+            Source::Pattern { left: 0, .. } => Poll::Ready(None),
+            Source::Pattern { pattern, left } => {
+                let chunk = pattern.next(usize::try_from(*left).unwrap_or(usize::MAX));
+                *left -= chunk.len() as u64;
+                Poll::Ready(Some(Ok(Frame::data(chunk))))
             }
             Source::Channel(receiver) => receiver.poll_recv(cx),
         }
@@ -120,7 +171,7 @@ impl http_body::Body for Body {
     fn is_end_stream(&self) -> bool {
         let ended = match &self.source {
             Source::Bytes(chunks) => chunks.is_empty(),
-            Source::Repeat { left, .. } => *left == 0,
+            Source::Repeat { left, .. } | Source::Pattern { left, .. } => *left == 0,
             Source::Channel(_) => false,
         };
         ended && self.trailers.is_none()

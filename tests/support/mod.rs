@@ -5,12 +5,14 @@
 //! Every wait is bounded by [`within`]. A test waits for events; it waits for time to pass only if
 //! there is no event.
 
+pub(crate) mod api;
 pub(crate) mod body;
 pub(crate) mod client;
 pub(crate) mod collector;
 pub(crate) mod fields;
 pub(crate) mod mmdb;
 pub(crate) mod origin;
+pub(crate) mod processes;
 pub(crate) mod raw_h1;
 pub(crate) mod raw_h2;
 pub(crate) mod raw_h3;
@@ -25,6 +27,7 @@ use std::fmt::Display;
 use std::future::Future;
 use std::time::{Duration, Instant};
 
+pub(crate) use api::Api;
 pub(crate) use body::Body;
 pub(crate) use client::{Answer, Client, Protocol};
 pub(crate) use origin::Origin;

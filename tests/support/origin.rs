@@ -8,11 +8,13 @@
 //! | `/count` | the number of bytes in the request's body, once it has ended |
 //! | `/bytes/N` | N bytes with a content-length |
 //! | `/chunked/N` | N bytes without |
+//! | `/pattern/N` | N bytes that tell their places, see [`super::body::Pattern`] |
 //! | `/status/N` | the status N and no body |
 //! | `/trailers` | a body, then the trailer `x-sum: 7` |
 //! | `/hold` | nothing, until [`Origin::release`] |
 //! | `/hold-body` | the head and `first`, and after [`Origin::release`] `last` |
 //! | `/hold-read` | its name, once released; the request's body is not read before |
+//! | `/events` | `event 0`, and a further line after each [`Origin::release`] |
 //! | `/endless` | bytes until nobody reads them |
 //! | `/health` | 200 or 503, see [`Origin::set_healthy`] |
 
@@ -272,6 +274,7 @@ async fn answer(
         }
         "bytes" => finish(exchange, Response::new(Body::repeat(number))),
         "chunked" => finish(exchange, Response::new(Body::repeat(number).announcing(None))),
+        "pattern" => finish(exchange, Response::new(Body::pattern(number))),
         "status" => {
             finish(exchange, status(StatusCode::from_u16(number.try_into().unwrap()).unwrap()))
         }
@@ -301,6 +304,21 @@ async fn answer(
                 }
                 if sender.send("last").await {
                     exchange.done();
+                }
+            });
+            Response::new(body)
+        }
+        "events" => {
+            let (sender, body) = Body::channel();
+            spawn(async move {
+                let _exchange = exchange;
+                let mut count = 0;
+                while sender.send(format!("event {count}\n")).await {
+                    count += 1;
+                    tokio::select! {
+                        _ = released.changed() => {}
+                        () = sender.closed() => return,
+                    }
                 }
             });
             Response::new(body)

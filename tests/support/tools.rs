@@ -169,6 +169,11 @@ pub(crate) fn python_module(module: &str) -> Command {
     command
 }
 
+/// The Python of the system.
+pub(crate) fn python3() -> PathBuf {
+    find("WEIR_PYTHON3", &["python3"], |path| works(path, "--version"))
+}
+
 /// Runs a command to its end without blocking the test's runtime. Fails the test if the command
 /// fails.
 pub(crate) async fn output(command: Command) -> String {

@@ -12,6 +12,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 use tokio::sync::mpsc;
 
+use super::processes;
 use super::tools::output;
 use super::{Answer, Body, Client, Protocol, client::Failure, until, within};
 
@@ -36,14 +37,17 @@ pub(crate) struct Setup {
     grace: String,
     arguments: Vec<String>,
     variables: Vec<(String, String)>,
-    files: Option<u32>,
+    program: PathBuf,
+    launcher: Vec<String>,
     directory: TempDir,
 }
 
-/// A running Weir; killed when dropped.
+/// A running Weir; killed when dropped, with the processes that have taken over from it.
 #[derive(Debug)]
 pub(crate) struct Weir {
     child: Child,
+    /// The processes that have taken over, oldest first.
+    successors: Vec<u32>,
     address: SocketAddr,
     metrics: SocketAddr,
     admin: Option<SocketAddr>,
@@ -73,7 +77,8 @@ impl Setup {
             grace: "10s".to_owned(),
             arguments: Vec::new(),
             variables: Vec::new(),
-            files: None,
+            program: WEIR.into(),
+            launcher: Vec::new(),
             directory: TempDir::new().unwrap(),
         }
     }
@@ -166,8 +171,20 @@ impl Setup {
     }
 
     /// Sets the most file descriptors of the process.
-    pub(crate) fn files(mut self, files: u32) -> Self {
-        self.files = Some(files);
+    pub(crate) fn files(self, files: u32) -> Self {
+        let limit = format!("ulimit -n {files}; exec \"$0\" \"$@\"");
+        self.launcher(&["sh", "-c", &limit])
+    }
+
+    /// Starts this program in place of the binary under test.
+    pub(crate) fn program(mut self, program: &Path) -> Self {
+        program.clone_into(&mut self.program);
+        self
+    }
+
+    /// Starts the program through a command that it follows, which must keep the process.
+    pub(crate) fn launcher(mut self, command: &[&str]) -> Self {
+        self.launcher = command.iter().map(ToString::to_string).collect();
         self
     }
 
@@ -198,12 +215,12 @@ impl Setup {
         // The kernel chooses a free port; the log has its number.
         let metrics = ([127, 0, 0, 1], 0).into();
         let config = self.write(metrics);
-        let mut command = match self.files {
-            None => Command::new(WEIR),
-            Some(files) => {
-                let mut shell = Command::new("sh");
-                shell.args(["-c", &format!("ulimit -n {files}; exec \"$0\" \"$@\""), WEIR]);
-                shell
+        let mut command = match self.launcher.split_first() {
+            None => Command::new(&self.program),
+            Some((launcher, arguments)) => {
+                let mut command = Command::new(launcher);
+                command.args(arguments).arg(&self.program);
+                command
             }
         };
         command.env("WEIR_PLUGIN_CACHE", PLUGIN_CACHE);
@@ -285,6 +302,7 @@ impl Weir {
         let address = ([0, 0, 0, 0], 0).into();
         let mut weir = Self {
             child,
+            successors: Vec::new(),
             address,
             metrics,
             admin: None,
@@ -443,18 +461,32 @@ impl Weir {
         }
     }
 
+    /// Waits until a new process has taken over, and returns its id. Signals and figures concern
+    /// that process from then on.
+    pub(crate) async fn succeeded(&mut self) -> u32 {
+        let fields = self.logged("a new process serves").await;
+        let pid = fields["pid"].as_u64().unwrap().try_into().unwrap();
+        self.successors.push(pid);
+        pid
+    }
+
+    /// The id of the process that serves: the first one, or the last that has taken over.
+    pub(crate) fn pid(&self) -> u32 {
+        self.successors.last().copied().unwrap_or_else(|| self.child.id())
+    }
+
     /// Sends a signal by name, such as `TERM`.
     pub(crate) fn signal(&self, name: &str) {
-        let kill = format!("kill -{name} {}", self.child.id());
+        let kill = format!("kill -{name} {}", self.pid());
         assert!(Command::new("sh").args(["-c", &kill]).status().unwrap().success(), "{kill}");
     }
 
-    /// Waits until the process has ended.
+    /// Waits until the first process has ended.
     pub(crate) async fn exit(&mut self) -> ExitStatus {
         until("the end of the process", async || self.child.try_wait().unwrap()).await
     }
 
-    /// Whether the process is alive.
+    /// Whether the first process is alive.
     pub(crate) fn is_running(&mut self) -> bool {
         self.child.try_wait().unwrap().is_none()
     }
@@ -466,7 +498,7 @@ impl Weir {
 
     /// Resident memory now without huge pages: for one byte the kernel may give 2 MiB of those.
     pub(crate) fn memory_in_pages(&self) -> u64 {
-        let path = format!("/proc/{}/smaps_rollup", self.child.id());
+        let path = format!("/proc/{}/smaps_rollup", self.pid());
         let text = std::fs::read_to_string(path).unwrap();
         let bytes = |key: &str| {
             let line = text.lines().find_map(|line| line.strip_prefix(key)).unwrap();
@@ -482,12 +514,12 @@ impl Weir {
 
     /// Resets the measured peak.
     pub(crate) fn forget_peak(&self) {
-        std::fs::write(format!("/proc/{}/clear_refs", self.child.id()), "5").unwrap();
+        std::fs::write(format!("/proc/{}/clear_refs", self.pid()), "5").unwrap();
     }
 
     /// Processor time used so far, in ticks of 10 ms.
     pub(crate) fn ticks(&self) -> u64 {
-        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.child.id())).unwrap();
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.pid())).unwrap();
         let fields: Vec<_> = stat.rsplit_once(')').unwrap().1.split_whitespace().collect();
         fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap()
     }
@@ -498,7 +530,7 @@ impl Weir {
     }
 
     fn status(&self, key: &str) -> u64 {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid())).unwrap();
         let line = status.lines().find_map(|line| line.strip_prefix(key)).unwrap();
         line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() << 10
     }
@@ -506,8 +538,12 @@ impl Weir {
 
 impl Drop for Weir {
     fn drop(&mut self) {
+        // A process that has taken over, or is about to, outlives the one that has started it.
+        let started = [self.child.id()].into_iter().chain(self.successors.iter().copied());
+        let heirs: Vec<u32> = started.flat_map(processes::descendants).collect();
         let _ = self.child.kill();
         let _ = self.child.wait();
+        heirs.iter().chain(&self.successors).for_each(|pid| processes::kill(*pid));
         if std::thread::panicking() {
             let _ = writeln!(std::io::stderr(), "--- printed by Weir:\n{}", self.printed());
         }
