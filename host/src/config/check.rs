@@ -14,7 +14,6 @@ mod upstreams;
 use std::collections::HashMap;
 use std::num::NonZero;
 use std::path::Path;
-use std::sync::Arc;
 
 pub use files::{CertificateError, certificate};
 

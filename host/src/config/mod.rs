@@ -38,7 +38,7 @@ mod upstreams;
 
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, LazyLock};
+use std::sync::LazyLock;
 
 use file::File;
 use serde_json::Value;
