@@ -58,6 +58,9 @@ pub struct Package {
     pub base: String,
     /// The origin of the configuration, such as the path of its file.
     pub origin: String,
+    /// The versions of the configuration's files that were read last, in a form that their owner
+    /// knows. The configuration need not be that of the files.
+    pub files: Value,
     /// The listeners, in the order of the configuration.
     pub listeners: Vec<ListenerPackage>,
     /// The keys that both processes need.

@@ -7,6 +7,7 @@ use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::time::Duration;
 
+use serde::Deserialize as _;
 use serde_json::Value;
 use tokio::runtime::LocalRuntime;
 use weir_runtime::with_causes;
@@ -36,6 +37,7 @@ pub struct Before {
 struct Older {
     channel: Channel,
     configuration: String,
+    files: Stamps,
     keys: KeysPackage,
     plugins: Vec<Value>,
     upstreams: serde_json::Map<String, Value>,
@@ -97,7 +99,8 @@ impl Before {
             let offer = channel.receive_offer(OFFER).await?;
             Ok::<_, BeforeError>((channel, offer))
         })?;
-        let Package { weir_version, configuration, listeners, keys, plugins, state, .. } = package;
+        let Package { weir_version, configuration, files, listeners, keys, plugins, state, .. } =
+            package;
         tracing::info!(version = weir_version, "taking over from an older process");
         let mut descriptors = descriptors.into_iter();
         for listener in listeners {
@@ -108,7 +111,8 @@ impl Before {
                 self.pages.extend(own.into_iter().map(|socket| (listener.name.clone(), socket)));
             }
         }
-        self.older = Some(Older { channel, configuration, keys, plugins, upstreams: state });
+        let files = Stamps::deserialize(files).unwrap_or_default();
+        self.older = Some(Older { channel, configuration, files, keys, plugins, upstreams: state });
         Ok(())
     }
 
@@ -117,12 +121,11 @@ impl Before {
     /// # Errors
     /// As [`Loader::load`].
     pub fn configuration(&self, loader: &Loader) -> (Stamps, Result<Config, ConfigErrors>) {
-        // The files are looked at in both cases: their next change is a reload.
-        let (stamps, config) = loader.load();
-        match &self.older {
-            Some(older) => (stamps, loader.text(PRESENT, &older.configuration)),
-            None => (stamps, config),
-        }
+        let Some(older) = &self.older else { return loader.load() };
+        // A file that the older process has not read in its present version is a reload.
+        let files = older.files.clone();
+        let stamps = if files.is_empty() { loader.load().0 } else { files };
+        (stamps, loader.text(PRESENT, &older.configuration))
     }
 
     /// Returns the origin of the first configuration.

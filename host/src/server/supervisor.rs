@@ -162,7 +162,8 @@ impl Supervisor {
                     }
                 }
                 Some(errand) = self.orders.recv() => Job::Errand(errand),
-                changed = self.watcher.changed() => Job::Files(changed),
+                // A new process knows which versions this one has read, and follows by itself.
+                changed = self.watcher.changed(), if self.upgrade.is_none() => Job::Files(changed),
                 () = tokio::time::sleep(RETIRE_EVERY), if has_leaving => continue,
                 _ = sweep.tick() => {
                     self.listeners.sweep();
@@ -185,8 +186,12 @@ impl Supervisor {
         match job {
             Job::Signal(Request::Reload) => {
                 self.telemetry.reopen_logs();
-                // The outcome is in the log and in the status.
-                let _ = self.read_again("signal").await;
+                if self.upgrade.is_some() {
+                    tracing::warn!("files that have changed are read after the upgrade");
+                } else {
+                    // The outcome is in the log and in the status.
+                    let _ = self.read_again("signal").await;
+                }
             }
             Job::Signal(Request::Upgrade) => {
                 if let Err(error) = self.begin_upgrade() {
@@ -245,6 +250,8 @@ impl Supervisor {
         let package = Package {
             weir_version: env!("CARGO_PKG_VERSION").to_owned(),
             configuration: state.config.value.to_string(),
+            // A path that is no text leaves the new process with the versions that it finds.
+            files: serde_json::to_value(&self.stamps).unwrap_or_default(),
             keys: self.listeners.keys().export(),
             plugins: state.plugins.export_components(),
             state: upgrade::facts(&state),
