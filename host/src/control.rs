@@ -27,7 +27,7 @@ use tokio::task::yield_now;
 use tokio::time::sleep;
 
 pub(crate) use self::answer::{Answer, HeldResponse};
-pub(crate) use self::listener::Bound;
+pub(crate) use self::listener::{Bound, SocketFile};
 use self::listener::{Io, Listener};
 pub(crate) use self::pages::{Denial, Names};
 use self::patient::Patient;

@@ -73,7 +73,8 @@ impl Bound {
         Ok(Self { address, socket: listener.into(), file: None, stop: CancellationToken::new() })
     }
 
-    /// Takes a Unix socket that listens, and its file, from the process before this one.
+    /// Takes a Unix socket that listens, and its file, from the process before this one. The file
+    /// stays that process's until [`SocketFile::keep`].
     ///
     /// # Errors
     /// The file is gone.
@@ -82,6 +83,7 @@ impl Bound {
         path: &Path,
     ) -> io::Result<Self> {
         let file = SocketFile::new(path)?;
+        file.give_away();
         let address = ControlAddress::Unix(path.to_owned());
         let stop = CancellationToken::new();
         Ok(Self { address, socket: listener.into(), file: Some(Arc::new(file)), stop })
@@ -135,6 +137,11 @@ impl SocketFile {
     /// Leaves the file in place at the end: another process has the socket.
     pub(crate) fn give_away(&self) {
         self.is_given_away.store(true, Ordering::Release);
+    }
+
+    /// Removes the file at the end: no other process has the socket any more.
+    pub(crate) fn keep(&self) {
+        self.is_given_away.store(false, Ordering::Release);
     }
 }
 
@@ -257,5 +264,18 @@ mod tests {
         let _other = std::os::unix::net::UnixListener::bind(&path).unwrap();
         drop(replaced);
         assert!(path.exists(), "the file has another inode");
+    }
+
+    #[test]
+    fn the_file_stays_if_a_process_ends_before_it_has_taken_over() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("admin.sock");
+        let listener = std::os::unix::net::UnixListener::bind(&path).unwrap();
+        drop(Bound::unix(listener.try_clone().unwrap(), &path).unwrap());
+        assert!(path.exists());
+        let bound = Bound::unix(listener, &path).unwrap();
+        bound.file().unwrap().keep();
+        drop(bound);
+        assert!(!path.exists());
     }
 }

@@ -7,12 +7,13 @@ use std::os::fd::{AsFd as _, OwnedFd};
 use std::os::unix::net::UnixListener;
 use std::sync::Arc;
 
+use socket2::SockRef;
 use tokio_util::sync::CancellationToken;
 
 use super::{ServerError, misplaced};
 use crate::admin::{self, Reach};
 use crate::config::{Admin, Config, ControlAddress, MetricsEndpoint};
-use crate::control::Bound;
+use crate::control::{Bound, SocketFile};
 use crate::listen::BindError;
 use crate::task::Tasks;
 use crate::telemetry::{self, Telemetry};
@@ -21,8 +22,8 @@ use crate::telemetry::{self, Telemetry};
 pub(super) struct Pages {
     admin: Option<admin::Serving>,
     sockets: Vec<(&'static str, OwnedFd)>,
-    /// Removes the file of a Unix socket at the end, unless it is given away.
-    give_away: Vec<Box<dyn Fn()>>,
+    /// The files of Unix sockets.
+    files: Vec<Arc<SocketFile>>,
     /// Ends the acceptance of connections.
     stop: CancellationToken,
 }
@@ -39,8 +40,8 @@ impl Pages {
         mut inherited: InheritedPages,
         tasks: &Tasks,
     ) -> Result<Self, ServerError> {
-        let (sockets, give_away) = (Vec::new(), Vec::new());
-        let mut pages = Self { admin: None, sockets, give_away, stop: CancellationToken::new() };
+        let (sockets, files) = (Vec::new(), Vec::new());
+        let mut pages = Self { admin: None, sockets, files, stop: CancellationToken::new() };
         let mut before = |name: &str| {
             let at = inherited.iter().position(|(known, _)| known == name);
             at.map(|at| inherited.swap_remove(at).1)
@@ -86,14 +87,15 @@ impl Pages {
         Ok(serving)
     }
 
-    /// Binds an address, or takes the socket of the process before.
+    /// Binds an address, or takes the socket of the process before if it has that address. Another
+    /// address comes from a reload that left the change to the next start.
     fn bind(
         &mut self,
         name: &'static str,
         address: &ControlAddress,
         before: Option<OwnedFd>,
     ) -> io::Result<Bound> {
-        let bound = match (before, address) {
+        let bound = match (before.filter(|socket| has(socket, address)), address) {
             (Some(socket), ControlAddress::Tcp(_)) => Bound::tcp(socket.into())?,
             (Some(socket), ControlAddress::Unix(path)) => {
                 Bound::unix(UnixListener::from(socket), path)?
@@ -101,9 +103,7 @@ impl Pages {
             (None, address) => Bound::new(address)?,
         };
         self.sockets.push((name, bound.as_fd().try_clone_to_owned()?));
-        if let Some(file) = bound.file() {
-            self.give_away.push(Box::new(move || file.give_away()));
-        }
+        self.files.extend(bound.file());
         Ok(bound.until(self.stop.clone()))
     }
 
@@ -124,7 +124,24 @@ impl Pages {
     /// Leaves the sockets to the process that has taken over.
     pub(super) fn hand_over(&self) {
         self.stop.cancel();
-        self.give_away.iter().for_each(|give_away| give_away());
+        self.files.iter().for_each(|file| file.give_away());
+    }
+
+    /// Owns the sockets: the process before has left them to this one.
+    pub(super) fn keep(&self) {
+        self.files.iter().for_each(|file| file.keep());
+    }
+}
+
+/// Whether a socket of the process before has an address of the configuration, whose port may be
+/// any.
+fn has(socket: &OwnedFd, address: &ControlAddress) -> bool {
+    let Ok(bound) = SockRef::from(socket).local_addr() else { return false };
+    match address {
+        ControlAddress::Tcp(wanted) => bound.as_socket().is_some_and(|bound| {
+            bound.ip() == wanted.ip() && (wanted.port() == 0 || bound.port() == wanted.port())
+        }),
+        ControlAddress::Unix(path) => bound.as_pathname() == Some(path),
     }
 }
 

@@ -112,6 +112,7 @@ impl Supervisor {
         drop((beginning, state));
         started(&tasks).map_err(failed("start the demonstration's origins"))?;
         before.serving().await?;
+        pages.keep();
         tracing::info!(workers = workers.count(), "ready");
         let systemd = Systemd::start(&tasks);
         systemd.tell(&[State::Ready, State::Status("serving")]);
