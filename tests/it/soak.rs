@@ -1,11 +1,13 @@
 //! Load on all protocols for a few seconds, or for WEIR_SOAK_SECONDS: every answer is complete,
-//! memory is flat, and nothing is left behind.
+//! memory is flat, and nothing is left behind. Upgrades under load do not change that.
 
 use std::time::{Duration, Instant};
 
 use http::Request;
 
-use crate::support::{Body, Client, Origin, Protocol, Setup, spawn, until};
+use crate::support::{Body, Client, Origin, Protocol, Setup, processes, spawn, until};
+use crate::upgrade::load::Load;
+use crate::upgrade::{MIB, begun, finish, upgrade};
 
 #[tokio::test]
 async fn memory_stays_flat_under_load() {
@@ -34,6 +36,46 @@ async fn memory_stays_flat_under_load() {
         (weir.metric("weir_plugin_failures_total", &[]).await == 0.0).then_some(())
     })
     .await;
+}
+
+#[tokio::test]
+async fn upgrades_under_load_cut_no_download() {
+    let is_long = std::env::var_os("WEIR_SOAK_SECONDS").is_some();
+    let (upgrades, length) = if is_long { (10, 100 * MIB) } else { (2, 10 * MIB) };
+    let (origin, downloads) = (Origin::start().await, Origin::start().await);
+    let routes = "  - { name: downloads, match: { path: \"/pattern/*\" }, upstream: downloads }\n  \
+                  - { name: all, upstream: app }";
+    let upstream = format!(
+        "  - {{ name: downloads, endpoints: [{{ address: \"{}\" }}] }}\n",
+        downloads.address()
+    );
+    let setup = Setup::to([&origin]).upstream_after(&upstream).routes(routes);
+    let mut weir = setup.log("level: info, access: false").start().await;
+    let load = Load::start(&weir).await;
+    let (mut memory, mut left) = (0, Vec::new());
+    for number in 0..upgrades {
+        load.go_on().await;
+        let mut all = Vec::new();
+        for protocol in Protocol::ALL {
+            all.push(begun(&weir, protocol, length).await);
+        }
+        left.push(upgrade(&mut weir).await.0);
+        let all: Vec<_> = all.into_iter().map(|download| spawn(finish(download))).collect();
+        for download in all {
+            assert_eq!(download.await.unwrap(), length, "upgrade {number}");
+        }
+        load.go_on().await;
+        if number == 0 {
+            memory = weir.memory();
+        }
+    }
+    let after = weir.memory();
+    for pid in left {
+        processes::ended(pid).await;
+    }
+    load.go_on().await;
+    load.stop(upgrades).await.nothing_lost(&origin);
+    assert!(after < memory + memory / 5 + (16 << 20), "{} KiB, then {}", memory >> 10, after >> 10);
 }
 
 /// Opens new connections all the time, each with some exchanges of every kind; one exchange is

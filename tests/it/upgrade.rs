@@ -2,18 +2,19 @@
 //! process that cannot serve changes nothing.
 
 mod failures;
-mod load;
+pub(crate) mod load;
 mod moved;
+mod program;
 mod systemd;
 
 use crate::support::body::Pattern;
 use crate::support::{Answer, Api, Body, Origin, Protocol, Setup, Weir, processes, within};
 use load::Load;
 
-const MIB: u64 = 1 << 20;
+pub(crate) const MIB: u64 = 1 << 20;
 
 /// Upgrades by the signal. Returns the ids of the process that drains and of the one that serves.
-async fn upgrade(weir: &mut Weir) -> (u32, u32) {
+pub(crate) async fn upgrade(weir: &mut Weir) -> (u32, u32) {
     let before = weir.pid();
     weir.signal("USR2");
     (before, weir.succeeded().await)
@@ -37,7 +38,7 @@ async fn an_upgrade_under_load_fails_no_request() {
 }
 
 /// A download with its first bytes.
-async fn begun(weir: &Weir, protocol: Protocol, length: u64) -> (Answer, Pattern, u64) {
+pub(crate) async fn begun(weir: &Weir, protocol: Protocol, length: u64) -> (Answer, Pattern, u64) {
     let mut answer = weir.client(protocol).await.get(&format!("/pattern/{length}")).await;
     assert_eq!(answer.status, 200, "{protocol:?}");
     let first = answer.chunk().await.unwrap().unwrap();
@@ -47,7 +48,7 @@ async fn begun(weir: &Weir, protocol: Protocol, length: u64) -> (Answer, Pattern
 }
 
 /// Reads a download to its end. Returns its length.
-async fn finish((mut answer, mut pattern, mut length): (Answer, Pattern, u64)) -> u64 {
+pub(crate) async fn finish((mut answer, mut pattern, mut length): (Answer, Pattern, u64)) -> u64 {
     while let Some(chunk) = within("the download", answer.chunk()).await {
         let chunk = chunk.unwrap();
         assert!(pattern.goes_on(&chunk), "after {length} bytes");
@@ -94,7 +95,11 @@ async fn an_event_stream_goes_on() {
     upgrade(&mut weir).await;
     next().await;
     weir.logged("draining: a new process serves").await;
-    for _ in 0..20 {
+    for round in 0..20 {
+        if round % 5 == 0 {
+            // The packets of another port reach the old process too.
+            client.rebind();
+        }
         next().await;
     }
     drop(events);
@@ -207,8 +212,10 @@ async fn a_signal_opens_the_log_files_anew() {
         weir.signal("HUP");
         weir.logged("the configuration was reloaded").await;
         if expected == 1 {
-            // The new process writes to the same files, and obeys the same signal.
-            upgrade(&mut weir).await;
+            // The new process writes to the same files, and obeys the same signal. The old one
+            // would take requests until its end, and the signal does not reach it.
+            let (old, _) = upgrade(&mut weir).await;
+            processes::ended(old).await;
         }
     }
 }

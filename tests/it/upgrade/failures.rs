@@ -1,16 +1,14 @@
 //! New processes that cannot serve: the present one goes on as if nothing had happened, tells the
 //! reason, and can be upgraded later.
 
-use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
-use std::process::Command;
 
 use crate::support::tls::Certificate;
-use crate::support::tools::{builtin, output};
-use crate::support::weir::WEIR;
+use crate::support::tools::builtin;
 use crate::support::{Api, Client, Origin, Protocol, Setup, Weir, processes};
 
 use super::load::Load;
+use super::program::{Gate, install, script};
 
 /// Upgrades after `spoil`, and again after `repair`. The first attempt must fail with a reason that
 /// has all of `hints`.
@@ -94,23 +92,6 @@ fn exchange(file: &Path, aside: &Path) -> (impl FnOnce(), impl FnOnce()) {
     (rename(from, to), rename(back, there))
 }
 
-/// Puts the binary under test at a path, in place of another file.
-fn install(path: &Path) {
-    let beside = path.with_extension("new");
-    if std::fs::hard_link(WEIR, &beside).is_err() {
-        std::fs::copy(WEIR, &beside).unwrap();
-    }
-    std::fs::rename(beside, path).unwrap();
-}
-
-/// Puts a shell script at a path, in place of another file.
-fn script(path: &Path, text: &str) {
-    let beside = path.with_extension("new");
-    std::fs::write(&beside, format!("#!/bin/sh\n{text}\n")).unwrap();
-    std::fs::set_permissions(&beside, std::fs::Permissions::from_mode(0o755)).unwrap();
-    std::fs::rename(beside, path).unwrap();
-}
-
 #[tokio::test]
 async fn a_program_that_ends_stops_no_request() {
     let origin = Origin::start().await;
@@ -137,18 +118,11 @@ async fn a_program_that_is_missing_stops_no_request() {
 #[tokio::test]
 async fn a_second_upgrade_at_the_same_time_is_refused() {
     let origin = Origin::start().await;
-    let setup = Setup::to([&origin]);
-    let program = setup.directory().join("weir");
-    let gate = setup.directory().join("gate");
-    install(&program);
-    let mut fifo = Command::new("mkfifo");
-    fifo.arg(&gate);
-    output(fifo).await;
-    let top = Api::config("127.0.0.1:0");
-    let mut weir = setup.program(&program).top(&top).start().await;
+    let setup = Setup::to([&origin]).top(&Api::config("127.0.0.1:0"));
+    let (setup, gate) = Gate::of(setup).await;
+    let mut weir = setup.start().await;
     let api = Api::of(&weir);
-    // The new program waits for the test, and then is the right one.
-    script(&program, &format!("read -r _ < {}; exec {WEIR} \"$@\"", gate.display()));
+    gate.close();
     assert_eq!(api.call("POST", "/api/upgrade", b"").await.0, 202);
     assert_eq!(api.get("/api/status").await["upgrade"]["state"], "starting");
     let (status, problem) = api.call("POST", "/api/upgrade", b"").await;
@@ -164,9 +138,7 @@ async fn a_second_upgrade_at_the_same_time_is_refused() {
     weir.signal("USR2");
     weir.logged("upgrade").await;
     assert_eq!(weir.get(Protocol::H3, "/who").await.0, 200);
-    let mut open = Command::new("sh");
-    open.args(["-c", "echo > \"$0\""]).arg(&gate);
-    output(open).await;
+    gate.open().await;
     let new = weir.succeeded().await;
     assert_eq!(api.pid().await, new);
     assert_eq!(weir.get(Protocol::H3, "/who").await.0, 200);

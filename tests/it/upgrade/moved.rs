@@ -11,8 +11,10 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
 use crate::support::tools::builtin;
+use crate::support::weir::{free_address, scrape};
 use crate::support::{Api, Origin, Protocol, Setup, Weir, processes, tls, until, within};
 
+use super::program::Gate;
 use super::upgrade;
 
 /// Upgrades, and waits until the old process has ended.
@@ -153,6 +155,12 @@ async fn endpoints_keep_their_health_drains_and_weights() {
     assert_eq!(weir.get(Protocol::H3, "/who").await, (200, "d".to_owned()));
 }
 
+/// Adds a route to a configuration: `/put` has the status 203.
+fn with_route(text: &str) -> String {
+    let route = "routes:\n  - { name: put, match: { path: /put }, respond: { status: 203 } }\n";
+    text.replace("routes:\n", route)
+}
+
 #[tokio::test]
 async fn a_configuration_that_no_file_has_still_serves() {
     let origin = Origin::start().await;
@@ -160,9 +168,7 @@ async fn a_configuration_that_no_file_has_still_serves() {
     let file = setup.directory().join("weir.yaml");
     let mut weir = setup.start().await;
     let api = Api::of(&weir);
-    let text = std::fs::read_to_string(&file).unwrap();
-    let route = "routes:\n  - { name: put, match: { path: /put }, respond: { status: 203 } }\n";
-    let put = text.replace("routes:\n", route);
+    let put = with_route(&std::fs::read_to_string(&file).unwrap());
     let (status, body) = api.call("PUT", "/api/config", put.as_bytes()).await;
     assert_eq!(status, 200, "{body}");
     let tag = api.get("/api/status").await["configuration"]["tag"].clone();
@@ -178,4 +184,46 @@ async fn a_configuration_that_no_file_has_still_serves() {
     let (status, body) = api.call("POST", "/api/reload", b"").await;
     assert_eq!(status, 200, "{body}");
     assert_eq!(weir.get(Protocol::H3, "/put").await.0, 200);
+}
+
+#[tokio::test]
+async fn a_file_that_changes_during_an_upgrade_is_read_by_the_new_process() {
+    let origin = Origin::start().await;
+    let (setup, gate) = Gate::of(Setup::to([&origin])).await;
+    let file = setup.directory().join("weir.yaml");
+    let mut weir = setup.start().await;
+    gate.close();
+    let old = weir.pid();
+    weir.signal("USR2");
+    weir.logged("upgrading: starting the binary on disk").await;
+    std::fs::write(&file, with_route(&std::fs::read_to_string(&file).unwrap())).unwrap();
+    weir.signal("HUP");
+    weir.logged("files that have changed are read after the upgrade").await;
+    gate.open().await;
+    weir.succeeded().await;
+    weir.logged("the configuration was reloaded").await;
+    processes::ended(old).await;
+    for protocol in Protocol::ALL {
+        assert_eq!(weir.get(protocol, "/put").await.0, 203, "{protocol:?}");
+    }
+}
+
+#[tokio::test]
+async fn new_addresses_of_the_admin_api_and_the_metrics_take_effect() {
+    let origin = Origin::start().await;
+    let setup = Setup::to([&origin]).top(&Api::config("127.0.0.1:0"));
+    let [file, socket] = ["weir.yaml", "admin.sock"].map(|name| setup.directory().join(name));
+    let mut weir = setup.start().await;
+    let (admin, metrics) = (format!("unix:{}", socket.display()), free_address());
+    let text = std::fs::read_to_string(&file).unwrap();
+    let put = text.replace(&Api::config("127.0.0.1:0"), &Api::config(&admin));
+    let put = put.replace("metrics: { address: \"127.0.0.1:0\"", "metrics: { address: \"METRICS\"");
+    let put = put.replace("METRICS", &metrics.to_string());
+    let (status, body) = Api::of(&weir).call("PUT", "/api/config", put.as_bytes()).await;
+    assert_eq!(status, 200, "{body}");
+    assert_eq!(body["needs_restart"].as_array().map(Vec::len), Some(2), "{body}");
+    assert_eq!(Api::of(&weir).pid().await, weir.pid());
+    let new = upgrade_whole(&mut weir).await;
+    assert_eq!(Api::at(&admin).pid().await, new);
+    assert_eq!(within("metrics", scrape(metrics, "/metrics")).await.0, 200);
 }
