@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::{Live, ask, replaced, until_closed};
 use crate::support::weir::free_address;
-use crate::support::{Client, Origin, Protocol, Setup, until, within};
+use crate::support::{Client, Origin, Protocol, Setup, until};
 
 /// The configuration with a second listener.
 fn with_second(live: &Live, address: SocketAddr) -> String {
@@ -212,13 +212,14 @@ async fn the_limit_of_connections_changes_for_newcomers() {
 async fn keys_that_need_a_restart_are_named() {
     let origin = Origin::start().await;
     let mut live = Live::start(Setup::to([&origin])).await;
-    live.edit("workers: 2", "workers: 3");
-    let (code, told, errors) = live.command(&["reload"]).await;
-    assert_eq!(code, 0, "{errors}");
-    assert!(told.lines().any(|line| line == "! workers takes effect after a restart"), "{told}");
-    let event = within("log", live.weir.logged("changed keys take effect after a restart")).await;
+    let applied = live.put(&live.with("workers: 2", "workers: 3")).await.ok();
+    assert_eq!(applied["needs_restart"], serde_json::json!(["workers"]), "{applied}");
+    let event = live.weir.logged("changed keys take effect after a restart").await;
     assert_eq!(event["keys"], "workers", "{event}");
     assert_eq!(live.get("/api/status").await["workers"], 2);
-    let applied = live.change("grace: 10s", "grace: 11s").await;
-    assert_eq!(applied["needs_restart"].as_array().unwrap().len(), 0, "{applied}");
+    let (code, told, errors) = live.command(&["rollback"]).await;
+    assert_eq!(code, 0, "{errors}");
+    assert!(told.lines().any(|line| line == "! workers takes effect after a restart"), "{told}");
+    let applied = live.put(&live.with("grace: 10s", "grace: 11s")).await.ok();
+    assert_eq!(applied["needs_restart"], serde_json::json!([]), "{applied}");
 }

@@ -94,7 +94,8 @@ async fn a_changed_configuration_of_a_plugin_takes_the_next_request() {
     let live = start(&origin, "headers", &tag("zero")).await;
     let clients = live.clients().await;
     for (from, to) in [("zero", "one"), ("one", "two"), ("two", "three")] {
-        let applied = live.change(&format!("x-tag: {from}"), &format!("x-tag: {to}")).await;
+        let text = live.with("x-tag: zero", &format!("x-tag: {to}"));
+        let applied = live.put(&text).await.ok();
         let change = &applied["changes"][0];
         assert_eq!(change["path"], "plugins[v].config.response.set.x-tag", "{applied}");
         assert_eq!((&change["before"], &change["after"]), (&from.into(), &to.into()));
@@ -133,8 +134,8 @@ async fn plugin_state_outlives_a_reload() {
     let mut taken = Vec::new();
     for turn in 0..6 {
         match turn {
-            2 => drop(live.change("on_failure: closed", "on_failure: open").await),
-            3 => drop(live.change("workers: 2\n", "workers: 2\ngeoip: {}\n").await),
+            2 => live.change("on_failure: closed", "on_failure: open").await,
+            3 => live.change("workers: 2\n", "workers: 2\ngeoip: {}\n").await,
             _ => {}
         }
         taken.push(ask(&client, "/who").await.0);
