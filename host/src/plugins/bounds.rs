@@ -8,7 +8,7 @@ use weir_runtime::Limits;
 use crate::config::{PluginLimits, Reuse, defaults};
 
 /// The limits and the lifetime of each instance of a generation.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Bounds {
     /// Limits of memory and CPU time.
     pub limits: Limits,

@@ -2,8 +2,11 @@
 //! installed only if the caller still waits.
 
 use std::io;
+use std::pin::pin;
 use std::sync::Arc;
-use std::time::Duration;
+use std::task::{Context, Poll, Wake, Waker};
+use std::thread::{self, Thread};
+use std::time::{Duration, Instant};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
@@ -20,6 +23,15 @@ pub struct Compiler {
     turn: Arc<Semaphore>,
     wait: Duration,
     time: Duration,
+}
+
+/// Wakes a thread that waits for a turn.
+struct Unpark(Thread);
+
+impl Wake for Unpark {
+    fn wake(self: Arc<Self>) {
+        self.0.unpark();
+    }
 }
 
 /// The permission to compile.
@@ -83,6 +95,31 @@ impl Compiler {
         let turn = turn.ok().and_then(Result::ok).ok_or(CompileError::Busy(self.wait))?;
         Ok(CompileTurn { turn, time: self.time })
     }
+
+    /// Waits for a turn like [`Compiler::turn`], on a thread of its own. The caller compiles, and
+    /// drops the turn afterwards.
+    ///
+    /// # Errors
+    ///
+    /// [`CompileError::Busy`] if no turn comes in time.
+    pub(super) fn turn_blocking(&self) -> Result<CompileTurn, CompileError> {
+        let until = Instant::now() + self.wait;
+        let waker = Waker::from(Arc::new(Unpark(thread::current())));
+        // A runtime's budget does not apply: nothing renews it while the thread waits here.
+        let turn = tokio::task::unconstrained(Arc::clone(&self.turn).acquire_owned());
+        let mut turn = pin!(turn);
+        loop {
+            if let Poll::Ready(turn) = turn.as_mut().poll(&mut Context::from_waker(&waker)) {
+                let turn = turn.map_err(|_| CompileError::Busy(self.wait))?;
+                return Ok(CompileTurn { turn, time: self.time });
+            }
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Err(CompileError::Busy(self.wait));
+            }
+            thread::park_timeout(left);
+        }
+    }
 }
 
 impl CompileTurn {
@@ -95,7 +132,7 @@ impl CompileTurn {
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, CompileError> {
         let (done, result) = tokio::sync::oneshot::channel();
-        let thread = std::thread::Builder::new().name("plugin-compiler".to_owned());
+        let thread = thread::Builder::new().name("plugin-compiler".to_owned());
         let Self { turn, time } = self;
         let run = move || {
             // The send fails if the caller has gone. The result is then dropped here, before the
@@ -170,6 +207,22 @@ mod tests {
         let patient = Compiler { wait: WAIT, ..compiler };
         patient.turn().await.unwrap();
         assert!(kept.upgrade().is_none(), "what was made too late is gone");
+    }
+
+    #[test]
+    fn a_thread_waits_for_its_turn_within_a_bound() {
+        let compiler = Compiler::default();
+        let turn = compiler.turn_blocking().unwrap();
+        let short = Compiler { wait: Duration::from_millis(20), ..compiler.clone() };
+        assert!(matches!(short.turn_blocking(), Err(CompileError::Busy(_))));
+        let (asks, asked) = mpsc::channel();
+        let waiting = thread::spawn(move || {
+            asks.send(()).unwrap();
+            compiler.turn_blocking().map(drop)
+        });
+        asked.recv().unwrap();
+        drop(turn);
+        waiting.join().unwrap().unwrap();
     }
 
     #[tokio::test]

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::SystemTime;
 
-use weir_runtime::{Plugin, PluginError};
+use weir_runtime::{Environment, Plugin, PluginError};
 
 use super::bounds::Bounds;
 use super::function::Function;
@@ -21,6 +21,8 @@ pub struct Generation {
     pub number: u64,
     /// The compiled component.
     pub plugin: Plugin,
+    /// Everything that its instances can reach.
+    pub(super) environment: Arc<Environment>,
     /// The limits of its instances.
     pub bounds: Bounds,
     /// The configurations of its instances, including secrets.
@@ -39,7 +41,8 @@ pub struct Generation {
     pub health: Arc<Health>,
     /// Its failures and call times, for the comparison with another generation.
     pub tally: Arc<Tally>,
-    /// Whether it claims to be pure, but decided differently on the same input.
+    /// Whether it claims to be pure, but decided differently on the same input. All fits of one
+    /// version share it.
     is_refuted: Arc<AtomicBool>,
 }
 
@@ -90,13 +93,14 @@ impl Generation {
         origin: Origin,
         metrics: metrics::GenerationCounters,
     ) -> Arc<Self> {
-        let Prepared { plugin, bounds, configs, digest, wasm } = prepared;
+        let Prepared { plugin, environment, bounds, configs, digest, wasm } = prepared;
         let (health, tally) = (Arc::default(), Arc::default());
         let loaded = SystemTime::now();
         let is_refuted = Arc::default();
         Arc::new(Self {
             number,
             plugin,
+            environment,
             bounds,
             configs,
             digest,
@@ -111,12 +115,20 @@ impl Generation {
     }
 
     /// Returns the same version under another configuration. Both share their health and their
-    /// tally.
+    /// tally, unless the configuration or the bounds of an instance have changed. The failures then
+    /// say nothing about the new configuration, which may be their remedy.
     pub(super) fn fit(&self, prepared: Prepared) -> Arc<Self> {
-        let Prepared { plugin, bounds, configs, digest, .. } = prepared;
+        let Prepared { plugin, environment, bounds, configs, digest, .. } = prepared;
+        let is_kept = bounds == self.bounds && self.configs.iter().all(|own| configs.contains(own));
+        let (health, tally) = if is_kept {
+            (Arc::clone(&self.health), Arc::clone(&self.tally))
+        } else {
+            (Arc::default(), Arc::default())
+        };
         Arc::new(Self {
             number: self.number,
             plugin,
+            environment,
             bounds,
             configs,
             digest,
@@ -124,8 +136,8 @@ impl Generation {
             wasm: self.wasm.clone(),
             loaded: self.loaded,
             metrics: self.metrics.clone(),
-            health: Arc::clone(&self.health),
-            tally: Arc::clone(&self.tally),
+            health,
+            tally,
             is_refuted: Arc::clone(&self.is_refuted),
         })
     }
@@ -134,6 +146,23 @@ impl Generation {
     pub fn config(&self, role: &Role) -> &str {
         let config = self.configs.iter().find(|(known, _)| known == role);
         config.map_or("{}", |(_, config)| config)
+    }
+
+    /// Returns whether an instance of `self` for a role can go on as one of `other`: both are the
+    /// same version of the component, with the same configuration, bounds and environment.
+    ///
+    /// The owner of the instance must use `other` from then on, since their health and their tally
+    /// may differ.
+    pub fn is_same_for(&self, other: &Generation, role: &Role) -> bool {
+        Arc::ptr_eq(&self.is_refuted, &other.is_refuted)
+            && Arc::ptr_eq(&self.environment, &other.environment)
+            && self.bounds == other.bounds
+            && self.config(role) == other.config(role)
+    }
+
+    /// Sets the metric of quarantine, for a fit whose health is new.
+    pub(super) fn show_quarantine(&self) {
+        self.metrics.quarantined.set(i64::from(self.health.is_quarantined()));
     }
 
     /// Checks whether a function may be called now.

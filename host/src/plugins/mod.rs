@@ -26,6 +26,8 @@ mod services;
 pub mod slot;
 pub mod source;
 pub(crate) mod tally;
+#[cfg(test)]
+mod testing;
 pub mod trial;
 pub mod view;
 pub mod watch;
@@ -42,7 +44,7 @@ use crate::config::{self, Action, Config, ConfigErrors, PluginId, Problem};
 use crate::oci::cache::Cache;
 use crate::telemetry::metrics::Metrics;
 use compile::Compiler;
-use slot::{LoadError, Role, Shared, Slot, TakeOver, Use};
+use slot::{LoadError, Role, Shared, Slot, Succession, Use};
 use source::SourceError;
 
 pub use watch::watch as supervise;
@@ -51,7 +53,7 @@ pub use watch::watch as supervise;
 pub struct Plugins {
     slots: Vec<Arc<Slot>>,
     /// The slots that have yet to take generations over.
-    taken: Mutex<Vec<(Arc<Slot>, TakeOver)>>,
+    taken: Mutex<Succession>,
     shared: Shared,
 }
 
@@ -134,6 +136,9 @@ impl Plugins {
             None => Shared::start(config)?,
         };
         let mut loaded = Self { slots: Vec::new(), taken: Mutex::default(), shared };
+        let taken = loaded.taken.get_mut().unwrap_or_else(PoisonError::into_inner);
+        let is_gone = |slot: &&Arc<Slot>| config.plugins.iter().all(|new| new.name != *slot.name);
+        taken.gone.extend(before.iter().flat_map(|before| &before.slots).filter(is_gone).cloned());
         let mut problems = Vec::new();
         for (index, plugin) in config.plugins.iter().enumerate() {
             let id = PluginId::new(index);
@@ -183,17 +188,18 @@ impl Plugins {
         let (slot, taken) = known.follow(plugin, component.as_ref(), uses, &self.shared)?;
         self.slots.push(Arc::clone(&slot));
         let all = self.taken.get_mut().unwrap_or_else(PoisonError::into_inner);
-        all.extend(taken.map(|taken| (slot, taken)));
+        all.followed.extend(taken.map(|taken| (slot, taken)));
         Ok(())
     }
 
-    /// Takes the generations of the plugins before over. Must succeed before the plugins serve.
-    /// Returns false if a plugin has changed since [`Plugins::load`]: the caller must load again.
+    /// Takes the generations of the plugins before over, and ends the plugins that have gone. Must
+    /// succeed before the plugins serve. Returns false if a plugin has changed since
+    /// [`Plugins::load`]: the caller must load again.
     pub fn take_over(&self) -> bool {
         let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
-        let is_complete = TakeOver::complete(&taken);
+        let is_complete = taken.complete();
         if is_complete {
-            taken.clear();
+            *taken = Succession::default();
         }
         is_complete
     }
@@ -208,10 +214,11 @@ impl Plugins {
         self.slots.iter().find(|slot| &*slot.name == name)
     }
 
-    /// Returns the places of the secrets in a configuration of a plugin, as JSON pointers (RFC 6901).
+    /// Returns the places of the secrets in a configuration of a plugin, as JSON pointers (RFC
+    /// 6901). A place that is secret by the schema of any generation in use is one of them.
     pub fn secrets(&self, name: &str, config: &Value) -> Vec<String> {
-        let slot = self.find(name);
-        slot.map_or_else(Vec::new, |slot| secrets::places(&slot.schema(), config))
+        let schemas = self.find(name).map(|slot| slot.schemas()).unwrap_or_default();
+        secrets::places_by_any(&schemas, config)
     }
 
     /// Returns the counter that changes with every change of any plugin, over all configurations.

@@ -30,8 +30,16 @@ pub(super) fn reveal(schema: &str, config: &Value, base: &Path) -> Result<Value,
     if faults.is_empty() { Ok(revealed) } else { Err(faults) }
 }
 
+/// Returns the JSON pointers (RFC 6901) of the values that are secrets by one schema or more.
+pub(super) fn places_by_any(schemas: &[String], config: &Value) -> Vec<String> {
+    let mut all: Vec<_> = schemas.iter().flat_map(|schema| places(schema, config)).collect();
+    all.sort_unstable();
+    all.dedup();
+    all
+}
+
 /// Returns the JSON pointers (RFC 6901) of the secrets in a configuration.
-pub(super) fn places(schema: &str, config: &Value) -> Vec<String> {
+fn places(schema: &str, config: &Value) -> Vec<String> {
     let schema = serde_json::from_str(schema).unwrap_or(Value::Null);
     let mut places = Vec::new();
     find(&schema, &schema, config, &mut String::new(), &mut places, 0);
@@ -136,6 +144,17 @@ mod tests {
             "text": "env:CARGO_PKG_NAME",
         });
         assert_eq!(revealed, wanted);
+    }
+
+    #[test]
+    fn a_value_that_one_schema_of_two_has_as_a_secret_is_one() {
+        let secret = || json!({ "x-weir-secret": true });
+        let of =
+            |name: &str| json!({ "properties": { name: secret(), "both": secret() } }).to_string();
+        let config = json!({ "both": "a", "old": "b", "new": "c", "plain": "d" });
+        let places = places_by_any(&[of("old"), of("new")], &config);
+        assert_eq!(places, ["/both", "/new", "/old"]);
+        assert!(places_by_any(&[], &config).is_empty());
     }
 
     #[test]

@@ -9,12 +9,14 @@
 //! takes longer ends at once. Otherwise its generation serves at the end of the trial.
 
 mod follow;
+mod lanes;
 mod load;
 mod status;
+mod succession;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Instant, SystemTime};
+use std::time::Instant;
 
 use serde_json::Value;
 use tokio::sync::Notify;
@@ -29,10 +31,11 @@ use super::source::Stamp;
 use super::trial::{Mode, Terms, Trial};
 use crate::config::{self, OnFailure};
 use crate::telemetry::metrics::{self, Swap};
-use load::{Fitting, load, scratch};
+use lanes::{Lanes, Verdict};
+use load::{Fitting, load, load_in_turn, scratch};
 
-pub use follow::TakeOver;
 pub use load::LoadError;
+pub use succession::{Succession, TakeOver};
 
 /// One plugin of the configuration.
 pub struct Slot {
@@ -53,7 +56,7 @@ pub struct Slot {
     /// All configurations under which the plugin serves.
     uses: Vec<Use>,
     services: Arc<Counting>,
-    environment: Environment,
+    environment: Arc<Environment>,
     lanes: Mutex<Lanes>,
 }
 
@@ -81,32 +84,6 @@ pub enum Role {
     Idle,
 }
 
-/// The generations of a slot.
-struct Lanes {
-    serving: Arc<Generation>,
-    trial: Option<Trial>,
-    /// The generation that served before, for a rollback.
-    previous: Option<Arc<Generation>>,
-    last_number: u64,
-    /// The outcome of the last new generation.
-    last: Option<Verdict>,
-    /// The stamp of the file that was loaded or refused last.
-    stamp: Option<Stamp>,
-    /// Counts the changes of the generations.
-    changes: u64,
-    /// Whether another slot has taken the generations over.
-    is_over: bool,
-}
-
-/// The outcome of a generation, and its time.
-#[derive(Debug, Clone)]
-struct Verdict {
-    generation: u64,
-    outcome: Swap,
-    reason: String,
-    at: SystemTime,
-}
-
 /// The data that slots share.
 #[derive(Clone)]
 pub struct Shared {
@@ -125,6 +102,8 @@ pub struct Shared {
 /// A component that was loaded and tried, but is not in use yet.
 pub struct Prepared {
     pub(super) plugin: Plugin,
+    /// Everything that its instances can reach.
+    pub(super) environment: Arc<Environment>,
     pub(super) bounds: Bounds,
     pub(super) configs: Configs,
     pub(super) digest: String,
@@ -157,22 +136,13 @@ impl Slot {
         metrics: metrics::PluginCounters,
     ) -> Result<Self, LoadError> {
         let services = Arc::new(Counting::new(metrics.clone()));
-        let environment = shared.environment(&services, plugin);
-        let fitting = Fitting { uses: &uses, plugin, environment: environment.clone() };
-        let prepared = load(&shared.engine, &component.wasm, fitting)?;
+        let environment = Arc::new(shared.environment(&services, plugin));
+        let fitting = Fitting { uses: &uses, plugin, environment: Arc::clone(&environment) };
+        let prepared = load_in_turn(shared, &component.wasm, fitting)?;
         let origin = Origin::Source(component.source.clone());
         let first = Generation::new(1, prepared, origin, metrics.generation(1));
         metrics.generation.set(1);
-        let lanes = Lanes {
-            serving: first,
-            trial: None,
-            previous: None,
-            last_number: 1,
-            last: None,
-            stamp: component.stamp,
-            changes: 0,
-            is_over: false,
-        };
+        let lanes = Lanes::new(first, component.stamp);
         let source = component.source.clone();
         Ok(Self::with(plugin, source, uses, (services, environment), metrics, shared, lanes))
     }
@@ -181,7 +151,7 @@ impl Slot {
         plugin: &config::Plugin,
         source: config::Source,
         uses: Vec<Use>,
-        (services, environment): (Arc<Counting>, Environment),
+        (services, environment): (Arc<Counting>, Arc<Environment>),
         metrics: metrics::PluginCounters,
         shared: &Shared,
         lanes: Lanes,
@@ -218,8 +188,8 @@ impl Slot {
     pub fn prepare(&self, wasm: &[u8], mode: Mode) -> Result<Prepared, LoadError> {
         // A shadow generation must leave no trace, neither in the state nor in the counters.
         let environment = match mode {
-            Mode::Share(_) => self.environment.clone(),
-            Mode::Shadow => scratch(&self.environment),
+            Mode::Share(_) => Arc::clone(&self.environment),
+            Mode::Shadow => Arc::new(scratch(&self.environment)),
         };
         if mode == Mode::Shadow && service::standard(wasm).is_some() {
             return Err(LoadError::Shadow);
@@ -228,9 +198,13 @@ impl Slot {
         load(&self.shared.engine, wasm, fitting)
     }
 
-    /// Returns the JSON Schema of the configuration, by the serving generation.
-    pub(super) fn schema(&self) -> String {
-        self.lanes().serving.plugin.manifest().config_schema.clone()
+    /// Returns the JSON Schemas of the configuration: by the serving generation, and by the one on
+    /// trial if there is one.
+    pub(super) fn schemas(&self) -> Vec<String> {
+        let lanes = self.lanes();
+        let schema =
+            |generation: &Arc<Generation>| generation.plugin.manifest().config_schema.clone();
+        lanes.in_use().map(schema).collect()
     }
 
     /// Returns the stamp of the file that was loaded or refused last.
@@ -377,7 +351,7 @@ impl Slot {
     fn note(&self, lanes: &mut Lanes, generation: u64, outcome: Swap, reason: String) {
         lanes.changes += 1;
         self.metrics.swap(generation, outcome, &reason);
-        lanes.last = Some(Verdict { generation, outcome, reason, at: SystemTime::now() });
+        lanes.last = Some(Verdict::new(generation, outcome, reason));
     }
 
     fn announce(&self) {
@@ -399,7 +373,7 @@ impl Shared {
     }
 }
 
-/// A reload of the configuration has replaced the slot meanwhile.
+/// A reload of the configuration has replaced or removed the slot meanwhile.
 #[derive(Debug, thiserror::Error)]
 #[error("the configuration was reloaded meanwhile; try again")]
 pub struct Outdated;

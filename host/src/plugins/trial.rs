@@ -57,6 +57,11 @@ impl Trial {
         Self { generation, mode: terms.mode, ends: Instant::now() + terms.time }
     }
 
+    /// Starts the clock again, for a trial that was made before requests could reach it.
+    pub(super) fn restart(&mut self, time: Duration) {
+        self.ends = Instant::now() + time;
+    }
+
     /// Returns the reason for which the trial must end, if there is one.
     pub(super) fn fault(&self, serving: &Generation) -> Option<String> {
         let Generation { health, tally, .. } = &*self.generation;

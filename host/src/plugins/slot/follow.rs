@@ -1,33 +1,27 @@
 //! The slot of a plugin after a reload of the configuration: it takes the generations over.
 
-use std::sync::{Arc, MutexGuard};
-use std::time::SystemTime;
+use std::sync::Arc;
 
-use super::load::{Fitting, fit, load};
-use super::{Lanes, LoadError, Shared, Slot, Use, Verdict};
+use weir_runtime::{Environment, with_causes};
+
+use super::lanes::{Lanes, Verdict};
+use super::load::{Fitting, fit, load_in_turn, scratch};
+use super::succession::{Fresh, RELOAD};
+use super::{LoadError, Shared, Slot, TakeOver, Use};
 use crate::config;
 use crate::plugins::generation::{Generation, Origin};
 use crate::plugins::source::{Component, Stamp};
-use crate::plugins::trial::{Terms, Trial};
+use crate::plugins::trial::{Mode, Terms, Trial};
 use crate::telemetry::metrics::Swap;
 
-/// A slot that takes the generations of another one over, when its configuration is published.
-pub struct TakeOver {
-    before: Arc<Slot>,
-    /// The changes of the generations that the new slot knows of.
-    changes: u64,
-    /// The generation that came with the configuration.
-    fresh: Option<Fresh>,
-}
-
-/// A generation that came with a configuration.
-#[derive(Clone, Copy)]
-struct Fresh {
-    number: u64,
-    /// Whether it serves at once.
-    serves: bool,
-    /// Whether a trial ended for it.
-    supersedes: bool,
+/// The part of a new configuration that the generations of a slot must fit.
+struct Wanted<'a> {
+    before: &'a Slot,
+    plugin: &'a config::Plugin,
+    uses: &'a [Use],
+    environment: Arc<Environment>,
+    /// The component and its digest, if it was read.
+    component: Option<(&'a Component, String)>,
 }
 
 impl Slot {
@@ -44,10 +38,11 @@ impl Slot {
 
     /// Returns the slot of this plugin under another configuration. It is `self` if nothing has
     /// changed. Otherwise it has the generations of `self`, fitted to the configuration, and is of
-    /// use once [`TakeOver::complete`] has succeeded.
+    /// use once [`super::Succession::complete`] has succeeded.
     ///
     /// A new component is put on trial, if the serving one can serve under the configuration as
-    /// well. Otherwise it replaces the serving one.
+    /// well. Otherwise it replaces the serving one. The call takes as long as the compilation, and
+    /// as the wait for a turn of the compiler.
     ///
     /// # Errors
     ///
@@ -59,126 +54,156 @@ impl Slot {
         uses: Vec<Use>,
         shared: &Shared,
     ) -> Result<(Arc<Self>, Option<TakeOver>), LoadError> {
-        let environment = shared.environment(&self.services, plugin);
-        let fitting = || Fitting { uses: &uses, plugin, environment: environment.clone() };
-        let lanes = self.lanes();
-        let is_new = |digest: &str| component.is_some_and(|c| c.digest().hex() != digest);
-        let is_same = self.plugin == *plugin
-            && same_uses(&self.uses, &uses)
-            && fitting().is_same(&lanes.serving)
-            && !is_new(&lanes.serving.digest);
-        if is_same {
+        let wanted = Wanted::new(self, plugin, component, &uses, shared);
+        let (serving, changes) = {
+            let lanes = self.lanes();
+            (Arc::clone(&lanes.serving), lanes.changes)
+        };
+        // The comparison reads secrets from files, and requests may need the lanes meanwhile.
+        if wanted.is_served_by(&serving) {
             if let Some(component) = component {
-                drop(lanes);
                 self.set_stamp(component.stamp);
             }
             return Ok((Arc::clone(self), None));
         }
-        let mut next = Lanes {
-            serving: Arc::clone(&lanes.serving),
-            trial: lanes.trial.clone(),
-            previous: lanes.previous.clone(),
-            last: lanes.last.clone(),
-            is_over: false,
-            stamp: component.map_or(lanes.stamp, |component| component.stamp),
-            ..*lanes
-        };
-        let changes = lanes.changes;
-        // Compiling takes long, and requests may need the generations meanwhile.
-        drop(lanes);
-        let fitted = |generation: &Generation| {
-            fit(generation, fitting()).map(|prepared| generation.fit(prepared))
-        };
-        let known = [Some(&next.serving), next.trial.as_ref().map(|trial| &trial.generation)];
-        let is_known = known.into_iter().flatten().any(|generation| !is_new(&generation.digest));
-        let fresh = match component.filter(|_| !is_known) {
-            Some(component) => {
-                let prepared = load(&shared.engine, &component.wasm, fitting())?;
-                next.last_number += 1;
-                let number = next.last_number;
-                let origin = Origin::Source(component.source.clone());
-                let metrics = self.metrics.generation(number);
-                Some(Generation::new(number, prepared, origin, metrics))
-            }
-            None => None,
-        };
-        let refit = |generation: Option<Arc<Generation>>| generation.and_then(|g| fitted(&g).ok());
-        next.previous = refit(next.previous);
-        next.trial = next
-            .trial
-            .and_then(|trial| Some(Trial { generation: fitted(&trial.generation).ok()?, ..trial }));
-        let supersedes = next.trial.is_some();
-        let told =
-            fresh.as_ref().map(|fresh| Fresh { number: fresh.number, serves: false, supersedes });
-        let told = match (fitted(&next.serving), fresh) {
-            (Ok(serving), None) => {
-                next.serving = serving;
-                told
-            }
-            (Ok(serving), Some(fresh)) => {
-                next.serving = serving;
-                next.trial = Some(Trial::new(fresh, Terms::from(plugin.canary)));
-                told
-            }
-            (Err(error), None) => return Err(error),
-            (Err(_), Some(fresh)) => {
-                let reason = "its predecessor does not accept the new configuration".to_owned();
-                let (generation, outcome) = (fresh.number, Swap::Promoted);
-                next.last = Some(Verdict { generation, outcome, reason, at: SystemTime::now() });
-                (next.trial, next.previous) = (None, None);
-                next.serving = fresh;
-                told.map(|told| Fresh { serves: true, ..told })
-            }
-        };
+        let mut next = Lanes { is_over: false, ..self.lanes().clone() };
+        next.stamp = component.map_or(next.stamp, |component| component.stamp);
+        let fresh = wanted.load(&mut next, shared)?;
+        let ended = wanted.fit_trial(&mut next, fresh.is_some());
+        next.previous = next.previous.and_then(|generation| wanted.fit(&generation).ok());
+        next.last = ended.clone().or(next.last);
+        let fresh = wanted.place(&mut next, fresh)?;
         let source = component.map_or_else(|| self.source.clone(), |c| c.source.clone());
-        let reach = (Arc::clone(&self.services), environment.clone());
+        let reach = (Arc::clone(&self.services), wanted.environment);
         let metrics = self.metrics.clone();
-        let slot = Self::with(plugin, source, uses.clone(), reach, metrics, shared, next);
-        Ok((Arc::new(slot), Some(TakeOver { before: Arc::clone(self), changes, fresh: told })))
+        let slot = Self::with(plugin, source, uses, reach, metrics, shared, next);
+        let taken = TakeOver { before: Arc::clone(self), changes, fresh, ended };
+        Ok((Arc::new(slot), Some(taken)))
     }
 }
 
-impl TakeOver {
-    /// Takes the generations over, for all slots of a configuration or for none. Returns false if a
-    /// generation has changed since [`Slot::follow`]: the caller must follow again.
-    pub fn complete(all: &[(Arc<Slot>, TakeOver)]) -> bool {
-        let mut lanes: Vec<MutexGuard<'_, Lanes>> =
-            all.iter().map(|(_, taken)| taken.before.lanes()).collect();
-        let is_current = lanes
-            .iter()
-            .zip(all)
-            .all(|(lanes, (_, taken))| lanes.changes == taken.changes && !lanes.is_over);
-        if is_current {
-            lanes.iter_mut().for_each(|lanes| lanes.is_over = true);
-        }
-        drop(lanes);
-        if is_current {
-            all.iter().for_each(|(slot, taken)| taken.tell(slot));
-        }
-        is_current
-    }
-
-    fn tell(&self, slot: &Slot) {
-        let Some(Fresh { number, serves, supersedes }) = self.fresh else { return };
-        let (plugin, generation) = (&*slot.name, number);
-        if supersedes {
-            slot.metrics.swap(number, Swap::Superseded, RELOAD);
-        }
-        if serves {
-            slot.metrics.swap(number, Swap::Promoted, RELOAD);
-            slot.metrics.generation.set(super::signed(number));
-            tracing::info!(plugin, generation, "plugin serves: a reload brought it");
+impl<'a> Wanted<'a> {
+    fn new(
+        before: &'a Slot,
+        plugin: &'a config::Plugin,
+        component: Option<&'a Component>,
+        uses: &'a [Use],
+        shared: &Shared,
+    ) -> Self {
+        // Instances can go on only in the same environment.
+        let environment = if plugin.spaces == before.plugin.spaces {
+            Arc::clone(&before.environment)
         } else {
-            slot.metrics.trial(number);
-            tracing::info!(plugin, generation, "plugin on trial: a reload brought it");
+            Arc::new(shared.environment(&before.services, plugin))
+        };
+        let component = component.map(|component| (component, component.digest().hex()));
+        Self { before, plugin, uses, environment, component }
+    }
+
+    fn fitting(&self, environment: Arc<Environment>) -> Fitting<'_> {
+        Fitting { uses: self.uses, plugin: self.plugin, environment }
+    }
+
+    /// Returns whether the component that was read is another one.
+    fn is_new_beside(&self, generation: &Generation) -> bool {
+        self.component.as_ref().is_some_and(|(_, digest)| *digest != generation.digest)
+    }
+
+    /// Returns whether nothing has changed for the slot before with this serving generation.
+    fn is_served_by(&self, serving: &Generation) -> bool {
+        self.before.plugin == *self.plugin
+            && same_uses(&self.before.uses, self.uses)
+            && !self.is_new_beside(serving)
+            && self.fitting(Arc::clone(&self.environment)).is_same(serving)
+    }
+
+    /// Loads the component, if it is neither the serving one nor the one on trial.
+    fn load(
+        &self,
+        next: &mut Lanes,
+        shared: &Shared,
+    ) -> Result<Option<Arc<Generation>>, LoadError> {
+        let Some((component, _)) = &self.component else { return Ok(None) };
+        if !next.in_use().all(|generation| self.is_new_beside(generation)) {
+            return Ok(None);
+        }
+        let fitting = self.fitting(Arc::clone(&self.environment));
+        let prepared = load_in_turn(shared, &component.wasm, fitting)?;
+        next.last_number += 1;
+        let (number, origin) = (next.last_number, Origin::Source(component.source.clone()));
+        let metrics = self.before.metrics.generation(number);
+        Ok(Some(Generation::new(number, prepared, origin, metrics)))
+    }
+
+    fn fit(&self, generation: &Generation) -> Result<Arc<Generation>, LoadError> {
+        self.fit_to(generation, Arc::clone(&self.environment))
+    }
+
+    fn fit_to(
+        &self,
+        generation: &Generation,
+        environment: Arc<Environment>,
+    ) -> Result<Arc<Generation>, LoadError> {
+        fit(generation, self.fitting(environment)).map(|prepared| generation.fit(prepared))
+    }
+
+    /// Fits the generation on trial. Returns the outcome of the trial, if it ends.
+    fn fit_trial(&self, next: &mut Lanes, is_superseded: bool) -> Option<Verdict> {
+        let trial = next.trial.take()?;
+        let number = trial.generation.number;
+        if is_superseded {
+            return Some(Verdict::new(number, Swap::Superseded, RELOAD.to_owned()));
+        }
+        let is_same_reach = Arc::ptr_eq(&self.environment, &self.before.environment);
+        let environment = match trial.mode {
+            // A shadow generation must leave no trace.
+            Mode::Shadow if is_same_reach => Arc::clone(&trial.generation.environment),
+            Mode::Shadow => Arc::new(scratch(&self.environment)),
+            Mode::Share(_) => Arc::clone(&self.environment),
+        };
+        match self.fit_to(&trial.generation, environment) {
+            Ok(generation) => {
+                next.trial = Some(Trial { generation, ..trial });
+                None
+            }
+            Err(error) => {
+                let error = with_causes(&error);
+                let reason = format!("it does not accept the new configuration: {error}");
+                Some(Verdict::new(number, Swap::Refused, reason))
+            }
         }
     }
-}
 
-/// The reason of an outcome.
-const RELOAD: &str = "a reload brought the generation";
+    /// Fits the serving generation and puts a fresh one on trial beside it, or in its place if it
+    /// does not fit.
+    fn place(
+        &self,
+        next: &mut Lanes,
+        fresh: Option<Arc<Generation>>,
+    ) -> Result<Option<Fresh>, LoadError> {
+        let serving = self.fit(&next.serving);
+        let Some(fresh) = fresh else {
+            next.serving = serving?;
+            return Ok(None);
+        };
+        let (number, serves) = (fresh.number, serving.is_err());
+        if let Ok(serving) = serving {
+            next.serving = serving;
+            next.trial = Some(Trial::new(fresh, Terms::from(self.plugin.canary)));
+        } else {
+            let reason = "its predecessor does not accept the new configuration".to_owned();
+            next.last = Some(Verdict::new(number, Swap::Promoted, reason));
+            next.previous = None;
+            next.serving = fresh;
+        }
+        Ok(Some(Fresh { number, serves }))
+    }
+}
 
 fn same_uses(one: &[Use], other: &[Use]) -> bool {
     one.len() == other.len()
         && one.iter().zip(other).all(|(a, b)| a.role == b.role && a.config == b.config)
 }
+
+#[cfg(test)]
+mod tests;

@@ -9,17 +9,21 @@ use weir_runtime::{
     Engine, Environment, Kind, MemoryState, Plugin, PluginError, SystemServices, service,
 };
 
-use super::{Configs, Prepared, Role, Use};
+use super::{Configs, Prepared, Role, Shared, Use};
 use crate::config;
 use crate::message::input::{Inputs, ResponseInputs};
 use crate::oci::Digest;
 use crate::plugins::bounds::Bounds;
+use crate::plugins::compile::CompileError;
 use crate::plugins::generation::Generation;
 use crate::plugins::{component, schema, secrets};
 
 /// The reason why a component does not become a generation. Nothing has changed in that case.
 #[derive(Debug, thiserror::Error)]
 pub enum LoadError {
+    /// The component was not compiled.
+    #[error(transparent)]
+    Compile(#[from] CompileError),
     /// The bytes are not a component, or the component fails at its first use.
     #[error(transparent)]
     Plugin(#[from] PluginError),
@@ -70,7 +74,18 @@ pub(super) struct Fitting<'a> {
     /// The limits and the lifetime of instances, and the base of relative paths.
     pub(super) plugin: &'a config::Plugin,
     /// Everything that its instances can reach.
-    pub(super) environment: Environment,
+    pub(super) environment: Arc<Environment>,
+}
+
+/// Does the same as [`load`], and waits for a turn of the compiler before it. For a thread of its
+/// own, because the wait takes long.
+pub(super) fn load_in_turn(
+    shared: &Shared,
+    wasm: &[u8],
+    fitting: Fitting<'_>,
+) -> Result<Prepared, LoadError> {
+    let _turn = shared.compiler.turn_blocking()?;
+    load(&shared.engine, wasm, fitting)
 }
 
 /// Compiles a component and tries it with each configuration. The trial run reaches neither the
@@ -107,8 +122,9 @@ impl Fitting<'_> {
         digest: String,
     ) -> Result<Prepared, LoadError> {
         let configs = try_out(plugin, self.uses, &self.plugin.base)?;
-        let plugin = plugin.with_environment(self.environment);
-        Ok(Prepared { plugin, bounds, configs, digest, wasm: None })
+        let environment = self.environment;
+        let plugin = plugin.with_environment(Environment::clone(&environment));
+        Ok(Prepared { plugin, environment, bounds, configs, digest, wasm: None })
     }
 
     /// Returns whether a generation has these configurations. The secrets in them are read again.

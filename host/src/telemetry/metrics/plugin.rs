@@ -79,7 +79,8 @@ pub enum Swap {
     Promoted,
     /// The generation failed, or took longer than its predecessor.
     RolledBack,
-    /// Another generation arrived before the outcome was known.
+    /// Another generation arrived, or the plugin left the configuration, before the outcome was
+    /// known.
     Superseded,
     /// The generation could not be loaded or rejected its configuration.
     Refused,
