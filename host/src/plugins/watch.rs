@@ -74,18 +74,16 @@ impl Watched {
         slot.plugin.watch.then_some(Self { slot, file })
     }
 
-    /// Returns whether there is a new version that is completely written. The slot knows the
-    /// version that was loaded or refused, since a reload reads files too.
-    fn has_changed(&mut self) -> bool {
+    /// Returns the stamp of a new version that is completely written. The slot knows the version
+    /// that was loaded or refused, since a reload reads files too.
+    fn changed(&mut self) -> Option<Stamp> {
         let (known, now) = (self.slot.stamp(), self.file.stable());
-        let is_new = now.is_some() && now != known;
-        if is_new {
-            self.slot.set_stamp(now);
-        }
-        is_new
+        now.filter(|_| now != known)
     }
 
-    async fn swap(&self) {
+    /// Swaps a new version in. The slot gets its stamp afterwards: a reload may end this task during
+    /// the compilation, and the next task must then find the version again.
+    async fn swap(&self, version: Stamp) {
         let (slot, path) = (&self.slot, self.file.path.clone());
         let shown = path.display().to_string();
         tracing::info!(plugin = &*slot.name, file = shown, "file changed; swapping the plugin");
@@ -104,6 +102,7 @@ impl Watched {
                 "the changed file was refused; the plugin serves as before"
             );
         }
+        slot.set_stamp(Some(version));
     }
 }
 
@@ -125,8 +124,8 @@ async fn follow(mut files: Vec<Watched>) {
     loop {
         sleep(LOOK_EVERY).await;
         for watched in &mut files {
-            if watched.has_changed() {
-                watched.swap().await;
+            if let Some(version) = watched.changed() {
+                watched.swap(version).await;
             }
         }
     }
@@ -148,6 +147,36 @@ const REVIEW_EVERY: Duration = Duration::from_millis(200);
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::builtin;
+    use crate::plugins::testing::config;
+    use crate::telemetry::metrics::Metrics;
+
+    #[tokio::test]
+    async fn a_changed_file_is_found_until_its_swap_has_ended() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("b.wasm");
+        fs::write(&path, builtin::component("round-robin").unwrap()).unwrap();
+        let plugin = format!("{{ name: b, source: \"file:{}\", watch: true }}", path.display());
+        let config = config(&plugin, &[("one", "{}")]);
+        let plugins = Plugins::load(&config, &Metrics::new(), None).unwrap();
+        let watched = || Watched::new(&plugins.slots()[0]).unwrap();
+        fs::write(&path, builtin::component("weighted").unwrap()).unwrap();
+        let mut dropped = watched();
+        assert_eq!(dropped.changed(), None, "it may still be being written");
+        let version = dropped.changed();
+        assert!(version.is_some());
+        let mut next = watched();
+        assert_eq!(next.changed(), None);
+        assert_eq!(next.changed(), version, "the first task was dropped during its swap");
+        next.swap(version.unwrap()).await;
+        assert!(plugins.slots()[0].current().1.is_some());
+        assert_eq!(next.changed(), None);
+        fs::write(&path, b"none").unwrap();
+        assert_eq!(next.changed(), None);
+        let broken = next.changed().unwrap();
+        next.swap(broken).await;
+        assert_eq!(next.changed(), None, "a refused version is not tried again");
+    }
 
     #[test]
     fn a_file_that_is_replaced_while_the_first_version_compiles_is_a_change() {
