@@ -121,7 +121,13 @@ impl Lane {
 
     /// Returns whether a generation is in use here, under this configuration.
     pub fn knows(&self, generation: &Arc<Generation>) -> bool {
-        self.seat_of(generation).is_some()
+        self.generations().any(|known| Arc::ptr_eq(known, generation))
+    }
+
+    /// Returns the generations that are in use here.
+    pub fn generations(&self) -> impl Iterator<Item = &Arc<Generation>> {
+        let trial = self.trial.as_ref().map(|(seat, _)| &seat.generation);
+        std::iter::once(&self.serving.generation).chain(trial)
     }
 
     fn seat_of(&self, generation: &Arc<Generation>) -> Option<Rc<Seat>> {

@@ -19,15 +19,13 @@ use super::pages::{InheritedPages, Pages};
 use super::reload::StateTasks;
 use super::signals::{Request, Signals};
 use super::systemd::Systemd;
-use super::upgrade::{self, HandedOver, Upgrade, UpgradeError};
+use super::upgrade::{HandedOver, UpgradeError};
 use super::worker::{Beginning, Workers};
 use super::{Server, ServerError, failed};
 use crate::admin::Reach;
 use crate::admin::live::Live;
-use crate::admin::model::UpgradeState;
 use crate::config::source::Watcher;
 use crate::config::{Loader, Stamps};
-use crate::handoff::Package;
 use crate::net::systemd::State;
 use crate::state::current::Current;
 use crate::state::orders::{Applied, Errand, Order, OrderError, Orders};
@@ -54,7 +52,7 @@ pub(super) struct Supervisor {
     pub(super) systemd: Systemd,
     orders: mpsc::Receiver<Errand>,
     /// An upgrade that is under way.
-    upgrade: Option<LocalBoxFuture<'static, Result<HandedOver, UpgradeError>>>,
+    pub(super) upgrade: Option<LocalBoxFuture<'static, Result<HandedOver, UpgradeError>>>,
 }
 
 /// A piece of work of the loop.
@@ -65,7 +63,7 @@ enum Job {
 }
 
 /// The reason why the loop ends.
-enum End {
+pub(super) enum End {
     /// A signal or an order.
     Asked(&'static str),
     /// A new process has taken over.
@@ -242,60 +240,6 @@ impl Supervisor {
         }
     }
 
-    /// Begins to start the binary on disk in place of this one.
-    fn begin_upgrade(&mut self) -> Result<(), OrderError> {
-        if self.upgrade.is_some() {
-            return Err(OrderError::Refused("an upgrade is under way already".to_owned()));
-        }
-        let state = self.current.state();
-        let package = Package {
-            weir_version: env!("CARGO_PKG_VERSION").to_owned(),
-            configuration: state.config.value.to_string(),
-            // A path that is no text leaves the new process with the versions that it finds.
-            files: serde_json::to_value(&self.stamps).unwrap_or_default(),
-            keys: self.listeners.keys().export(),
-            plugins: state.plugins.export_components(),
-            state: upgrade::facts(&state),
-            ..Package::default()
-        };
-        let pages = self.pages.offer();
-        let pages = pages.map_err(|error| OrderError::Failed(format!("sockets: {error}")))?;
-        let listeners = self.listeners.iter().map(Arc::clone).collect();
-        let upgrade = Upgrade { state, package, listeners, pages, tasks: self.tasks.clone() };
-        self.systemd.tell(&[State::Reloading]);
-        self.view.set_upgrade(UpgradeState::Starting, None);
-        self.telemetry.events.emit(Event { kind: "upgrade", data: json!({ "state": "starting" }) });
-        tracing::info!("upgrading: starting the binary on disk");
-        self.upgrade = Some(Box::pin(upgrade.run()));
-        Ok(())
-    }
-
-    /// Notes the outcome of an upgrade. Returns the end of this process if a new one serves.
-    fn end_upgrade(&mut self, outcome: Result<HandedOver, UpgradeError>) -> Option<End> {
-        match outcome {
-            Ok(handed_over) => {
-                let pid = handed_over.pid;
-                self.pages.hand_over();
-                self.systemd.tell(&[State::MainPid(pid), State::Ready]);
-                self.view.set_upgrade(UpgradeState::HandedOver, None);
-                let data = json!({ "state": "handed-over", "pid": pid });
-                self.telemetry.events.emit(Event { kind: "upgrade", data });
-                tracing::info!(pid, "a new process serves");
-                Some(End::Upgraded(handed_over))
-            }
-            Err(error) => {
-                let reason = weir_runtime::with_causes(&error);
-                self.systemd.tell(&[State::Ready]);
-                let data = json!({ "state": "failed", "reason": reason });
-                self.telemetry.events.emit(Event { kind: "upgrade", data });
-                self.view.set_upgrade(UpgradeState::Failed, Some(reason));
-                let error = &error as &dyn std::error::Error;
-                tracing::error!(error, "the upgrade failed; this process serves as before");
-                None
-            }
-        }
-    }
-
     /// Reads the configuration's files again.
     async fn read_again(&mut self, origin: &'static str) -> Result<Applied, OrderError> {
         if self.loader.path.is_none() {
@@ -317,6 +261,7 @@ impl Supervisor {
         let config = Arc::clone(&self.current.state().config);
         let mut grace = config.grace;
         let is_dead = matches!(end, End::WorkerDied);
+        let mut is_asked = !matches!(end, End::Upgraded(_));
         match end {
             End::Asked(by) => {
                 tracing::info!(signal = by, ?grace, "draining");
@@ -327,7 +272,10 @@ impl Supervisor {
                 // Both processes serve for a moment: a client may have begun with this one.
                 tokio::select! {
                     () = tokio::time::sleep(BOTH) => {}
-                    _ = signals.end() => {}
+                    _ = signals.end() => {
+                        is_asked = true;
+                        grace = grace.min(config.grace);
+                    }
                 }
                 handed_over.leave();
                 tracing::info!(?grace, "draining: a new process serves");
@@ -343,20 +291,35 @@ impl Supervisor {
         self.telemetry.events.emit(Event { kind: "drain", data });
         drain.cancel();
         self.listeners.close();
-        let ended = tokio::select! {
-            () = self.workers.all_ended() => Ok(()),
-            () = tokio::time::sleep(grace) => {
-                tracing::warn!(?grace, "the grace period is over: closing the remaining connections");
-                Ok(())
-            }
-            _ = signals.end() => Err(ServerError::Interrupted),
-        };
+        let mut ended = self.all_ended(signals, grace).await;
+        if let (Err(ServerError::Interrupted), false) = (&ended, is_asked) {
+            // The first signal to a process that an upgrade has left, such as a stop of the service.
+            let grace = grace.min(config.grace);
+            tracing::info!(?grace, "ending: the process was asked to");
+            ended = self.all_ended(signals, grace).await;
+        }
         close.cancel();
         if ended.is_ok() {
             self.workers.join();
         }
         tracing::info!("stopped");
         if is_dead { Err(ServerError::Worker) } else { ended }
+    }
+
+    /// Waits for the end of all connections, for at most `grace`. A signal cuts the wait.
+    async fn all_ended(
+        &mut self,
+        signals: &mut Signals,
+        grace: Duration,
+    ) -> Result<(), ServerError> {
+        tokio::select! {
+            () = self.workers.all_ended() => Ok(()),
+            () = tokio::time::sleep(grace) => {
+                tracing::warn!(?grace, "the grace period is over: closing the remaining connections");
+                Ok(())
+            }
+            _ = signals.end() => Err(ServerError::Interrupted),
+        }
     }
 }
 

@@ -7,16 +7,21 @@ use std::process::ExitStatus;
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::time::timeout;
 
+use super::supervisor::{End, Supervisor};
+use crate::admin::model::UpgradeState;
 use crate::handoff::{
     Channel, ChannelError, Commit, Hidden, ListenerPackage, Message, Package, SpawnError,
     SteeringPackage, Successor,
 };
 use crate::listen::{Feed, Kept, Listening, OfferError};
+use crate::net::systemd::State as Report;
 use crate::state::State;
+use crate::state::orders::OrderError;
 use crate::task::Tasks;
+use crate::telemetry::events::Event;
 
 /// All that an upgrade needs of the process.
 pub(super) struct Upgrade {
@@ -151,9 +156,65 @@ fn page(name: &str) -> ListenerPackage {
     }
 }
 
+impl Supervisor {
+    /// Begins to start the binary on disk in place of this one.
+    pub(super) fn begin_upgrade(&mut self) -> Result<(), OrderError> {
+        if self.upgrade.is_some() {
+            return Err(OrderError::Refused("an upgrade is under way already".to_owned()));
+        }
+        let state = self.current.state();
+        let package = Package {
+            weir_version: env!("CARGO_PKG_VERSION").to_owned(),
+            configuration: state.config.value.to_string(),
+            // A path that is no text leaves the new process with the versions that it finds.
+            files: serde_json::to_value(&self.stamps).unwrap_or_default(),
+            keys: self.listeners.keys().export(),
+            plugins: state.plugins.export_components(),
+            state: facts(&state),
+            ..Package::default()
+        };
+        let pages = self.pages.offer();
+        let pages = pages.map_err(|error| OrderError::Failed(format!("sockets: {error}")))?;
+        let listeners = self.listeners.iter().map(Arc::clone).collect();
+        let upgrade = Upgrade { state, package, listeners, pages, tasks: self.tasks.clone() };
+        self.systemd.tell(&[Report::Reloading]);
+        self.view.set_upgrade(UpgradeState::Starting, None);
+        self.telemetry.events.emit(Event { kind: "upgrade", data: json!({ "state": "starting" }) });
+        tracing::info!("upgrading: starting the binary on disk");
+        self.upgrade = Some(Box::pin(upgrade.run()));
+        Ok(())
+    }
+
+    /// Notes the outcome of an upgrade. Returns the end of this process if a new one serves.
+    pub(super) fn end_upgrade(&mut self, outcome: Result<HandedOver, UpgradeError>) -> Option<End> {
+        match outcome {
+            Ok(handed_over) => {
+                let pid = handed_over.pid;
+                self.pages.hand_over();
+                self.systemd.tell(&[Report::MainPid(pid), Report::Ready]);
+                self.view.set_upgrade(UpgradeState::HandedOver, None);
+                let data = json!({ "state": "handed-over", "pid": pid });
+                self.telemetry.events.emit(Event { kind: "upgrade", data });
+                tracing::info!(pid, "a new process serves");
+                Some(End::Upgraded(handed_over))
+            }
+            Err(error) => {
+                let reason = weir_runtime::with_causes(&error);
+                self.systemd.tell(&[Report::Ready]);
+                let data = json!({ "state": "failed", "reason": reason });
+                self.telemetry.events.emit(Event { kind: "upgrade", data });
+                self.view.set_upgrade(UpgradeState::Failed, Some(reason));
+                let error = &error as &dyn std::error::Error;
+                tracing::error!(error, "the upgrade failed; this process serves as before");
+                None
+            }
+        }
+    }
+}
+
 /// Returns the facts of upstreams that the new process keeps: health, drains, weights, and the
 /// endpoints that the admin API has set.
-pub(super) fn facts(state: &State) -> serde_json::Map<String, Value> {
+fn facts(state: &State) -> serde_json::Map<String, Value> {
     let upstreams = state.upstreams.iter();
     upstreams.map(|upstream| (upstream.name.to_string(), upstream.export())).collect()
 }

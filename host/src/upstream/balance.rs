@@ -110,8 +110,10 @@ impl Chooser {
         if choices.members.is_empty() {
             return Err(NoPick::Unhealthy);
         }
-        if self.balancers.len() > 1 {
-            self.sweep(lane);
+        // Nearly always there is one balancer, of the generation that serves.
+        let is_stale = |balancer: &Balancer| !lane.knows(&balancer.generation);
+        if self.balancers.len() > 1 || self.balancers.iter().any(is_stale) {
+            self.sweep(lane, &choices.upstream.name);
         }
         let choice = lane.choose(roll);
         let mut chosen = self.ask(choice.first, request, turn, choices);
@@ -134,8 +136,24 @@ impl Chooser {
         chosen.unwrap_or_else(|_| choices.round_robin()).ok_or(NoPick::Declined)
     }
 
-    /// Drops generations that have ended.
-    pub(super) fn sweep(&mut self, lane: &Lane) {
+    /// Drops generations that have ended. The instance of a generation that another configuration
+    /// has fitted goes on, if nothing has changed for this upstream: it keeps what it has learned.
+    pub(super) fn sweep(&mut self, lane: &Lane, upstream: &Arc<str>) {
+        for at in 0..self.balancers.len() {
+            let Some(balancer) = self.balancers.get(at) else { break };
+            if lane.knows(&balancer.generation) {
+                continue;
+            }
+            let role = Role::Balancer(Arc::clone(upstream));
+            let is_heir = |next: &&Arc<Generation>| {
+                balancer.generation.is_same_for(next, &role)
+                    && !self.balancers.iter().any(|known| Arc::ptr_eq(&known.generation, next))
+            };
+            let heir = lane.generations().find(is_heir).cloned();
+            if let Some((balancer, heir)) = self.balancers.get_mut(at).zip(heir) {
+                balancer.generation = heir;
+            }
+        }
         self.balancers.retain(|balancer| lane.knows(&balancer.generation));
     }
 

@@ -74,7 +74,7 @@ impl Reach {
     /// that are over.
     pub fn sweep(&self, view: &View) {
         if let Some(lane) = view.lane(self.upstream.balancer) {
-            self.chooser.borrow_mut().sweep(lane);
+            self.chooser.borrow_mut().sweep(lane, &self.upstream.name);
         }
         self.members().sweep();
     }
