@@ -142,6 +142,58 @@ async fn the_first_of_four_processes_still_gets_its_packets() {
     assert_eq!(weir.get(Protocol::H3, "/who").await.0, 200);
 }
 
+/// A Weir whose old process has answers of all protocols under way, and that old process.
+async fn left_with_answers(origin: &Origin, grace: &str) -> (Weir, u32, Vec<Answer>) {
+    let mut weir = Setup::to([origin]).grace(grace).start().await;
+    let mut answers = Vec::new();
+    for protocol in Protocol::ALL {
+        let mut answer = weir.client(protocol).await.get("/hold-body").await;
+        assert_eq!(answer.chunk().await.unwrap().unwrap(), "first");
+        answers.push(answer);
+    }
+    let (old, _) = upgrade(&mut weir).await;
+    weir.logged("draining: a new process serves").await;
+    (weir, old, answers)
+}
+
+#[tokio::test]
+async fn an_old_process_that_is_asked_to_end_finishes_its_requests() {
+    let origin = Origin::start().await;
+    let (mut weir, old, answers) = left_with_answers(&origin, "60s").await;
+    processes::terminate(old);
+    weir.logged("ending: the process was asked to").await;
+    origin.release();
+    for answer in answers {
+        assert_eq!(answer.text().await, "last");
+    }
+    assert!(weir.exit().await.success());
+    assert_eq!(weir.get(Protocol::H3, "/who").await.0, 200);
+}
+
+#[tokio::test]
+async fn an_old_process_that_is_asked_twice_ends_at_once() {
+    let origin = Origin::start().await;
+    let (mut weir, old, answers) = left_with_answers(&origin, "60s").await;
+    processes::terminate(old);
+    weir.logged("ending: the process was asked to").await;
+    processes::terminate(old);
+    assert!(!weir.exit().await.success());
+    for mut answer in answers {
+        assert!(answer.bytes().await.is_err(), "a body that was cut off looks whole");
+    }
+}
+
+#[tokio::test]
+async fn the_grace_period_of_an_upgrade_bounds_the_old_process() {
+    let origin = Origin::start().await;
+    let (mut weir, _, answers) = left_with_answers(&origin, "60s, upgrade_grace: 300ms").await;
+    assert!(weir.exit().await.success());
+    for mut answer in answers {
+        assert!(answer.bytes().await.is_err(), "a body that was cut off looks whole");
+    }
+    assert_eq!(weir.get(Protocol::H3, "/who").await.0, 200);
+}
+
 #[tokio::test]
 async fn the_new_process_serves_the_admin_api_and_the_metrics_at_once() {
     let origin = Origin::start().await;

@@ -35,8 +35,15 @@ pub(crate) async fn ended(pid: u32) {
 
 /// Ends a process at once.
 pub(crate) fn kill(pid: u32) {
-    if let Some(pid) = i32::try_from(pid).ok().and_then(Pid::from_raw) {
-        // It may have ended by itself.
-        let _ = kill_process(pid, Signal::KILL);
-    }
+    // It may have ended by itself.
+    let _ = kill_process(id(pid), Signal::KILL);
+}
+
+/// Asks a process to end.
+pub(crate) fn terminate(pid: u32) {
+    kill_process(id(pid), Signal::TERM).unwrap();
+}
+
+fn id(pid: u32) -> Pid {
+    Pid::from_raw(pid.try_into().unwrap()).unwrap()
 }

@@ -94,11 +94,11 @@ async fn a_component_that_was_swapped_in_still_serves() {
     assert_eq!(status, 200, "{body}");
     until("generation 2", async || (generation(&api).await == 2).then_some(())).await;
     assert_eq!(has(&weir).await, [false, true]);
-    for _ in 0..2 {
-        upgrade_whole(&mut weir).await;
-        assert_eq!(generation(&api).await, 2);
-        assert_eq!(has(&weir).await, [false, true]);
-    }
+    upgrade(&mut weir).await;
+    assert_eq!(generation(&api).await, 2);
+    upgrade_whole(&mut weir).await;
+    assert_eq!(generation(&api).await, 2);
+    assert_eq!(has(&weir).await, [false, true]);
 }
 
 /// Returns an endpoint as the admin API shows it.
@@ -129,7 +129,7 @@ async fn endpoints_keep_their_health_drains_and_weights() {
         let (status, body) = api.call("PATCH", &path, patch.as_bytes()).await;
         assert_eq!(status, 200, "{body}");
     }
-    upgrade_whole(&mut weir).await;
+    upgrade(&mut weir).await;
     let probes = ill.probes() + 3;
     until("probes", async || (ill.probes() >= probes).then_some(())).await;
     for (origin, drain, weight, healthy) in
@@ -226,4 +226,37 @@ async fn new_addresses_of_the_admin_api_and_the_metrics_take_effect() {
     let new = upgrade_whole(&mut weir).await;
     assert_eq!(Api::at(&admin).pid().await, new);
     assert_eq!(within("metrics", scrape(metrics, "/metrics")).await.0, 200);
+}
+
+#[tokio::test]
+async fn the_number_of_workers_may_change() {
+    let origin = Origin::start().await;
+    let setup = Setup::to([&origin]).top(&Api::config("127.0.0.1:0"));
+    let file = setup.directory().join("weir.yaml");
+    let mut weir = setup.start().await;
+    let api = Api::of(&weir);
+    let text = std::fs::read_to_string(&file).unwrap();
+    let mut streams = Vec::new();
+    for workers in [5, 1, 3] {
+        // Connections of all processes are open, on any of their workers.
+        for _ in 0..4 {
+            let mut events = weir.client(Protocol::H3).await.get("/events").await;
+            assert_eq!(events.chunk().await.unwrap().unwrap(), "event 0\n");
+            streams.push((events, 0));
+        }
+        let put = text.replace("workers: 2", &format!("workers: {workers}"));
+        let (status, body) = api.call("PUT", "/api/config", put.as_bytes()).await;
+        assert_eq!(status, 200, "{body}");
+        upgrade(&mut weir).await;
+        assert_eq!(api.get("/api/status").await["workers"], workers);
+        origin.release();
+        for (events, count) in &mut streams {
+            *count += 1;
+            let event = within("an event", events.chunk()).await.unwrap().unwrap();
+            assert_eq!(event, format!("event {count}\n"));
+        }
+        for protocol in Protocol::ALL.into_iter().cycle().take(12) {
+            assert_eq!(weir.get(protocol, "/who").await.0, 200, "{protocol:?}");
+        }
+    }
 }
