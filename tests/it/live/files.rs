@@ -51,7 +51,8 @@ async fn a_signal_reads_the_file_again() {
     let client = live.weir.client(Protocol::H2).await;
     live.weir.signal("HUP");
     let event = live.weir.logged("the configuration was reloaded").await;
-    assert_eq!((&event["origin"], &event["revision"]), (&"signal".into(), &2.into()), "{event}");
+    // Equal values are the same revision.
+    assert_eq!((&event["origin"], &event["revision"]), (&"signal".into(), &1.into()), "{event}");
     assert_eq!(ask(&client, "/who").await.0, 200);
 }
 
