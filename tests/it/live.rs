@@ -95,8 +95,8 @@ impl Live {
         replace(&self.file, &self.with(from, to));
     }
 
-    /// Replaces a part of the configuration's file, and has it read. Weir also watches the file, and
-    /// may have read it before.
+    /// Replaces a part of the configuration's file, and has it read. Weir also watches the file,
+    /// and may have read it before.
     async fn change(&self, from: &str, to: &str) {
         self.edit(from, to);
         self.reload().await.ok();

@@ -28,7 +28,8 @@ impl Events {
         let mut stream = TcpStream::connect(live.weir.admin_address()).await.unwrap();
         // A response to HTTP/1.0 comes without chunks.
         let head = format!(
-            "GET /api/events HTTP/1.0\r\nhost: localhost\r\nauthorization: Bearer {TOKEN}\r\n{last}\r\n"
+            "GET /api/events HTTP/1.0\r\nhost: localhost\r\n\
+             authorization: Bearer {TOKEN}\r\n{last}\r\n"
         );
         stream.write_all(head.as_bytes()).await.unwrap();
         let mut events = Self { stream, text: String::new() };

@@ -36,7 +36,8 @@ impl Parts {
              plugins:\n  - name: tag\n    source: \"file:{}\"\n    \
              config: {{ response: {{ set: {{ x-tag: \"{tag}\" }} }} }}\n\
              upstreams:\n  - {{ name: app, endpoints: [{{ address: \"{endpoint}\" }}] }}\n\
-             routes:\n  - {{ name: fixed, match: {{ path: /fixed }}, respond: {{ body: \"{body}\" }} }}\n  \
+             routes:\n  - name: fixed\n    match: {{ path: /fixed }}\n    \
+             respond: {{ body: \"{body}\" }}\n  \
              - {{ name: all, filters: [{filters}], upstream: app }}\n\
              telemetry: {{ metrics: {{ address: \"127.0.0.1:0\" }}, log: {{ access: false }} }}\n\
              admin: {{ address: \"127.0.0.1:0\", token: {TOKEN} }}\nworkers: 2\n",
