@@ -38,7 +38,7 @@ const FLOORS: [&str; 25] = [
 ];
 
 /// The folders and files that a request passes, from the socket to the origin.
-const PATH: [&str; 7] = ["listen", "message", "proxy", "route", "state.rs", "upstream", "plugins"];
+const PATH: [&str; 7] = ["listen", "message", "proxy", "route", "state", "upstream", "plugins"];
 
 fn sources(folder: &Path) -> Vec<PathBuf> {
     let mut found = Vec::new();
