@@ -293,7 +293,7 @@ impl Supervisor {
         self.listeners.close();
         let mut ended = self.all_ended(signals, grace).await;
         if let (Err(ServerError::Interrupted), false) = (&ended, is_asked) {
-            // The first signal to a process that an upgrade has left, such as a stop of the service.
+            // An upgrade has left the process, and this is its first signal.
             let grace = grace.min(config.grace);
             tracing::info!(?grace, "ending: the process was asked to");
             ended = self.all_ended(signals, grace).await;
