@@ -56,8 +56,8 @@ pub(crate) trait Responder: 'static {
 }
 
 /// Answers on a bound socket until the grace period is over, and returns the address. It answers
-/// during a drain too, so that the drain can be watched. `names` are the host names that clients may
-/// use. Must be called on a thread that runs a [`tokio::runtime::LocalRuntime`].
+/// during a drain too, so that the drain can be watched. `names` are the host names that clients
+/// may use. Must be called on a thread that runs a [`tokio::runtime::LocalRuntime`].
 ///
 /// # Errors
 /// The runtime refuses the socket.

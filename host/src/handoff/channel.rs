@@ -1,8 +1,9 @@
 //! The protocol of two processes over a Unix stream: messages with descriptors.
 //!
-//! A message is a header, a body in JSON, and descriptors in batches. The header has a magic number,
-//! the version of the protocol, the number of descriptors and the length of the body. Each batch is
-//! one byte, the number of its descriptors, with the descriptors as ancillary data (SCM_RIGHTS).
+//! A message is a header, a body in JSON, and descriptors in batches. The header has a magic
+//! number, the version of the protocol, the number of descriptors and the length of the body. Each
+//! batch is one byte, the number of its descriptors, with the descriptors as ancillary data
+//! (SCM_RIGHTS).
 //!
 //! A process trusts its peer, which is its parent or its child of the same user. Checks of all
 //! counts and lengths still find versions that do not fit each other, before a socket gets lost.
@@ -33,7 +34,8 @@ pub const MAX_DESCRIPTORS: usize = 4096;
 const MAGIC: [u8; 8] = *b"WEIR-UPG";
 const HEADER: usize = 24;
 
-/// Maximum length of a body. The configuration and the state of a large installation have a few MiB.
+/// Maximum length of a body. The configuration and the state of a large installation have a few
+/// MiB.
 const MAX_LENGTH: u64 = 64 << 20;
 
 /// Descriptors of one batch. The kernel takes 253.

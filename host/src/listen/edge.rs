@@ -153,7 +153,8 @@ impl Edge {
             Ok(material) => Material { is_renewed: true, ..material },
             Err(error) => {
                 let fault = Some(Arc::from(weir_runtime::with_causes(&error).as_str()));
-                // The stamps are those of the refused files, which are tried again when they change.
+                // The stamps are those of the refused files, which are tried again when they
+                // change.
                 Material { fault, stamps, is_renewed: true, ..known.clone() }
             }
         }

@@ -18,8 +18,8 @@ const CAPACITY: usize = 4096;
 pub(super) struct Inbox {
     /// Avoids the lock if there is no mail. Set and cleared under the lock.
     has_mail: AtomicBool,
-    /// The sockets of the worker that take mail out. For a moment there may be two: one begins while
-    /// the one before ends.
+    /// The sockets of the worker that take mail out. For a moment there may be two: one begins
+    /// while the one before ends.
     users: AtomicUsize,
     /// Whether the last socket has ended. Before the first one the mail waits.
     is_closed: AtomicBool,

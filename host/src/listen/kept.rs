@@ -1,7 +1,7 @@
 //! The sockets of a listener as the thread sees them that starts and stops processes.
 //!
-//! The sockets themselves move to the workers. [`Kept`] holds duplicates of them, for a process that
-//! takes over, and stops and resumes the reading of UDP.
+//! The sockets themselves move to the workers. [`Kept`] holds duplicates of them, for a process
+//! that takes over, and stops and resumes the reading of UDP.
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};

@@ -1,18 +1,18 @@
 //! Steering: finds the worker and the process of a QUIC packet from its connection id.
 //!
-//! A connection id of Weir has eight bytes: four random bytes `R`, two bytes for the worker, and two
-//! bytes that prove the origin of the id and carry its generation. The worker's number is mixed with
-//! a keyed function of `R`, and the proof is a keyed function of the six bytes before it. An
-//! outsider has no key. An id therefore reveals neither the worker, nor the generation, nor that two
-//! ids belong to one connection (RFC 9000 §5.1).
+//! A connection id of Weir has eight bytes: four random bytes `R`, two bytes for the worker, and
+//! two bytes that prove the origin of the id and carry its generation. The worker's number is mixed
+//! with a keyed function of `R`, and the proof is a keyed function of the six bytes before it. An
+//! outsider has no key. An id therefore reveals neither the worker, nor the generation, nor that
+//! two ids belong to one connection (RFC 9000 §5.1).
 //!
 //! The function runs in two places. In the kernel it is a classic BPF program on the group of
 //! sockets that share the port (`kernel`). Here it serves packets that the kernel could not steer.
 //! It also maps ids that a client chose for its first packets to a worker.
 //!
 //! A process that replaces another one gets its key and takes the next generation. The kernel's
-//! program does not read the generation: it may lead a packet of the older process anywhere, and the
-//! newer process, which alone reads the sockets, passes it back (`relay`). The proof stands for
+//! program does not read the generation: it may lead a packet of the older process anywhere, and
+//! the newer process, which alone reads the sockets, passes it back (`relay`). The proof stands for
 //! all numbers of workers, so old ids are recognised also if the new process has more or fewer.
 
 use std::fmt;
@@ -141,8 +141,8 @@ impl Steering {
         Some(self.unmix(u32::from_be_bytes(*random), u16::from_be_bytes(*field)))
     }
 
-    /// Returns the generation of the process that issued the destination id of a datagram, or `None`
-    /// if no process with this secret issued it.
+    /// Returns the generation of the process that issued the destination id of a datagram, or
+    /// `None` if no process with this secret issued it.
     #[inline]
     pub(super) fn generation_of(&self, datagram: &[u8]) -> Option<u8> {
         let id = if datagram.first()? & 0x80 == 0 {

@@ -1,8 +1,8 @@
 //! systemd: reports of the state of the service (sd_notify), the watchdog, and sockets that systemd
 //! has bound (socket activation).
 //!
-//! All of it is a protocol of environment variables and datagrams. Without the variables, as outside
-//! of systemd, there is nothing to report to and nothing to inherit.
+//! All of it is a protocol of environment variables and datagrams. Without the variables, as
+//! outside of systemd, there is nothing to report to and nothing to inherit.
 
 use std::env;
 use std::ffi::OsStr;

@@ -1,7 +1,7 @@
 //! [`Slot`]: a plugin of one configuration, with its generations: loading, swap, trial, rollback.
 //!
-//! A reload of the configuration makes another slot of a plugin that changed (`follow`). Generations
-//! outlive it: the slot takes them over, fitted to its configuration.
+//! A reload of the configuration makes another slot of a plugin that changed (`follow`).
+//! Generations outlive it: the slot takes them over, fitted to its configuration.
 //!
 //! A slot has a serving generation, and perhaps one on trial. The trial gets a share of the
 //! requests, all of them, or copies of them (in the shadow). If it fails on a request, the serving

@@ -81,8 +81,8 @@ impl Watched {
         now.filter(|_| now != known)
     }
 
-    /// Swaps a new version in. The slot gets its stamp afterwards: a reload may end this task during
-    /// the compilation, and the next task must then find the version again.
+    /// Swaps a new version in. The slot gets its stamp afterwards: a reload may end this task
+    /// during the compilation, and the next task must then find the version again.
     async fn swap(&self, version: Stamp) {
         let (slot, path) = (&self.slot, self.file.path.clone());
         let shown = path.display().to_string();

@@ -1,8 +1,8 @@
 //! The path of one request from listener to listener, on one screen.
 //!
 //! `listen` hands each request of each protocol to [`Follower::serve`], on the worker's own thread.
-//! The request gets the present [`Proxy`], which answers every request. [`error`] has the possible failures, and only [`respond`] turns them
-//! into responses.
+//! The request gets the present [`Proxy`], which answers every request. [`error`] has the possible
+//! failures, and only [`respond`] turns them into responses.
 
 pub mod body;
 mod component;

@@ -67,8 +67,8 @@ pub enum BeforeError {
 }
 
 impl Before {
-    /// Looks for an older process and for sockets of systemd. Must be the first call of the program:
-    /// it changes the environment, which is not allowed while another thread runs.
+    /// Looks for an older process and for sockets of systemd. Must be the first call of the
+    /// program: it changes the environment, which is not allowed while another thread runs.
     ///
     /// # Errors
     /// [`BeforeError`], or the control thread has no runtime.
@@ -142,8 +142,8 @@ impl Before {
         Ok(keys.map_err(BeforeError::from)?)
     }
 
-    /// Gives a state the facts of the older process: health and changes of endpoints, and components
-    /// that were swapped in.
+    /// Gives a state the facts of the older process: health and changes of endpoints, and
+    /// components that were swapped in.
     pub(super) fn restore(&self, state: &State) -> Result<(), ServerError> {
         let Some(older) = &self.older else { return Ok(()) };
         for upstream in &state.upstreams {

@@ -1,8 +1,8 @@
 //! Starts everything, owns every thread, and stops everything: signal, drain, close, join.
 //!
-//! `supervisor` is the control thread's loop over signals, orders and changes. `reload` puts another
-//! configuration in place, `listeners` opens and closes listeners, and `worker` is a thread that
-//! serves.
+//! `supervisor` is the control thread's loop over signals, orders and changes. `reload` puts
+//! another configuration in place, `listeners` opens and closes listeners, and `worker` is a thread
+//! that serves.
 
 mod before;
 mod listeners;
@@ -89,7 +89,8 @@ pub struct Server {
 
 impl Server {
     /// Builds the state of `config` and binds every listener. All faults show before anything is
-    /// served. The process takes over from `before`. `loader` reads the configuration again when a file of `stamps` changes.
+    /// served. The process takes over from `before`. `loader` reads the configuration again when a
+    /// file of `stamps` changes.
     ///
     /// # Errors
     /// [`ServerError`], with the attempt.

@@ -1,5 +1,5 @@
-//! [`Supervisor`]: the loop of the control thread over signals, orders, changes of files and ends of
-//! workers.
+//! [`Supervisor`]: the loop of the control thread over signals, orders, changes of files and ends
+//! of workers.
 
 use std::io;
 use std::path::PathBuf;
@@ -323,8 +323,8 @@ impl Supervisor {
     }
 }
 
-/// The time in which an old and a new process both serve, so that a client that has got a Retry from
-/// the old one completes there.
+/// The time in which an old and a new process both serve, so that a client that has got a Retry
+/// from the old one completes there.
 const BOTH: Duration = Duration::from_secs(3);
 
 /// The interval of the search for old processes that have ended.

@@ -1,5 +1,5 @@
-//! An upgrade, from the side of the process that is replaced: it starts the binary on disk and hands
-//! its sockets over. Until the new process serves, everything can be taken back.
+//! An upgrade, from the side of the process that is replaced: it starts the binary on disk and
+//! hands its sockets over. Until the new process serves, everything can be taken back.
 
 use std::io;
 use std::os::fd::OwnedFd;

@@ -127,8 +127,8 @@ impl Telemetry {
         Arc::new(Self::quiet(&config::Log::default()))
     }
 
-    /// Follows another configuration of the log: its level, its format, and whether there are access
-    /// records. A level that cannot be parsed changes nothing.
+    /// Follows another configuration of the log: its level, its format, and whether there are
+    /// access records. A level that cannot be parsed changes nothing.
     pub fn follow(&self, log: &config::Log) {
         if let Err(error) = self.set_level(&log.level) {
             let error = &error as &dyn std::error::Error;

@@ -15,8 +15,8 @@ use crate::control::{self, Answer, Bound, Denial, HeldResponse, Names, Responder
 use crate::task::Tasks;
 use crate::telemetry::metrics::Metrics;
 
-/// Serves `metrics` on a bound socket until the end of the grace period. The calling thread must run
-/// a [`tokio::runtime::LocalRuntime`].
+/// Serves `metrics` on a bound socket until the end of the grace period. The calling thread must
+/// run a [`tokio::runtime::LocalRuntime`].
 ///
 /// # Errors
 ///

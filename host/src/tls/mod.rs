@@ -1,8 +1,8 @@
 //! TLS of the listeners: one set of certificates for TCP and QUIC.
 //!
 //! It is built once for each listener, and again at each reload of its certificates. All workers
-//! share it. The keys of session tickets are apart from it ([`Tickets`]), so a client resumes at any
-//! worker that it reaches, also after a reload. The module knows no socket. `listen::Edge::new`
+//! share it. The keys of session tickets are apart from it ([`Tickets`]), so a client resumes at
+//! any worker that it reaches, also after a reload. The module knows no socket. `listen::Edge::new`
 //! calls it.
 
 mod certs;

@@ -132,7 +132,8 @@ impl Upstream {
         Arc::clone(&self.members.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Whether the endpoints of a configuration come from the same source as those of this upstream.
+    /// Whether the endpoints of a configuration come from the same source as those of this
+    /// upstream.
     pub fn has_source_of(&self, config: &config::Upstream) -> bool {
         self.discovery == config.discovery
             && (self.discovery != Discovery::Static || self.configured() == config.endpoints)
@@ -144,7 +145,8 @@ impl Upstream {
     }
 
     /// Takes the place of `before` at the publication of the configuration: the endpoints may have
-    /// changed since this upstream was made. Endpoints of another source lose an operator's changes.
+    /// changed since this upstream was made. Endpoints of another source lose an operator's
+    /// changes.
     pub fn succeed(&self, before: &Upstream) {
         if before.discovery == self.discovery
             && (self.discovery != Discovery::Static

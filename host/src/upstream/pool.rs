@@ -39,8 +39,8 @@ pub struct Connection {
     open: Open,
 }
 
-/// A connection that waits for its next request. It does not keep the pool alive: a pool that is not
-/// used any more closes its connections.
+/// A connection that waits for its next request. It does not keep the pool alive: a pool that is
+/// not used any more closes its connections.
 struct Idle {
     wire: Wire,
     since: Instant,

@@ -46,8 +46,8 @@ impl Sources {
     }
 }
 
-/// Returns the tag of a configuration: equal values have equal tags in one process, however they are
-/// written. It depends on a secret of the process: a reader of the tag must not be able to try
+/// Returns the tag of a configuration: equal values have equal tags in one process, however they
+/// are written. It depends on a secret of the process: a reader of the tag must not be able to try
 /// values for the secrets in a configuration.
 pub(super) fn tag(value: &Value) -> String {
     static SECRET: LazyLock<String> = LazyLock::new(|| format!("{:032x}", rand::random::<u128>()));
