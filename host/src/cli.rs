@@ -184,7 +184,7 @@ fn check(source: &Source) -> Result<(), CliError> {
     let config = Arc::new(source.loader().load().1?);
     log::install_plain(PACKAGES);
     let ids: Vec<_> = (0..config.listeners.len()).map(ListenerId::new).collect();
-    server::state(Arc::clone(&config), &ids, &Metrics::new(), None)?;
+    server::state(&config, &ids, &Metrics::new(), None)?;
     for warning in &config.warnings {
         writeln!(std::io::stderr(), "warning: {warning}")?;
     }

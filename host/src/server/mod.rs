@@ -107,7 +107,7 @@ impl Server {
         let inherited = std::mem::take(&mut before.sockets);
         let mut listeners = Listeners::new(config.workers, before.keys()?, inherited);
         let plan = listeners.plan(&config.listeners);
-        let state = state(Arc::new(config), &plan.ids(), &telemetry.metrics, None)?;
+        let state = state(&Arc::new(config), &plan.ids(), &telemetry.metrics, None)?;
         before.restore(&state)?;
         let opened = listeners.prepare(plan, &state.config, &telemetry.metrics)?;
         listeners.drop_inherited();
@@ -143,23 +143,23 @@ impl Server {
 /// # Errors
 /// [`ServerError::Config`], or [`ServerError::State`] if it is not the configuration's fault.
 pub fn state(
-    config: Arc<Config>,
+    config: &Arc<Config>,
     listeners: &[ListenerId],
     metrics: &Metrics,
     before: Option<&State>,
 ) -> Result<State, ServerError> {
-    let error = match State::build(Arc::clone(&config), listeners, metrics, before) {
+    let error = match State::build(Arc::clone(config), listeners, metrics, before) {
         Ok(state) => return Ok(state),
         Err(StateError::Plugins(error)) => error,
         Err(StateError::GeoIp(index, error)) => {
-            return Err(misplaced(&config, &format!("geoip.databases[{index}]"), &error));
+            return Err(misplaced(config, &format!("geoip.databases[{index}]"), &error));
         }
     };
     Err(match &error {
         PluginsError::Source { name, .. } | PluginsError::Load { name, .. } => {
             let index = config.plugins.iter().position(|plugin| plugin.name == *name);
             let path = format!("plugins[{}].source", index.unwrap_or_default());
-            misplaced(&config, &path, &error)
+            misplaced(config, &path, &error)
         }
         PluginsError::Config(errors) => ServerError::Config(errors.clone()),
         PluginsError::Engine(_) => ServerError::State(error),

@@ -223,7 +223,7 @@ impl Supervisor {
     ) -> Result<State, OrderError> {
         let (config, before) = (Arc::clone(config), Arc::clone(before));
         let telemetry = Arc::clone(&self.telemetry);
-        let build = move || state(config, &listeners, &telemetry.metrics, Some(&before));
+        let build = move || state(&config, &listeners, &telemetry.metrics, Some(&before));
         on_thread("reload", build).await?.map_err(refused)
     }
 }

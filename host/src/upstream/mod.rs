@@ -106,7 +106,7 @@ impl Upstream {
             discovered: discover::DiscoveryStatus::of(config),
             configured: Mutex::new(configured),
             members: Mutex::new(members),
-            is_set: AtomicBool::new(same.is_some_and(|before| before.is_set())),
+            is_set: AtomicBool::new(same.is_some_and(Upstream::is_set)),
             number: fresh(),
             membership: AtomicU64::new(fresh()),
             changed: Notify::new(),

@@ -104,7 +104,7 @@ impl Document {
             // A value of another type is reported by `shape`.
             let node = match own {
                 Some(own) if !matches!(own.part.content, Content::List(_)) => own,
-                own => match joined(own.into_iter().chain(lists).collect()) {
+                own => match joined(&own.into_iter().chain(lists).collect::<Vec<_>>()) {
                     Some(node) => node,
                     None => continue,
                 },
@@ -120,11 +120,11 @@ impl Size {
 }
 
 /// Makes one list of several. It stands at the place of the first.
-fn joined(lists: Vec<Node>) -> Option<Node> {
+fn joined(lists: &[Node]) -> Option<Node> {
     let first = lists.first()?;
     let (file, key, value) = (first.file, first.key, first.value);
     let mut size = Size::EMPTY;
-    for list in &lists {
+    for list in lists {
         size.add(list.part.size);
     }
     let items = lists.iter().flat_map(items).collect();

@@ -96,7 +96,7 @@ impl Reader<'_> {
             }
             Ok(names) => names.iter().all(|name| self.file(at, &folder.join(name))),
             Err(error) => {
-                self.problem(at, format!("cannot read \"{}\": {error}", folder.display()));
+                self.problem(at, &format!("cannot read \"{}\": {error}", folder.display()));
                 true
             }
         }
@@ -104,7 +104,7 @@ impl Reader<'_> {
 
     fn file(&mut self, at: &str, path: &Path) -> bool {
         if self.texts.len() >= MAX_FILES {
-            self.problem(at, format!("more than {MAX_FILES} files are included"));
+            self.problem(at, &format!("more than {MAX_FILES} files are included"));
             return false;
         }
         self.sources.stamp(path);
@@ -116,7 +116,7 @@ impl Reader<'_> {
                 true
             }
             Err(Fault { message, is_last }) => {
-                self.problem(at, message);
+                self.problem(at, &message);
                 !is_last
             }
         }
@@ -143,7 +143,7 @@ impl Reader<'_> {
         })
     }
 
-    fn problem(&mut self, at: &str, message: String) {
+    fn problem(&mut self, at: &str, message: &str) {
         let place = self.document.value(at);
         self.problems.push(Problem::new(place, format!("{at}: {message}")));
     }

@@ -148,5 +148,6 @@ const LONGEST: Duration = Duration::from_secs(1);
 /// The time between two looks without events. A look at 1000 files takes some milliseconds.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
 
-#[cfg(all(test, target_os = "linux"))]
+#[cfg(test)]
+#[cfg(target_os = "linux")]
 mod tests;

@@ -89,10 +89,11 @@ mod tests {
     fn samples(certificates: &Certificates) -> Vec<(String, f64)> {
         use prometheus::core::Collector as _;
         let families = certificates.days_left.collect();
-        let metrics = families.iter().flat_map(|family| family.get_metric());
+        let metrics = families.iter().flat_map(prometheus::proto::MetricFamily::get_metric);
         metrics
             .map(|metric| {
-                let labels: Vec<_> = metric.get_label().iter().map(|label| label.value()).collect();
+                let labels: Vec<_> =
+                    metric.get_label().iter().map(prometheus::proto::LabelPair::value).collect();
                 (labels.join(" "), metric.get_gauge().get_value())
             })
             .collect()
