@@ -92,7 +92,7 @@ pub enum TelemetryError {
 }
 
 impl Telemetry {
-    /// Starts the telemetry of `config` except serving metrics, which [`serve_metrics`] does.
+    /// Starts the telemetry of `config` except serving metrics, which `serve_metrics` does.
     ///
     /// # Errors
     ///

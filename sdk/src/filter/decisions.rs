@@ -59,7 +59,7 @@ impl Changes {
         self.with(Edit::Status(status))
     }
 
-    /// Asks for this message's body. [`BodyFilter`]s only.
+    /// Asks for this message's body. Only for a [`BodyFilter`](crate::BodyFilter).
     #[must_use]
     pub fn body(self) -> Self {
         self.with(Edit::Body)
