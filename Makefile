@@ -91,7 +91,7 @@ bench: ## criterion benches; for the comparison with other proxies see docs/perf
 	cargo bench --package weir --bench '*' --package weir-runtime
 
 soak: ## ten minutes of load on all protocols under a memory bound (SOAK=seconds)
-	WEIR_SOAK_SECONDS=$(or $(SOAK),600) cargo nextest run --package weir --test it --profile soak -E 'test(soak::)'
+	WEIR_SOAK_SECONDS=$(or $(SOAK),600) cargo nextest run --package weir --test it --profile soak -E 'test(/soak::|_under_load_/)'
 
 setup: ## install what all targets need
 	.ci/setup

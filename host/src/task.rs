@@ -1,12 +1,31 @@
 //! Tasks. This is the only place that spawns. A [`Tasks`] tracks tasks, signals the drain and waits
-//! for the end.
+//! for the end. An [`Owned`] task ends with its owner.
 //!
 //! Each worker has one, for tasks that stay on its thread. The control thread has another.
 
 use std::future::Future;
 
+use tokio::task::AbortHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+
+/// A task that ends when this is dropped, such as the driver of a connection.
+#[derive(Debug)]
+pub struct Owned(AbortHandle);
+
+impl Owned {
+    /// Runs `future` on this thread.
+    #[allow(clippy::disallowed_methods, reason = "this is the one place that spawns")]
+    pub fn spawn<F: Future<Output = ()> + 'static>(future: F) -> Self {
+        Self(tokio::task::spawn_local(future).abort_handle())
+    }
+}
+
+impl Drop for Owned {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
 
 /// Owner of the tasks of one thread.
 #[derive(Debug, Clone, Default)]

@@ -39,9 +39,9 @@ async fn a_field_with_an_underscore_passes_only_where_it_may() {
 }
 
 #[tokio::test]
-async fn forwarding_fields_of_earlier_proxies_are_kept_in_front() {
+async fn forwarding_fields_of_trusted_proxies_are_kept_in_front() {
     let origin = Origin::start().await;
-    let weir = Setup::to([&origin]).start().await;
+    let weir = Setup::to([&origin]).listener("trusted_proxies: [127.0.0.0/8]").start().await;
     for protocol in Protocol::ALL {
         let fields = [
             ("x-forwarded-for", "192.0.2.1"),
@@ -145,7 +145,7 @@ async fn an_empty_list_becomes_no_empty_member() {
     let answer = "HTTP/1.1 200 OK\r\nVia:\r\nVia: \t\r\nVia: ,\r\nContent-Length: 0\r\n\r\n";
     let raw = RawOrigin::answering(answer).await;
     let (origin, after) = (Origin::start().await, Setup::addresses([raw.address()]).start().await);
-    let weir = Setup::to([&origin]).start().await;
+    let weir = Setup::to([&origin]).listener("trusted_proxies: [127.0.0.1]").start().await;
     for protocol in Protocol::ALL {
         for empty in [&[""][..], &[" "], &[","], &["", " , ", ""]] {
             let names = ["x-forwarded-for", "forwarded", "via"];

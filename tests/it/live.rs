@@ -11,6 +11,7 @@ mod files;
 mod flight;
 mod gone;
 mod kept;
+mod large;
 mod listeners;
 mod load;
 mod many;

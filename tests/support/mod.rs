@@ -15,6 +15,7 @@ pub(crate) mod origin;
 pub(crate) mod processes;
 pub(crate) mod raw_h1;
 pub(crate) mod raw_h2;
+pub(crate) mod raw_h2_origin;
 pub(crate) mod raw_h3;
 pub(crate) mod raw_origin;
 pub(crate) mod raw_quic;
@@ -30,7 +31,7 @@ use std::time::{Duration, Instant};
 pub(crate) use api::Api;
 pub(crate) use body::Body;
 pub(crate) use client::{Answer, Client, Protocol};
-pub(crate) use origin::Origin;
+pub(crate) use origin::{Origin, Speaks};
 pub(crate) use raw_origin::RawOrigin;
 pub(crate) use weir::{Setup, Weir};
 

@@ -1,4 +1,4 @@
-//! An HTTP/1.1 origin in the test's process. The path of the request selects its answer:
+//! An origin in the test's process, of any protocol. The path of the request selects its answer:
 //!
 //! | path | answer |
 //! |---|---|
@@ -11,6 +11,7 @@
 //! | `/pattern/N` | N bytes that tell their places, see [`super::body::Pattern`] |
 //! | `/status/N` | the status N and no body |
 //! | `/trailers` | a body, then the trailer `x-sum: 7` |
+//! | `/grpc/N` | a message of gRPC, then the trailer `grpc-status: N` |
 //! | `/hold` | nothing, until [`Origin::release`] |
 //! | `/hold-body` | the head and `first`, and after [`Origin::release`] `last` |
 //! | `/hold-read` | its name, once released; the request's body is not read before |
@@ -21,26 +22,57 @@
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, LazyLock, Mutex};
 
 use bytes::Bytes;
 use http::{HeaderMap, Request, Response, StatusCode};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use hyper::service::service_fn;
-use hyper_util::rt::TokioIo;
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
+use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
-use super::{Body, spawn, until};
+use super::{Body, spawn, tls, until};
 
 /// An origin; stops when dropped.
 #[derive(Debug)]
 pub(crate) struct Origin {
     address: SocketAddr,
+    speaks: Speaks,
     state: Arc<State>,
     stop: CancellationToken,
+}
+
+/// A protocol between Weir and an origin.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Speaks {
+    H1,
+    H1Tls,
+    /// Over TLS, by ALPN, with HTTP/1.1 as the other choice.
+    H2,
+    /// Without TLS, by prior knowledge.
+    H2c,
+}
+
+impl Speaks {
+    pub(crate) const ALL: [Self; 4] = [Self::H1, Self::H1Tls, Self::H2, Self::H2c];
+
+    fn alpn(self) -> Option<&'static [&'static [u8]]> {
+        match self {
+            Self::H1 | Self::H2c => None,
+            Self::H1Tls => Some(&[b"http/1.1"]),
+            Self::H2 => Some(&[b"h2", b"http/1.1"]),
+        }
+    }
+
+    /// Whether several requests share a connection.
+    pub(crate) fn is_h2(self) -> bool {
+        matches!(self, Self::H2 | Self::H2c)
+    }
 }
 
 /// The head of a request as it reached an origin.
@@ -76,6 +108,32 @@ impl Origin {
 
     /// Starts an origin at an address.
     pub(crate) async fn at(address: SocketAddr, name: &str) -> Self {
+        Self::listen(address, name, Speaks::H1).await
+    }
+
+    /// Starts an origin of this protocol.
+    pub(crate) async fn speaking(speaks: Speaks) -> Self {
+        Self::listen("127.0.0.1:0".parse().unwrap(), "origin", speaks).await
+    }
+
+    /// Starts an origin that asks for this certificate.
+    pub(crate) async fn asking(speaks: Speaks, client: &tls::Certificate) -> Self {
+        let acceptor = AUTHORITY.acceptor_asking(speaks.alpn().unwrap(), Some(client));
+        let address = "127.0.0.1:0".parse().unwrap();
+        Self::listen_by(address, "origin", speaks, Some(acceptor)).await
+    }
+
+    async fn listen(address: SocketAddr, name: &str, speaks: Speaks) -> Self {
+        let acceptor = speaks.alpn().map(|alpn| AUTHORITY.acceptor_asking(alpn, None));
+        Self::listen_by(address, name, speaks, acceptor).await
+    }
+
+    async fn listen_by(
+        address: SocketAddr,
+        name: &str,
+        speaks: Speaks,
+        acceptor: Option<TlsAcceptor>,
+    ) -> Self {
         let listener = TcpListener::bind(address).await.unwrap();
         let address = listener.local_addr().unwrap();
         let state = Arc::new(State {
@@ -88,8 +146,8 @@ impl Origin {
             released: watch::Sender::new(0),
         });
         let stop = CancellationToken::new();
-        spawn(accept(listener, state.clone(), stop.clone()));
-        Self { address, state, stop }
+        spawn(accept(listener, (acceptor, speaks), state.clone(), stop.clone()));
+        Self { address, speaks, state, stop }
     }
 
     /// Starts origins named `a`, `b`, `c` and further letters.
@@ -103,6 +161,20 @@ impl Origin {
 
     pub(crate) fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    pub(crate) fn speaks(&self) -> Speaks {
+        self.speaks
+    }
+
+    /// The keys of an upstream for origins of its protocol.
+    pub(crate) fn upstream(&self) -> Option<String> {
+        let ca = || format!("ca: {}", AUTHORITY.cert());
+        match self.speaks {
+            Speaks::H1 => None,
+            Speaks::H1Tls | Speaks::H2 => Some(format!("tls: {{ {} }}", ca())),
+            Speaks::H2c => Some("protocol: h2".to_owned()),
+        }
     }
 
     /// The heads of all requests so far, without health probes.
@@ -198,26 +270,62 @@ impl Drop for Exchange {
     }
 }
 
-async fn accept(listener: TcpListener, state: Arc<State>, stop: CancellationToken) {
+/// The certificate of all origins of a process.
+pub(crate) static AUTHORITY: LazyLock<tls::Certificate> = LazyLock::new(tls::Certificate::new);
+
+async fn accept(
+    listener: TcpListener,
+    (acceptor, speaks): (Option<TlsAcceptor>, Speaks),
+    state: Arc<State>,
+    stop: CancellationToken,
+) {
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
             () = stop.cancelled() => return,
         };
         let Ok((stream, _)) = accepted else { continue };
-        spawn(connection(stream, state.clone(), stop.clone()));
+        spawn(connection(stream, (acceptor.clone(), speaks), state.clone(), stop.clone()));
     }
 }
 
-async fn connection(stream: TcpStream, state: Arc<State>, stop: CancellationToken) {
-    state.connections.fetch_add(1, Ordering::SeqCst);
+async fn connection(
+    stream: TcpStream,
+    (acceptor, speaks): (Option<TlsAcceptor>, Speaks),
+    state: Arc<State>,
+    stop: CancellationToken,
+) {
     let _ = stream.set_nodelay(true);
-    let service = service_fn(|request| answer(request, state.clone()));
-    let connection =
-        hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service);
+    let serving = async {
+        match acceptor {
+            None => serve(stream, speaks.is_h2(), state).await,
+            Some(acceptor) => {
+                let Ok(stream) = acceptor.accept(stream).await else { return };
+                let is_h2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
+                serve(stream, is_h2, state).await;
+            }
+        }
+    };
     tokio::select! {
-        _ = connection => {}
+        () = serving => {}
         () = stop.cancelled() => {}
+    }
+}
+
+async fn serve(
+    stream: impl AsyncRead + AsyncWrite + Unpin + 'static + Send,
+    is_h2: bool,
+    state: Arc<State>,
+) {
+    state.connections.fetch_add(1, Ordering::SeqCst);
+    let service = service_fn(|request| answer(request, state.clone()));
+    let io = TokioIo::new(stream);
+    if is_h2 {
+        let server = hyper::server::conn::http2::Builder::new(TokioExecutor::new());
+        let _ = server.serve_connection(io, service).await;
+    } else {
+        let server = hyper::server::conn::http1::Builder::new();
+        let _ = server.serve_connection(io, service).await;
     }
 }
 
@@ -234,7 +342,7 @@ async fn answer(
     let mut released = state.released.subscribe();
     state.heads.lock().unwrap().push(Head {
         method: request.method().to_string(),
-        target: request.uri().to_string(),
+        target: request.uri().path_and_query().map_or(String::new(), ToString::to_string),
         headers: request.headers().clone(),
     });
     let exchange = Exchange(Some(state.clone()));
@@ -282,6 +390,14 @@ async fn answer(
             let trailers = HeaderMap::from_iter([("x-sum".parse().unwrap(), 7.into())]);
             let response = Response::builder().header("trailer", "x-sum");
             let body = Body::from("a body").with_trailers(trailers);
+            finish(exchange, response.body(body).unwrap())
+        }
+        // A call of gRPC: a message, then the status N.
+        "grpc" => {
+            drain(request).await;
+            let trailers = HeaderMap::from_iter([("grpc-status".parse().unwrap(), number.into())]);
+            let response = Response::builder().header("content-type", "application/grpc");
+            let body = Body::from("\0\0\0\0\x01x").with_trailers(trailers);
             finish(exchange, response.body(body).unwrap())
         }
         "hold" => {

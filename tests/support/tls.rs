@@ -6,13 +6,17 @@ use std::sync::Arc;
 use rcgen::PublicKeyData as _;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, ring};
-use rustls::{ClientConfig, DigitallySignedStruct, Error, SignatureScheme};
-use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::server::WebPkiClientVerifier;
+use rustls::{
+    ClientConfig, DigitallySignedStruct, Error, RootCertStore, ServerConfig, SignatureScheme,
+};
+use rustls_pki_types::pem::PemObject as _;
+use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use sha2::{Digest as _, Sha256};
 use tempfile::TempDir;
 use tokio::net::{TcpSocket, TcpStream};
-use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
+use tokio_rustls::{TlsAcceptor, TlsConnector};
 
 /// A client configuration that accepts every certificate and offers `alpn`.
 pub(crate) fn config(alpn: &[&[u8]]) -> ClientConfig {
@@ -42,6 +46,14 @@ pub(crate) async fn connect_as(
     name: &str,
 ) -> std::io::Result<TlsStream<TcpStream>> {
     encrypt(TcpStream::connect(address).await?, alpn, name).await
+}
+
+/// Encrypts a connection as `localhost`.
+pub(crate) async fn over(
+    stream: TcpStream,
+    alpn: &[&[u8]],
+) -> std::io::Result<TlsStream<TcpStream>> {
+    encrypt(stream, alpn, "localhost").await
 }
 
 /// Connects to `address` as `localhost`, from a loopback address if one is given.
@@ -81,7 +93,8 @@ pub(crate) struct Certificate {
 impl Certificate {
     pub(crate) fn new() -> Self {
         let directory = TempDir::new().unwrap();
-        let made = rcgen::generate_simple_self_signed(vec!["localhost".into()]).unwrap();
+        let names = vec!["localhost".into(), "127.0.0.1".into()];
+        let made = rcgen::generate_simple_self_signed(names).unwrap();
         std::fs::write(directory.path().join("certificate.pem"), made.cert.pem()).unwrap();
         std::fs::write(directory.path().join("key.pem"), made.signing_key.serialize_pem()).unwrap();
         let digest = Sha256::digest(made.signing_key.subject_public_key_info());
@@ -96,6 +109,38 @@ impl Certificate {
     /// The key's file.
     pub(crate) fn key(&self) -> String {
         self.directory.path().join("key.pem").display().to_string()
+    }
+
+    fn chain(&self) -> Vec<CertificateDer<'static>> {
+        let pem = std::fs::read(self.cert()).unwrap();
+        CertificateDer::pem_slice_iter(&pem).collect::<Result<_, _>>().unwrap()
+    }
+
+    /// Accepts connections with the certificate, by these protocols. Clients must have the other
+    /// certificate, if there is one.
+    pub(crate) fn acceptor_asking(
+        &self,
+        alpn: &[&[u8]],
+        client: Option<&Certificate>,
+    ) -> TlsAcceptor {
+        let key = PrivateKeyDer::from_pem_slice(&std::fs::read(self.key()).unwrap()).unwrap();
+        let provider = Arc::new(ring::default_provider());
+        let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
+            .with_safe_default_protocol_versions()
+            .unwrap();
+        let builder = match client {
+            None => builder.with_no_client_auth(),
+            Some(client) => {
+                let mut roots = RootCertStore::empty();
+                roots.add_parsable_certificates(client.chain());
+                let verifier =
+                    WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider);
+                builder.with_client_cert_verifier(verifier.build().unwrap())
+            }
+        };
+        let mut config = builder.with_single_cert(self.chain(), key).unwrap();
+        config.alpn_protocols = alpn.iter().map(|protocol| protocol.to_vec()).collect();
+        TlsAcceptor::from(Arc::new(config))
     }
 
     /// The `tls` of a listener.

@@ -16,8 +16,11 @@ use super::processes;
 use super::tools::output;
 use super::{Answer, Body, Client, Protocol, client::Failure, until, within};
 
-/// The binary under test.
-pub(crate) const WEIR: &str = env!("CARGO_BIN_EXE_weir");
+/// The binary under test. A build with `WEIR_BINARY` tests that one, such as a release.
+pub(crate) const WEIR: &str = match option_env!("WEIR_BINARY") {
+    Some(path) => path,
+    None => env!("CARGO_BIN_EXE_weir"),
+};
 
 /// The configuration of a Weir: one listener with TLS and all protocols, one upstream `app`, one
 /// route `all`, two workers, and the additions of a test.
@@ -83,9 +86,14 @@ impl Setup {
         }
     }
 
-    /// Proxies to these origins.
+    /// Proxies to these origins, by the protocol of the first.
     pub(crate) fn to<'a>(origins: impl IntoIterator<Item = &'a super::Origin>) -> Self {
-        Self::addresses(origins.into_iter().map(super::Origin::address))
+        let origins: Vec<_> = origins.into_iter().collect();
+        let setup = Self::addresses(origins.iter().map(|origin| origin.address()));
+        match origins.first().and_then(|origin| origin.upstream()) {
+            Some(keys) => setup.upstream(&keys),
+            None => setup,
+        }
     }
 
     /// Adds keys to the listener, such as `limits: { body: 1KiB }`.

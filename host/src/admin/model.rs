@@ -152,8 +152,6 @@ pub(crate) struct EndpointStatus {
     pub(crate) labels: BTreeMap<String, String>,
     /// Whether the probes succeed.
     pub(crate) healthy: bool,
-    /// Whether the endpoint gets no new requests because requests failed.
-    pub(crate) ejected: bool,
     /// Whether the endpoint gets no new requests because an operator asked for it.
     pub(crate) drain: bool,
     /// Requests in flight.
@@ -163,7 +161,7 @@ pub(crate) struct EndpointStatus {
 impl EndpointStatus {
     /// Whether the endpoint gets new requests.
     pub(crate) fn is_available(&self) -> bool {
-        self.healthy && !self.ejected && !self.drain
+        self.healthy && !self.drain
     }
 }
 

@@ -178,11 +178,7 @@ fn told<'a>(upstreams: impl Iterator<Item = &'a Value>) -> String {
 /// Returns the reasons why an endpoint gets no new requests.
 fn state(endpoint: &Value) -> String {
     let is = |key: &str, value: bool| endpoint.get(key) == Some(&Value::Bool(value));
-    let reasons = [
-        (is("healthy", false), "unhealthy"),
-        (is("ejected", true), "ejected"),
-        (is("drain", true), "drained"),
-    ];
+    let reasons = [(is("healthy", false), "unhealthy"), (is("drain", true), "drained")];
     let reasons: Vec<&str> =
         reasons.iter().filter(|(holds, _)| *holds).map(|(_, name)| *name).collect();
     if reasons.is_empty() { "available".to_owned() } else { reasons.join(",") }
@@ -196,7 +192,7 @@ mod tests {
     fn endpoints_are_listed_with_the_reasons_that_keep_requests_away() {
         let endpoint = |healthy: bool, drain: bool| {
             json!({ "endpoint": "a:80", "weight": 3, "zone": "", "healthy": healthy,
-                    "ejected": false, "drain": drain, "requests": 0 })
+                    "drain": drain, "requests": 0 })
         };
         let endpoints = [endpoint(true, false), endpoint(false, true)];
         let upstream = json!({ "name": "app", "origin": "api", "endpoints": endpoints });

@@ -3,6 +3,8 @@
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 
+use ipnet::IpNet;
+
 use super::admin::ControlAddress;
 use super::text::Kind;
 
@@ -23,6 +25,12 @@ pub(super) struct DnsServer;
 
 /// A subject of a self-signed certificate.
 pub(super) struct CertificateName;
+
+/// A name that a server's certificate has.
+pub(super) struct ServerName;
+
+/// A network of IP addresses.
+pub(super) struct Network;
 
 /// A host of requests, or a pattern of hosts.
 pub(super) struct HostPattern;
@@ -172,6 +180,51 @@ impl Kind for CertificateName {
 
     fn print(value: &String) -> String {
         value.clone()
+    }
+}
+
+impl Kind for ServerName {
+    type Value = String;
+    const FORMAT: &'static str = "server-name";
+    const MEANING: &'static str = "a DNS name or an IP address";
+    const PATTERN: &'static str = "^[^*/@ ]+$";
+    const EXAMPLES: &'static [&'static str] = &["app.internal", "10.0.0.2"];
+
+    fn parse(text: &str) -> Result<String, String> {
+        if rustls_pki_types::ServerName::try_from(text).is_ok() {
+            return Ok(text.to_ascii_lowercase());
+        }
+        Err(format!("\"{text}\" is not a DNS name or an IP address, as in \"app.internal\""))
+    }
+
+    fn print(value: &String) -> String {
+        value.clone()
+    }
+}
+
+impl Kind for Network {
+    type Value = IpNet;
+    const FORMAT: &'static str = "network";
+    const MEANING: &'static str = "an IP network as `ADDRESS/PREFIX`, or one IP address";
+    const PATTERN: &'static str = "^[0-9A-Fa-f:.]+(/[0-9]+)?$";
+    const EXAMPLES: &'static [&'static str] = &["10.0.0.0/8", "2001:db8::/32", "192.0.2.7"];
+
+    fn parse(text: &str) -> Result<IpNet, String> {
+        if let Ok(address) = text.parse::<IpAddr>() {
+            return Ok(IpNet::from(address));
+        }
+        let network: IpNet = text.parse().map_err(|_| {
+            format!("\"{text}\" is not a network, as in \"10.0.0.0/8\", or an IP address")
+        })?;
+        if network.addr() != network.network() {
+            let network = network.trunc();
+            return Err(format!("\"{text}\" has bits after its prefix; write \"{network}\""));
+        }
+        Ok(network)
+    }
+
+    fn print(value: &IpNet) -> String {
+        value.to_string()
     }
 }
 

@@ -17,9 +17,13 @@ use std::path::Path;
 
 pub use files::{CertificateError, certificate};
 
+use ipnet::IpNet;
+
+use super::addresses::Network;
 use super::document::{Document, below, item};
 use super::error::{Place, Problem};
 use super::file::{self, File, Protocol};
+use super::text::Text;
 use super::{
     Config, Listener, Places, Plugin, PluginId, Protocols, Quic, Tls, Upstream, UpstreamId, Values,
 };
@@ -105,6 +109,8 @@ impl<'a> Check<'a> {
             address: listener.address.0,
             protocols,
             default_host: listener.default_host.and_then(|host| host.parse().ok()),
+            trusted_proxies: networks(listener.trusted_proxies),
+            proxy_protocol: listener.proxy_protocol.map_or_else(Vec::new, |it| networks(it.from)),
             tls: listener.tls.map(|tls| self.tls(&below(path, "tls"), tls)),
             quic: listener.quic,
             limits: listener.limits,
@@ -269,6 +275,10 @@ impl<'a> Check<'a> {
     fn warn(&mut self, path: &str, message: String) {
         self.warnings.push(Problem::new(self.document.value(path), message));
     }
+}
+
+fn networks(written: Vec<Text<Network>>) -> Vec<IpNet> {
+    written.into_iter().map(|network| network.0).collect()
 }
 
 fn workers(asked: usize) -> usize {

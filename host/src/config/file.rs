@@ -13,7 +13,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::addresses::{AdminAddress, Authority, CertificateName, HostPattern, SocketAddress};
+use super::addresses::{
+    AdminAddress, Authority, CertificateName, HostPattern, Network, SocketAddress,
+};
 use super::defaults;
 use super::names::{Digest, Method, Name, PathPattern, PluginSource, RegistryHost, Secret};
 use super::source::Include;
@@ -24,7 +26,7 @@ use super::{
     SharedState, Telemetry,
 };
 
-pub(super) use self::upstreams::{Dns, DnsType, Endpoint, Upstream};
+pub(super) use self::upstreams::{Dns, DnsType, Endpoint, Upstream, UpstreamTls};
 
 /// A secret as it is written.
 pub(super) type SecretText = Text<Secret>;
@@ -104,12 +106,31 @@ pub(super) struct Listener {
     /// The certificates: exactly one of `certificates` and `self_signed`. If left out, the listener
     /// serves plain HTTP/1.1 only.
     pub(super) tls: Option<Tls>,
+    /// Networks of proxies before this one, such as `10.0.0.0/8`. Only their `X-Forwarded-For`,
+    /// `X-Forwarded-Proto` and `Forwarded` count: they name the client for plugins, limits and
+    /// records. From all others, Weir removes these and similar fields. The client is the last
+    /// address that is in none of the networks.
+    #[serde(default)]
+    #[schemars(length(min = 1))]
+    pub(super) trusted_proxies: Vec<Text<Network>>,
+    /// The PROXY protocol on TCP connections: a preamble before TLS that names the client.
+    pub(super) proxy_protocol: Option<ProxyProtocol>,
     /// Settings of QUIC connections (RFC 9000 §18.2).
     #[serde(default)]
     pub(super) quic: Quic,
     /// Limits for the clients of this listener.
     #[serde(default)]
     pub(super) limits: ListenerLimits,
+}
+
+/// The PROXY protocol, versions 1 and 2, on TCP connections.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ProxyProtocol {
+    /// Networks of load balancers. Their connections must begin with the preamble. From other
+    /// networks a preamble is refused.
+    #[schemars(length(min = 1))]
+    pub(super) from: Vec<Text<Network>>,
 }
 
 /// A protocol of a listener.

@@ -86,6 +86,8 @@ pub(super) const FORMATS: &[Format] = &[
     Format::of::<addresses::DnsServer>(),
     Format::of::<addresses::Authority>(),
     Format::of::<addresses::CertificateName>(),
+    Format::of::<addresses::ServerName>(),
+    Format::of::<addresses::Network>(),
     Format::of::<names::PluginSource>(),
     Format::of::<names::RegistryHost>(),
     Format::of::<names::Digest>(),

@@ -114,15 +114,22 @@ impl Overrides {
 /// `overrides.plugins` is the balancer. Without plugins the balancer is round robin.
 ///
 /// # Errors
-/// A URL is not `http://HOST[:PORT]`, its host is unknown, or a plugin is unusable.
+/// A URL is not `http://HOST[:PORT]` or `https://HOST[:PORT]`, its host is unknown, or a plugin is unusable.
 pub fn from_upstreams(overrides: &Overrides) -> Result<Config, ConfigErrors> {
     let mut document = Document::argument("--upstream");
     let mut problems = Vec::new();
-    let mut endpoints = Vec::new();
+    let (mut endpoints, mut schemes) = (Vec::new(), Vec::new());
     for (at, url) in overrides.upstreams.iter().enumerate() {
         let argument = format!("--upstream {url}");
         match endpoint(url) {
-            Ok(address) => endpoints.push(json!({ "address": address })),
+            Ok((scheme, address)) => {
+                if schemes.iter().any(|other| *other != scheme) {
+                    let why = "all upstreams must have the same scheme, http or https";
+                    problems.push(Problem::new(Place::Argument(argument.clone()), why.to_owned()));
+                }
+                schemes.push(scheme);
+                endpoints.push(json!({ "address": address }));
+            }
             Err(why) => problems.push(Problem::new(Place::Argument(argument.clone()), why)),
         }
         document.set_argument(item("upstreams[0].endpoints", at), argument);
@@ -138,27 +145,36 @@ pub fn from_upstreams(overrides: &Overrides) -> Result<Config, ConfigErrors> {
         "upstreams": [{ "name": "default", "balancer": balancer, "endpoints": endpoints }],
         "routes": [{ "name": "default", "upstream": "default" }],
     });
+    if schemes.contains(&"https")
+        && let Some(upstream) = file.pointer_mut("/upstreams/0").and_then(Value::as_object_mut)
+    {
+        upstream.insert("tls".to_owned(), json!({}));
+    }
     let plugins = Overrides { plugins: overrides.plugins.clone(), ..Overrides::default() };
     plugins.apply(&mut document, &mut file).map_err(ConfigErrors::new)?;
     from_value(document, file, Path::new(""))
 }
 
-/// Returns the endpoint's address in `http://HOST[:PORT]`.
-fn endpoint(url: &str) -> Result<String, String> {
-    let Some(rest) = url.strip_prefix("http://") else {
-        return Err(match url.split_once("://") {
-            Some((scheme, _)) => format!("{scheme}:// is not supported for upstreams; use http://"),
-            None => format!("is not a URL; write \"http://{url}\""),
-        });
+/// Returns the scheme and the endpoint's address in `http://HOST[:PORT]` or `https://HOST[:PORT]`.
+fn endpoint(url: &str) -> Result<(&'static str, String), String> {
+    let (scheme, port, rest) = match url.split_once("://") {
+        Some(("http", rest)) => ("http", HTTP_PORT, rest),
+        Some(("https", rest)) => ("https", HTTPS_PORT, rest),
+        Some((scheme, _)) => {
+            return Err(format!(
+                "{scheme}:// is not supported for upstreams; use http:// or https://"
+            ));
+        }
+        None => return Err(format!("is not a URL; write \"http://{url}\"")),
     };
     let address = rest.strip_suffix('/').unwrap_or(rest);
     if address.contains(['/', '?', '#']) {
         return Err("has a path; requests keep the path that the client asked for".to_owned());
     }
-    let with_port = format!("{address}:{HTTP_PORT}");
+    let with_port = format!("{address}:{port}");
     let parsed =
         HostPort::parse(address).or_else(|error| HostPort::parse(&with_port).map_err(|_| error))?;
-    Ok(HostPort::print(&parsed))
+    Ok((scheme, HostPort::print(&parsed)))
 }
 
 /// Returns the `source` of a plugin with an absolute path. Paths are relative to the working
@@ -180,3 +196,6 @@ const LISTENER: &str = "127.0.0.1:8443";
 
 /// The port of `http` (RFC 9110 §4.2.1).
 const HTTP_PORT: u16 = 80;
+
+/// The port of `https` (RFC 9110 §4.2.2).
+const HTTPS_PORT: u16 = 443;

@@ -261,17 +261,16 @@ fn upstreams_of_the_command_line_need_no_file() {
     let config = from_upstreams(&arguments).unwrap();
     assert_eq!(config.upstreams[0].balancer.of(&config.plugins).unwrap().name, "mine");
 
-    let urls =
-        ["https://a", "127.0.0.1:80", "http://127.0.0.1:1/x", "http://", "http://127.0.0.1:x"];
+    let urls = ["ftp://a", "127.0.0.1:80", "http://127.0.0.1:1/x", "http://", "http://127.0.0.1:x"];
     let arguments = Overrides { upstreams: urls.map(str::to_owned).into(), ..Overrides::default() };
     assert_eq!(
         lines(&from_upstreams(&arguments).unwrap_err()),
         [
             "--upstream 127.0.0.1:80: is not a URL; write \"http://127.0.0.1:80\"",
+            "--upstream ftp://a: ftp:// is not supported for upstreams; use http:// or https://",
             "--upstream http://: \"\" is not HOST:PORT, as in \"127.0.0.1:8080\"",
             "--upstream http://127.0.0.1:1/x: has a path; requests keep the path that the client asked for",
             "--upstream http://127.0.0.1:x: \"127.0.0.1:x\" is not HOST:PORT, as in \"127.0.0.1:8080\"",
-            "--upstream https://a: https:// is not supported for upstreams; use http://",
         ]
     );
     let twice =

@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use ipnet::IpNet;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -103,6 +104,10 @@ pub struct Listener {
     pub default_host: Option<http::uri::Authority>,
     /// The certificates. If absent, the listener serves plain HTTP/1.1 only.
     pub tls: Option<Tls>,
+    /// The networks of proxies whose fields about the client count.
+    pub trusted_proxies: Vec<IpNet>,
+    /// The networks whose TCP connections begin with a preamble of the PROXY protocol.
+    pub proxy_protocol: Vec<IpNet>,
     /// Settings of QUIC.
     pub quic: Quic,
     /// Limits for one client and for all clients together.

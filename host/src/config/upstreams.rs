@@ -1,5 +1,6 @@
 //! Upstreams as the rest of the program sees them.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use schemars::JsonSchema;
@@ -11,6 +12,7 @@ use super::discovery::{Discovery, Endpoint};
 use super::id::PluginId;
 use super::names::{RequestPath, StatusRange};
 use super::text::{As, AsList, AsOption};
+use super::types::Certificate;
 use super::units;
 
 /// A group of endpoints that serve the same thing.
@@ -26,12 +28,42 @@ pub struct Upstream {
     pub endpoints: Vec<Endpoint>,
     /// The source of changes to `endpoints`.
     pub discovery: Discovery,
+    /// The protocol toward the endpoints.
+    pub protocol: UpstreamProtocol,
+    /// The TLS of the connections. If absent, they are not encrypted.
+    pub tls: Option<UpstreamTls>,
     /// Active probes. If absent, every endpoint counts as healthy.
     pub health: Option<Health>,
     /// Limits on waiting.
     pub timeouts: Timeouts,
     /// Limits on connections.
     pub limits: UpstreamLimits,
+}
+
+/// The protocol toward the endpoints of an upstream.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum UpstreamProtocol {
+    /// HTTP/1.1.
+    H1,
+    /// HTTP/2. Without `tls` the endpoints must expect it (prior knowledge, RFC 9113 §3.3).
+    H2,
+    /// With `tls`, HTTP/2 or HTTP/1.1, as the endpoint chooses by ALPN. Otherwise HTTP/1.1.
+    #[default]
+    Auto,
+}
+
+/// The TLS of the connections to the endpoints of an upstream.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UpstreamTls {
+    /// The name that the certificate must have. If absent, it is the endpoint's host.
+    pub server_name: Option<String>,
+    /// The authorities that may sign the certificate. If absent, those of the system.
+    pub ca: Option<PathBuf>,
+    /// The certificate of this proxy, for endpoints that ask for one.
+    pub certificate: Option<Certificate>,
+    /// Whether the certificate of an endpoint is verified.
+    pub verify: bool,
 }
 
 /// Active HTTP probes. Without them every endpoint counts as healthy.

@@ -1,11 +1,12 @@
 //! [`Edge`]: the settings of a listener, as one of its connections sees them.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use http::HeaderValue;
+use ipnet::IpNet;
 use quinn_proto::crypto::HmacKey;
 use serde_json::json;
 
@@ -14,6 +15,7 @@ use super::keys::Keys;
 use super::stall::Pace;
 use crate::config::source::Stamp;
 use crate::config::{self, ListenerId, ListenerLimits, Protocols, Quic};
+use crate::message::forwarded;
 use crate::message::peer::Protocol;
 use crate::net::Throttle;
 use crate::telemetry::events::Event;
@@ -34,6 +36,8 @@ pub struct Edge {
     pub(super) alt_svc: Option<HeaderValue>,
     /// The rate at which a client must take waiting bytes.
     pub(super) pace: Pace,
+    /// Networks whose connections begin with a preamble.
+    preamble: Vec<IpNet>,
     pub(super) counters: metrics::QuicCounters,
     pub(super) cut: metrics::Cut,
     /// The certificates, and their source.
@@ -211,6 +215,7 @@ impl Edge {
             tls: tls.map(|tls| Arc::clone(&tls.tcp)),
             alt_svc,
             pace: Pace::new(&config.limits),
+            preamble: config.proxy_protocol.clone(),
             counters: metrics.quic.clone(),
             cut: metrics.cut.clone(),
             material,
@@ -236,6 +241,11 @@ impl Edge {
     /// Returns the certificates.
     pub fn certificates(&self) -> &[CertificateStatus] {
         self.material.as_ref().map_or(&[], |material| material.configs.certificates())
+    }
+
+    /// Returns whether connections from this address must begin with a preamble.
+    pub(super) fn wants_preamble(&self, from: IpAddr) -> bool {
+        forwarded::is_trusted(&self.preamble, from)
     }
 
     /// Returns the key of a worker's stateless resets.

@@ -61,11 +61,6 @@ impl Kept {
         Ok(Some(Self { address: first.address, tcp: tcp.collect::<io::Result<_>>()?, group }))
     }
 
-    /// Returns the bound address.
-    pub fn address(&self) -> SocketAddr {
-        self.address
-    }
-
     /// Prepares the offer to a newer process. It changes nothing, so a failed upgrade only drops
     /// the result.
     ///
@@ -131,10 +126,9 @@ impl Kept {
         steer(self.address, &self.group);
     }
 
-    /// Finds out which older processes have ended, and returns the number of the others. Packets
-    /// are checked for older generations only while there are any, so a call every few seconds
-    /// saves time. Without older processes the call costs nothing.
-    pub fn sweep(&self) -> usize {
+    /// Returns the number of older processes that live.
+    #[cfg(test)]
+    pub(super) fn sweep(&self) -> usize {
         self.group.older.sweep()
     }
 }

@@ -136,7 +136,8 @@ impl Listening {
         Kept::of(&self.lock())
     }
 
-    /// Finds out which older processes have ended ([`Kept::sweep`]).
+    /// Finds out which older processes have ended. A call every few seconds saves time: packets are
+    /// checked for older generations only while such processes live.
     pub fn sweep(&self) {
         if let Some(sockets) = self.lock().first() {
             sockets.group.older.sweep();

@@ -23,6 +23,7 @@ mod kept;
 mod keys;
 mod listening;
 mod older;
+mod preamble;
 mod relay;
 mod roster;
 mod sender;

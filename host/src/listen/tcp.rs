@@ -15,7 +15,7 @@ use super::edge::ConnectionPermit;
 use super::h1::serve_h1;
 use super::service::Service;
 use super::stall::Stalling;
-use super::{Handler, Listening, h2, kernel};
+use super::{Handler, Listening, h2, kernel, preamble};
 use crate::message::peer::{Peer, Protocol};
 use crate::net::{self, Throttle, is_of_one_connection};
 use crate::task::Tasks;
@@ -111,8 +111,8 @@ impl<H: Handler> Acceptor<H> {
         // already gone.
         let _ = stream.set_nodelay(true);
         let local = self.local(&stream);
-        let stream = Stalling::new(stream, edge.pace);
-        let service = Service::new(
+        let mut stream = Stalling::new(stream, edge.pace);
+        let mut service = Service::new(
             &edge,
             &self.handler,
             &self.tasks,
@@ -123,11 +123,15 @@ impl<H: Handler> Acceptor<H> {
                 version: Version::HTTP_11,
                 tls: edge.tls.is_some(),
                 listener: edge.id,
+                via: None,
             },
             stream.written(),
         );
         let stalled = stream.stalled();
         self.tasks.spawn(async move {
+            if !greeted(&mut stream, &mut service).await {
+                return;
+            }
             let protocol = match edge.tls.clone() {
                 Some(tls) => encrypted(stream, &TlsAcceptor::from(tls), service, &mut slot).await,
                 None => {
@@ -158,6 +162,30 @@ impl<H: Handler> Acceptor<H> {
                 "accept failed; trying again"
             );
         }
+    }
+}
+
+/// Reads the preamble of the PROXY protocol, if the connection must begin with one. Returns whether
+/// the connection may go on.
+async fn greeted<H: Handler>(stream: &mut Stalling<TcpStream>, service: &mut Service<H>) -> bool {
+    let client = service.peer.client;
+    if !service.edge.wants_preamble(client.ip()) {
+        return true;
+    }
+    let limit = service.edge.limits.handshake_timeout;
+    match timeout(limit, preamble::read(stream)).await {
+        Ok(Ok(named)) => {
+            if let Some((from, to)) = named {
+                (service.peer.client, service.peer.local) = (net::canonical(from), to);
+            }
+            true
+        }
+        Ok(Err(error)) => {
+            let error = &error as &dyn std::error::Error;
+            tracing::debug!(%client, error, "no preamble of the PROXY protocol");
+            false
+        }
+        Err(_) => false,
     }
 }
 

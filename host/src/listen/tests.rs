@@ -37,6 +37,8 @@ pub(crate) fn listener() -> Listener {
             migration: true,
         },
         default_host: None,
+        trusted_proxies: Vec::new(),
+        proxy_protocol: Vec::new(),
         limits: ListenerLimits {
             connections: 1000,
             header_bytes: 64 << 10,

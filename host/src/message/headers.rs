@@ -126,11 +126,14 @@ fn join_cookies(fields: &mut HeaderMap) {
 }
 
 fn add_forwarding(fields: &mut HeaderMap, authority: &Authority, peer: &Peer) {
-    let client = peer.client.ip().to_canonical();
+    // A proxy before this one has noted the client itself.
+    let client = peer.via.unwrap_or(peer.client.ip()).to_canonical();
     let scheme = if peer.tls { "https" } else { "http" };
     list::append(fields, X_FORWARDED_FOR, |text| write!(text, "{client}"));
     fields.insert(X_FORWARDED_PROTO, HeaderValue::from_static(scheme));
-    if let Ok(host) = HeaderValue::from_str(authority.as_str()) {
+    // A trusted proxy before this one knows the host that the client asked for.
+    let is_known = peer.via.is_some() && fields.contains_key(X_FORWARDED_HOST);
+    if !is_known && let Ok(host) = HeaderValue::from_str(authority.as_str()) {
         fields.insert(X_FORWARDED_HOST, host);
     }
     list::append(fields, header::FORWARDED, |text| match client {
@@ -244,6 +247,7 @@ mod tests {
             version,
             tls: true,
             listener: ListenerId::new(0),
+            via: None,
         };
         let authority = "shop.example:8443".parse().unwrap();
         drop(from_client(&mut head.headers, false));

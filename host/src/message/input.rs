@@ -272,6 +272,7 @@ mod tests {
             version: http::Version::HTTP_3,
             tls: true,
             listener: ListenerId::new(0),
+            via: None,
         }
     }
 

@@ -11,6 +11,8 @@ pub mod check;
 pub mod complete;
 pub mod edit;
 pub mod exchange;
+pub mod forwarded;
+pub mod grpc;
 pub mod headers;
 pub mod input;
 pub mod interim;

@@ -1,7 +1,7 @@
 //! The client of a request, its protocol, and the request's id.
 
 use std::fmt;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use http::Version;
 
@@ -18,10 +18,12 @@ pub struct Peer {
     pub protocol: Protocol,
     /// The version of the request's message, for Via.
     pub version: Version,
-    /// Whether the connection is encrypted.
+    /// Whether the client's connection is encrypted.
     pub tls: bool,
     /// The listener that accepted the connection.
     pub listener: ListenerId,
+    /// The trusted proxy that has sent the request and names the client.
+    pub via: Option<IpAddr>,
 }
 
 /// The protocol of a request, for labels.

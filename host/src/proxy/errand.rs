@@ -255,10 +255,13 @@ fn told(error: &ProxyError) -> HttpError {
                 HttpError::ConnectionLimitReached
             }
             ConnectError::Io(_) => HttpError::ConnectionRefused,
+            ConnectError::Tls(_) => HttpError::TlsProtocolError,
             ConnectError::Timeout(_) => HttpError::ConnectionTimeout,
         },
         Cause::FirstByteTimeout | Cause::TotalTimeout => HttpError::HttpResponseTimeout,
         Cause::RequestBody(_) => HttpError::HttpRequestBodySize(None),
-        Cause::Missing(_) | Cause::Closed(_) | Cause::Broken(_) => HttpError::HttpProtocolError,
+        Cause::Missing(_) | Cause::Refused(_) | Cause::Closed(_) | Cause::Broken(_) => {
+            HttpError::HttpProtocolError
+        }
     }
 }

@@ -65,9 +65,9 @@ impl ProxyError {
                         StatusCode::SERVICE_UNAVAILABLE
                     }
                     ConnectError::Timeout(_) => StatusCode::GATEWAY_TIMEOUT,
-                    ConnectError::Io(_) => StatusCode::BAD_GATEWAY,
+                    ConnectError::Io(_) | ConnectError::Tls(_) => StatusCode::BAD_GATEWAY,
                 },
-                Cause::Closed(_) | Cause::Broken(_) => StatusCode::BAD_GATEWAY,
+                Cause::Refused(_) | Cause::Closed(_) | Cause::Broken(_) => StatusCode::BAD_GATEWAY,
                 Cause::FirstByteTimeout | Cause::TotalTimeout => StatusCode::GATEWAY_TIMEOUT,
             },
         }

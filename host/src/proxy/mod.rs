@@ -27,6 +27,7 @@ use rand::rngs::SmallRng;
 use crate::message::body::Body;
 use crate::message::check::{self, Checked};
 use crate::message::exchange::{Exchange, Side};
+use crate::message::forwarded;
 use crate::message::headers;
 use crate::message::interim::Interim;
 use crate::message::peer::{Peer, RequestId};
@@ -94,6 +95,12 @@ impl Proxy {
     ) -> impl Future<Output = Response<Body>> + use<> {
         let Worker { telemetry, metrics, random, .. } = &*self.worker;
         let id = RequestId(random.borrow_mut().random());
+        let peer = match self.state.listener(peer.listener) {
+            Some(listener) if !listener.trusted_proxies.is_empty() => {
+                forwarded::resolve(request.headers(), peer, &listener.trusted_proxies)
+            }
+            _ => peer,
+        };
         let mut record = Record::start(telemetry, metrics, &request, &peer, id);
         let (mut head, body) = request.into_parts();
         // This is not an `async fn`, and the head is passed by reference. A future reserves room
@@ -128,6 +135,9 @@ impl Proxy {
         let checked = check::check(head, || listener.default_host(peer))?;
         // This precedes all reading and adding of fields, so that routes and filters see the fields
         // that the origin gets.
+        if peer.via.is_none() {
+            forwarded::remove_identity(&mut head.headers);
+        }
         let named = headers::from_client(&mut head.headers, limits.underscores_in_headers);
         let body = named.withheld(body);
         let route =
@@ -251,7 +261,7 @@ fn fail(error: &ProxyError, id: RequestId, record: &mut Record) -> Response<Body
         record.cut(reason);
     }
     log(error, id);
-    respond::to(error, id)
+    if record.is_call() { respond::to_call(error, id) } else { respond::to(error, id) }
 }
 
 /// Logs the whole chain of causes, once.
@@ -300,6 +310,7 @@ mod tests {
             version: http::Version::HTTP_11,
             tls: false,
             listener: id,
+            via: None,
         };
         let request = Request::builder().uri("/").header("host", "a").body(Body::empty()).unwrap();
         proxy.serve(request, peer, Interim::none()).await.status()
@@ -329,6 +340,6 @@ mod tests {
     #[test]
     fn a_request_s_future_stays_small() {
         let size = size_of_result(Proxy::serve);
-        assert!(size <= 3456, "{size} bytes");
+        assert!(size <= 3488, "{size} bytes");
     }
 }

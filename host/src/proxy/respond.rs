@@ -7,7 +7,9 @@ use http_body::Body as _;
 use super::error::ProxyError;
 use crate::config::Respond;
 use crate::message::body::Body;
+use crate::message::grpc::{GRPC_MESSAGE, GRPC_STATUS, GrpcStatus};
 use crate::message::peer::RequestId;
+use crate::upstream::error::{Cause, SendError};
 
 /// Returns the response to a failed request: a status and the request's id, without internal
 /// details.
@@ -24,6 +26,28 @@ pub fn to(error: &ProxyError, id: RequestId) -> Response<Body> {
     }
     if status == StatusCode::SERVICE_UNAVAILABLE {
         fields.insert(RETRY_AFTER, HeaderValue::from_static("1"));
+    }
+    response
+}
+
+/// Returns the response to a failed call of gRPC: its status in the head, without trailers.
+pub fn to_call(error: &ProxyError, id: RequestId) -> Response<Body> {
+    let status = error.status();
+    let code = match error {
+        ProxyError::Send(SendError { cause: Cause::TotalTimeout }) => GrpcStatus::DEADLINE_EXCEEDED,
+        _ => GrpcStatus::from_http(status),
+    };
+    let reason = status.canonical_reason().unwrap_or("error");
+    let mut response = Response::new(Body::empty());
+    let fields = response.headers_mut();
+    fields.insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
+    fields.insert(GRPC_STATUS, code.value());
+    // The reasons are words of ASCII without `%`, so nothing needs the encoding of gRPC.
+    if let Ok(message) = HeaderValue::try_from(format!("{reason}, request {id}")) {
+        fields.insert(GRPC_MESSAGE, message);
+    }
+    if let Ok(id) = HeaderValue::from_str(&id.to_string()) {
+        fields.insert(REQUEST_ID, id);
     }
     response
 }

@@ -192,7 +192,6 @@ fn status(upstream: &Upstream, config: &config::Upstream, state: &State) -> Upst
         zone: member.zone.clone(),
         labels: member.labels.iter().cloned().collect(),
         healthy: member.endpoint.is_healthy(),
-        ejected: false,
         drain: member.endpoint.is_draining(),
         requests: member.endpoint.load(),
     };

@@ -151,6 +151,11 @@ pub fn state(
     let error = match State::build(Arc::clone(config), listeners, metrics, before) {
         Ok(state) => return Ok(state),
         Err(StateError::Plugins(error)) => error,
+        Err(StateError::Tls(name, error)) => {
+            let index = config.upstreams.iter().position(|upstream| upstream.name == name);
+            let path = format!("upstreams[{}].tls", index.unwrap_or_default());
+            return Err(misplaced(config, &path, &error));
+        }
         Err(StateError::GeoIp(index, error)) => {
             return Err(misplaced(config, &format!("geoip.databases[{index}]"), &error));
         }

@@ -210,10 +210,10 @@ impl Supervisor {
         None
     }
 
-    /// Watches the files of the configuration and of the certificates.
+    /// Watches the files of the configuration and of all certificates.
     pub(super) fn watch(&mut self) {
-        let files = self.listeners.files();
-        self.watcher.set(self.stamps.iter().cloned().chain(files));
+        let (files, state) = (self.listeners.files(), self.current.state());
+        self.watcher.set(self.stamps.iter().cloned().chain(files).chain(state.files()));
     }
 
     async fn follow_files(&mut self, changed: &[PathBuf]) {
@@ -222,6 +222,7 @@ impl Supervisor {
             let _ = self.read_again("file").await;
         } else {
             self.listeners.renew(&self.telemetry.metrics);
+            self.current.state().renew();
             self.watch();
         }
     }

@@ -5,16 +5,20 @@ pub mod current;
 pub mod orders;
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use http::uri::Authority;
+use ipnet::IpNet;
 
+use crate::config::source::Stamp;
 use crate::config::{self, Config, ListenerId, ListenerLimits};
 use crate::geoip::{GeoIp, GeoIpError};
 use crate::message::peer::Peer;
 use crate::plugins::{Plugins, PluginsError};
 use crate::route::Router;
 use crate::telemetry::metrics::Metrics;
+use crate::tls::TlsError;
 use crate::upstream::Upstream;
 
 /// The reason why a configuration has no state.
@@ -23,6 +27,9 @@ pub enum StateError {
     /// A plugin cannot be loaded.
     #[error(transparent)]
     Plugins(#[from] PluginsError),
+    /// The TLS toward the endpoints of an upstream cannot be set up: its name, and the reason.
+    #[error("set up TLS toward upstream {0}")]
+    Tls(String, #[source] Box<TlsError>),
     /// A database of addresses cannot be used: its index, and the reason.
     #[error("{1}")]
     GeoIp(usize, #[source] GeoIpError),
@@ -58,6 +65,8 @@ pub struct Listener {
     pub id: ListenerId,
     /// Bounds on its requests.
     pub limits: ListenerLimits,
+    /// Networks of proxies whose fields about the client count.
+    pub trusted_proxies: Vec<IpNet>,
     default_host: Option<Authority>,
 }
 
@@ -83,7 +92,9 @@ impl State {
         let plugins = Plugins::load(&config, metrics, before.map(|before| &*before.plugins))?;
         let upstream = |upstream: &config::Upstream| {
             let known = before.and_then(|before| before.upstream(&upstream.name));
-            Arc::new(Upstream::new(upstream, metrics, known.map(|known| &**known)))
+            Upstream::new(upstream, metrics, known.map(|known| &**known))
+                .map(Arc::new)
+                .map_err(|error| StateError::Tls(upstream.name.clone(), Box::new(error)))
         };
         let own = listeners.iter().zip(&config.listeners);
         let mut all: Vec<_> =
@@ -96,7 +107,7 @@ impl State {
         all.truncate(own + open + LEFT);
         Ok(Self {
             router: Router::new(&config.routes, metrics),
-            upstreams: config.upstreams.iter().map(upstream).collect(),
+            upstreams: config.upstreams.iter().map(upstream).collect::<Result<_, _>>()?,
             plugins: Arc::new(plugins),
             geoip,
             listeners: all,
@@ -109,6 +120,18 @@ impl State {
         self.listeners.iter().find(|listener| listener.id == id).map(|listener| &**listener)
     }
 
+    /// Reads the TLS files of upstreams again, where they have changed.
+    pub fn renew(&self) {
+        for (upstream, config) in self.upstreams.iter().zip(&self.config.upstreams) {
+            upstream.renew(config);
+        }
+    }
+
+    /// Returns the TLS files of upstreams, with stamps from before they were read.
+    pub fn files(&self) -> impl Iterator<Item = (PathBuf, Stamp)> {
+        self.upstreams.iter().flat_map(|upstream| upstream.connector().files().to_vec())
+    }
+
     /// Returns the upstream of a name.
     pub fn upstream(&self, name: &str) -> Option<&Arc<Upstream>> {
         self.upstreams.iter().find(|upstream| &*upstream.name == name)
@@ -117,7 +140,12 @@ impl State {
 
 impl Listener {
     fn new(id: ListenerId, config: &config::Listener) -> Self {
-        Self { id, limits: config.limits.clone(), default_host: config.default_host.clone() }
+        Self {
+            id,
+            limits: config.limits.clone(),
+            trusted_proxies: config.trusted_proxies.clone(),
+            default_host: config.default_host.clone(),
+        }
     }
 
     /// Returns the authority of a request that names none (RFC 9112 §3.3): as the listener is

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use crate::config::LogFormat;
+use crate::message::grpc::GrpcStatus;
 use crate::message::peer::RequestId;
 use crate::telemetry::clock::Timestamp;
 use crate::telemetry::line::Line;
@@ -37,6 +38,7 @@ pub(crate) struct Entry<'a> {
     pub(crate) endpoint: Option<&'a str>,
     pub(crate) attempts: u32,
     pub(crate) status: u16,
+    pub(crate) grpc_status: Option<GrpcStatus>,
     pub(crate) request_bytes: u64,
     pub(crate) response_bytes: u64,
     pub(crate) duration: Duration,
@@ -79,6 +81,10 @@ impl Entry<'_> {
         line.text("endpoint", self.endpoint.map(str::as_bytes));
         line.number("attempts", u64::from(self.attempts));
         line.number("status", u64::from(self.status));
+        match self.grpc_status {
+            Some(status) => line.number("grpc_status", u64::from(status.code())),
+            None => line.nothing("grpc_status"),
+        }
         line.number("request_bytes", self.request_bytes);
         line.number("response_bytes", self.response_bytes);
         line.millis("duration_ms", Some(self.duration));

@@ -71,17 +71,8 @@ pub enum Next {
 }
 
 /// Every kind of event.
-pub const KINDS: [&str; 9] = [
-    "reload",
-    "swap",
-    "trial",
-    "health",
-    "ejection",
-    "certificate",
-    "drain",
-    "upgrade",
-    "discovery",
-];
+pub const KINDS: [&str; 8] =
+    ["reload", "swap", "trial", "health", "certificate", "drain", "upgrade", "discovery"];
 
 impl Default for Events {
     fn default() -> Self {

@@ -63,6 +63,8 @@ pub struct Metrics {
     certificates: tls::Certificates,
     /// `http_requests_total{method,status,protocol,route}`. The request path uses [`Local`].
     pub http_requests: IntCounterVec,
+    /// `grpc_requests_total{route,grpc_status}`.
+    pub grpc_requests: IntCounterVec,
     /// `http_request_duration_seconds{protocol,route}`. The request path uses [`Local`].
     pub http_request_duration: HistogramVec,
     /// `http_requests_active{protocol}`. The request path uses [`Local`].
@@ -118,6 +120,12 @@ impl Metrics {
             "Requests that ended; status 499: the client left before a response began.",
             &["method", "status", "protocol", "route"],
         );
+        let grpc_requests = set.counters(
+            "grpc_requests_total",
+            "Calls of gRPC that ended; a call without a status counts as the status that clients \
+             derive.",
+            &["route", "grpc_status"],
+        );
         let http_request_duration = set.histograms(
             "http_request_duration_seconds",
             "Time from a request's head to the last byte of its response.",
@@ -162,11 +170,12 @@ impl Metrics {
             events,
             quic,
             cut,
-            routes: RouteMetrics::new(&http_requests, &http_request_duration),
+            routes: RouteMetrics::new(&http_requests, &http_request_duration, &grpc_requests),
             certificate_reloads,
             reloads,
             certificates,
             http_requests,
+            grpc_requests,
             http_request_duration,
             http_requests_active,
             access_dropped: lines.with_label_values(&["access"]),

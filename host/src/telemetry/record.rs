@@ -15,10 +15,11 @@ use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
 use http::uri::{Authority, PathAndQuery};
-use http::{HeaderMap, HeaderValue, Method, Request, Response, header};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body::{Body as _, Frame, SizeHint};
 
 use crate::message::body::{Body, BodyError};
+use crate::message::grpc::{self, GrpcStatus};
 use crate::message::peer::{Peer, Protocol, RequestId};
 use crate::status;
 use crate::telemetry::Telemetry;
@@ -41,6 +42,8 @@ pub struct Record {
     response_bytes: u64,
     fate: Fate,
     has_ended: bool,
+    /// The status of a call of gRPC, as far as it is known.
+    call: Option<Call>,
     /// Whether the trace context of the client is malformed and no other context replaces it.
     drops_context: bool,
     detail: Option<Box<Detail>>,
@@ -55,6 +58,13 @@ enum Fate {
     Whole,
     /// The body failed.
     Failed,
+}
+
+/// A call of gRPC.
+#[derive(Debug, Clone, Copy, Default)]
+struct Call {
+    /// The status in the response's head or trailers.
+    status: Option<GrpcStatus>,
 }
 
 /// The data that only access records and traces need. Header values are shared with the request,
@@ -110,6 +120,7 @@ impl Record {
             response_bytes: 0,
             fate: Fate::Left,
             has_ended: false,
+            call: grpc::is_call(request.method(), request.headers()).then(Call::default),
             drops_context,
             detail: is_detailed
                 .then(|| Box::new(Detail::new(Arc::clone(telemetry), trace, request, peer, id))),
@@ -137,6 +148,7 @@ impl Record {
             response_bytes: 0,
             fate: Fate::Left,
             has_ended: true,
+            call: None,
             drops_context: false,
             detail: telemetry.access().is_some().then(detail),
         }
@@ -150,6 +162,23 @@ impl Record {
             own.attempts = part.attempts;
             own.error = own.error.or(part.error);
         }
+    }
+
+    /// Whether the request is a call of gRPC.
+    pub fn is_call(&self) -> bool {
+        self.call.is_some()
+    }
+
+    /// Returns the status of a call of gRPC. Without one in the response, it is the one that
+    /// clients derive.
+    fn grpc_status(&self) -> Option<GrpcStatus> {
+        let call = self.call?;
+        let derived = || match self.status.map(StatusCode::from_u16) {
+            Some(Ok(status)) => GrpcStatus::from_http(status),
+            // The client has left: it has cancelled the call.
+            _ => GrpcStatus::CANCELLED,
+        };
+        Some(call.status.unwrap_or_else(derived))
     }
 
     /// Notes the route that matched.
@@ -220,6 +249,9 @@ impl Record {
         if let Some(detail) = &mut self.detail {
             detail.first_byte = Some(self.started.elapsed());
         }
+        if let Some(call) = &mut self.call {
+            call.status = GrpcStatus::of(response.headers());
+        }
         if self.method.as_str() == "HEAD"
             || status::ends_with_head(status)
             || response.body().is_end_stream()
@@ -247,6 +279,9 @@ impl Record {
         let unmatched = self.local.unmatched();
         let route = self.route.as_deref().unwrap_or(unmatched);
         self.local.ended(route, (self.method, status, self.protocol), duration);
+        if let Some(status) = self.grpc_status() {
+            self.local.called(route, status);
+        }
         if let Some(detail) = self.detail.take() {
             detail.end(self, status, duration);
         }
@@ -305,6 +340,7 @@ impl Detail {
                 endpoint: self.endpoint.as_deref(),
                 attempts: self.attempts,
                 status,
+                grpc_status: record.grpc_status(),
                 request_bytes: record.request_bytes.get().map_or(0, |bytes| bytes.get()),
                 response_bytes: record.response_bytes,
                 duration,
@@ -343,6 +379,10 @@ impl http_body::Body for RecordedBody {
             Some(Ok(frame)) => {
                 let len = frame.data_ref().map_or(0, Bytes::len);
                 self.record.response_bytes += len as u64;
+                if let (Some(call), Some(trailers)) = (&mut self.record.call, frame.trailers_ref())
+                {
+                    call.status = call.status.or(GrpcStatus::of(trailers));
+                }
             }
             Some(Err(error)) => {
                 self.record.error(fault::side(error), fault::failure(error));

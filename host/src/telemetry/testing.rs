@@ -38,6 +38,7 @@ pub(crate) fn peer() -> Peer {
         version: http::Version::HTTP_3,
         tls: true,
         listener: crate::config::ListenerId::new(0),
+        via: None,
     }
 }
 

@@ -1,10 +1,10 @@
-//! The reasons why a listener cannot encrypt.
+//! The reasons why a listener or an upstream cannot encrypt.
 
 use std::path::{Path, PathBuf};
 
 use quinn::crypto::rustls::NoInitialCipherSuite;
 
-/// The reason why a listener cannot encrypt. Positions in a file count from 1.
+/// The reason why a listener or an upstream cannot encrypt. Positions in a file count from 1.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum TlsError {
@@ -107,6 +107,20 @@ pub enum TlsError {
     /// No certificate is configured.
     #[error("no certificate is configured")]
     Empty,
+    /// A certificate cannot serve as an authority.
+    #[error("use the authorities in {}", path.display())]
+    Authority {
+        /// The file.
+        path: PathBuf,
+        /// The error of the TLS library.
+        source: rustls::Error,
+    },
+    /// The system has no authorities, and no others are configured.
+    #[error("the system has no certificate authorities; set ca")]
+    NoAuthorities,
+    /// The verification of certificates cannot be set up.
+    #[error("set up the verification of certificates")]
+    Verifier(#[source] rustls::client::VerifierBuilderError),
     /// The TLS library refused the settings.
     #[error("set up TLS")]
     Config(#[source] rustls::Error),

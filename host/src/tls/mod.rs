@@ -1,4 +1,5 @@
-//! TLS of the listeners: one set of certificates for TCP and QUIC.
+//! TLS of the listeners: one set of certificates for TCP and QUIC. [`client`] has the TLS toward
+//! origins.
 //!
 //! It is built once for each listener, and again at each reload of its certificates. All workers
 //! share it. The keys of session tickets are apart from it ([`Tickets`]), so a client resumes at
@@ -8,6 +9,7 @@
 mod certs;
 mod chain;
 mod choice;
+pub mod client;
 mod error;
 mod status;
 #[cfg(test)]

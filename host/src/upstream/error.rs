@@ -54,6 +54,9 @@ pub enum Cause {
     /// The whole exchange took too long.
     #[error("the exchange exceeds its total time")]
     TotalTimeout,
+    /// The origin has told that it did not process the request (RFC 9113 §8.7).
+    #[error("the origin refused the request unprocessed")]
+    Refused(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// The origin closed the connection before any byte of a response: it may never have seen the
     /// request (RFC 9112 §9.3.1).
     #[error("exchange with the origin")]
@@ -70,7 +73,8 @@ impl SendError {
             Cause::Missing(_)
             | Cause::NoEndpoint(_)
             | Cause::Declined(_)
-            | Cause::Connect { .. } => Reached::Never,
+            | Cause::Connect { .. }
+            | Cause::Refused(_) => Reached::Never,
             Cause::Closed(_) => Reached::Perhaps,
             Cause::RequestBody(_)
             | Cause::FirstByteTimeout
@@ -87,6 +91,7 @@ impl SendError {
             Cause::Declined(_) => "declined",
             Cause::Connect { source, .. } => match source {
                 ConnectError::Io(_) => "connect",
+                ConnectError::Tls(_) => "tls",
                 ConnectError::Timeout(_) => "connect_timeout",
                 ConnectError::Saturated(_) => "saturated",
                 ConnectError::Share(_) => "client_share",
@@ -94,6 +99,7 @@ impl SendError {
             Cause::RequestBody(failure) => failure.label(),
             Cause::FirstByteTimeout => "first_byte_timeout",
             Cause::TotalTimeout => "total_timeout",
+            Cause::Refused(_) => "refused",
             Cause::Closed(_) | Cause::Broken(_) => "exchange",
         }
     }

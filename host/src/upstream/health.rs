@@ -1,5 +1,6 @@
 //! Active health checks: one probe loop for each endpoint, on the control thread.
 
+use std::future::poll_fn;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,9 +12,10 @@ use http_body_util::{BodyExt as _, Empty};
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use rand::RngExt as _;
-use tokio::net::TcpStream;
 use tokio::time::Instant;
 
+use super::connect::{Spoken, Transport};
+use super::pool::ConnectError;
 use super::{Endpoint, Upstream};
 use crate::config::Health;
 use crate::task::Tasks;
@@ -78,9 +80,10 @@ async fn watch(
     let due = endpoint.probes().due(health.interval);
     tokio::time::sleep_until(due).await;
     while is_member(&endpoint) {
-        let outcome = tokio::time::timeout(health.timeout, probe(&endpoint, health, tasks))
-            .await
-            .unwrap_or(Err(ProbeError::Timeout));
+        let outcome =
+            tokio::time::timeout(health.timeout, probe(upstream, &endpoint, health, tasks))
+                .await
+                .unwrap_or(Err(ProbeError::Timeout));
         if !is_member(&endpoint) {
             break;
         }
@@ -154,9 +157,11 @@ impl ProbeState {
 #[derive(Debug, thiserror::Error)]
 enum ProbeError {
     #[error("connect")]
-    Connect(#[from] std::io::Error),
+    Connect(#[from] ConnectError),
     #[error("exchange")]
     Exchange(#[from] hyper::Error),
+    #[error("exchange")]
+    H2(#[from] h2::Error),
     #[error("build request")]
     Request(#[from] http::Error),
     #[error("status {0} is not expected")]
@@ -165,16 +170,45 @@ enum ProbeError {
     Timeout,
 }
 
-async fn probe(endpoint: &Endpoint, health: &Health, tasks: &Tasks) -> Result<(), ProbeError> {
-    let stream = TcpStream::connect(endpoint.address).await?;
-    let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
+/// Sends one request by the protocol and the TLS of the upstream.
+async fn probe(
+    upstream: &Upstream,
+    endpoint: &Endpoint,
+    health: &Health,
+    tasks: &Tasks,
+) -> Result<(), ProbeError> {
+    let connector = upstream.connector();
+    let connecting = connector.connect(endpoint, health.timeout, connector.spoken());
+    let (transport, spoken) = connecting.await?;
+    let status = match spoken {
+        Spoken::H1 => by_h1(transport, endpoint, health, tasks).await?,
+        Spoken::H2 => by_h2(transport, endpoint, health, tasks).await?,
+    };
+    let expected = health.expect.iter().any(|(low, high)| (*low..=*high).contains(&status));
+    if expected { Ok(()) } else { Err(ProbeError::Status(status)) }
+}
+
+const USER_AGENT: &str = concat!("weir/", env!("CARGO_PKG_VERSION"), " health");
+
+/// Returns the value of Host.
+fn authority<'a>(endpoint: &'a Endpoint, health: &'a Health) -> &'a str {
+    health.host.as_deref().unwrap_or(&endpoint.name)
+}
+
+async fn by_h1(
+    transport: Transport,
+    endpoint: &Endpoint,
+    health: &Health,
+    tasks: &Tasks,
+) -> Result<u16, ProbeError> {
+    let (mut sender, connection) = http1::handshake(TokioIo::new(transport)).await?;
     tasks.spawn(async move {
         // An error of the connection is also an error of the probe, which reports it.
         let _ = connection.await;
     });
     let request = Request::get(health.path.parse::<Uri>().map_err(http::Error::from)?)
-        .header(http::header::HOST, health.host.as_deref().unwrap_or(&endpoint.name))
-        .header(http::header::USER_AGENT, concat!("weir/", env!("CARGO_PKG_VERSION"), " health"))
+        .header(http::header::HOST, authority(endpoint, health))
+        .header(http::header::USER_AGENT, USER_AGENT)
         .header(http::header::CONNECTION, "close")
         .body(Empty::<bytes::Bytes>::new())?;
     let response = sender.send_request(request).await?;
@@ -184,8 +218,38 @@ async fn probe(endpoint: &Endpoint, health: &Health, tasks: &Tasks) -> Result<()
     while let Some(frame) = body.frame().await {
         frame?;
     }
-    let expected = health.expect.iter().any(|(low, high)| (*low..=*high).contains(&status));
-    if expected { Ok(()) } else { Err(ProbeError::Status(status)) }
+    Ok(status)
+}
+
+async fn by_h2(
+    transport: Transport,
+    endpoint: &Endpoint,
+    health: &Health,
+    tasks: &Tasks,
+) -> Result<u16, ProbeError> {
+    let scheme = if transport.is_encrypted() { "https" } else { "http" };
+    let mut builder = h2::client::Builder::new();
+    let handshake = builder.enable_push(false).handshake::<_, bytes::Bytes>(transport);
+    let (mut sender, connection) = handshake.await?;
+    tasks.spawn(async move {
+        let _ = connection.await;
+    });
+    let path = health.path.as_str();
+    let uri = Uri::builder().scheme(scheme).authority(authority(endpoint, health));
+    let request = Request::get(uri.path_and_query(path).build()?)
+        .version(http::Version::HTTP_2)
+        .header(http::header::USER_AGENT, USER_AGENT)
+        .body(())?;
+    poll_fn(|cx| sender.poll_ready(cx)).await?;
+    let (response, _) = sender.send_request(request, true)?;
+    let response = response.await?;
+    let status = response.status().as_u16();
+    let mut body = response.into_body();
+    while let Some(data) = body.data().await {
+        let length = data?.len();
+        body.flow_control().release_capacity(length)?;
+    }
+    Ok(status)
 }
 
 /// Returns `interval` ± 10 %, so that the probes of many endpoints and nodes do not fall into step.

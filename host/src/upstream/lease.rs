@@ -8,14 +8,16 @@
 use std::rc::Rc;
 use std::time::Duration;
 
+use futures_util::future::Either;
 use http::Response;
 use http::request::Parts;
 use tokio::time::Instant;
 
 use super::InFlight;
 use super::error::SendError;
-use super::h1;
+use super::h2::H2Lease;
 use super::pool::Connection;
+use super::{h1, h2};
 use crate::message::body::Body;
 use crate::message::exchange::Exchange;
 use crate::message::subject::Subject;
@@ -24,6 +26,8 @@ use crate::message::subject::Subject;
 pub(super) enum Lease {
     /// A connection of HTTP/1.1, which serves no other request meanwhile.
     H1(Connection),
+    /// A stream of HTTP/2. Boxed, so that requests over HTTP/1.1 do not reserve room for it.
+    H2(Box<H2Lease>),
 }
 
 /// A request for one endpoint, without its body.
@@ -70,7 +74,12 @@ impl Lease {
         deadlines: Deadlines,
     ) -> impl Future<Output = Result<Response<Body>, SendError>> + use<'a> {
         match self {
-            Self::H1(connection) => h1::exchange(connection, request, body, deadlines),
+            Self::H1(connection) => {
+                Either::Left(h1::exchange(connection, request, body, deadlines))
+            }
+            Self::H2(lease) => {
+                Either::Right(Box::pin(h2::exchange(*lease, request, body, deadlines)))
+            }
         }
     }
 }

@@ -3,6 +3,7 @@
 use std::rc::Rc;
 use std::sync::Arc;
 
+use super::connect::Connector;
 use super::members::{Member, Members};
 use super::pool::Pool;
 use super::{Endpoint, Upstream};
@@ -23,9 +24,9 @@ impl LocalMembers {
     pub(super) fn new(upstream: &Upstream, before: Option<&LocalMembers>) -> Self {
         // The number is read first: a change during the loop is noticed by the next request.
         let membership = upstream.membership();
-        let members = upstream.members();
+        let (members, connector) = (upstream.members(), upstream.connector());
         let kept = |(position, member): (usize, &Member)| {
-            before.and_then(|before| before.pool_of(position, &member.endpoint))
+            before.and_then(|before| before.pool_of(position, &member.endpoint, &connector))
         };
         let pool = |(position, member): (usize, &Member)| match kept((position, member)) {
             Some(pool) => {
@@ -34,7 +35,8 @@ impl LocalMembers {
             }
             None => {
                 let (limits, connect) = (upstream.limits.clone(), upstream.timeouts.connect);
-                Rc::new(Pool::new(Arc::clone(&member.endpoint), limits, connect))
+                let to = (Arc::clone(&member.endpoint), Arc::clone(&connector));
+                Rc::new(Pool::new(to, limits, connect))
             }
         };
         let pools = members.iter().enumerate().map(pool).collect();
@@ -44,8 +46,13 @@ impl LocalMembers {
     }
 
     /// Returns the connections to an endpoint. Most endpoints stay at their position.
-    fn pool_of(&self, position: usize, endpoint: &Arc<Endpoint>) -> Option<&Rc<Pool>> {
-        let is_it = |pool: &&Rc<Pool>| Arc::ptr_eq(pool.endpoint(), endpoint);
+    fn pool_of(
+        &self,
+        position: usize,
+        endpoint: &Arc<Endpoint>,
+        connector: &Arc<Connector>,
+    ) -> Option<&Rc<Pool>> {
+        let is_it = |pool: &&Rc<Pool>| pool.is_of(endpoint, connector);
         self.pools.get(position).filter(is_it).or_else(|| self.pools.iter().find(is_it))
     }
 

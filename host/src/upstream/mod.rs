@@ -7,10 +7,12 @@
 
 mod attempt;
 pub mod balance;
+pub mod connect;
 pub mod discover;
 mod endpoint;
 pub mod error;
 pub mod h1;
+mod h2;
 pub mod health;
 mod lease;
 mod local;
@@ -18,6 +20,7 @@ mod members;
 mod moved;
 pub mod pool;
 mod reaches;
+mod response;
 mod retry;
 pub mod send;
 mod share;
@@ -31,12 +34,14 @@ use tokio::sync::Notify;
 use crate::config::{self, Discovery, PluginId};
 use crate::telemetry::events::{Event, Events};
 use crate::telemetry::metrics::Metrics;
+use crate::tls::TlsError;
 
 pub use endpoint::{Endpoint, InFlight};
 pub use members::{Member, Members};
 pub use reaches::Reaches;
 pub use send::Reach;
 
+use connect::Connector;
 use members::Life;
 
 /// A group of equivalent endpoints under one configuration, shared by all workers.
@@ -47,6 +52,8 @@ pub struct Upstream {
     pub timeouts: config::Timeouts,
     /// Limits of connections.
     pub limits: config::UpstreamLimits,
+    /// The protocol and the TLS toward the endpoints.
+    connector: Mutex<Arc<Connector>>,
     /// The health checks of endpoints, if there are any.
     pub health: Option<config::Health>,
     /// Its balancer.
@@ -81,7 +88,19 @@ impl Upstream {
     ///
     /// Endpoints that were discovered or set by the admin API stay, if the configuration of the
     /// endpoints is the same as before.
-    pub fn new(config: &config::Upstream, metrics: &Metrics, before: Option<&Upstream>) -> Self {
+    ///
+    /// # Errors
+    /// A file of its TLS cannot be used.
+    pub fn new(
+        config: &config::Upstream,
+        metrics: &Metrics,
+        before: Option<&Upstream>,
+    ) -> Result<Self, TlsError> {
+        let known = before.map(Upstream::connector).filter(|known| known.is_of(config));
+        let connector = match known {
+            Some(known) => known,
+            None => Arc::new(Connector::new(config)?),
+        };
         let name: Arc<str> = Arc::from(config.name.as_str());
         let life = match before {
             Some(before) => Arc::clone(&before.life),
@@ -96,10 +115,11 @@ impl Upstream {
                 None => (Arc::new(life.members(&config.endpoints)), config.endpoints.clone()),
             },
         };
-        Self {
+        Ok(Self {
             name,
             timeouts: config.timeouts.clone(),
             limits: config.limits.clone(),
+            connector: Mutex::new(connector),
             health: config.health.clone(),
             balancer: config.balancer,
             discovery: config.discovery.clone(),
@@ -112,6 +132,36 @@ impl Upstream {
             changed: Notify::new(),
             events: metrics.events.clone(),
             life,
+        })
+    }
+
+    /// Returns the way to connect to the endpoints.
+    pub fn connector(&self) -> Arc<Connector> {
+        Arc::clone(&self.connector.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Reads the files of the TLS again if they have changed. Files that cannot be used change
+    /// nothing. New connections follow; open ones finish their requests.
+    pub fn renew(&self, config: &config::Upstream) {
+        if self.connector().is_fresh() {
+            return;
+        }
+        match Connector::new(config) {
+            Ok(connector) => {
+                let upstream = &*self.name;
+                tracing::info!(upstream, "the TLS files of an upstream were reloaded");
+                *self.connector.lock().unwrap_or_else(PoisonError::into_inner) =
+                    Arc::new(connector);
+                self.announce();
+            }
+            Err(error) => {
+                let (upstream, error) = (&*self.name, &error as &dyn std::error::Error);
+                tracing::error!(
+                    upstream,
+                    error,
+                    "changed TLS files of an upstream were refused; the ones before stay in use"
+                );
+            }
         }
     }
 

@@ -8,10 +8,10 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tokio::net::TcpStream;
-
 use super::Endpoint;
+use super::connect::{Connector, Spoken};
 use super::h1::Wire;
+use super::h2::{MAX_STREAMS, Shared};
 use super::lease::Lease;
 use super::share::{Holders, Network, PlaceRefused};
 use crate::config::UpstreamLimits;
@@ -19,6 +19,9 @@ use crate::config::UpstreamLimits;
 /// The connections of one worker to one endpoint.
 pub struct Pool {
     endpoint: Arc<Endpoint>,
+    connector: Arc<Connector>,
+    /// The protocol of the connections, if it is known. An endpoint may choose it.
+    spoken: Cell<Option<Spoken>>,
     /// The limits of the present configuration. Requests read them through a shared pointer, since
     /// a reload may change them.
     limits: RefCell<Rc<UpstreamLimits>>,
@@ -30,9 +33,12 @@ pub struct Pool {
     /// The number of the upstream whose limits apply.
     adjusted: Cell<u64>,
     holders: Holders,
+    /// The connections that serve several requests at once.
+    shared: Shared,
 }
 
-/// A connection in use. Dropping it closes the connection. [`Connection::release`] keeps it.
+/// A connection of HTTP/1.1 in use. Dropping it closes the connection, and
+/// [`Connection::release`] keeps it.
 pub struct Connection {
     /// The connection itself.
     pub wire: Wire,
@@ -47,11 +53,14 @@ struct Idle {
 }
 
 /// The reason why there is no connection.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, Clone, thiserror::Error)]
 pub enum ConnectError {
     /// The endpoint refused the connection or is unreachable.
     #[error("connect")]
-    Io(#[from] io::Error),
+    Io(#[source] Arc<io::Error>),
+    /// No encrypted connection came about: the certificate is not accepted, for example.
+    #[error("TLS handshake")]
+    Tls(#[source] Arc<io::Error>),
     /// The endpoint did not answer in time.
     #[error("no answer within {0:?}")]
     Timeout(Duration),
@@ -63,34 +72,67 @@ pub enum ConnectError {
     Share(usize),
 }
 
+impl From<io::Error> for ConnectError {
+    fn from(error: io::Error) -> Self {
+        Self::Io(Arc::new(error))
+    }
+}
+
 impl ConnectError {
+    /// The handshake failed.
+    pub(super) fn tls(error: io::Error) -> Self {
+        Self::Tls(Arc::new(error))
+    }
+
     /// Returns one word for metrics and spans.
     pub fn kind(&self) -> &'static str {
         match self {
             Self::Share(_) => "client_share",
+            Self::Tls(_) => "tls",
             _ => "connect",
         }
     }
 
     /// Returns whether another endpoint may succeed. False if the connections are used up.
     pub fn is_of_endpoint(&self) -> bool {
-        matches!(self, Self::Io(_) | Self::Timeout(_))
+        matches!(self, Self::Io(_) | Self::Tls(_) | Self::Timeout(_))
     }
 }
 
 impl Pool {
     /// Creates an empty pool.
-    pub fn new(endpoint: Arc<Endpoint>, limits: UpstreamLimits, connect_timeout: Duration) -> Self {
-        let (idle, open) = (RefCell::default(), Cell::new(0));
-        let holders = Holders::new(limits.connections, limits.per_client);
+    pub(super) fn new(
+        (endpoint, connector): (Arc<Endpoint>, Arc<Connector>),
+        limits: UpstreamLimits,
+        connect_timeout: Duration,
+    ) -> Self {
+        let (idle, open, shared) = (RefCell::default(), Cell::new(0), Shared::default());
+        let spoken = connector.spoken();
+        let holders = Holders::new(places(&limits, spoken), limits.per_client);
         let (limits, connect_timeout) = (RefCell::new(Rc::new(limits)), Cell::new(connect_timeout));
-        let adjusted = Cell::new(0);
-        Self { endpoint, limits, connect_timeout, idle, open, adjusted, holders }
+        let (adjusted, spoken) = (Cell::new(0), Cell::new(spoken));
+        Self {
+            endpoint,
+            connector,
+            spoken,
+            limits,
+            connect_timeout,
+            idle,
+            open,
+            adjusted,
+            holders,
+            shared,
+        }
     }
 
     /// Returns the endpoint.
     pub(super) fn endpoint(&self) -> &Arc<Endpoint> {
         &self.endpoint
+    }
+
+    /// Whether its connections go to this endpoint, by this connector.
+    pub(super) fn is_of(&self, endpoint: &Arc<Endpoint>, connector: &Arc<Connector>) -> bool {
+        Arc::ptr_eq(&self.endpoint, endpoint) && Arc::ptr_eq(&self.connector, connector)
     }
 
     /// Follows the limits of another configuration, unless those of a later one apply already.
@@ -101,30 +143,101 @@ impl Pool {
         }
         self.connect_timeout.set(connect_timeout);
         if **self.limits.borrow() != *limits {
-            self.holders.adjust(limits.connections, limits.per_client);
+            self.holders.adjust(places(limits, self.spoken.get()), limits.per_client);
             *self.limits.borrow_mut() = Rc::new(limits.clone());
         }
     }
 
-    fn limits(&self) -> Rc<UpstreamLimits> {
+    /// Returns the limits of the present configuration.
+    pub(super) fn limits(&self) -> Rc<UpstreamLimits> {
         Rc::clone(&self.limits.borrow())
     }
 
+    /// Returns the way to open connections.
+    pub(super) fn connector(&self) -> &Arc<Connector> {
+        &self.connector
+    }
+
+    /// Returns the bound on opening a connection.
+    pub(super) fn connect_timeout(&self) -> Duration {
+        self.connect_timeout.get()
+    }
+
+    /// Returns the connections that serve several requests at once.
+    pub(super) fn shared(&self) -> &Shared {
+        &self.shared
+    }
+
     /// Takes the right to send one request of a client of this network: an idle connection that is
-    /// still open, the one that was used last, or a fresh one.
+    /// still open, the one that was used last, or a fresh one. If connections serve several
+    /// requests at once, it is a part of one.
     ///
     /// # Errors
     ///
     /// [`ConnectError`]. Nothing has been sent in that case.
     pub(super) async fn lease(self: &Rc<Self>, network: Network) -> Result<Lease, ConnectError> {
-        self.take(network).await.map(Lease::H1)
+        if self.spoken.get() == Some(Spoken::H1) {
+            return self.take(network).await.map(Lease::H1);
+        }
+        match self.part(network)? {
+            Some(lease) => Ok(lease),
+            // Boxed, so that requests over HTTP/1.1 do not reserve room for it.
+            None => Box::pin(self.connected(network)).await,
+        }
+    }
+
+    /// Takes a part of an open connection, if one has room.
+    fn part(self: &Rc<Self>, network: Network) -> Result<Option<Lease>, ConnectError> {
+        let Some(connection) = self.shared.with_room() else { return Ok(None) };
+        let place = self.enter(network)?;
+        Ok(Some(Lease::H2(Box::new(connection.begin(self, place)))))
+    }
+
+    /// Opens connections until one has room.
+    async fn connected(self: &Rc<Self>, network: Network) -> Result<Lease, ConnectError> {
+        loop {
+            if self.spoken.get() == Some(Spoken::H1) {
+                return self.take(network).await.map(Lease::H1);
+            }
+            if let Some(lease) = self.part(network)? {
+                return Ok(lease);
+            }
+            let limit = self.limits.borrow().connections;
+            if self.shared.len() >= limit {
+                return Err(ConnectError::Saturated(limit));
+            }
+            self.shared.grow(self).await?;
+        }
+    }
+
+    /// Notes the protocol that the endpoint has chosen.
+    pub(super) fn learn(&self, spoken: Spoken) {
+        if self.spoken.replace(Some(spoken)) != Some(spoken) {
+            let limits = self.limits();
+            self.holders.adjust(places(&limits, Some(spoken)), limits.per_client);
+        }
+    }
+
+    /// Keeps a connection of HTTP/1.1 that no request has used.
+    pub(super) fn keep(&self, wire: Wire) {
+        self.idle.borrow_mut().push_back(Idle { wire, since: Instant::now() });
+    }
+
+    /// Notes a user of the connections, and returns its place.
+    fn enter(&self, network: Network) -> Result<u32, ConnectError> {
+        self.holders.enter(network).map_err(|refused| match refused {
+            PlaceRefused::Full => ConnectError::Saturated(self.limits.borrow().connections),
+            PlaceRefused::Share => ConnectError::Share(self.limits.borrow().connections),
+        })
+    }
+
+    /// Notes that a user of the connections has ended.
+    pub(super) fn leave(&self, place: u32) {
+        self.holders.leave(place);
     }
 
     async fn take(self: &Rc<Self>, network: Network) -> Result<Connection, ConnectError> {
-        let place = self.holders.enter(network).map_err(|refused| match refused {
-            PlaceRefused::Full => ConnectError::Saturated(self.limits.borrow().connections),
-            PlaceRefused::Share => ConnectError::Share(self.limits.borrow().connections),
-        })?;
+        let place = self.enter(network)?;
         if let Some(wire) = self.idle() {
             let open = Open::new(self, place, true);
             return Ok(Connection { wire, open });
@@ -136,7 +249,7 @@ impl Pool {
     fn idle(&self) -> Option<Wire> {
         let mut idle = self.idle.borrow_mut();
         let limit = self.limits.borrow().idle_timeout;
-        while let Some(candidate) = idle.pop_back() {
+        while let Some(mut candidate) = idle.pop_back() {
             if candidate.since.elapsed() >= limit {
                 // The other connections have waited even longer.
                 idle.clear();
@@ -150,7 +263,13 @@ impl Pool {
     /// Closes connections that were idle for too long or that the origin has closed.
     pub fn sweep(&self) {
         let limit = self.limits.borrow().idle_timeout;
-        self.idle.borrow_mut().retain(|idle| idle.since.elapsed() < limit && idle.wire.is_quiet());
+        let mut idle = self.idle.borrow_mut();
+        idle.retain_mut(|idle| idle.since.elapsed() < limit && idle.wire.is_quiet());
+        self.shared.sweep(limit, self.limits.borrow().idle_connections);
+        // An endpoint may choose another protocol some day.
+        if idle.is_empty() && self.open.get() == 0 && self.shared.len() == 0 {
+            self.spoken.set(self.connector.spoken());
+        }
     }
 }
 
@@ -210,7 +329,7 @@ impl Open {
     fn enter(pool: &Rc<Pool>, place: u32) -> Result<Self, ConnectError> {
         let open = pool.open.get() + pool.idle.borrow().len();
         if open >= pool.limits.borrow().connections {
-            pool.holders.leave(place);
+            pool.leave(place);
             return Err(ConnectError::Saturated(open));
         }
         Ok(Self::new(pool, place, false))
@@ -222,19 +341,27 @@ impl Open {
     }
 
     async fn connect(self) -> Result<Connection, ConnectError> {
-        let limit = self.pool.connect_timeout.get();
-        let connecting = TcpStream::connect(self.pool.endpoint.address);
-        let stream = tokio::time::timeout(limit, connecting)
-            .await
-            .map_err(|_| ConnectError::Timeout(limit))??;
-        stream.set_nodelay(true)?;
-        Ok(Connection { wire: Wire::new(stream), open: self })
+        let pool = &self.pool;
+        let connecting = pool.connector.connect(&pool.endpoint, pool.connect_timeout.get(), H1);
+        let (transport, _) = connecting.await?;
+        Ok(Connection { wire: Wire::new(transport), open: self })
     }
 }
 
 impl Drop for Open {
     fn drop(&mut self) {
-        self.pool.holders.leave(self.place);
+        self.pool.leave(self.place);
         self.pool.open.set(self.pool.open.get() - 1);
     }
 }
+
+/// Returns the number of requests that a pool serves at once.
+fn places(limits: &UpstreamLimits, spoken: Option<Spoken>) -> usize {
+    match spoken {
+        Some(Spoken::H2) => limits.connections.saturating_mul(MAX_STREAMS),
+        Some(Spoken::H1) | None => limits.connections,
+    }
+}
+
+/// The protocol of connections that serve one request at a time.
+const H1: Option<Spoken> = Some(Spoken::H1);

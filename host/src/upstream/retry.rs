@@ -44,7 +44,7 @@ mod tests {
 
     #[test]
     fn only_an_endpoint_that_saw_nothing_is_passed_over() {
-        let io = || ConnectError::Io(std::io::ErrorKind::ConnectionRefused.into());
+        let io = || ConnectError::from(std::io::Error::from(std::io::ErrorKind::ConnectionRefused));
         assert!(may_go_elsewhere(&refused(io()), 1));
         assert!(may_go_elsewhere(&refused(io()), MAX_ATTEMPTS - 1));
         assert!(!may_go_elsewhere(&refused(io()), MAX_ATTEMPTS));

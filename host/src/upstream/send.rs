@@ -22,6 +22,7 @@ use super::{Endpoint, Upstream, h1, retry};
 use crate::config;
 use crate::message::body::{Body, BodyError};
 use crate::message::exchange::Exchange;
+use crate::message::grpc;
 use crate::message::input::RequestView;
 use crate::message::subject::Subject;
 use crate::plugins::view::{Pinned, View};
@@ -112,7 +113,14 @@ impl Reach {
         request: UpstreamRequest<'_>,
         record: &mut Record,
     ) -> Result<Response<Body>, SendError> {
-        let total = self.upstream.timeouts.total.map(|total| Instant::now() + total);
+        // The time that the client gives a call of gRPC.
+        let limit = grpc::timeout(&request.head.headers)
+            .filter(|_| grpc::is_call(&request.head.method, &request.head.headers));
+        let total = match (self.upstream.timeouts.total, limit) {
+            (Some(total), Some(limit)) => Some(total.min(limit)),
+            (total, limit) => total.or(limit),
+        };
+        let total = total.map(|total| Instant::now() + total);
         // Pinned here, so that both kinds of waiting share the room of the future.
         let sending = pin!(self.attempts(request, record, total));
         match total {

@@ -15,14 +15,14 @@ use crate::support::{Origin, Setup, Weir, client, tls, until};
 const TLS: &str = "tls: { certificates: [{ cert: cert.pem, key: key.pem }] }";
 
 /// A certificate for `localhost`, and its key.
-struct Pair {
+pub(super) struct Pair {
     cert: String,
     key: String,
     der: CertificateDer<'static>,
 }
 
 impl Pair {
-    fn new(days: i64) -> Self {
+    pub(super) fn new(days: i64) -> Self {
         let seconds = Duration::from_secs(days.unsigned_abs() * 86_400);
         let now = SystemTime::now();
         let end = if days < 0 { now - seconds } else { now + seconds };
@@ -35,7 +35,7 @@ impl Pair {
     }
 
     /// Puts both files in place of others.
-    fn write(&self, folder: &Path) {
+    pub(super) fn write(&self, folder: &Path) {
         replace(&folder.join("cert.pem"), &self.cert);
         replace(&folder.join("key.pem"), &self.key);
     }

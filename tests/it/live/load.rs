@@ -6,8 +6,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use http::Request;
+use tempfile::TempDir;
 use tokio::task::JoinHandle;
 
+use super::certificates::Pair;
 use super::{Live, TOKEN, ask, replace, until_closed};
 use crate::support::tools::builtin;
 use crate::support::{Body, Client, Origin, Protocol, Setup, spawn, until};
@@ -20,23 +22,38 @@ struct Parts {
     filters: &'static str,
     second: bool,
     tag: u64,
+    /// Whether there is another upstream, with a route of its own.
+    extra: bool,
+    /// The folder of the certificate.
+    folder: TempDir,
 }
 
 impl Parts {
     fn yaml(&self) -> String {
-        let Self { body, endpoint, header_count, filters, second, tag } = self;
+        let Self { body, endpoint, header_count, filters, second, tag, extra, folder } = self;
         let second = if *second {
             "  - { address: \"127.0.0.1:0\", tls: { self_signed: {} } }\n"
         } else {
             ""
         };
+        let (upstream, route) = if *extra {
+            let endpoints = format!("endpoints: [{{ address: \"{endpoint}\" }}]");
+            (
+                format!("  - {{ name: extra, {endpoints} }}\n"),
+                "  - { name: extra, match: { path: /extra/* }, upstream: extra }\n",
+            )
+        } else {
+            (String::new(), "")
+        };
+        let folder = folder.path().display();
         format!(
-            "listeners:\n  - address: \"127.0.0.1:0\"\n    tls: {{ self_signed: {{}} }}\n    \
+            "listeners:\n  - address: \"127.0.0.1:0\"\n    tls:\n      \
+             certificates: [{{ cert: \"{folder}/cert.pem\", key: \"{folder}/key.pem\" }}]\n    \
              limits: {{ header_count: {header_count} }}\n{second}\
              plugins:\n  - name: tag\n    source: \"file:{}\"\n    \
              config: {{ response: {{ set: {{ x-tag: \"{tag}\" }} }} }}\n\
-             upstreams:\n  - {{ name: app, endpoints: [{{ address: \"{endpoint}\" }}] }}\n\
-             routes:\n  - name: fixed\n    match: {{ path: /fixed }}\n    \
+             upstreams:\n  - {{ name: app, endpoints: [{{ address: \"{endpoint}\" }}] }}\n{upstream}\
+             routes:\n{route}  - name: fixed\n    match: {{ path: /fixed }}\n    \
              respond: {{ body: \"{body}\" }}\n  \
              - {{ name: all, filters: [{filters}], upstream: app }}\n\
              telemetry: {{ metrics: {{ address: \"127.0.0.1:0\" }}, log: {{ access: false }} }}\n\
@@ -80,19 +97,22 @@ impl Load {
         until("responses under load", more).await;
     }
 
-    async fn end(self) {
+    /// Ends the requests, and returns the number of responses.
+    async fn end(self) -> u64 {
         self.stop.store(true, Ordering::Relaxed);
         for task in self.tasks {
             let client = task.await.unwrap();
             assert_eq!(ask(&client, "/who").await.0, 200);
             assert!(!client.is_closed());
         }
+        self.answered.load(Ordering::Relaxed)
     }
 }
 
-/// Makes Weir read its file: by the API, a command, a signal, or the file itself as a body.
-async fn apply(live: &mut Live, text: &str, number: u64) {
-    if number.is_multiple_of(4) {
+/// Makes Weir read its file: by the API, a command, a signal, or the file itself as a body. If only
+/// files beside it have changed, the revision stays.
+async fn apply(live: &mut Live, text: &str, number: u64, is_same: bool) {
+    if number.is_multiple_of(4) || is_same {
         live.put(text).await.ok();
         return;
     }
@@ -112,31 +132,61 @@ async fn apply(live: &mut Live, text: &str, number: u64) {
     }
 }
 
+/// The kinds of changes, and the one of them that touches the second listener.
+const KINDS: u64 = 8;
+const SECOND: u64 = 4;
+
+impl Parts {
+    /// Makes a change of a kind.
+    fn change(&mut self, kind: u64, number: u64, endpoints: [SocketAddr; 2]) {
+        match kind {
+            0 => self.body = number + 1,
+            1 => self.endpoint = endpoints[usize::from(self.endpoint == endpoints[0])],
+            2 => self.header_count = if self.header_count == 64 { 20 } else { 64 },
+            3 => self.filters = if self.filters.is_empty() { "tag" } else { "" },
+            SECOND => self.second = !self.second,
+            5 => self.tag = number,
+            6 => self.extra = !self.extra,
+            _ => Pair::new(90 + i64::try_from(number).unwrap()).write(self.folder.path()),
+        }
+    }
+}
+
+/// Makes 40 reloads, or 1,000 in a soak: the first half has one change each, the second half three.
 #[tokio::test]
-async fn thirty_reloads_under_load_fail_no_request_and_close_no_connection() {
+async fn reloads_under_load_fail_no_request_and_close_no_connection() {
+    let is_long = std::env::var_os("WEIR_SOAK_SECONDS").is_some();
+    let (reloads, settled) = if is_long { (1000, 100) } else { (40, 10) };
     let [a, b] = Origin::several::<2>().await;
-    let (first, header_count) = (a.address(), 64);
-    let mut parts =
-        Parts { body: 0, endpoint: first, header_count, filters: "tag", second: false, tag: 0 };
+    let endpoints = [a.address(), b.address()];
+    let mut parts = Parts {
+        body: 0,
+        endpoint: endpoints[0],
+        header_count: 64,
+        filters: "tag",
+        second: false,
+        tag: 0,
+        extra: false,
+        folder: tempfile::tempdir().unwrap(),
+    };
+    Pair::new(90).write(parts.folder.path());
     let mut live = Live::start_with(&parts.yaml()).await;
     let load = Load::start(&live).await;
     let clients = live.clients().await;
-    let mut second = Vec::new();
-    for number in 0..30_u64 {
-        let round = number / 6;
-        match number % 6 {
-            0 => parts.body = number + 1,
-            1 => parts.endpoint = if round % 2 == 0 { b.address() } else { first },
-            2 => parts.header_count = if round % 2 == 0 { 20 } else { 64 },
-            3 => parts.filters = if round % 2 == 0 { "" } else { "tag" },
-            4 => parts.second = round % 2 == 0,
-            _ => parts.tag = number,
+    let (mut second, mut memory) = (Vec::new(), 0);
+    for number in 0..reloads {
+        let is_mixed = number >= reloads / 2;
+        let kinds = if is_mixed { [0, 3, 5] } else { [0; 3] }.map(|more| (number + more) % KINDS);
+        let kinds = if is_mixed { &kinds[..] } else { &kinds[..1] };
+        for kind in kinds {
+            parts.change(*kind, number, endpoints);
         }
-        apply(&mut live, &parts.yaml(), number).await;
+        apply(&mut live, &parts.yaml(), number, kinds == [KINDS - 1]).await;
         for (protocol, client) in &clients {
-            shows(client, &parts, parts.endpoint == first, &format!("{number} {protocol:?}")).await;
+            let is_first = parts.endpoint == endpoints[0];
+            shows(client, &parts, is_first, &format!("{number} {protocol:?}")).await;
         }
-        if number % 6 == 4 {
+        if kinds.contains(&SECOND) {
             for client in second.drain(..) {
                 until_closed(&client).await;
             }
@@ -145,14 +195,22 @@ async fn thirty_reloads_under_load_fail_no_request_and_close_no_connection() {
             }
         }
         load.goes_on().await;
+        if number + 1 == settled {
+            memory = live.weir.memory();
+        }
     }
+    let after = live.weir.memory();
     for client in &second {
         assert_eq!(ask(client, "/fixed").await.1, parts.body.to_string());
     }
     assert!(clients.iter().all(|(_, client)| !client.is_closed()));
-    load.end().await;
-    let reloads = live.weir.metric("weir_config_reloads_total", &["result=\"ok\""]).await;
-    assert!(reloads >= 30.0, "{reloads}");
+    let answered = load.end().await;
+    println!(
+        "{reloads} reloads, {answered} requests; memory {} KiB after {settled}, {} KiB at the end",
+        memory >> 10,
+        after >> 10
+    );
+    assert!(!is_long || after < memory + memory / 20, "the memory grows");
     let failed = live.weir.metric("weir_config_reloads_total", &["result=\"failed\""]).await;
     assert_eq!(failed, 0.0);
 }

@@ -125,7 +125,6 @@ pub(super) fn endpoint(name: &str, weight: u32) -> EndpointStatus {
         zone: String::new(),
         labels: [("rack".to_owned(), "7".to_owned())].into(),
         healthy: true,
-        ejected: false,
         drain: false,
         requests: 4,
     }

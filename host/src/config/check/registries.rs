@@ -105,7 +105,8 @@ impl Check<'_> {
         })
     }
 
-    fn authorities(&mut self, path: &str, ca: &str) -> Vec<CertificateDer<'static>> {
+    /// Reads the certificates of a file; at least one.
+    pub(super) fn authorities(&mut self, path: &str, ca: &str) -> Vec<CertificateDer<'static>> {
         let why = match files::certificates(&self.base.join(ca)) {
             Ok(certificates) if !certificates.is_empty() => return certificates,
             Ok(_) => "it has none".to_owned(),

@@ -4,7 +4,7 @@ use super::Check;
 use crate::builtin::BALANCERS;
 use crate::config::document::{below, item};
 use crate::config::error::did_you_mean;
-use crate::config::{Plugin, PluginId, Upstream, file};
+use crate::config::{Discovery, DnsRecords, Plugin, PluginId, Upstream, UpstreamTls, file};
 
 impl Check<'_> {
     pub(super) fn upstream(
@@ -15,16 +15,61 @@ impl Check<'_> {
     ) -> Upstream {
         let (endpoints, discovery) =
             self.sources(path, upstream.endpoints, upstream.dns, upstream.file);
+        let tls = upstream.tls.map(|tls| self.upstream_tls(&below(path, "tls"), tls, &discovery));
         Upstream {
             balancer: self.balancer(&below(path, "balancer"), &upstream.balancer, plugins),
             name: upstream.name.0,
             balancer_config: upstream.balancer_config,
             endpoints,
             discovery,
+            protocol: upstream.protocol,
+            tls,
             health: upstream.health,
             timeouts: upstream.timeouts,
             limits: upstream.limits,
         }
+    }
+
+    fn upstream_tls(
+        &mut self,
+        path: &str,
+        tls: file::UpstreamTls,
+        discovery: &Discovery,
+    ) -> UpstreamTls {
+        let certificate = match (tls.cert, tls.key) {
+            (Some(cert), Some(key)) => {
+                Some(self.certificate(path, file::Certificate { cert, key }))
+            }
+            (None, None) => None,
+            (cert, _) => {
+                let (given, missing) =
+                    if cert.is_some() { ("cert", "key") } else { ("key", "cert") };
+                self.problem(&below(path, given), format!("{path}: {given} needs {missing}"));
+                None
+            }
+        };
+        let ca = tls.ca.map(|ca| {
+            self.authorities(&below(path, "ca"), &ca);
+            self.base.join(ca)
+        });
+        if !tls.verify {
+            let message = "the endpoints' certificates are not verified: anyone on the way can read \
+                           and change everything";
+            self.warn(&below(path, "verify"), message.to_owned());
+        }
+        // The addresses of a name are not in the certificate. The name is.
+        let found = match discovery {
+            Discovery::Dns(dns) => Some(dns.name.trim_end_matches('.').to_owned()),
+            _ => None,
+        };
+        let is_service =
+            matches!(discovery, Discovery::Dns(dns) if dns.records == DnsRecords::Services);
+        if is_service && tls.verify && tls.server_name.is_none() {
+            let message = "with SRV records it needs server_name, the name in the certificates";
+            self.problem(path, format!("{path}: {message}"));
+        }
+        let server_name = tls.server_name.map(|name| name.0).or(found);
+        UpstreamTls { server_name, ca, certificate, verify: tls.verify }
     }
 
     /// Resolves the name of a balancer: a plugin of the file, or a built-in one. A built-in one

@@ -8,10 +8,10 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::config::addresses::{DnsName, DnsServer, HostPort};
+use crate::config::addresses::{DnsName, DnsServer, HostPort, ServerName};
 use crate::config::names::Name;
 use crate::config::text::{As, Text};
-use crate::config::{Health, Timeouts, UpstreamLimits, defaults, units};
+use crate::config::{Health, Timeouts, UpstreamLimits, UpstreamProtocol, defaults, units};
 
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -34,6 +34,12 @@ pub(in crate::config) struct Upstream {
     /// the one key `endpoints`. Weir reads it again when it changes. The path is relative to the
     /// configuration.
     pub(in crate::config) file: Option<PathBuf>,
+    /// The protocol toward the endpoints.
+    #[serde(default)]
+    pub(in crate::config) protocol: UpstreamProtocol,
+    /// TLS toward the endpoints. `tls: {}` verifies their certificates by the authorities of the
+    /// system. If left out, connections are not encrypted.
+    pub(in crate::config) tls: Option<UpstreamTls>,
     /// Active HTTP probes. If left out, every endpoint counts as healthy.
     pub(in crate::config) health: Option<Health>,
     /// Limits on the time to wait for an endpoint.
@@ -42,6 +48,26 @@ pub(in crate::config) struct Upstream {
     /// Limits on connections to one endpoint, for each worker.
     #[serde(default)]
     pub(in crate::config) limits: UpstreamLimits,
+}
+
+/// The files are read again when they change.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(in crate::config) struct UpstreamTls {
+    /// The name to send (SNI) and to find in the certificate. If left out, it is the host of the
+    /// endpoint as written, or the `name` of `dns`.
+    pub(in crate::config) server_name: Option<Text<ServerName>>,
+    /// A PEM file with the authorities that may sign the certificate. If left out, they are those
+    /// of the system. The path is relative to the configuration.
+    pub(in crate::config) ca: Option<String>,
+    /// The certificate chain of this proxy in PEM, for endpoints that ask for one. It needs `key`.
+    pub(in crate::config) cert: Option<String>,
+    /// The private key of `cert` in PEM.
+    pub(in crate::config) key: Option<String>,
+    /// Whether the certificate is verified. With `false`, anyone on the way can read and change
+    /// everything. Each start and each reload then logs a warning.
+    #[serde(default = "defaults::verify")]
+    pub(in crate::config) verify: bool,
 }
 
 #[derive(Deserialize, JsonSchema)]

@@ -98,6 +98,7 @@ async fn serve<H: Handler>(
         version: Version::HTTP_3,
         tls: true,
         listener: connection.edge.id,
+        via: None,
     };
     let interim = Interim::new(Rc::clone(stream));
     let mut response = {

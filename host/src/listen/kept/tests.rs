@@ -54,8 +54,8 @@ fn any_number_of_workers_takes_the_sockets_of_any_other() {
         assert_eq!(listening, old.max(new), "{old} to {new}");
         assert!(adopted.iter().all(|sockets| !sockets.tcp.is_empty()));
         for (worker, sockets) in adopted.iter().enumerate() {
-            assert_eq!((sockets.worker, sockets.address), (worker, kept.address()));
-            assert_eq!(sockets.udp.as_ref().unwrap().local_addr().unwrap(), kept.address());
+            assert_eq!((sockets.worker, sockets.address), (worker, kept.address));
+            assert_eq!(sockets.udp.as_ref().unwrap().local_addr().unwrap(), kept.address);
         }
         assert!(adopted[0].group.sockets().len() >= old.max(new));
         assert_eq!(adopted[0].group.steering.generation, 1);

@@ -15,6 +15,7 @@ fn entry() -> Entry<'static> {
         endpoint: Some("10.0.0.3:8080"),
         attempts: 1,
         status: 200,
+        grpc_status: None,
         request_bytes: 0,
         response_bytes: 1024,
         duration: Duration::from_micros(12_345),
@@ -78,7 +79,7 @@ fn a_client_cannot_forge_a_line_or_a_field() {
         let record = json(&entry);
         assert_eq!(record["status"], 200);
         assert_eq!(record["user_agent"], *text, "as sent once unescaped");
-        assert_eq!(record.as_object().unwrap().len(), 21);
+        assert_eq!(record.as_object().unwrap().len(), 22);
 
         for format in [LogFormat::Json, LogFormat::Text] {
             let line = line(&entry, format);

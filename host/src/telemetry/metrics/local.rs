@@ -11,6 +11,7 @@ use http::Method;
 use prometheus::{Histogram, IntCounter, IntGauge};
 
 use super::{Metrics, NO_ROUTE, RouteSeries};
+use crate::message::grpc::GrpcStatus;
 use crate::message::peer::Protocol;
 
 /// The request metrics of one worker. They stay on its thread.
@@ -70,6 +71,12 @@ impl Local {
     /// Lets go of the routes of a former configuration.
     pub(crate) fn forget_routes(&self) {
         self.routes.borrow_mut().clear();
+    }
+
+    /// Counts a call of gRPC that ended.
+    pub(crate) fn called(&self, route: &RouteCounters, status: GrpcStatus) {
+        let labels: &[&str] = &[route.name(), &status.code().to_string()];
+        self.metrics.grpc_requests.with_label_values(labels).inc();
     }
 
     /// Counts a request that ended.

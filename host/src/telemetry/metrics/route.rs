@@ -6,6 +6,7 @@ use prometheus::{HistogramVec, IntCounterVec};
 
 use super::local::{MethodLabel, PROTOCOLS};
 use super::users::Users;
+use crate::message::grpc;
 use crate::message::peer::Protocol;
 
 /// The metrics that have the label `route`. Clones share them.
@@ -16,6 +17,7 @@ pub(super) struct RouteMetrics(Arc<Families>);
 struct Families {
     requests: IntCounterVec,
     durations: HistogramVec,
+    grpc: IntCounterVec,
     users: Users<Arc<str>, Labels>,
 }
 
@@ -30,9 +32,13 @@ pub struct RouteSeries {
 }
 
 impl RouteMetrics {
-    pub(super) fn new(requests: &IntCounterVec, durations: &HistogramVec) -> Self {
-        let (requests, durations) = (requests.clone(), durations.clone());
-        Self(Arc::new(Families { requests, durations, users: Users::default() }))
+    pub(super) fn new(
+        requests: &IntCounterVec,
+        durations: &HistogramVec,
+        grpc: &IntCounterVec,
+    ) -> Self {
+        let (requests, durations, grpc) = (requests.clone(), durations.clone(), grpc.clone());
+        Self(Arc::new(Families { requests, durations, grpc, users: Users::default() }))
     }
 
     pub(super) fn series(&self, name: &str) -> Arc<RouteSeries> {
@@ -56,7 +62,7 @@ impl RouteSeries {
 
 impl Drop for RouteSeries {
     fn drop(&mut self) {
-        let Families { requests, durations, users } = &*self.metrics.0;
+        let Families { requests, durations, grpc: grpc_calls, users } = &*self.metrics.0;
         users.leave(&self.name, |labels| {
             // A removal fails only if the series does not exist.
             for (method, status, protocol) in labels {
@@ -66,6 +72,9 @@ impl Drop for RouteSeries {
             for protocol in PROTOCOLS {
                 let labels: &[&str] = &[protocol.label(), &self.name];
                 let _ = durations.remove_label_values(labels);
+            }
+            for code in (0..=grpc::MOST).map(|code| code.to_string()) {
+                let _ = grpc_calls.remove_label_values(&[&self.name, code.as_str()]);
             }
         });
     }

@@ -190,7 +190,7 @@ fn responses_without_a_body_are_recorded_at_once() {
         let bench = Bench::new();
         let body = if status == 200 && request.method() == Method::GET { "" } else { "unsent" };
         let mut response = Response::new(Body::full(body));
-        *response.status_mut() = http::StatusCode::from_u16(status).unwrap();
+        *response.status_mut() = StatusCode::from_u16(status).unwrap();
         let kept = bench.record(request).finish(response);
         assert_eq!(bench.local.active(Protocol::H3).get(), 0);
         let (record, _) = bench.read();

@@ -15,17 +15,17 @@ pub mod upload;
 
 use std::io;
 use std::pin::Pin;
-use std::task::{Context, Poll, Waker, ready};
+use std::task::{Context, Poll, ready};
 
 use bytes::{Bytes, BytesMut};
 use http::request::Parts;
 use http::response;
-use tokio::net::TcpStream;
 
 pub(super) use self::exchange::exchange;
 pub(super) use self::settle::settle;
 use crate::config::UpstreamLimits;
 use crate::message::body::Body;
+use crate::upstream::connect::Transport;
 use framing::{Decoder, FramingError};
 use head::{Head, HeadError, ResponseHead};
 use upload::Upload;
@@ -33,7 +33,7 @@ use upload::Upload;
 /// A connection to an origin and the bytes read ahead from it.
 #[derive(Debug)]
 pub struct Wire {
-    stream: TcpStream,
+    stream: Transport,
     buffer: BytesMut,
 }
 
@@ -76,22 +76,14 @@ pub enum H1Error {
 
 impl Wire {
     /// Wraps a new connection.
-    pub fn new(stream: TcpStream) -> Self {
+    pub fn new(stream: Transport) -> Self {
         Self { stream, buffer: BytesMut::new() }
     }
 
     /// Returns whether the origin has neither closed the idle connection nor sent anything on it.
     /// Costs no system call unless one of them happened.
-    pub fn is_quiet(&self) -> bool {
-        let mut context = Context::from_waker(Waker::noop());
-        match self.stream.poll_read_ready(&mut context) {
-            Poll::Pending => self.buffer.is_empty(),
-            Poll::Ready(Err(_)) => false,
-            Poll::Ready(Ok(())) => {
-                let nothing = self.stream.try_read(&mut [0; 1]);
-                matches!(nothing, Err(error) if error.kind() == io::ErrorKind::WouldBlock)
-            }
-        }
+    pub fn is_quiet(&mut self) -> bool {
+        self.buffer.is_empty() && self.stream.is_quiet()
     }
 
     /// Sends a request and waits for the response's head within `limits`. The body is sent
@@ -162,7 +154,7 @@ impl Wire {
     }
 
     /// Returns the socket, to continue sending a request.
-    pub fn stream(&mut self) -> &mut TcpStream {
+    pub fn stream(&mut self) -> &mut Transport {
         &mut self.stream
     }
 }

@@ -10,9 +10,9 @@ use bytes::{Buf as _, Bytes, BytesMut};
 use http::HeaderMap;
 use http_body::{Body as _, Frame};
 use tokio::io::AsyncWrite as _;
-use tokio::net::TcpStream;
 
 use crate::message::body::{Body, BodyError};
+use crate::upstream::connect::Transport;
 
 /// The rest of a request to send.
 #[derive(Debug)]
@@ -22,6 +22,8 @@ pub struct Upload {
     queue: VecDeque<Bytes>,
     body: Option<Body>,
     chunked: bool,
+    /// Whether the connection may hold bytes that are not sent yet.
+    flushes: bool,
     /// The origin takes no more bytes, but may still answer.
     broken: bool,
 }
@@ -30,12 +32,12 @@ impl Upload {
     /// Begins with an encoded head.
     pub fn new(head: Bytes, body: Body, chunked: bool) -> Self {
         let body = (!body.is_end_stream()).then_some(body);
-        Self { queue: VecDeque::from([head]), body, chunked, broken: false }
+        Self { queue: VecDeque::from([head]), body, chunked, flushes: true, broken: false }
     }
 
-    /// Returns whether every byte was written.
+    /// Returns whether every byte was sent.
     pub fn is_done(&self) -> bool {
-        self.queue.is_empty() && self.body.is_none() && !self.broken
+        self.queue.is_empty() && self.body.is_none() && !self.flushes && !self.broken
     }
 
     /// Sends as much as possible now. An origin that takes no more bytes is no error, because it
@@ -44,7 +46,7 @@ impl Upload {
     /// # Errors
     ///
     /// The client's body failed. The origin must not regard the bytes it has as complete.
-    pub fn poll(&mut self, cx: &mut Context<'_>, stream: &mut TcpStream) -> Result<(), BodyError> {
+    pub fn poll(&mut self, cx: &mut Context<'_>, stream: &mut Transport) -> Result<(), BodyError> {
         while !self.broken {
             // The head waits for the first frame of the body if that is ready: one write suffices
             // for both.
@@ -54,8 +56,13 @@ impl Upload {
                 continue;
             }
             if self.queue.is_empty() {
+                match Pin::new(&mut *stream).poll_flush(cx) {
+                    Poll::Pending => {}
+                    Poll::Ready(flushed) => (self.flushes, self.broken) = (false, flushed.is_err()),
+                }
                 break;
             }
+            self.flushes = true;
             match self.poll_write(cx, stream) {
                 Poll::Pending => break,
                 Poll::Ready(Ok(())) => {}
@@ -144,7 +151,7 @@ impl Upload {
         self.queue.push_back(Bytes::from(end));
     }
 
-    fn poll_write(&mut self, cx: &mut Context<'_>, stream: &mut TcpStream) -> Poll<io::Result<()>> {
+    fn poll_write(&mut self, cx: &mut Context<'_>, stream: &mut Transport) -> Poll<io::Result<()>> {
         let mut slices = [IoSlice::new(&[]); 4];
         for (slice, bytes) in slices.iter_mut().zip(&self.queue) {
             *slice = IoSlice::new(bytes);

@@ -1,0 +1,231 @@
+//! One exchange over a connection of HTTP/2. A request that the origin did not process goes over
+//! another connection.
+
+use std::future::poll_fn;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use h2::client::ResponseFuture;
+use h2::{Reason, RecvStream};
+use http::header::{self, HeaderMap};
+use http::uri::{PathAndQuery, Uri};
+use http::{Request, Response, StatusCode, Version};
+use http_body::Body as _;
+
+use super::body::H2Exchange;
+use super::connection::H2Lease;
+use super::upload::H2Upload;
+use crate::message::body::Body;
+use crate::upstream::error::{Cause, Reached, SendError};
+use crate::upstream::lease::{Deadlines, LeaseRequest};
+use crate::upstream::response::into_body;
+
+/// Sends a request and returns the response, its body still streaming.
+///
+/// # Errors
+/// [`SendError`].
+pub(in crate::upstream) async fn exchange(
+    mut lease: H2Lease,
+    request: LeaseRequest<'_>,
+    mut body: Body,
+    deadlines: Deadlines,
+) -> Result<Response<Body>, SendError> {
+    for _ in 0..RETRIES {
+        let failed = match send(&lease, &request, body, deadlines).await {
+            Ok((head, stream, upload)) => {
+                return Ok(answer((head, stream, upload), lease, request, deadlines));
+            }
+            Err(failed) => failed,
+        };
+        let may_repeat = match failed.error.reached() {
+            Reached::Never => true,
+            Reached::Perhaps => request.is_repeatable && lease.is_reused(),
+            Reached::Certainly => false,
+        };
+        match failed.untouched.filter(|_| may_repeat) {
+            None => return Err(failed.error),
+            Some(untouched) => body = untouched,
+        }
+        tracing::debug!(
+            error = &failed.error as &dyn std::error::Error,
+            "sending a request again, over another connection"
+        );
+        let endpoint = Arc::clone(lease.endpoint());
+        let renewed = lease.renew().await;
+        lease = renewed.map_err(|source| Cause::Connect { endpoint, source })?;
+    }
+    send(&lease, &request, body, deadlines)
+        .await
+        .map(|received| answer(received, lease, request, deadlines))
+        .map_err(|failed| failed.error)
+}
+
+/// The times that a request goes over another connection.
+const RETRIES: usize = 2;
+
+/// A response with the rest of the exchange.
+type Received = (http::response::Parts, RecvStream, H2Upload);
+
+/// An exchange without a response.
+struct Failed {
+    error: SendError,
+    /// The request's body, if nothing of it was sent.
+    untouched: Option<Body>,
+}
+
+async fn send(
+    lease: &H2Lease,
+    request: &LeaseRequest<'_>,
+    body: Body,
+    deadlines: Deadlines,
+) -> Result<Received, Failed> {
+    request.exchange.restart();
+    let is_over = body.is_end_stream();
+    let (response, stream) = match lease.send(head(request, lease.is_encrypted()), is_over) {
+        Ok(sent) => sent,
+        Err(error) => {
+            let error = Cause::Refused(Box::new(error)).into();
+            return Err(Failed { error, untouched: Some(body) });
+        }
+    };
+    let mut upload = H2Upload::new(stream, (!is_over).then_some(body));
+    let limits = lease.limits();
+    let mut waiting = Waiting { response, request, interim: 0 };
+    let received = tokio::select! {
+        biased;
+        received = poll_fn(|cx| waiting.poll(cx, &mut upload)) => received,
+        () = request.exchange.stalled(deadlines.first_byte) => Err(Cause::FirstByteTimeout.into()),
+    };
+    let (head, stream) = match received {
+        Ok(received) => received.into_parts(),
+        Err(error) => return Err(Failed { error, untouched: upload.into_untouched() }),
+    };
+    match check(head, limits.header_count) {
+        Ok(head) => Ok((head, stream, upload)),
+        Err(reason) => Err(Failed { error: Cause::Broken(reason.into()).into(), untouched: None }),
+    }
+}
+
+/// Makes the response and its body of the rest of the exchange.
+fn answer(
+    (head, stream, upload): Received,
+    lease: H2Lease,
+    request: LeaseRequest<'_>,
+    deadlines: Deadlines,
+) -> Response<Body> {
+    let length = head.headers.get(header::CONTENT_LENGTH);
+    let length = length.and_then(|length| length.to_str().ok()?.parse().ok());
+    let LeaseRequest { exchange, in_flight, .. } = request;
+    let exchange = Rc::clone(exchange);
+    let rest = H2Exchange { stream, upload, length, is_data_over: false, lease, in_flight };
+    Response::from_parts(head, into_body(rest, exchange, deadlines))
+}
+
+/// Returns the head of the request. HTTP/2 has the authority in a field of its own, and no fields
+/// of the connection.
+fn head(request: &LeaseRequest<'_>, is_encrypted: bool) -> Request<()> {
+    let mut head = Request::new(());
+    *head.method_mut() = request.head.method.clone();
+    *head.version_mut() = Version::HTTP_2;
+    *head.headers_mut() = request.head.headers.clone();
+    head.headers_mut().remove(header::HOST);
+    let path = request.head.uri.path_and_query().cloned();
+    let path = path.unwrap_or_else(|| PathAndQuery::from_static("/"));
+    let scheme = if is_encrypted { "https" } else { "http" };
+    let uri = Uri::builder().scheme(scheme).authority(request.authority).path_and_query(path);
+    // The authority was checked with the client's request, and after each filter.
+    *head.uri_mut() = uri.build().unwrap_or_default();
+    head
+}
+
+/// Applies the rules of responses that h2 leaves to its user.
+fn check(
+    mut head: http::response::Parts,
+    most: usize,
+) -> Result<http::response::Parts, &'static str> {
+    within(&head.headers, most)?;
+    if head.status == StatusCode::SWITCHING_PROTOCOLS {
+        return Err("status 101 has no meaning in HTTP/2");
+    }
+    // Of several equal lengths only one is passed on (RFC 9110 §8.6).
+    let mut lengths = head.headers.get_all(header::CONTENT_LENGTH).iter();
+    if let Some(length) = lengths.next().cloned() {
+        if lengths.any(|other| *other != length) {
+            return Err("different content-lengths");
+        }
+        if !length.as_bytes().iter().all(u8::is_ascii_digit) {
+            return Err("content-length is not a number");
+        }
+        head.headers.insert(header::CONTENT_LENGTH, length);
+    }
+    Ok(head)
+}
+
+/// Holds a section of fields to the limit of their number.
+pub(super) fn within(fields: &HeaderMap, most: usize) -> Result<(), &'static str> {
+    if fields.len() > most {
+        return Err("too many fields (limits.header_count of the upstream)");
+    }
+    Ok(())
+}
+
+/// A request that waits for its response.
+struct Waiting<'a> {
+    response: ResponseFuture,
+    request: &'a LeaseRequest<'a>,
+    interim: u32,
+}
+
+impl Waiting<'_> {
+    /// Sends the request's body until the response's head has come.
+    fn poll(
+        &mut self,
+        cx: &mut Context<'_>,
+        upload: &mut H2Upload,
+    ) -> Poll<Result<Response<RecvStream>, SendError>> {
+        let LeaseRequest { exchange, informed, .. } = self.request;
+        if upload.poll(cx).is_err() {
+            let cause = exchange.failure().map_or(Cause::FirstByteTimeout, Cause::RequestBody);
+            return Poll::Ready(Err(cause.into()));
+        }
+        while let Poll::Ready(Some(interim)) = self.response.poll_informational(cx) {
+            let head = match interim {
+                Ok(interim) => interim.into_parts().0,
+                Err(error) => return Poll::Ready(Err(self.failed(error))),
+            };
+            self.interim += 1;
+            if self.interim > MAX_INTERIM || head.status == StatusCode::SWITCHING_PROTOCOLS {
+                let cause = Cause::Broken("unexpected interim response".into());
+                return Poll::Ready(Err(cause.into()));
+            }
+            // An interim response shows that the origin is at work.
+            exchange.restart();
+            if let Some(subject) = informed {
+                subject.inform(head);
+            }
+        }
+        let response = ready!(std::pin::Pin::new(&mut self.response).poll(cx));
+        Poll::Ready(response.map_err(|error| self.failed(error)))
+    }
+
+    /// Tells the failure of the request's body, or how far the request came.
+    fn failed(&self, error: h2::Error) -> SendError {
+        if let Some(failure) = self.request.exchange.failure() {
+            return Cause::RequestBody(failure).into();
+        }
+        let is_refused = error.is_reset() && error.reason() == Some(Reason::REFUSED_STREAM);
+        // h2 fails the streams above the last one that the origin has processed with its GOAWAY.
+        let is_left = error.is_go_away();
+        let is_lost = error.is_io() && self.interim == 0;
+        let error = Box::new(error);
+        match () {
+            () if error.is_remote() && (is_refused || is_left) => Cause::Refused(error).into(),
+            () if is_lost => Cause::Closed(error).into(),
+            () => Cause::Broken(error).into(),
+        }
+    }
+}
+
+/// Maximum number of interim responses before a final one, as over HTTP/1.1.
+const MAX_INTERIM: u32 = 16;

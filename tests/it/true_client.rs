@@ -1,0 +1,134 @@
+//! The client's true address: fields of trusted proxies, and the PROXY protocol.
+
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+
+use crate::support::{Body, Origin, Protocol, Setup, Weir, tls, within};
+
+/// A filter that tells the client's address to the origin as plugins see it.
+const SEEN: &str = "plugins:\n  - name: seen\n    source: builtin:headers\n    \
+                    config: { request: { set: { x-seen: \"${client.address}\" } } }";
+
+const IDENTITY: [&str; 9] = [
+    "x-forwarded-for",
+    "x-forwarded-proto",
+    "x-forwarded-host",
+    "x-forwarded-port",
+    "x-forwarded-client-cert",
+    "x-real-ip",
+    "true-client-ip",
+    "x-client-ip",
+    "forwarded",
+];
+
+#[tokio::test]
+async fn fields_about_the_client_are_removed_unless_a_trusted_proxy_sends_them() {
+    let origin = Origin::start().await;
+    let weir = Setup::to([&origin]).listener("trusted_proxies: [192.0.2.0/24]").start().await;
+    for protocol in Protocol::ALL {
+        let mut request = http::Request::get("/who");
+        for name in IDENTITY {
+            request = request.header(name, "203.0.113.7");
+        }
+        let request = request.body(Body::empty()).unwrap();
+        assert_eq!(weir.client(protocol).await.send(request).await.status, 200);
+        let head = origin.head();
+        for name in IDENTITY {
+            assert!(!head.header(name).contains("203.0.113.7"), "{protocol:?} {name}: {head:?}");
+        }
+        assert_eq!(head.header("x-forwarded-for"), "127.0.0.1", "{protocol:?}");
+    }
+}
+
+#[tokio::test]
+async fn records_plugins_and_origins_see_the_client_behind_a_trusted_proxy() {
+    let origin = Origin::start().await;
+    let routes = "  - { name: all, filters: [seen], upstream: app }";
+    let setup = Setup::to([&origin]).listener("trusted_proxies: [127.0.0.0/8, 10.0.0.0/8]");
+    let mut weir = setup.top(SEEN).routes(routes).start().await;
+    for protocol in Protocol::ALL {
+        let request = http::Request::get("/who")
+            .header("x-forwarded-for", "6.6.6.6, 203.0.113.7, 10.1.1.1")
+            .header("x-forwarded-proto", "http")
+            .header("x-forwarded-host", "shop.example")
+            .body(Body::empty())
+            .unwrap();
+        assert_eq!(weir.client(protocol).await.send(request).await.text().await, "origin");
+        let head = origin.head();
+        let way = "6.6.6.6, 203.0.113.7, 10.1.1.1, 127.0.0.1";
+        assert_eq!(head.header("x-forwarded-for"), way, "{protocol:?}");
+        assert_eq!(head.header("x-forwarded-proto"), "http", "{protocol:?}");
+        assert_eq!(head.header("x-forwarded-host"), "shop.example", "{protocol:?}");
+        assert_eq!(head.header("x-seen"), "203.0.113.7", "{protocol:?}");
+        let record = weir.record().await;
+        assert_eq!(record["client"], "203.0.113.7:0", "{protocol:?}");
+        assert_eq!(record["scheme"], "http", "{protocol:?}");
+    }
+}
+
+const V1: &[u8] = b"PROXY TCP4 203.0.113.7 198.51.100.1 5000 443\r\n";
+
+/// The preamble of version 2 for the same client.
+fn v2() -> Vec<u8> {
+    let mut bytes = b"\r\n\r\n\0\r\nQUIT\n\x21\x11\x00\x0c".to_vec();
+    bytes.extend([203, 0, 113, 7, 198, 51, 100, 1, 0x13, 0x88, 1, 187]);
+    bytes
+}
+
+async fn start(origin: &Origin, from: &str) -> Weir {
+    let listener = format!("proxy_protocol: {{ from: [{from}] }}");
+    Setup::to([origin])
+        .listener(&listener)
+        .listener("limits: { handshake_timeout: 300ms }")
+        .start()
+        .await
+}
+
+/// Sends a preamble in pieces, then a request over TLS. Returns the response, or nothing.
+async fn get(weir: &Weir, pieces: &[&[u8]]) -> String {
+    let mut stream = TcpStream::connect(weir.address()).await.unwrap();
+    stream.set_nodelay(true).unwrap();
+    for piece in pieces {
+        stream.write_all(piece).await.unwrap();
+        tokio::task::yield_now().await;
+    }
+    let Ok(mut stream) = tls::over(stream, &[b"http/1.1"]).await else { return String::new() };
+    let request = b"GET /who HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n";
+    stream.write_all(request).await.unwrap();
+    let mut answer = Vec::new();
+    let _ = within("an answer", stream.read_to_end(&mut answer)).await;
+    String::from_utf8(answer).unwrap()
+}
+
+#[tokio::test]
+async fn a_preamble_names_the_client() {
+    let origin = Origin::start().await;
+    let mut weir = start(&origin, "127.0.0.0/8").await;
+    let v2 = v2();
+    let (a, b) = v2.split_at(14);
+    for pieces in [&[V1][..], &[&V1[..3], &V1[3..20], &V1[20..]], &[&v2], &[a, b]] {
+        assert!(get(&weir, pieces).await.starts_with("HTTP/1.1 200"), "{pieces:?}");
+        assert_eq!(origin.head().header("x-forwarded-for"), "203.0.113.7");
+        assert_eq!(weir.record().await["client"], "203.0.113.7:5000");
+    }
+    // A health check of the load balancer has no client.
+    assert!(get(&weir, &[b"PROXY UNKNOWN\r\n"]).await.starts_with("HTTP/1.1 200"));
+    assert_eq!(origin.head().header("x-forwarded-for"), "127.0.0.1");
+}
+
+#[tokio::test]
+async fn a_preamble_is_required_from_the_listed_networks_and_refused_from_others() {
+    let origin = Origin::start().await;
+    let weir = start(&origin, "127.0.0.0/8").await;
+    let long = [b"PROXY UNKNOWN ".to_vec(), vec![b'x'; 300]].concat();
+    for pieces in [&[][..], &[&V1[..30]], &[V1, V1], &[&long]] {
+        assert_eq!(get(&weir, pieces).await, "", "{pieces:?}");
+    }
+    assert_eq!(origin.requests(), 0);
+    // HTTP/3 has no preamble.
+    assert_eq!(weir.get(Protocol::H3, "/who").await.0, 200);
+
+    let others = start(&origin, "192.0.2.0/24").await;
+    assert!(get(&others, &[]).await.starts_with("HTTP/1.1 200"));
+    assert_eq!(get(&others, &[V1]).await, "");
+}
