@@ -1,6 +1,7 @@
 //! The commands: `demo`, `run`, `check`, `schema`, `plugin`, and those on a running Weir.
 
 mod endpoints;
+mod explain;
 mod operate;
 mod plugin;
 mod remote;
@@ -37,7 +38,7 @@ enum Command {
     /// Serve a configuration.
     Run(Source),
     /// Read a configuration and compile every plugin, but start nothing.
-    Check(Source),
+    Check(CheckArgs),
     #[command(flatten)]
     Operate(operate::OperateCommand),
     /// Write, build, test, measure and swap plugins.
@@ -62,6 +63,14 @@ struct DemoArgs {
     /// Address for the admin API.
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:9091")]
     admin: SocketAddr,
+}
+
+#[derive(Debug, Args)]
+struct CheckArgs {
+    #[command(flatten)]
+    source: Source,
+    #[command(flatten)]
+    explain: explain::ExplainArgs,
 }
 
 #[derive(Debug, Args)]
@@ -97,6 +106,8 @@ enum CliError {
     Telemetry(#[from] TelemetryError),
     #[error("write to standard output")]
     Output(#[from] std::io::Error),
+    #[error(transparent)]
+    Explain(#[from] explain::ExplainError),
     #[error("format JSON")]
     Json(#[from] serde_json::Error),
 }
@@ -144,7 +155,7 @@ fn execute(command: Command) -> Result<(), CliError> {
                 served.and_then(|config| serve(config, (loader, stamps), None, &mut before));
             served.inspect_err(|error| before.fail(error))
         }
-        Command::Check(source) => check(&source),
+        Command::Check(arguments) => check(&arguments),
         Command::Operate(command) => Ok(operate::execute(command)?),
         Command::Plugin(command) => Ok(plugin::execute(command)?),
         Command::Schema { reference } => {
@@ -180,11 +191,11 @@ fn serve(
     })?)
 }
 
-fn check(source: &Source) -> Result<(), CliError> {
-    let config = Arc::new(source.loader().load().1?);
+fn check(arguments: &CheckArgs) -> Result<(), CliError> {
+    let config = Arc::new(arguments.source.loader().load().1?);
     log::install_plain(PACKAGES);
     let ids: Vec<_> = (0..config.listeners.len()).map(ListenerId::new).collect();
-    server::state(&config, &ids, &Metrics::new(), None)?;
+    let state = server::state(&config, &ids, &Metrics::new(), None)?;
     for warning in &config.warnings {
         writeln!(std::io::stderr(), "warning: {warning}")?;
     }
@@ -194,7 +205,10 @@ fn check(source: &Source) -> Result<(), CliError> {
         counted(config.upstreams.len(), "upstream"),
         counted(config.plugins.len(), "plugin"),
     ];
-    let text = format!("configuration is good: {}\n", parts.join(", "));
+    let text = match arguments.explain.request()? {
+        Some(request) => explain::text(&state, &request),
+        None => format!("configuration is good: {}\n", parts.join(", ")),
+    };
     Ok(std::io::stdout().write_all(text.as_bytes())?)
 }
 

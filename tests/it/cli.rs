@@ -267,3 +267,41 @@ fn command_in(command: &str, directory: &TempDir, yaml: &str) -> (i32, String) {
     let (code, _, errors) = weir::run(&[command, "-c", path.to_str().unwrap()]);
     (code, errors)
 }
+
+#[test]
+fn check_explains_which_route_gets_a_request() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("weir.yaml");
+    let text = "listeners: [{ address: '127.0.0.1:0' }]\n\
+        upstreams: [{ name: app, endpoints: [{ address: '127.0.0.1:1' }] }]\n\
+        routes:\n\
+        - { name: host, match: { host: '*.example.com' }, upstream: app }\n\
+        - { name: path, match: { path: '/api/*' }, upstream: app }\n\
+        - { name: method, match: { methods: [PUT, POST] }, upstream: app }\n\
+        - { name: field, match: { headers: { x-a: b } }, upstream: app }\n\
+        - { name: client, match: { client: [10.0.0.0/8] }, upstream: app }\n\
+        - { name: query, match: { query: { v: '2' } }, respond: { status: 204 } }\n\
+        - { name: last, match: { path: '/web/*' }, filters: [request-id], upstream: app }\n";
+    std::fs::write(&file, text).unwrap();
+    let explain = |arguments: &[&str]| {
+        let file = file.to_str().unwrap();
+        weir::run(&[&["check", "-c", file, "--explain"], arguments].concat())
+    };
+    let before = "1. host: the host is not *.example.com\n";
+    let (code, out, _) = explain(&["https://shop.test/web/x"]);
+    let expected = format!(
+        "{before}2. path: the path is not /api/*\n3. method: the method is not PUT or POST\n\
+         4. field: x-a is not \"b\"\n5. client: the client is not in 10.0.0.0/8\n\
+         6. query: the query has not v=2\n7. last: matches, to upstream app through request-id\n"
+    );
+    assert_eq!((code, out), (0, expected));
+    let (_, out, _) = explain(&["http://shop.test/api/1"]);
+    assert_eq!(out, format!("{before}2. path: matches, to upstream app\n"));
+    let (_, out, _) = explain(&["http://a.example.com/", "--client", "10.0.0.1"]);
+    assert_eq!(out, "1. host: matches, to upstream app\n");
+    let (_, out, _) = explain(&["http://x/?v=2", "--header", "x-c: d"]);
+    assert!(out.ends_with("6. query: matches, to a fixed response with 204\n"), "{out}");
+    let (_, out, _) = explain(&["http://x/"]);
+    assert!(out.ends_with("no route matches: the answer is 404\n"), "{out}");
+    assert_eq!(explain(&["/path"]).0, 1);
+}

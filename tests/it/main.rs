@@ -59,4 +59,5 @@ mod telemetry;
 mod timeouts;
 mod tls_origins;
 mod true_client;
+mod tunnels;
 mod upgrade;

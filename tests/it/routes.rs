@@ -1,6 +1,8 @@
 //! The choice of a route: the first one that has all its conditions met.
 
 use http::Request;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
 
 use crate::support::{Body, Origin, Protocol, Setup};
 
@@ -46,3 +48,27 @@ const ROUTES: &str = r#"
   - { name: post, match: { path: /exact, methods: [POST, PUT] }, respond: { body: post } }
   - { name: tenant, match: { headers: { x-tenant: acme } }, respond: { body: tenant } }
   - { name: rest, respond: { body: rest } }"#;
+
+#[tokio::test]
+async fn a_listener_redirects_to_https_with_host_and_path() {
+    let origin = Origin::start().await;
+    let weir = Setup::to([&origin]).tls("redirect: \"https:8443\"").start().await;
+    for (target, host, location) in [
+        ("/a?b=c", "shop.example", "https://shop.example:8443/a?b=c"),
+        ("/", "shop.example:8080", "https://shop.example:8443/"),
+        ("/x", "[::1]:80", "https://[::1]:8443/x"),
+    ] {
+        for method in ["GET", "POST"] {
+            let mut stream = TcpStream::connect(weir.address()).await.unwrap();
+            let request = format!(
+                "{method} {target} HTTP/1.1\r\nhost: {host}\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
+            );
+            stream.write_all(request.as_bytes()).await.unwrap();
+            let mut answer = String::new();
+            stream.read_to_string(&mut answer).await.unwrap();
+            assert!(answer.starts_with("HTTP/1.1 308"), "{answer}");
+            assert!(answer.contains(&format!("\r\nlocation: {location}\r\n")), "{answer}");
+        }
+    }
+    assert_eq!(origin.requests(), 0);
+}

@@ -40,6 +40,11 @@ impl RawH1 {
         self.0.flush().await
     }
 
+    /// Closes the sending side.
+    pub(crate) async fn finish(&mut self) {
+        self.0.shutdown().await.unwrap();
+    }
+
     /// Reads until the received bytes end with `end`, and returns them.
     pub(crate) async fn until(&mut self, end: &str) -> String {
         let mut all = Vec::new();

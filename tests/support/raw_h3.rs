@@ -105,6 +105,18 @@ impl RawStream {
         }
     }
 
+    /// The bytes of the next DATA frame; `None` at the end of the stream.
+    pub(crate) async fn data(&mut self) -> Option<Vec<u8>> {
+        loop {
+            match within("data", self.next()).await {
+                Ok((DATA, payload)) => return Some(payload),
+                Ok(_) => {}
+                Err(ReadExactError::FinishedEarly(_)) => return None,
+                Err(error) => panic!("{error}"),
+            }
+        }
+    }
+
     async fn next(&mut self) -> Result<(u64, Vec<u8>), ReadExactError> {
         let kind = self.varint().await?;
         let length = self.varint().await?;

@@ -29,6 +29,9 @@ pub(super) struct CertificateName;
 /// A name that a server's certificate has.
 pub(super) struct ServerName;
 
+/// The place that a listener redirects to.
+pub(super) struct Redirect;
+
 /// A network of IP addresses.
 pub(super) struct Network;
 
@@ -201,6 +204,30 @@ impl Kind for ServerName {
         value.clone()
     }
 }
+
+impl Kind for Redirect {
+    type Value = u16;
+    const FORMAT: &'static str = "redirect";
+    const MEANING: &'static str = "`https`, or `https:PORT`";
+    const PATTERN: &'static str = "^https(:[0-9]+)?$";
+    const EXAMPLES: &'static [&'static str] = &["https", "https:8443"];
+
+    fn parse(text: &str) -> Result<u16, String> {
+        let port = match text.split_once(':') {
+            None if text == "https" => Some(HTTPS_PORT),
+            Some(("https", port)) => port.parse().ok().filter(|port| *port != 0),
+            _ => None,
+        };
+        port.ok_or_else(|| format!("\"{text}\" is not \"https\" or \"https:PORT\""))
+    }
+
+    fn print(value: &u16) -> String {
+        if *value == HTTPS_PORT { "https".to_owned() } else { format!("https:{value}") }
+    }
+}
+
+/// The port of `https` (RFC 9110 §4.2.2).
+pub(super) const HTTPS_PORT: u16 = 443;
 
 impl Kind for Network {
     type Value = IpNet;

@@ -109,6 +109,7 @@ impl<'a> Check<'a> {
             address: listener.address.0,
             protocols,
             default_host: listener.default_host.and_then(|host| host.parse().ok()),
+            redirect: listener.redirect.map(|redirect| redirect.0),
             trusted_proxies: networks(listener.trusted_proxies),
             proxy_protocol: listener.proxy_protocol.map_or_else(Vec::new, |it| networks(it.from)),
             tls: listener.tls.map(|tls| self.tls(&below(path, "tls"), tls)),

@@ -14,10 +14,12 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::addresses::{
-    AdminAddress, Authority, CertificateName, HostPattern, Network, SocketAddress,
+    AdminAddress, Authority, CertificateName, HostPattern, Network, Redirect, SocketAddress,
 };
 use super::defaults;
-use super::names::{Digest, Method, Name, PathPattern, PluginSource, RegistryHost, Secret};
+use super::names::{
+    Digest, Method, Name, PathPattern, PluginSource, RegistryHost, Secret, UpgradeToken,
+};
 use super::source::Include;
 use super::text::{As, AsOption, Text};
 use super::units;
@@ -106,6 +108,9 @@ pub(super) struct Listener {
     /// The certificates: exactly one of `certificates` and `self_signed`. If left out, the listener
     /// serves plain HTTP/1.1 only.
     pub(super) tls: Option<Tls>,
+    /// Redirects every request to HTTPS (status 308), with the same host and path. Port 443 if left
+    /// out. No route sees the requests.
+    pub(super) redirect: Option<Text<Redirect>>,
     /// Networks of proxies before this one, such as `10.0.0.0/8`. Only their `X-Forwarded-For`,
     /// `X-Forwarded-Proto` and `Forwarded` count: they name the client for plugins, limits and
     /// records. From all others, Weir removes these and similar fields. The client is the last
@@ -325,6 +330,10 @@ pub(super) struct Route {
     /// The name of the plugin that answers the request: a standard component, `wasi:http/service`
     /// or `wasi:http/proxy`.
     pub(super) component: Option<Text<Name>>,
+    /// Protocols that a request may open a tunnel for: by `Upgrade` over HTTP/1.1, by extended
+    /// CONNECT over HTTP/2 and HTTP/3. If left out, it is `[websocket]`. An empty list allows none.
+    /// Only a route with `upstream` may have it.
+    pub(super) upgrades: Option<Vec<Text<UpgradeToken>>>,
     /// A fixed response, which Weir sends itself.
     pub(super) respond: Option<Respond>,
 }
@@ -341,6 +350,12 @@ pub(super) struct Match {
     pub(super) methods: Vec<Text<Method>>,
     /// Header fields that must have exactly this value.
     pub(super) headers: BTreeMap<String, String>,
+    /// Parameters of the query that must have exactly this value. Names and values are compared
+    /// decoded. Of several parameters with one name, any may have the value.
+    pub(super) query: BTreeMap<String, String>,
+    /// Networks of the client, which is the one that `trusted_proxies` tell behind a proxy.
+    #[schemars(length(min = 1))]
+    pub(super) client: Vec<Text<Network>>,
 }
 
 #[derive(Deserialize, Serialize, JsonSchema)]

@@ -33,6 +33,9 @@ pub(super) struct RequestPath;
 /// A request method.
 pub(super) struct Method;
 
+/// The name of a protocol in the Upgrade field.
+pub(super) struct UpgradeToken;
+
 /// A status code or a range of them.
 pub(super) struct StatusRange;
 
@@ -234,6 +237,29 @@ impl Kind for Method {
 
     fn print(value: &http::Method) -> String {
         value.to_string()
+    }
+}
+
+impl Kind for UpgradeToken {
+    type Value = String;
+    const FORMAT: &'static str = "upgrade-token";
+    const MEANING: &'static str = "a protocol of the Upgrade field; case does not matter";
+    const PATTERN: &'static str = "^[A-Za-z0-9!#$%&'*+.^_`|~/-]+$";
+    const EXAMPLES: &'static [&'static str] = &["websocket", "SPDY/3.1"];
+
+    fn parse(text: &str) -> Result<String, String> {
+        let is_token = |b: u8| b.is_ascii_alphanumeric() || b"!#$%&'*+.^_`|~/-".contains(&b);
+        if text.is_empty() || !text.bytes().all(is_token) {
+            return Err(format!("\"{text}\" is not a protocol, as in \"websocket\""));
+        }
+        if text.eq_ignore_ascii_case("h2c") {
+            return Err("\"h2c\" is no tunnel: it would hide requests from the routes".to_owned());
+        }
+        Ok(text.to_ascii_lowercase())
+    }
+
+    fn print(value: &String) -> String {
+        value.clone()
     }
 }
 

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 
-use super::addresses::HostPort;
+use super::addresses::{HTTPS_PORT, HostPort};
 use super::document::{Document, below, item};
 use super::error::{ConfigErrors, Place, Problem};
 use super::names::{Name, PluginSource};
@@ -196,6 +196,3 @@ const LISTENER: &str = "127.0.0.1:8443";
 
 /// The port of `http` (RFC 9110 §4.2.1).
 const HTTP_PORT: u16 = 80;
-
-/// The port of `https` (RFC 9110 §4.2.2).
-const HTTPS_PORT: u16 = 443;

@@ -102,6 +102,8 @@ pub struct Listener {
     /// The host of HTTP/1.0 requests that name no host. If absent, it is the address that the
     /// client connected to.
     pub default_host: Option<http::uri::Authority>,
+    /// The port of HTTPS that all requests are redirected to. If absent, requests are served.
+    pub redirect: Option<u16>,
     /// The certificates. If absent, the listener serves plain HTTP/1.1 only.
     pub tls: Option<Tls>,
     /// The networks of proxies whose fields about the client count.
@@ -260,6 +262,8 @@ pub struct Route {
     pub matcher: Match,
     /// Its filters, in the order in which requests pass.
     pub filters: Vec<PluginId>,
+    /// Protocols of tunnels that requests may open. Only routes to an upstream have any.
+    pub upgrades: Vec<String>,
     /// The action for a request that matches.
     pub action: Action,
 }
@@ -275,6 +279,10 @@ pub struct Match {
     pub methods: Vec<http::Method>,
     /// Fields that must have this value.
     pub headers: Vec<(http::HeaderName, http::HeaderValue)>,
+    /// Parameters of the query that must have this value, both decoded.
+    pub query: Vec<(String, String)>,
+    /// Networks of clients. If empty, any client matches.
+    pub client: Vec<IpNet>,
 }
 
 /// The action of a route.

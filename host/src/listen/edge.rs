@@ -245,7 +245,7 @@ impl Edge {
 
     /// Returns whether connections from this address must begin with a preamble.
     pub(super) fn wants_preamble(&self, from: IpAddr) -> bool {
-        forwarded::is_trusted(&self.preamble, from)
+        forwarded::is_in(&self.preamble, from)
     }
 
     /// Returns the key of a worker's stateless resets.

@@ -2,7 +2,6 @@
 
 use std::cell::Cell;
 use std::convert::Infallible;
-use std::pin::pin;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -20,8 +19,10 @@ use super::Handler;
 use super::heads::Heads;
 use super::interject::{Interjecting, Interjections};
 use super::service::Service;
+use super::tunnel::{Inlet, Opened};
 use crate::message::body::{Body, BodyError};
 use crate::message::peer::Protocol;
+use crate::message::tunnel::{self, Tunnel};
 use crate::net::linger::Lingering;
 
 /// Time for which an idle HTTP/1.1 connection stays open after the drain has begun. The client may
@@ -38,7 +39,7 @@ impl<H: Handler> Service<H> {
         &self,
         request: Request<hyper::body::Incoming>,
         interjections: &Rc<Interjections>,
-        wants_tunnel: &Cell<bool>,
+        tunnels: &Tunnels,
     ) -> Response<Body> {
         let version = request.version();
         let interim = interjections.open(version);
@@ -46,10 +47,21 @@ impl<H: Handler> Service<H> {
         // not be read as a request.
         let is_tunnel = request.method() == Method::CONNECT;
         if is_tunnel || request.headers().contains_key(UPGRADE) {
-            wants_tunnel.set(true);
+            tunnels.is_wanted.set(true);
         }
-        let mut response = self.answer(request.map(body), Protocol::H1, interim).await;
+        let (request, inlet) = asking(request);
+        let mut response = self.answer(request, Protocol::H1, interim).await;
         interjections.close().await;
+        let opened = response.extensions_mut().remove::<Tunnel>();
+        if let (Some(inlet), Some(tunnel)) = (inlet, opened) {
+            let output = std::mem::take(response.body_mut());
+            tunnels.opened.set(Some(Opened { inlet, output }));
+            interjections.keep();
+            *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+            response.headers_mut().insert(CONNECTION, HeaderValue::from_static("upgrade"));
+            response.headers_mut().insert(UPGRADE, tunnel.protocol);
+            return response;
+        }
         // After one malformed request, the following bytes may have another meaning to the client
         // too (RFC 9112 §9.6).
         let is_suspect = is_tunnel || response.status() == StatusCode::BAD_REQUEST;
@@ -61,6 +73,25 @@ impl<H: Handler> Service<H> {
         }
         response
     }
+}
+
+/// The tunnel that the present request of a connection asks for.
+#[derive(Default)]
+struct Tunnels {
+    is_wanted: Cell<bool>,
+    opened: Cell<Option<Opened>>,
+}
+
+/// Returns a request with the body of its tunnel, if it asks for one.
+fn asking(request: Request<hyper::body::Incoming>) -> (Request<Body>, Option<Inlet>) {
+    let is_able = request.method() == Method::GET && request.version() == Version::HTTP_11;
+    let Some(upgrade) = tunnel::requested(request.headers()).filter(|_| is_able) else {
+        return (request.map(body), None);
+    };
+    let (inlet, body) = Inlet::new();
+    let mut request = request.map(|_| body);
+    request.extensions_mut().insert(upgrade);
+    (request, Some(inlet))
 }
 
 /// Serves a connection as HTTP/1.1 until it closes.
@@ -80,31 +111,39 @@ pub(super) async fn serve_h1<H: Handler>(
         // The bound of the buffer holds only if a read ends within a head. The limit of a head must
         // not depend on how the head is cut into segments.
         .max_header_size(bytes);
-    let (interjections, wants_tunnel) = (Rc::default(), Cell::new(false));
+    let (interjections, tunnels) = (Rc::default(), Tunnels::default());
     let answer = service_fn(|request| async {
-        Ok::<_, Infallible>(service.answer_h1(request, &interjections, &wants_tunnel).await)
+        Ok::<_, Infallible>(service.answer_h1(request, &interjections, &tunnels).await)
     });
     // hyper answers 431 to a head that fills its buffer, so the bound of the scanner is larger.
     let section = bytes.saturating_mul(2);
     let io = Interjecting::new(Heads::new(Lingering::new(io), section), &interjections);
     let io = TokioIo::new(io);
-    let mut connection = pin!(builder.serve_connection(io, answer));
+    let mut connection = builder.serve_connection(io, answer);
     let result = tokio::select! {
-        result = connection.as_mut() => result,
+        result = &mut connection => result,
         () = async {
             service.tasks.draining().await;
             sleep(LAST_REQUEST).await;
         } => {
-            connection.as_mut().graceful_shutdown();
-            connection.as_mut().await
+            Pin::new(&mut connection).graceful_shutdown();
+            (&mut connection).await
         }
     };
     // After a request for a tunnel, hyper ends the connection without flushing or closing it. It
-    // leaves that to the code that runs the tunnel. There are no tunnels here. A second poll ends
-    // the connection as usual.
-    let result = match result {
-        Ok(()) if wants_tunnel.get() => connection.await,
-        result => result,
+    // leaves that to the code that runs the tunnel.
+    let result = match (result, tunnels.opened.take()) {
+        (Ok(()), Some(opened)) => {
+            let parts = connection.into_parts();
+            let (io, head) = parts.io.into_inner().into_parts();
+            if let Err(error) = opened.run(io.into_inner(), &head, parts.read_buf).await {
+                service.report(&error);
+            }
+            return;
+        }
+        // No tunnel was opened. A second poll ends the connection as usual.
+        (Ok(()), None) if tunnels.is_wanted.get() => connection.await,
+        (result, _) => result,
     };
     if let Err(error) = result {
         service.report(&error);

@@ -107,7 +107,9 @@ fn builder(edge: &Edge) -> Builder {
         .max_header_list_size(header_list(limits.header_bytes))
         .max_pending_accept_reset_streams(PENDING_RESETS)
         .max_local_error_reset_streams(Some(LOCAL_RESETS))
-        .max_send_buffer_size(SEND_BUFFER);
+        .max_send_buffer_size(SEND_BUFFER)
+        // For tunnels (RFC 8441).
+        .enable_connect_protocol();
     builder
 }
 

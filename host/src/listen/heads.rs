@@ -13,7 +13,8 @@
 //! even if no line ends in it. hyper examines each byte of a chunk size or a trailer separately,
 //! which costs up to 50 ns per byte.
 //!
-//! The scanner would also scan the bytes of a tunnel, but no connection becomes a tunnel.
+//! The bytes of a tunnel pass no scanner: the tunnel takes the connection below it. A client that
+//! sends them before the tunnel is open may be refused.
 
 use std::io::{self, BufRead as _};
 use std::pin::Pin;
@@ -45,6 +46,13 @@ impl<T> Heads<T> {
     /// Wraps a connection. `section` bounds the bytes of a head, and those of a trailer section.
     pub(super) fn new(io: T, section: usize) -> Self {
         Self { io, scanner: Scanner::new(section), effort: Effort::new(PAID), refused: None }
+    }
+}
+
+impl<T> Heads<T> {
+    /// Returns the connection.
+    pub(super) fn into_inner(self) -> T {
+        self.io
     }
 }
 

@@ -24,6 +24,8 @@ pub(super) struct Interjections {
     heads: RefCell<BytesMut>,
     /// Whether a request is being answered and its client accepts interim responses.
     is_open: Cell<bool>,
+    /// Whether output is kept, because a tunnel begins after it.
+    is_kept: Cell<bool>,
     /// Wakes the answer that waits until its heads are taken.
     taken: Cell<Option<Waker>>,
 }
@@ -50,6 +52,12 @@ impl Interjections {
         })
         .await;
         self.is_open.set(false);
+    }
+
+    /// Keeps further output until the tunnel sends it. hyper ends the connection after the head
+    /// that opens a tunnel, and may leave a part of that head unsent.
+    pub(super) fn keep(&self) {
+        self.is_kept.set(true);
     }
 
     fn take(&self) -> BytesMut {
@@ -93,6 +101,11 @@ impl<T> Interjecting<T> {
     pub(super) fn new(io: T, interjections: &Rc<Interjections>) -> Self {
         Self { io, interjections: Rc::clone(interjections), leaving: BytesMut::new() }
     }
+
+    /// Returns the connection, and the output that was kept.
+    pub(super) fn into_parts(self) -> (T, BytesMut) {
+        (self.io, self.leaving)
+    }
 }
 
 impl<T: AsyncWrite + Unpin> Interjecting<T> {
@@ -124,6 +137,10 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for Interjecting<T> {
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
+        if self.interjections.is_kept.get() {
+            self.leaving.put_slice(bytes);
+            return Poll::Ready(Ok(bytes.len()));
+        }
         ready!(self.poll_leave(cx))?;
         Pin::new(&mut self.io).poll_write(cx, bytes)
     }
@@ -133,6 +150,10 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for Interjecting<T> {
         cx: &mut Context<'_>,
         buffers: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        if self.interjections.is_kept.get() {
+            buffers.iter().for_each(|bytes| self.leaving.put_slice(bytes));
+            return Poll::Ready(Ok(buffers.iter().map(|bytes| bytes.len()).sum()));
+        }
         ready!(self.poll_leave(cx))?;
         Pin::new(&mut self.io).poll_write_vectored(cx, buffers)
     }
@@ -145,6 +166,9 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for Interjecting<T> {
         if !self.interjections.heads.borrow().is_empty() {
             let heads = self.interjections.take();
             self.leaving.unsplit(heads);
+        }
+        if self.interjections.is_kept.get() {
+            return Poll::Ready(Ok(()));
         }
         ready!(self.poll_leave(cx))?;
         Pin::new(&mut self.io).poll_flush(cx)

@@ -33,6 +33,7 @@ mod socket;
 mod stall;
 mod steer;
 mod tcp;
+mod tunnel;
 
 #[cfg(target_os = "linux")]
 mod kernel;

@@ -37,6 +37,7 @@ pub(crate) fn listener() -> Listener {
             migration: true,
         },
         default_host: None,
+        redirect: None,
         trusted_proxies: Vec::new(),
         proxy_protocol: Vec::new(),
         limits: ListenerLimits {

@@ -11,7 +11,7 @@ use ipnet::IpNet;
 use super::peer::Peer;
 
 /// Returns whether one of the networks has the address.
-pub fn is_trusted(networks: &[IpNet], address: IpAddr) -> bool {
+pub fn is_in(networks: &[IpNet], address: IpAddr) -> bool {
     networks.iter().any(|network| network.contains(&address))
 }
 
@@ -21,7 +21,7 @@ pub fn is_trusted(networks: &[IpNet], address: IpAddr) -> bool {
 /// that is not of a trusted proxy. `X-Forwarded-For` counts before `Forwarded`, since most proxies
 /// set only the former and pass a client's `Forwarded` on.
 pub fn resolve(fields: &HeaderMap, peer: Peer, trusted: &[IpNet]) -> Peer {
-    if !is_trusted(trusted, peer.client.ip()) {
+    if !is_in(trusted, peer.client.ip()) {
         return peer;
     }
     let mut client = peer.client;
@@ -30,7 +30,7 @@ pub fn resolve(fields: &HeaderMap, peer: Peer, trusted: &[IpNet]) -> Peer {
         // A proxy that hides the address, or an unreadable one, ends the way back.
         let Some(address) = address(hop) else { break };
         client = address;
-        if !is_trusted(trusted, address.ip()) {
+        if !is_in(trusted, address.ip()) {
             break;
         }
     }

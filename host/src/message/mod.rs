@@ -20,3 +20,4 @@ mod list;
 pub mod nominated;
 pub mod peer;
 pub mod subject;
+pub mod tunnel;

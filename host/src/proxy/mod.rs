@@ -12,6 +12,7 @@ pub mod filters;
 mod follower;
 mod forwards;
 pub mod respond;
+mod tunnel;
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -25,13 +26,14 @@ use rand::RngExt as _;
 use rand::rngs::SmallRng;
 
 use crate::message::body::Body;
-use crate::message::check::{self, Checked};
+use crate::message::check::{self, CheckError, Checked};
 use crate::message::exchange::{Exchange, Side};
 use crate::message::forwarded;
 use crate::message::headers;
 use crate::message::interim::Interim;
 use crate::message::peer::{Peer, RequestId};
 use crate::message::subject::Subject;
+use crate::message::tunnel::Upgrade;
 use crate::plugins::view::{Pinned, View};
 use crate::route::{Action, Route};
 use crate::state::State;
@@ -46,6 +48,7 @@ use body::RequestBody;
 use component::ComponentTarget;
 use error::ProxyError;
 use filters::{Chain, Way};
+use tunnel::TunnelBody;
 
 pub use follower::Follower;
 
@@ -133,6 +136,9 @@ impl Proxy {
         let limits = &listener.limits;
         check::within(&head.headers, limits.header_bytes, limits.header_count)?;
         let checked = check::check(head, || listener.default_host(peer))?;
+        if let Some(port) = listener.redirect {
+            return Ok(respond::to_https(head, &checked.authority, port));
+        }
         // This precedes all reading and adding of fields, so that routes and filters see the fields
         // that the origin gets.
         if peer.via.is_none() {
@@ -140,9 +146,11 @@ impl Proxy {
         }
         let named = headers::from_client(&mut head.headers, limits.underscores_in_headers);
         let body = named.withheld(body);
-        let route =
-            self.state.router.find(head, checked.authority.as_str()).ok_or(ProxyError::NoRoute)?;
+        let (host, client) = (checked.authority.as_str(), peer.client.ip());
+        let route = self.state.router.find(head, host, client);
+        let route = route.ok_or(ProxyError::NoRoute)?;
         record.route(&route.series);
+        let body = tunnel::admit(head, body, route, peer.protocol)?;
         let pinned = Pinned::new(Rc::clone(&self.view), id.0);
         let subject = Subject::new(peer, id, &route.name, &self.state.geoip).informed_by(interim);
         let mut chain = Chain::new(route, &pinned, &subject, &self.reaches, limits, &head.method);
@@ -170,6 +178,9 @@ impl Proxy {
                 Ok(Way::On(upstream)) => {
                     let to = Destination { route, upstream, checked, host: &host };
                     self.answer(head, body, to, chain, record).await
+                }
+                Ok(Way::Through(_)) if head.extensions.get::<Upgrade>().is_some() => {
+                    Err(CheckError::Unsupported("a tunnel through a component").into())
                 }
                 Ok(Way::Through(middleware)) => {
                     let target =
@@ -221,12 +232,18 @@ impl Proxy {
             exchange.unpace();
         }
         let idle = reach.upstream().timeouts.idle;
-        let mut body =
-            RequestBody::wrap(body, Rc::clone(&exchange), checked.declared, chain.limits(), idle)?;
-        if checked.declared.is_none() && !body.is_end_stream() && head.method.is_safe() {
+        let is_tunnel = head.extensions.get::<Upgrade>().is_some();
+        let mut body = if is_tunnel {
+            TunnelBody::wrap(body, &exchange)
+        } else {
+            RequestBody::wrap(body, Rc::clone(&exchange), checked.declared, chain.limits(), idle)?
+        };
+        if is_tunnel {
+            // Its bytes are no content, which a filter could read.
+        } else if checked.declared.is_none() && !body.is_end_stream() && head.method.is_safe() {
             body = reach.settle(body).await?;
         }
-        if chain.wants_request_body() {
+        if chain.wants_request_body() && !is_tunnel {
             body = chain.on_request_body(body, &exchange, record);
         }
         let authority = host.as_str();

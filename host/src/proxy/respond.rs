@@ -1,6 +1,8 @@
 //! Responses for errors and fixed answers. No other module creates them.
 
-use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER};
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderName, HeaderValue, LOCATION, RETRY_AFTER};
+use http::request::Parts;
+use http::uri::{Authority, PathAndQuery};
 use http::{Response, StatusCode};
 use http_body::Body as _;
 
@@ -58,6 +60,20 @@ pub fn fixed(respond: &Respond) -> Response<Body> {
     *response.status_mut() = respond.status;
     for (name, value) in &respond.headers {
         response.headers_mut().append(name.clone(), value.clone());
+    }
+    response
+}
+
+/// Redirects a request to HTTPS, with the same host and path. The method stays (RFC 9110 §15.4.9).
+pub fn to_https(head: &Parts, authority: &Authority, port: u16) -> Response<Body> {
+    let host = authority.host();
+    let port = if port == 443 { String::new() } else { format!(":{port}") };
+    let path = head.uri.path_and_query().map_or("/", PathAndQuery::as_str);
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = StatusCode::PERMANENT_REDIRECT;
+    // Host and path have passed the checks of the client's request.
+    if let Ok(location) = HeaderValue::try_from(format!("https://{host}{port}{path}")) {
+        response.headers_mut().insert(LOCATION, location);
     }
     response
 }

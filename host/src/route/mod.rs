@@ -2,11 +2,14 @@
 
 mod pattern;
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use http::request::Parts;
+use ipnet::IpNet;
 
 use crate::config::{self, PluginId, Respond, UpstreamId};
+use crate::message::forwarded::is_in;
 use crate::telemetry::metrics::{Metrics, RouteSeries};
 use pattern::{HostPattern, PathPattern};
 
@@ -25,12 +28,16 @@ pub struct Route {
     pub series: Arc<RouteSeries>,
     /// The filters that requests pass, in order.
     pub filters: Vec<PluginId>,
+    /// Protocols of tunnels that requests may open, in lower case.
+    pub upgrades: Vec<String>,
     /// The action for a request that matches.
     pub action: Action,
     host: HostPattern,
     path: PathPattern,
     methods: Vec<http::Method>,
     headers: Vec<(http::HeaderName, http::HeaderValue)>,
+    query: Vec<(String, String)>,
+    client: Vec<IpNet>,
 }
 
 /// The action of a route.
@@ -60,8 +67,8 @@ impl Router {
     ///
     /// The path is compared as it was sent. Nothing is decoded and no dot segment is removed. The
     /// origin gets the same bytes that were compared.
-    pub fn find(&self, head: &Parts, authority: &str) -> Option<&Arc<Route>> {
-        self.routes.iter().find(|route| route.matches(head, authority))
+    pub fn find(&self, head: &Parts, authority: &str, client: IpAddr) -> Option<&Arc<Route>> {
+        self.routes.iter().find(|route| route.matches(head, authority, client))
     }
 }
 
@@ -73,6 +80,7 @@ impl Route {
             name: Arc::clone(series.name()),
             series,
             filters: route.filters.clone(),
+            upgrades: route.upgrades.clone(),
             action: match &route.action {
                 config::Action::Upstream(id) => Action::Upstream(*id),
                 config::Action::Respond(respond) => Action::Respond(respond.clone()),
@@ -82,10 +90,12 @@ impl Route {
             path: PathPattern::new(matcher.path.as_deref()),
             methods: matcher.methods.clone(),
             headers: matcher.headers.clone(),
+            query: matcher.query.clone(),
+            client: matcher.client.clone(),
         }
     }
 
-    fn matches(&self, head: &Parts, authority: &str) -> bool {
+    fn matches(&self, head: &Parts, authority: &str, client: IpAddr) -> bool {
         self.path.matches(head.uri.path())
             && self.host.matches(authority)
             && (self.methods.is_empty() || self.methods.contains(&head.method))
@@ -93,7 +103,42 @@ impl Route {
                 .headers
                 .iter()
                 .all(|(name, value)| head.headers.get_all(name).iter().any(|v| v == value))
+            && (self.client.is_empty() || is_in(&self.client, client))
+            && (self.query.is_empty() || self.has_query(head.uri.query().unwrap_or_default()))
     }
+
+    /// Returns the first condition that a request does not meet. `None` if it matches.
+    pub fn mismatch(&self, head: &Parts, authority: &str, client: IpAddr) -> Option<String> {
+        let lacks = |name: &http::HeaderName, value: &http::HeaderValue| {
+            !head.headers.get_all(name).iter().any(|sent| sent == value)
+        };
+        if !self.path.matches(head.uri.path()) {
+            Some(format!("the path is not {}", self.path))
+        } else if !self.host.matches(authority) {
+            Some(format!("the host is not {}", self.host))
+        } else if !self.methods.is_empty() && !self.methods.contains(&head.method) {
+            Some(format!("the method is not {}", any_of(&self.methods)))
+        } else if let Some((name, value)) = self.headers.iter().find(|(n, v)| lacks(n, v)) {
+            Some(format!("{name} is not {value:?}"))
+        } else if !self.client.is_empty() && !is_in(&self.client, client) {
+            Some(format!("the client is not in {}", any_of(&self.client)))
+        } else if self.matches(head, authority, client) {
+            None
+        } else {
+            let query: Vec<_> = self.query.iter().map(|(n, v)| format!("{n}={v}")).collect();
+            Some(format!("the query has not {}", query.join(" and ")))
+        }
+    }
+
+    fn has_query(&self, query: &str) -> bool {
+        self.query.iter().all(|(name, value)| {
+            form_urlencoded::parse(query.as_bytes()).any(|(n, v)| n == *name && v == *value)
+        })
+    }
+}
+
+fn any_of<T: std::fmt::Display>(values: &[T]) -> String {
+    values.iter().map(T::to_string).collect::<Vec<_>>().join(" or ")
 }
 
 #[cfg(test)]
@@ -101,9 +146,17 @@ mod tests {
     use super::*;
     use crate::config::Match;
 
+    const CLIENT: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 7));
+
     fn route(name: &str, matcher: Match) -> config::Route {
         let action = config::Action::Upstream(UpstreamId::new(0));
-        config::Route { name: name.into(), matcher, filters: Vec::new(), action }
+        config::Route {
+            name: name.into(),
+            matcher,
+            filters: Vec::new(),
+            upgrades: Vec::new(),
+            action,
+        }
     }
 
     fn head(method: &str, uri: &str, fields: &[(&'static str, &'static str)]) -> Parts {
@@ -121,9 +174,31 @@ mod tests {
             route("all", Match::default()),
         ];
         let router = Router::new(&routes, &Metrics::new());
-        let name = |uri: &str| router.find(&head("GET", uri, &[]), "x").map(|r| r.name.to_string());
+        let name = |uri: &str| {
+            router.find(&head("GET", uri, &[]), "x", CLIENT).map(|r| r.name.to_string())
+        };
         assert_eq!(name("/api/users").as_deref(), Some("api"));
         assert_eq!(name("/apiary").as_deref(), Some("all"));
+    }
+
+    #[test]
+    fn queries_are_compared_decoded_and_clients_by_network() {
+        let pair = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+        let query = vec![pair("v", "2"), pair("q", "a b&c")];
+        let client = vec!["192.0.2.0/24".parse().unwrap()];
+        let routes = [route("r", Match { query, client, ..Match::default() })];
+        let router = Router::new(&routes, &Metrics::new());
+        let found =
+            |uri: &str, client: IpAddr| router.find(&head("GET", uri, &[]), "x", client).is_some();
+        for uri in ["/?v=2&q=a+b%26c", "/?x&q=1&q=a%20b%26c&v=%32"] {
+            assert!(found(uri, CLIENT), "{uri}");
+            assert!(!found(uri, "198.51.100.1".parse().unwrap()), "{uri}");
+        }
+        for uri in ["/", "/?v=2", "/?v=2&q=a b", "/?V=2&q=a+b%26c", "/?v=22&q=a+b%26c"] {
+            if let Ok(uri) = uri.parse::<http::Uri>() {
+                assert!(!found(&uri.to_string(), CLIENT), "{uri}");
+            }
+        }
     }
 
     #[test]
@@ -138,12 +213,13 @@ mod tests {
                     http::HeaderName::from_static("x-tenant"),
                     http::HeaderValue::from_static("acme"),
                 )],
+                ..Match::default()
             },
         )];
         let router = Router::new(&routes, &Metrics::new());
         let fields = [("x-tenant", "acme")];
         let found = |method, uri, fields: &[_], host| {
-            router.find(&head(method, uri, fields), host).is_some()
+            router.find(&head(method, uri, fields), host, CLIENT).is_some()
         };
         assert!(found("GET", "/x?q=1", &fields, "a.example.com:443"));
         assert!(!found("POST", "/x", &fields, "a.example.com"));

@@ -1,5 +1,7 @@
 //! Patterns of hosts and paths. A match allocates nothing.
 
+use std::fmt;
+
 /// `example.com`, or `*.example.com` for any labels below it.
 #[derive(Debug)]
 pub(super) enum HostPattern {
@@ -32,6 +34,26 @@ impl HostPattern {
                         .get(host.len() - suffix.len()..)
                         .is_some_and(|end| end.eq_ignore_ascii_case(suffix.as_bytes()))
             }
+        }
+    }
+}
+
+impl fmt::Display for HostPattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Any => f.write_str("*"),
+            Self::Exact(host) => f.write_str(host),
+            Self::Below(suffix) => write!(f, "*{suffix}"),
+        }
+    }
+}
+
+impl fmt::Display for PathPattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Any => f.write_str("/*"),
+            Self::Exact(path) => f.write_str(path),
+            Self::Below(prefix) => write!(f, "{prefix}/*"),
         }
     }
 }

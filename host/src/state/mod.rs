@@ -65,6 +65,8 @@ pub struct Listener {
     pub id: ListenerId,
     /// Bounds on its requests.
     pub limits: ListenerLimits,
+    /// The port of HTTPS that all requests are redirected to.
+    pub redirect: Option<u16>,
     /// Networks of proxies whose fields about the client count.
     pub trusted_proxies: Vec<IpNet>,
     default_host: Option<Authority>,
@@ -143,6 +145,7 @@ impl Listener {
         Self {
             id,
             limits: config.limits.clone(),
+            redirect: config.redirect,
             trusted_proxies: config.trusted_proxies.clone(),
             default_host: config.default_host.clone(),
         }

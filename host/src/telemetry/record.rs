@@ -21,6 +21,7 @@ use http_body::{Body as _, Frame, SizeHint};
 use crate::message::body::{Body, BodyError};
 use crate::message::grpc::{self, GrpcStatus};
 use crate::message::peer::{Peer, Protocol, RequestId};
+use crate::message::tunnel::Tunnel;
 use crate::status;
 use crate::telemetry::Telemetry;
 use crate::telemetry::access::Entry;
@@ -120,7 +121,10 @@ impl Record {
             response_bytes: 0,
             fate: Fate::Left,
             has_ended: false,
-            call: grpc::is_call(request.method(), request.headers()).then(Call::default),
+            // gRPC needs HTTP/2 or HTTP/3.
+            call: (peer.protocol != Protocol::H1
+                && grpc::is_call(request.method(), request.headers()))
+            .then(Call::default),
             drops_context,
             detail: is_detailed
                 .then(|| Box::new(Detail::new(Arc::clone(telemetry), trace, request, peer, id))),
@@ -245,7 +249,11 @@ impl Record {
     /// an empty body decide that.
     pub fn finish(mut self, response: Response<Body>) -> Response<Body> {
         let status = response.status();
-        self.status = Some(status.as_u16());
+        // Only over HTTP/1.1 has a tunnel a status of its own.
+        let is_switch =
+            self.protocol == Protocol::H1 && response.extensions().get::<Tunnel>().is_some();
+        let sent = if is_switch { StatusCode::SWITCHING_PROTOCOLS } else { status };
+        self.status = Some(sent.as_u16());
         if let Some(detail) = &mut self.detail {
             detail.first_byte = Some(self.started.elapsed());
         }

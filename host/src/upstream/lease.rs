@@ -5,6 +5,7 @@
 //!
 //! [`Pool`]: super::pool::Pool
 
+use std::pin::Pin;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -21,6 +22,7 @@ use super::{h1, h2};
 use crate::message::body::Body;
 use crate::message::exchange::Exchange;
 use crate::message::subject::Subject;
+use crate::message::tunnel::Upgrade;
 
 /// A connection, or a part of one, that waits for one request.
 pub(super) enum Lease {
@@ -73,13 +75,17 @@ impl Lease {
         body: Body,
         deadlines: Deadlines,
     ) -> impl Future<Output = Result<Response<Body>, SendError>> + use<'a> {
-        match self {
-            Self::H1(connection) => {
-                Either::Left(h1::exchange(connection, request, body, deadlines))
-            }
-            Self::H2(lease) => {
-                Either::Right(Box::pin(h2::exchange(*lease, request, body, deadlines)))
-            }
-        }
+        let upgrade = request.head.extensions.get::<Upgrade>().cloned();
+        let boxed: Pin<Box<dyn Future<Output = Result<Response<Body>, SendError>> + 'a>> =
+            match (self, upgrade) {
+                (Self::H1(connection), None) => {
+                    return Either::Left(h1::exchange(connection, request, body, deadlines));
+                }
+                (Self::H1(connection), Some(upgrade)) => {
+                    Box::pin(h1::open(connection, request, body, upgrade, deadlines))
+                }
+                (Self::H2(lease), _) => Box::pin(h2::exchange(*lease, request, body, deadlines)),
+            };
+        Either::Right(boxed)
     }
 }

@@ -170,13 +170,19 @@ impl Pool {
 
     /// Takes the right to send one request of a client of this network: an idle connection that is
     /// still open, the one that was used last, or a fresh one. If connections serve several
-    /// requests at once, it is a part of one.
+    /// requests at once, it is a part of one. A tunnel takes a whole connection.
     ///
     /// # Errors
     ///
     /// [`ConnectError`]. Nothing has been sent in that case.
-    pub(super) async fn lease(self: &Rc<Self>, network: Network) -> Result<Lease, ConnectError> {
-        if self.spoken.get() == Some(Spoken::H1) {
+    pub(super) async fn lease(
+        self: &Rc<Self>,
+        network: Network,
+        is_tunnel: bool,
+    ) -> Result<Lease, ConnectError> {
+        // Few origins offer tunnels over HTTP/2, and those that choose it still speak HTTP/1.1.
+        let is_h1 = is_tunnel && self.connector.spoken() != Some(Spoken::H2);
+        if is_h1 || self.spoken.get() == Some(Spoken::H1) {
             return self.take(network).await.map(Lease::H1);
         }
         match self.part(network)? {

@@ -25,6 +25,7 @@ use crate::message::exchange::Exchange;
 use crate::message::grpc;
 use crate::message::input::RequestView;
 use crate::message::subject::Subject;
+use crate::message::tunnel::Upgrade;
 use crate::plugins::view::{Pinned, View};
 use crate::telemetry::record::Record;
 use crate::telemetry::trace::PICK;
@@ -148,7 +149,9 @@ impl Reach {
             }
             let (attempt, in_flight) = Attempt::start(self, endpoint, record);
             record.propagate(&mut head.headers);
-            let lease = match pool.lease(Network::of(subject.peer.client.ip())).await {
+            let is_tunnel = head.extensions.get::<Upgrade>().is_some();
+            let network = Network::of(subject.peer.client.ip());
+            let lease = match pool.lease(network, is_tunnel).await {
                 Ok(lease) => lease,
                 Err(source) => {
                     attempt.failed(source.kind());

@@ -89,7 +89,17 @@ impl Check<'_> {
         let filters = self.each(&below(path, "filters"), route.filters, |check, path, name| {
             check.plugin_named("filter", FILTERS, path, &name.0, plugins)
         });
-        Route { name, matcher, filters, action }
+        let is_proxied = matches!(action, Action::Upstream(_));
+        if route.upgrades.is_some() && !is_proxied {
+            let at = below(path, "upgrades");
+            self.problem(&at, format!("{at}: only a route with upstream opens tunnels"));
+        }
+        let upgrades = match route.upgrades {
+            Some(protocols) => protocols.into_iter().map(|protocol| protocol.0).collect(),
+            None if is_proxied => vec!["websocket".to_owned()],
+            None => Vec::new(),
+        };
+        Route { name, matcher, filters, upgrades, action }
     }
 
     fn matcher(&mut self, path: &str, matcher: file::Match) -> Match {
@@ -104,6 +114,8 @@ impl Check<'_> {
             path: matcher.path.map(|path| path.0),
             methods: matcher.methods.into_iter().map(|method| method.0).collect(),
             headers,
+            query: matcher.query.into_iter().collect(),
+            client: matcher.client.into_iter().map(|network| network.0).collect(),
         }
     }
 
@@ -179,7 +191,14 @@ fn covers(earlier: &Match, later: &Match) -> bool {
     };
     let methods = earlier.methods.is_empty()
         || (!later.methods.is_empty() && later.methods.iter().all(|m| earlier.methods.contains(m)));
-    host && path && methods && earlier.headers.iter().all(|field| later.headers.contains(field))
+    let client = earlier.client.is_empty()
+        || (!later.client.is_empty()
+            && later.client.iter().all(|of| earlier.client.iter().any(|net| net.contains(of))));
+    host && path
+        && methods
+        && client
+        && earlier.headers.iter().all(|field| later.headers.contains(field))
+        && earlier.query.iter().all(|parameter| later.query.contains(parameter))
 }
 
 fn label(matcher: &Match) -> String {

@@ -9,7 +9,7 @@ use std::task::{Context, Poll, ready};
 use bytes::Bytes;
 use h2::server::SendResponse;
 use h2::{Reason, RecvStream, SendStream};
-use http::{HeaderMap, Request, Response, StatusCode};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
 use http_body::{Body as _, Frame, SizeHint};
 
 use super::Shared;
@@ -19,6 +19,7 @@ use crate::message::body::{Body, BodyError};
 use crate::message::complete;
 use crate::message::interim::{Inform, Interim, withholds_body};
 use crate::message::peer::Protocol;
+use crate::message::tunnel::Upgrade;
 
 /// Serves one request. Dropping the future resets the stream and cancels the handler's work. A
 /// reset by the client does the same.
@@ -56,7 +57,14 @@ fn receive<H: Handler>(
     reply: &Rc<Reply>,
     shared: &Rc<Shared<H>>,
 ) -> Request<Body> {
-    let (head, stream) = request.into_parts();
+    let (mut head, stream) = request.into_parts();
+    if let Some(protocol) = head.extensions.remove::<h2::ext::Protocol>()
+        && let Ok(protocol) = HeaderValue::from_str(protocol.as_str())
+    {
+        // An extended CONNECT has the target of a GET.
+        head.method = Method::GET;
+        head.extensions.insert(Upgrade { protocol });
+    }
     if stream.is_end_stream() {
         return Request::from_parts(head, Body::empty());
     }

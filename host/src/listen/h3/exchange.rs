@@ -6,7 +6,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use http::{HeaderMap, Method, Request, Response, StatusCode, Version};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Version};
 use http_body::{Body as _, Frame};
 use tokio::task::coop;
 use tokio::time::timeout;
@@ -19,6 +19,7 @@ use crate::message::body::{Body, BodyError};
 use crate::message::complete;
 use crate::message::interim::{Inform, Interim, withholds_body};
 use crate::message::peer::{Peer, Protocol};
+use crate::message::tunnel::Upgrade;
 use crate::net::canonical;
 use crate::net::linger::{PATIENCE, TOLERANCE};
 
@@ -83,7 +84,7 @@ async fn serve<H: Handler>(
 ) -> Result<Option<body::Reading>, Code> {
     let limits = &connection.edge.limits;
     let request = match timeout(limits.header_timeout, stream.head()).await {
-        Ok(Ok(request)) => request,
+        Ok(Ok(request)) => as_upgrade(request),
         Ok(Err(Error::TooLarge)) => return too_large(stream, connection).await.map(|()| None),
         Ok(Err(error)) => return Err(refusal(&error)),
         Err(_) => return Err(Code::H3_REQUEST_INCOMPLETE),
@@ -121,6 +122,18 @@ async fn serve<H: Handler>(
     }
     respond(method, response, stream, connection).await?;
     Ok(reading)
+}
+
+/// Turns an extended CONNECT (RFC 9220) into a request for a tunnel, which has the target of a GET.
+fn as_upgrade(mut request: Request<()>) -> Request<()> {
+    let protocol = request.extensions_mut().remove::<weir_h3::message::Protocol>();
+    if let Some(protocol) = protocol
+        && let Ok(protocol) = HeaderValue::from_str(protocol.as_str())
+    {
+        *request.method_mut() = Method::GET;
+        request.extensions_mut().insert(Upgrade { protocol });
+    }
+    request
 }
 
 /// Adds the body to a request.

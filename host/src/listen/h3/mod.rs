@@ -140,6 +140,8 @@ fn config(edge: &Edge) -> Config {
         section_bytes: edge.limits.header_bytes,
         section_fields: usize::MAX,
         concurrent_requests: edge.quic.max_concurrent_streams.into(),
+        // For tunnels (RFC 9220).
+        extended_connect: true,
         ..Config::default()
     }
 }

@@ -55,16 +55,16 @@ pub(in crate::upstream) fn exchange<'a>(
 }
 
 /// A request with its encoded head.
-struct EncodedRequest<'a> {
-    head: &'a Parts,
-    encoded: Bytes,
-    exchange: &'a Rc<Exchange>,
-    informed: Option<&'a Subject<'a>>,
-    first_byte: Option<Duration>,
+pub(super) struct EncodedRequest<'a> {
+    pub(super) head: &'a Parts,
+    pub(super) encoded: Bytes,
+    pub(super) exchange: &'a Rc<Exchange>,
+    pub(super) informed: Option<&'a Subject<'a>>,
+    pub(super) first_byte: Option<Duration>,
 }
 
 impl EncodedRequest<'_> {
-    async fn send(
+    pub(super) async fn send(
         &self,
         connection: &mut Connection,
         body: Body,

@@ -7,6 +7,7 @@ use http::{Method, StatusCode, Version};
 
 use super::framing::Decoder;
 use crate::config::UpstreamLimits;
+use crate::message::tunnel::{self, SEC_WEBSOCKET_KEY, Upgrade};
 use crate::status;
 
 /// A response's head and the framing of its body.
@@ -58,6 +59,17 @@ pub fn prepare(request: &mut Parts) {
     if fields.contains_key(header::TE) {
         fields.insert(header::CONNECTION, HeaderValue::from_static("te"));
     }
+}
+
+/// Adds the fields that ask for a tunnel. Returns the key that the origin must answer, if the
+/// protocol has one.
+pub fn prepare_upgrade(request: &mut Parts, upgrade: &Upgrade) -> Option<HeaderValue> {
+    let fields = &mut request.headers;
+    fields.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
+    fields.insert(header::UPGRADE, upgrade.protocol.clone());
+    // A client of HTTP/2 or HTTP/3 sends no key.
+    let key = || fields.entry(SEC_WEBSOCKET_KEY).or_insert_with(tunnel::key).clone();
+    upgrade.is_websocket().then(key)
 }
 
 /// Writes a request's head, for `authority`. `has_body` is whether anything follows.
@@ -112,7 +124,8 @@ pub enum Head {
     Final(ResponseHead),
 }
 
-/// Reads a response's head from the front of `buffer`. Returns `None` if it is incomplete.
+/// Reads a response's head from the front of `buffer`. Returns `None` if it is incomplete. Status
+/// 101 is allowed if the request asks to switch to another protocol.
 ///
 /// # Errors
 ///
@@ -120,11 +133,17 @@ pub enum Head {
 pub fn parse(
     buffer: &mut BytesMut,
     method: &Method,
+    switches: bool,
     limits: &UpstreamLimits,
 ) -> Result<Option<Head>, HeadError> {
     let Some((mut head, keep_alive)) = parse_one(buffer, limits)? else { return Ok(None) };
     if head.status == StatusCode::SWITCHING_PROTOCOLS {
-        return Err(HeadError::Interim);
+        if !switches {
+            return Err(HeadError::Interim);
+        }
+        // The rest of the connection belongs to the tunnel.
+        let decoder = Decoder::until_close();
+        return Ok(Some(Head::Final(ResponseHead { head, decoder, keep_alive: false })));
     }
     if head.status.is_informational() {
         return Ok(Some(Head::Interim(head)));

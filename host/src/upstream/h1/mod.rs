@@ -11,6 +11,7 @@ mod exchange;
 pub mod framing;
 pub mod head;
 mod settle;
+mod tunnel;
 pub mod upload;
 
 use std::io;
@@ -23,8 +24,10 @@ use http::response;
 
 pub(super) use self::exchange::exchange;
 pub(super) use self::settle::settle;
+pub(super) use self::tunnel::exchange as open;
 use crate::config::UpstreamLimits;
 use crate::message::body::Body;
+use crate::message::tunnel::Upgrade;
 use crate::upstream::connect::Transport;
 use framing::{Decoder, FramingError};
 use head::{Head, HeadError, ResponseHead};
@@ -106,7 +109,7 @@ impl Wire {
             if upload.poll(cx, &mut self.stream).is_err() {
                 return Poll::Ready(Err(H1Error::RequestBody));
             }
-            self.poll_head(cx, &request.method, &mut interim, limits, inform)
+            self.poll_head(cx, request, &mut interim, limits, inform)
         })
         .await?;
         Ok(ResponseStart { head, decoder, keep_alive, upload })
@@ -115,14 +118,15 @@ impl Wire {
     fn poll_head(
         &mut self,
         cx: &mut Context<'_>,
-        method: &http::Method,
+        request: &Parts,
         interim: &mut InterimCount,
         limits: &UpstreamLimits,
         inform: &dyn Fn(response::Parts),
     ) -> Poll<Result<ResponseHead, H1Error>> {
+        let (method, switches) = (&request.method, request.extensions.get::<Upgrade>().is_some());
         loop {
             let before = self.buffer.len();
-            match head::parse(&mut self.buffer, method, limits)? {
+            match head::parse(&mut self.buffer, method, switches, limits)? {
                 Some(Head::Final(head)) => return Poll::Ready(Ok(head)),
                 Some(Head::Interim(head)) => {
                     interim.count(before - self.buffer.len(), limits)?;

@@ -24,6 +24,8 @@ pub struct Upload {
     chunked: bool,
     /// Whether the connection may hold bytes that are not sent yet.
     flushes: bool,
+    /// Whether the end of the body closes the sending side of the connection.
+    closes: bool,
     /// The origin takes no more bytes, but may still answer.
     broken: bool,
 }
@@ -32,7 +34,20 @@ impl Upload {
     /// Begins with an encoded head.
     pub fn new(head: Bytes, body: Body, chunked: bool) -> Self {
         let body = (!body.is_end_stream()).then_some(body);
-        Self { queue: VecDeque::from([head]), body, chunked, flushes: true, broken: false }
+        Self {
+            queue: VecDeque::from([head]),
+            body,
+            chunked,
+            flushes: true,
+            closes: false,
+            broken: false,
+        }
+    }
+
+    /// Sends bytes as they are, and closes the sending side of the connection after them.
+    pub fn raw(body: Body) -> Self {
+        let (queue, body) = (VecDeque::new(), Some(body));
+        Self { queue, body, chunked: false, flushes: true, closes: true, broken: false }
     }
 
     /// Returns whether every byte was sent.
@@ -56,7 +71,11 @@ impl Upload {
                 continue;
             }
             if self.queue.is_empty() {
-                match Pin::new(&mut *stream).poll_flush(cx) {
+                let is_last = self.closes && self.body.is_none();
+                let stream = Pin::new(&mut *stream);
+                let flushed =
+                    if is_last { stream.poll_shutdown(cx) } else { stream.poll_flush(cx) };
+                match flushed {
                     Poll::Pending => {}
                     Poll::Ready(flushed) => (self.flushes, self.broken) = (false, flushed.is_err()),
                 }
@@ -137,6 +156,7 @@ impl Upload {
 
     fn finish(&mut self, trailers: Option<&HeaderMap>) {
         self.body = None;
+        self.flushes = true;
         if !self.chunked {
             return;
         }

@@ -17,6 +17,7 @@ use super::body::H2Exchange;
 use super::connection::H2Lease;
 use super::upload::H2Upload;
 use crate::message::body::Body;
+use crate::message::tunnel::Upgrade;
 use crate::upstream::error::{Cause, Reached, SendError};
 use crate::upstream::lease::{Deadlines, LeaseRequest};
 use crate::upstream::response::into_body;
@@ -31,6 +32,10 @@ pub(in crate::upstream) async fn exchange(
     mut body: Body,
     deadlines: Deadlines,
 ) -> Result<Response<Body>, SendError> {
+    if request.head.extensions.get::<Upgrade>().is_some() {
+        let reason = "tunnels to origins with protocol: h2 are not supported; use auto or h1";
+        return Err(Cause::Broken(reason.into()).into());
+    }
     for _ in 0..RETRIES {
         let failed = match send(&lease, &request, body, deadlines).await {
             Ok((head, stream, upload)) => {

@@ -1,8 +1,8 @@
 //! HTTP/2 toward origins (RFC 9113). A connection serves many requests at once, and has a task that
 //! drives it. The request itself drives its own stream.
 //!
-//! [`connection`] is one connection, [`shared`] the connections to one endpoint. [`exchange`] sends
-//! one request. [`upload`] is its body and [`body`] that of the response.
+//! [`connection`] is one connection, [`shared`] the connections to one endpoint. [`mod@exchange`]
+//! sends one request. [`upload`] is its body and [`body`] that of the response.
 
 mod body;
 mod connection;

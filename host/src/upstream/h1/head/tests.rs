@@ -7,7 +7,7 @@ fn read(text: &str, method: &Method) -> Result<Option<ResponseHead>, HeadError> 
 /// Returns the final head and skips interim ones.
 fn read_from(buffer: &mut BytesMut, method: &Method) -> Result<Option<ResponseHead>, HeadError> {
     loop {
-        match parse(buffer, method, &UpstreamLimits::default())? {
+        match parse(buffer, method, false, &UpstreamLimits::default())? {
             None => return Ok(None),
             Some(Head::Interim(_)) => {}
             Some(Head::Final(head)) => return Ok(Some(head)),
@@ -52,7 +52,7 @@ fn an_interim_response_comes_before_the_final_one() {
     let text = "HTTP/1.1 103 Early Hints\r\nlink: x\r\n\r\nHTTP/1.1 200 OK\r\n\r\n";
     let mut buffer = BytesMut::from(text);
     let Ok(Some(Head::Interim(hints))) =
-        parse(&mut buffer, &Method::GET, &UpstreamLimits::default())
+        parse(&mut buffer, &Method::GET, false, &UpstreamLimits::default())
     else {
         panic!()
     };
@@ -60,7 +60,8 @@ fn an_interim_response_comes_before_the_final_one() {
         (hints.status, &hints.headers["link"]),
         (StatusCode::EARLY_HINTS, &"x".parse().unwrap())
     );
-    let Ok(Some(Head::Final(ok))) = parse(&mut buffer, &Method::GET, &UpstreamLimits::default())
+    let Ok(Some(Head::Final(ok))) =
+        parse(&mut buffer, &Method::GET, false, &UpstreamLimits::default())
     else {
         panic!()
     };
@@ -126,7 +127,7 @@ fn read_in_pieces(text: &str, size: usize, limits: &UpstreamLimits) -> Result<us
     for piece in text.as_bytes().chunks(size) {
         buffer.extend_from_slice(piece);
         while let Some(head) =
-            parse(&mut buffer, &Method::GET, limits).map_err(|error| error.to_string())?
+            parse(&mut buffer, &Method::GET, false, limits).map_err(|error| error.to_string())?
         {
             if let Head::Final(head) = head {
                 return Ok(head.head.headers.len());
