@@ -179,6 +179,7 @@ pub(crate) struct EndpointList {
 #[serde(deny_unknown_fields)]
 pub(crate) struct EndpointSpec {
     /// Host and port. A name is resolved once.
+    #[schemars(regex(pattern = r"^.+:[0-9]+$"))]
     pub(crate) address: String,
     /// The weight for balancers.
     #[serde(default = "one")]
@@ -199,6 +200,7 @@ fn one() -> u32 {
 /// A change of an endpoint. A member that is left out changes nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(extend("minProperties" = 1))]
 pub(crate) struct EndpointPatch {
     /// Whether the endpoint gets no new requests. Requests in flight end as usual.
     pub(crate) drain: Option<bool>,

@@ -100,7 +100,7 @@ fn parameters(operation: &Operation) -> Vec<Value> {
             "name": parameter.name,
             "in": "query",
             "description": parameter.meaning,
-            "schema": { "type": parameter.kind },
+            "schema": parameter.kind.schema(),
         })
     });
     let header =

@@ -4,6 +4,7 @@
 use futures_util::future::LocalBoxFuture;
 use http::{Method, Response};
 use schemars::{JsonSchema, Schema, SchemaGenerator};
+use serde_json::{Value, json};
 
 use super::Admin;
 use super::call::Call;
@@ -43,9 +44,39 @@ pub(super) type Outcome = Result<Response<Answer>, Refusal>;
 /// A parameter of a query.
 pub(super) struct Parameter {
     pub(super) name: &'static str,
-    /// The type of JSON Schema.
-    pub(super) kind: &'static str,
+    pub(super) kind: Kind,
     pub(super) meaning: &'static str,
+}
+
+/// The values of a parameter.
+#[derive(Clone, Copy)]
+pub(super) enum Kind {
+    Text,
+    Flag,
+    /// A number from 1 on.
+    Number,
+    /// One of these words.
+    Word(&'static [&'static str]),
+}
+
+impl Kind {
+    /// Returns the type of JSON Schema.
+    pub(super) fn schema_type(self) -> &'static str {
+        match self {
+            Self::Text | Self::Word(_) => "string",
+            Self::Flag => "boolean",
+            Self::Number => "integer",
+        }
+    }
+
+    /// Returns the schema.
+    pub(super) fn schema(self) -> Value {
+        match self {
+            Self::Word(words) => json!({ "type": self.schema_type(), "enum": words }),
+            Self::Number => json!({ "type": self.schema_type(), "minimum": 1 }),
+            Self::Text | Self::Flag => json!({ "type": self.schema_type() }),
+        }
+    }
 }
 
 /// The response to a request that was carried out.

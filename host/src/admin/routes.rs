@@ -8,7 +8,7 @@ use super::model::{
     EventMessage, History, NewConfiguration, PluginList, PluginStatus, RouteList, Status,
     UpstreamList, UpstreamStatus,
 };
-use super::operation::{Content, Operation, Parameter, Success};
+use super::operation::{Content, Kind, Operation, Parameter, Success};
 use crate::config::Role;
 
 /// The operations. Those of one path stand together.
@@ -32,7 +32,7 @@ pub(super) static ROUTES: &[Operation] = &[
                   has the tag.",
         query: &[Parameter {
             name: "format",
-            kind: "string",
+            kind: Kind::Word(&["json", "yaml"]),
             meaning: "`json`, or `yaml`. Default: `json`.",
         }],
         body: None,
@@ -48,7 +48,7 @@ pub(super) static ROUTES: &[Operation] = &[
                   one is among those named. Nothing changes if the configuration has a fault.",
         query: &[Parameter {
             name: "dry_run",
-            kind: "boolean",
+            kind: Kind::Flag,
             meaning: "`true` tells the changes and applies nothing.",
         }],
         body: Some(Content::json_or_yaml::<NewConfiguration>()),
@@ -79,7 +79,7 @@ pub(super) static ROUTES: &[Operation] = &[
         summary: "Returns to an earlier configuration.",
         query: &[Parameter {
             name: "revision",
-            kind: "integer",
+            kind: Kind::Number,
             meaning: "The revision. Default: the one before the present.",
         }],
         body: None,
@@ -213,19 +213,19 @@ pub(super) static ROUTES: &[Operation] = &[
         query: &[
             Parameter {
                 name: "share",
-                kind: "string",
+                kind: Kind::Text,
                 meaning: "The share of requests during the trial, in percent. Default: that of \
                           the configuration.",
             },
             Parameter {
                 name: "for",
-                kind: "string",
+                kind: Kind::Text,
                 meaning: "The time of the trial, such as `60s`. Default: that of the \
                           configuration.",
             },
             Parameter {
                 name: "shadow",
-                kind: "boolean",
+                kind: Kind::Flag,
                 meaning: "`true` runs the component beside the serving one without any effect.",
             },
         ],
