@@ -173,7 +173,7 @@ async fn reloads_under_load_fail_no_request_and_close_no_connection() {
     let mut live = Live::start_with(&parts.yaml()).await;
     let load = Load::start(&live).await;
     let clients = live.clients().await;
-    let (mut second, mut memory) = (Vec::new(), 0);
+    let (mut second, mut memory) = (Vec::new(), Vec::new());
     for number in 0..reloads {
         let is_mixed = number >= reloads / 2;
         let kinds = if is_mixed { [0, 3, 5] } else { [0; 3] }.map(|more| (number + more) % KINDS);
@@ -195,22 +195,22 @@ async fn reloads_under_load_fail_no_request_and_close_no_connection() {
             }
         }
         load.goes_on().await;
-        if number + 1 == settled {
-            memory = live.weir.memory();
-        }
+        memory.push(live.weir.memory());
     }
-    let after = live.weir.memory();
     for client in &second {
         assert_eq!(ask(client, "/fixed").await.1, parts.body.to_string());
     }
     assert!(clients.iter().all(|(_, client)| !client.is_closed()));
     let answered = load.end().await;
+    // Generations of the plugin come and go, so the memory rises and falls. Its lowest points tell.
+    let lowest = |end: usize| memory[end - settled / 2..end].iter().min().copied().unwrap_or(0);
+    let (before, after) = (lowest(settled), lowest(memory.len()));
     println!(
         "{reloads} reloads, {answered} requests; memory {} KiB after {settled}, {} KiB at the end",
-        memory >> 10,
+        before >> 10,
         after >> 10
     );
-    assert!(!is_long || after < memory + memory / 20, "the memory grows");
+    assert!(!is_long || after < before + before / 20, "the memory grows");
     let failed = live.weir.metric("weir_config_reloads_total", &["result=\"failed\""]).await;
     assert_eq!(failed, 0.0);
 }
