@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use http::Request;
 
-use crate::support::{Body, Client, Origin, Protocol, Setup, processes, spawn, until};
+use crate::support::{Body, Client, Origin, Protocol, Setup, processes, spawn, until, within};
 use crate::upgrade::load::Load;
 use crate::upgrade::{MIB, begun, finish, upgrade};
 
@@ -44,6 +44,7 @@ async fn upgrades_under_load_cut_no_download() {
     let (upgrades, length) = if is_long { (10, 100 * MIB) } else { (2, 10 * MIB) };
     let (origin, downloads) = (Origin::start().await, Origin::start().await);
     let routes = "  - { name: downloads, match: { path: \"/pattern/*\" }, upstream: downloads }\n  \
+                  - { name: events, match: { path: /events }, upstream: downloads }\n  \
                   - { name: all, upstream: app }";
     let upstream = format!(
         "  - {{ name: downloads, endpoints: [{{ address: \"{}\" }}] }}\n",
@@ -59,7 +60,14 @@ async fn upgrades_under_load_cut_no_download() {
         for protocol in Protocol::ALL {
             all.push(begun(&weir, protocol, length).await);
         }
+        let client = weir.client(Protocol::H3).await;
+        let mut events = client.get("/events").await;
+        assert_eq!(events.chunk().await.unwrap().unwrap(), "event 0\n");
         left.push(upgrade(&mut weir).await.0);
+        downloads.release();
+        let event = within("an event", events.chunk()).await.unwrap().unwrap();
+        assert_eq!(event, "event 1\n", "upgrade {number}");
+        drop((events, client));
         let all: Vec<_> = all.into_iter().map(|download| spawn(finish(download))).collect();
         for download in all {
             assert_eq!(download.await.unwrap(), length, "upgrade {number}");

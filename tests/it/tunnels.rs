@@ -71,7 +71,7 @@ async fn origin(manner: Manner) -> (SocketAddr, tokio::sync::mpsc::UnboundedRece
                 let greeting = if manner == Manner::Greet { "hello" } else { "" };
                 let answer = format!(
                     "HTTP/1.1 101 Switching Protocols\r\nconnection: Upgrade\r\nupgrade: {upgrade}\r\n\
-                     sec-websocket-accept: {accept}\r\nx-own: 1\r\n\r\n{greeting}"
+                     sec-websocket-accept: {accept}\r\ncontent-type: text/plain\r\n\r\n{greeting}"
                 );
                 stream.write_all(answer.as_bytes()).await.ok()?;
                 match manner {
@@ -308,5 +308,22 @@ async fn a_client_that_goes_away_ends_the_tunnel() {
             (weir.metric("http_requests_active", &[]).await == 0.0).then_some(())
         })
         .await;
+    }
+}
+
+#[tokio::test]
+async fn filters_see_the_heads_and_not_the_bytes() {
+    let (address, mut heads) = origin(Manner::Echo).await;
+    let plugins = "plugins:\n  - name: swap\n    source: builtin:body-replace\n    \
+                   config: { replace: [{ from: one, to: two }], requests: true }\n  - name: tag\n    \
+                   source: builtin:headers\n    \
+                   config: { request: { set: { x-tag: a } }, response: { set: { x-seen: b } } }";
+    let routes = "  - { name: all, filters: [tag, swap], upstream: app }";
+    let weir = Setup::addresses([address]).top(plugins).routes(routes).start().await;
+    for protocol in Protocol::ALL {
+        let mut side = Side::open(&weir, protocol).await;
+        assert!(heads.recv().await.unwrap().contains("\r\nx-tag: a\r\n"), "{protocol:?}");
+        side.send("one").await;
+        side.expect("one").await;
     }
 }

@@ -302,6 +302,9 @@ impl Supervisor {
         close.cancel();
         if ended.is_ok() {
             self.workers.join();
+        } else {
+            // Clients of HTTP/3 learn of the end only if they are told.
+            let _ = tokio::time::timeout(FAREWELL, self.workers.all_ended()).await;
         }
         tracing::info!("stopped");
         if is_dead { Err(ServerError::Worker) } else { ended }
@@ -327,6 +330,9 @@ impl Supervisor {
 /// The time in which an old and a new process both serve, so that a client that has got a Retry
 /// from the old one completes there.
 const BOTH: Duration = Duration::from_secs(3);
+
+/// The longest time in which workers close their connections when the process must end at once.
+const FAREWELL: Duration = Duration::from_millis(250);
 
 /// The interval of the search for old processes that have ended.
 const SWEEP_EVERY: Duration = Duration::from_secs(5);

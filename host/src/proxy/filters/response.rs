@@ -16,6 +16,7 @@ use crate::message::body::Body;
 use crate::message::check;
 use crate::message::edit::Edits;
 use crate::message::input::RequestView;
+use crate::message::tunnel::Tunnel;
 use crate::plugins::function::Function;
 use crate::plugins::generation::CallError;
 use crate::proxy::error::ProxyError;
@@ -108,7 +109,8 @@ impl Chain<'_> {
         if adds_fields && bounds::is_too_large(response.headers(), self.reaches) {
             return self.refuse(&ProxyError::ResponseTooLarge, record);
         }
-        if !wants_body {
+        // The bytes of a tunnel are no content.
+        if !wants_body || response.extensions().get::<Tunnel>().is_some() {
             return response;
         }
         let is_bodiless = self.is_head || !status::may_have_content(response.status());

@@ -191,7 +191,9 @@ impl Waiting<'_> {
     ) -> Poll<Result<Response<RecvStream>, SendError>> {
         let LeaseRequest { exchange, informed, .. } = self.request;
         if upload.poll(cx).is_err() {
-            let cause = exchange.failure().map_or(Cause::FirstByteTimeout, Cause::RequestBody);
+            let cause = exchange
+                .failure()
+                .map_or_else(|| Cause::Broken("read request body".into()), Cause::RequestBody);
             return Poll::Ready(Err(cause.into()));
         }
         while let Poll::Ready(Some(interim)) = self.response.poll_informational(cx) {
