@@ -175,6 +175,7 @@ async fn text_is_replaced_in_bodies_that_stream() {
     let plugin = "  - name: b
     source: builtin:body-replace
     config: { replace: [{ from: xxxxx, to: 'y' }], types: [text/plain], requests: true }
+    limits: { time: 1s }
 ";
     let weir = with(&origin, plugin, "b").start().await;
     for protocol in Protocol::ALL {
