@@ -3,7 +3,7 @@
 
 use std::time::Instant;
 
-use crate::support::{Client, Origin, Protocol, Setup};
+use crate::support::{Client, Origin, Protocol, Setup, Speaks, until};
 
 const HEALTH: &str =
     "health: { path: /health, interval: 100ms, timeout: 1s, healthy_after: 2, unhealthy_after: 2 }";
@@ -46,7 +46,7 @@ async fn one_failed_probe_is_forgiven() {
     let weir = Setup::to([&origin]).upstream(health).start().await;
     origin.set_healthy(false);
     let probes = origin.probes() + 5;
-    crate::support::until("probes", async || (origin.probes() >= probes).then_some(())).await;
+    until("probes", async || (origin.probes() >= probes).then_some(())).await;
     assert_eq!(weir.metric("backend_health_status", &[]).await, 1.0);
     assert_eq!(weir.get(Protocol::H2, "/who").await.0, 200);
 }
@@ -109,4 +109,27 @@ async fn ask(client: &Client, times: usize) {
         assert_eq!(answer.status, 200);
         answer.text().await;
     }
+}
+
+#[tokio::test]
+async fn the_health_of_a_grpc_service_decides() {
+    for speaks in [Speaks::H2, Speaks::H2c] {
+        let origin = Origin::speaking(speaks).await;
+        let health = "health: { grpc: app, interval: 50ms, healthy_after: 1, unhealthy_after: 1 }";
+        let weir = Setup::to([&origin]).upstream(health).start().await;
+        until("probes", async || (origin.probes() > 2).then_some(())).await;
+        assert_eq!(weir.get(Protocol::H3, "/who").await.0, 200, "{speaks:?}");
+        origin.set_healthy(false);
+        until("503", async || (weir.get(Protocol::H3, "/who").await.0 == 503).then_some(())).await;
+        origin.set_healthy(true);
+        until("200", async || (weir.get(Protocol::H3, "/who").await.0 == 200).then_some(())).await;
+    }
+}
+
+#[tokio::test]
+async fn a_grpc_service_that_the_origin_does_not_know_is_unhealthy() {
+    let origin = Origin::speaking(Speaks::H2c).await;
+    let health = "health: { grpc: other, interval: 50ms, unhealthy_after: 1 }";
+    let weir = Setup::to([&origin]).upstream(health).start().await;
+    until("503", async || (weir.get(Protocol::H3, "/who").await.0 == 503).then_some(())).await;
 }

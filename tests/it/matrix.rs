@@ -84,7 +84,7 @@ async fn a_body_of_unknown_length_passes_both_ways() {
         };
         let (mut answer, ()) = tokio::join!(client.post("/echo", body), send);
         assert_eq!(answer.count().await.unwrap(), 10_000, "{pair:?}");
-        let coding = if pair.origin.is_h2() { "" } else { "chunked" };
+        let coding = if pair.origin.is_shared() { "" } else { "chunked" };
         assert_eq!(origin.head().header("transfer-encoding"), coding, "{pair:?}");
     }
 }

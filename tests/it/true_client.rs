@@ -66,6 +66,25 @@ async fn records_plugins_and_origins_see_the_client_behind_a_trusted_proxy() {
     }
 }
 
+#[tokio::test]
+async fn trailers_cannot_name_the_client_either() {
+    let origin = Origin::start().await;
+    let weir = Setup::to([&origin]).start().await;
+    for protocol in Protocol::ALL {
+        let mut trailers: http::HeaderMap =
+            IDENTITY.iter().map(|name| (name.parse().unwrap(), 7.into())).collect();
+        trailers.insert("x-sum", 9.into());
+        let names = format!("x-sum, {}", IDENTITY.join(", "));
+        let request =
+            http::Request::post("/echo").header("te", "trailers").header("trailer", names);
+        let body = Body::from("text").with_trailers(trailers);
+        let mut answer = weir.client(protocol).await.send(request.body(body).unwrap()).await;
+        assert_eq!(answer.bytes().await.unwrap(), "text", "{protocol:?}");
+        let left: Vec<_> = answer.trailers().keys().map(http::HeaderName::as_str).collect();
+        assert_eq!(left, ["x-sum"], "{protocol:?}");
+    }
+}
+
 const V1: &[u8] = b"PROXY TCP4 203.0.113.7 198.51.100.1 5000 443\r\n";
 
 /// The preamble of version 2 for the same client.

@@ -93,7 +93,7 @@ async fn origin(manner: Manner) -> (SocketAddr, tokio::sync::mpsc::UnboundedRece
 }
 
 /// A client's side of a tunnel.
-enum Side {
+pub(crate) enum Side {
     H1(Box<RawH1>),
     H2(RawH2),
     H3(#[expect(dead_code, reason = "the connection ends when it is dropped")] RawH3, RawStream),
@@ -117,7 +117,7 @@ fn upgrade(protocol: &str) -> String {
 
 impl Side {
     /// Asks for a tunnel, and returns the status.
-    async fn ask(weir: &Weir, protocol: Protocol) -> (Self, u16) {
+    pub(crate) async fn ask(weir: &Weir, protocol: Protocol) -> (Self, u16) {
         match protocol {
             Protocol::H1 => {
                 let mut raw = RawH1::connect(weir).await;
@@ -149,13 +149,13 @@ impl Side {
         }
     }
 
-    async fn open(weir: &Weir, protocol: Protocol) -> Self {
+    pub(crate) async fn open(weir: &Weir, protocol: Protocol) -> Self {
         let (side, status) = Self::ask(weir, protocol).await;
         assert_eq!(status, if protocol == Protocol::H1 { 101 } else { 200 }, "{protocol:?}");
         side
     }
 
-    async fn send(&mut self, text: &str) {
+    pub(crate) async fn send(&mut self, text: &str) {
         match self {
             Self::H1(raw) => raw.send(text).await,
             Self::H2(raw) => raw.data(1, text.as_bytes(), false).await,
@@ -164,7 +164,7 @@ impl Side {
     }
 
     /// Closes the client's side only.
-    async fn finish(&mut self) {
+    pub(crate) async fn finish(&mut self) {
         match self {
             Self::H1(raw) => raw.finish().await,
             Self::H2(raw) => raw.data(1, b"", true).await,
@@ -173,7 +173,7 @@ impl Side {
     }
 
     /// Reads this text.
-    async fn expect(&mut self, text: &str) {
+    pub(crate) async fn expect(&mut self, text: &str) {
         match self {
             Self::H1(raw) => assert_eq!(raw.until(text).await, text),
             _ => {
@@ -203,7 +203,7 @@ impl Side {
     }
 
     /// Reads to the end of the origin's side.
-    async fn end(&mut self) {
+    pub(crate) async fn end(&mut self) {
         match self {
             Self::H1(raw) => assert_eq!(raw.rest().await.text, ""),
             _ => assert_eq!(self.next().await, None),

@@ -20,6 +20,7 @@
 //! | `/health` | 200 or 503, see [`Origin::set_healthy`] |
 
 use std::convert::Infallible;
+use std::io;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, LazyLock, Mutex};
@@ -27,6 +28,7 @@ use std::sync::{Arc, LazyLock, Mutex};
 use bytes::Bytes;
 use http::{HeaderMap, Request, Response, StatusCode};
 use http_body_util::BodyExt;
+use http_body_util::combinators::UnsyncBoxBody;
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
@@ -36,7 +38,7 @@ use tokio::sync::watch;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
-use super::{Body, spawn, tls, until};
+use super::{Body, h3_origin, spawn, tls, until};
 
 /// An origin; stops when dropped.
 #[derive(Debug)]
@@ -56,22 +58,32 @@ pub(crate) enum Speaks {
     H2,
     /// Without TLS, by prior knowledge.
     H2c,
+    /// Over QUIC alone.
+    H3,
+    /// As [`Speaks::H2`], with Alt-Svc for HTTP/3 at the same port.
+    H2AndH3,
 }
 
 impl Speaks {
-    pub(crate) const ALL: [Self; 4] = [Self::H1, Self::H1Tls, Self::H2, Self::H2c];
+    /// One of each protocol.
+    pub(crate) const ALL: [Self; 5] = [Self::H1, Self::H1Tls, Self::H2, Self::H2c, Self::H3];
 
     fn alpn(self) -> Option<&'static [&'static [u8]]> {
         match self {
             Self::H1 | Self::H2c => None,
             Self::H1Tls => Some(&[b"http/1.1"]),
-            Self::H2 => Some(&[b"h2", b"http/1.1"]),
+            Self::H2 | Self::H2AndH3 => Some(&[b"h2", b"http/1.1"]),
+            Self::H3 => Some(&[b"h3"]),
         }
     }
 
     /// Whether several requests share a connection.
-    pub(crate) fn is_h2(self) -> bool {
-        matches!(self, Self::H2 | Self::H2c)
+    pub(crate) fn is_shared(self) -> bool {
+        !matches!(self, Self::H1 | Self::H1Tls)
+    }
+
+    fn has_quic(self) -> bool {
+        matches!(self, Self::H3 | Self::H2AndH3)
     }
 }
 
@@ -85,14 +97,23 @@ pub(crate) struct Head {
 }
 
 #[derive(Debug)]
-struct State {
+pub(super) struct State {
     name: String,
+    /// The value of Alt-Svc in responses over TCP.
+    alt_svc: Option<String>,
     heads: Mutex<Vec<Head>>,
     connections: AtomicUsize,
     cancelled: AtomicUsize,
     healthy: AtomicBool,
     probes: AtomicUsize,
     released: watch::Sender<u64>,
+}
+
+impl State {
+    /// Counts a connection.
+    pub(super) fn connected(&self) {
+        self.connections.fetch_add(1, Ordering::SeqCst);
+    }
 }
 
 impl Origin {
@@ -118,26 +139,36 @@ impl Origin {
 
     /// Starts an origin that asks for this certificate.
     pub(crate) async fn asking(speaks: Speaks, client: &tls::Certificate) -> Self {
-        let acceptor = AUTHORITY.acceptor_asking(speaks.alpn().unwrap(), Some(client));
+        let tls = AUTHORITY.server(speaks.alpn().unwrap(), Some(client));
         let address = "127.0.0.1:0".parse().unwrap();
-        Self::listen_by(address, "origin", speaks, Some(acceptor)).await
+        Self::listen_by((address, "origin"), speaks, Some(tls), None).await
+    }
+
+    /// Starts an origin with this value of Alt-Svc in its responses over TCP.
+    pub(crate) async fn telling(speaks: Speaks, alt_svc: String) -> Self {
+        let tls = AUTHORITY.server(speaks.alpn().unwrap(), None);
+        let address = "127.0.0.1:0".parse().unwrap();
+        Self::listen_by((address, "origin"), speaks, Some(tls), Some(alt_svc)).await
     }
 
     async fn listen(address: SocketAddr, name: &str, speaks: Speaks) -> Self {
-        let acceptor = speaks.alpn().map(|alpn| AUTHORITY.acceptor_asking(alpn, None));
-        Self::listen_by(address, name, speaks, acceptor).await
+        let tls = speaks.alpn().map(|alpn| AUTHORITY.server(alpn, None));
+        Self::listen_by((address, name), speaks, tls, None).await
     }
 
     async fn listen_by(
-        address: SocketAddr,
-        name: &str,
+        (address, name): (SocketAddr, &str),
         speaks: Speaks,
-        acceptor: Option<TlsAcceptor>,
+        tls: Option<rustls::ServerConfig>,
+        alt_svc: Option<String>,
     ) -> Self {
-        let listener = TcpListener::bind(address).await.unwrap();
+        let (listener, quic) = bind(address, speaks, tls.as_ref()).await;
         let address = listener.local_addr().unwrap();
+        let here = || format!("h3=\":{}\"", address.port());
+        let alt_svc = alt_svc.or_else(|| (speaks == Speaks::H2AndH3).then(here));
         let state = Arc::new(State {
             name: name.to_owned(),
+            alt_svc,
             heads: Mutex::default(),
             connections: AtomicUsize::new(0),
             cancelled: AtomicUsize::new(0),
@@ -146,7 +177,13 @@ impl Origin {
             released: watch::Sender::new(0),
         });
         let stop = CancellationToken::new();
-        spawn(accept(listener, (acceptor, speaks), state.clone(), stop.clone()));
+        if let Some(quic) = quic {
+            spawn(h3_origin::accept(quic, state.clone(), stop.clone()));
+        }
+        if speaks != Speaks::H3 {
+            let acceptor = tls.map(|tls| TlsAcceptor::from(Arc::new(tls)));
+            spawn(accept(listener, (acceptor, speaks), state.clone(), stop.clone()));
+        }
         Self { address, speaks, state, stop }
     }
 
@@ -172,7 +209,8 @@ impl Origin {
         let ca = || format!("ca: {}", AUTHORITY.cert());
         match self.speaks {
             Speaks::H1 => None,
-            Speaks::H1Tls | Speaks::H2 => Some(format!("tls: {{ {} }}", ca())),
+            Speaks::H1Tls | Speaks::H2 | Speaks::H2AndH3 => Some(format!("tls: {{ {} }}", ca())),
+            Speaks::H3 => Some(format!("protocol: h3\n    tls: {{ {} }}", ca())),
             Speaks::H2c => Some("protocol: h2".to_owned()),
         }
     }
@@ -273,6 +311,25 @@ impl Drop for Exchange {
 /// The certificate of all origins of a process.
 pub(crate) static AUTHORITY: LazyLock<tls::Certificate> = LazyLock::new(tls::Certificate::new);
 
+/// Opens sockets for TCP and, if it is spoken, for QUIC at the same port.
+async fn bind(
+    address: SocketAddr,
+    speaks: Speaks,
+    tls: Option<&rustls::ServerConfig>,
+) -> (TcpListener, Option<quinn::Endpoint>) {
+    // Another process may have the port for UDP.
+    for _ in 0..20 {
+        let listener = TcpListener::bind(address).await.unwrap();
+        let Some(tls) = tls.filter(|_| speaks.has_quic()) else { return (listener, None) };
+        let mut tls = tls.clone();
+        tls.alpn_protocols = vec![b"h3".to_vec()];
+        if let Ok(quic) = h3_origin::open(listener.local_addr().unwrap(), tls) {
+            return (listener, Some(quic));
+        }
+    }
+    panic!("no port is free for both TCP and UDP");
+}
+
 async fn accept(
     listener: TcpListener,
     (acceptor, speaks): (Option<TlsAcceptor>, Speaks),
@@ -298,7 +355,7 @@ async fn connection(
     let _ = stream.set_nodelay(true);
     let serving = async {
         match acceptor {
-            None => serve(stream, speaks.is_h2(), state).await,
+            None => serve(stream, speaks == Speaks::H2c, state).await,
             Some(acceptor) => {
                 let Ok(stream) = acceptor.accept(stream).await else { return };
                 let is_h2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
@@ -317,8 +374,19 @@ async fn serve(
     is_h2: bool,
     state: Arc<State>,
 ) {
-    state.connections.fetch_add(1, Ordering::SeqCst);
-    let service = service_fn(|request| answer(request, state.clone()));
+    state.connected();
+    let service = service_fn(|request: Request<Incoming>| {
+        let state = state.clone();
+        async move {
+            let alt_svc = state.alt_svc.clone();
+            let request = request.map(|body| body.map_err(io::Error::other).boxed_unsync());
+            let mut response = answer(request, state).await?;
+            if let Some(alt_svc) = alt_svc {
+                response.headers_mut().insert("alt-svc", alt_svc.parse().unwrap());
+            }
+            Ok::<_, Infallible>(response)
+        }
+    });
     let io = TokioIo::new(stream);
     if is_h2 {
         let server = hyper::server::conn::http2::Builder::new(TokioExecutor::new());
@@ -329,8 +397,11 @@ async fn serve(
     }
 }
 
-async fn answer(
-    request: Request<Incoming>,
+/// The body of a request.
+type Received = UnsyncBoxBody<Bytes, io::Error>;
+
+pub(super) async fn answer(
+    request: Request<Received>,
     state: Arc<State>,
 ) -> Result<Response<Body>, Infallible> {
     let path = request.uri().path().to_owned();
@@ -338,6 +409,18 @@ async fn answer(
         state.probes.fetch_add(1, Ordering::SeqCst);
         let healthy = state.healthy.load(Ordering::SeqCst);
         return Ok(status(if healthy { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE }));
+    }
+    if path == "/grpc.health.v1.Health/Check" {
+        state.probes.fetch_add(1, Ordering::SeqCst);
+        let message = request.into_body().collect().await.unwrap().to_bytes();
+        // Of the service `app`, or of the whole server.
+        let is_known = [&b"\0\0\0\0\x05\x0a\x03app"[..], b"\0\0\0\0\0"].contains(&&message[..]);
+        let healthy = state.healthy.load(Ordering::SeqCst);
+        let code = if is_known { 0 } else { 5 };
+        let trailers = HeaderMap::from_iter([("grpc-status".parse().unwrap(), code.into())]);
+        let answer = if healthy { "\0\0\0\0\x02\x08\x01" } else { "\0\0\0\0\x02\x08\x02" };
+        let response = Response::builder().header("content-type", "application/grpc");
+        return Ok(response.body(Body::from(answer).with_trailers(trailers)).unwrap());
     }
     let mut released = state.released.subscribe();
     state.heads.lock().unwrap().push(Head {
@@ -463,13 +546,13 @@ fn status(status: StatusCode) -> Response<Body> {
     Response::builder().status(status).body(Body::empty()).unwrap()
 }
 
-async fn drain(request: Request<Incoming>) {
+async fn drain(request: Request<Received>) {
     let mut body = request.into_body();
     while let Some(Ok(_)) = body.frame().await {}
 }
 
 /// Reads a body to its end, counts its bytes, and passes it to `to` if that is given.
-async fn copy(mut body: Incoming, to: Option<super::body::Sender>, exchange: Exchange) -> u64 {
+async fn copy(mut body: Received, to: Option<super::body::Sender>, exchange: Exchange) -> u64 {
     let mut count = 0;
     while let Some(frame) = body.frame().await {
         let Ok(frame) = frame else {

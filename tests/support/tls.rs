@@ -15,8 +15,8 @@ use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use sha2::{Digest as _, Sha256};
 use tempfile::TempDir;
 use tokio::net::{TcpSocket, TcpStream};
+use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
-use tokio_rustls::{TlsAcceptor, TlsConnector};
 
 /// A client configuration that accepts every certificate and offers `alpn`.
 pub(crate) fn config(alpn: &[&[u8]]) -> ClientConfig {
@@ -116,13 +116,9 @@ impl Certificate {
         CertificateDer::pem_slice_iter(&pem).collect::<Result<_, _>>().unwrap()
     }
 
-    /// Accepts connections with the certificate, by these protocols. Clients must have the other
-    /// certificate, if there is one.
-    pub(crate) fn acceptor_asking(
-        &self,
-        alpn: &[&[u8]],
-        client: Option<&Certificate>,
-    ) -> TlsAcceptor {
+    /// The settings of a server with the certificate, and with these protocols. Clients must have
+    /// the other certificate, if there is one.
+    pub(crate) fn server(&self, alpn: &[&[u8]], client: Option<&Certificate>) -> ServerConfig {
         let key = PrivateKeyDer::from_pem_slice(&std::fs::read(self.key()).unwrap()).unwrap();
         let provider = Arc::new(ring::default_provider());
         let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
@@ -140,7 +136,7 @@ impl Certificate {
         };
         let mut config = builder.with_single_cert(self.chain(), key).unwrap();
         config.alpn_protocols = alpn.iter().map(|protocol| protocol.to_vec()).collect();
-        TlsAcceptor::from(Arc::new(config))
+        config
     }
 
     /// The `tls` of a listener.

@@ -12,7 +12,7 @@ use crate::config::Config;
 use crate::driver::drive;
 use crate::gate::Gate;
 use crate::settings::Settings;
-use crate::shared::Shared;
+use crate::shared::{Shared, Side};
 use crate::stream::Stream;
 
 /// A connection that a client has opened. Lives on one thread.
@@ -62,7 +62,7 @@ impl Connection {
         handshake: Option<quinn::ZeroRttAccepted>,
         config: Config,
     ) -> Self {
-        let shared = Shared::new(quic.clone(), handshake.is_none(), config);
+        let shared = Shared::new(quic.clone(), handshake.is_none(), Side::Server, config);
         let driver = Box::pin(drive(Rc::clone(&shared), handshake));
         // One accept is kept between polls, because a dropped accept is not woken.
         let requests =
@@ -142,7 +142,7 @@ impl Handle {
 
     /// Whether the client has announced, by GOAWAY, that it opens no more requests.
     pub fn is_client_going(&self) -> bool {
-        self.0.goaway.get()
+        self.0.goaway.get().is_some()
     }
 
     /// Asks the client to open no more requests, without refusing any yet (RFC 9114 §5.2).

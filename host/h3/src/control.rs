@@ -1,4 +1,4 @@
-//! The client's control stream (RFC 9114 §6.2.1), as a state machine without I/O.
+//! The peer's control stream (RFC 9114 §6.2.1), as a state machine without I/O.
 
 use bytes::Bytes;
 
@@ -6,37 +6,47 @@ use crate::code::{Code, Violation};
 use crate::frame::{Event, Frames, Kind, Treatment};
 use crate::priority::Priority;
 use crate::settings::Settings;
+use crate::shared::Side;
 use crate::varint;
 
-/// Reads a client's control stream.
-#[derive(Debug, Default)]
+/// Reads a peer's control stream.
+#[derive(Debug)]
 pub(crate) struct Control {
     frames: Frames,
     /// The rules about the order of frames.
     order: Order,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Order {
+    /// The side that writes the stream.
+    peer: Side,
     has_settings: bool,
-    /// The push id of the last GOAWAY, which may only fall (RFC 9114 §5.2).
+    /// The id of the last GOAWAY, which may only fall (RFC 9114 §5.2). It is a push's if the client
+    /// sends it, and a request's if the server does.
     goaway: Option<u64>,
     /// The largest push id that the client allows, which may only rise (RFC 9114 §7.2.7).
     max_push: Option<u64>,
 }
 
-/// A message of the client on its control stream.
+/// A message of the peer on its control stream.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Word {
     /// Its settings, once.
     Settings(Settings),
-    /// The client opens no more requests.
-    Goaway,
+    /// A client opens no more requests. A server processes none from this id on.
+    Goaway(u64),
     /// The priority of a request stream.
     Priority(u64, Priority),
 }
 
 impl Control {
+    /// Returns a reader of the stream of `peer`.
+    pub(crate) fn of(peer: Side) -> Self {
+        let order = Order { peer, has_settings: false, goaway: None, max_push: None };
+        Self { frames: Frames::default(), order }
+    }
+
     /// Adds bytes of the stream; only after [`Control::next`] returned `None`.
     pub(crate) fn push(&mut self, bytes: Bytes) {
         self.frames.push(bytes);
@@ -76,6 +86,12 @@ impl Order {
         match (kind, self.has_settings) {
             (Kind::Settings, false) => Ok(Treatment::Collect(LARGEST)),
             (_, false) => Err(MISSING),
+            // Only clients send these (RFC 9114 §7.2.7, RFC 9218 §7.2).
+            (Kind::MaxPushId | Kind::PriorityRequest | Kind::PriorityPush, true)
+                if self.peer == Side::Server =>
+            {
+                Err(UNEXPECTED)
+            }
             (
                 Kind::CancelPush
                 | Kind::Goaway
@@ -100,11 +116,14 @@ impl Order {
             }
             Kind::Goaway => {
                 let id = integer(payload)?;
+                if self.peer == Side::Server && id & 0b11 != 0 {
+                    return Err(Violation::new(Code::H3_ID_ERROR, "GOAWAY with no request's id"));
+                }
                 if self.goaway.is_some_and(|before| id > before) {
                     return Err(Violation::new(Code::H3_ID_ERROR, "GOAWAY takes a promise back"));
                 }
                 self.goaway = Some(id);
-                Ok(Some(Word::Goaway))
+                Ok(Some(Word::Goaway(id)))
             }
             Kind::MaxPushId => {
                 let id = integer(payload)?;
@@ -114,8 +133,8 @@ impl Order {
                 self.max_push = Some(id);
                 Ok(None)
             }
-            // There are no pushes, so a client can neither cancel one nor give it a priority (RFC
-            // 9114 §7.2.3, RFC 9218 §7.2).
+            // There are no pushes, so nobody can cancel one or give it a priority (RFC 9114 §7.2.3,
+            // RFC 9218 §7.2).
             Kind::CancelPush => {
                 integer(payload)?;
                 Err(NO_PUSH)
@@ -170,7 +189,11 @@ mod tests {
 
     /// All messages of a stream, or the code that it ends with.
     fn words(input: &[u8]) -> Result<Vec<Word>, Code> {
-        let mut control = Control::default();
+        words_of(Side::Client, input)
+    }
+
+    fn words_of(peer: Side, input: &[u8]) -> Result<Vec<Word>, Code> {
+        let mut control = Control::of(peer);
         let mut words = Vec::new();
         control.push(Bytes::copy_from_slice(input));
         while let Some(word) = control.next(|| Ok(())).map_err(|violation| violation.code)? {
@@ -232,11 +255,25 @@ mod tests {
         assert_eq!(after_settings(&[0x80, 0x0f, 0x07, 0x01, 1, 0]), Err(Code::H3_ID_ERROR));
     }
 
+    #[test]
+    fn a_server_names_requests_and_sends_nothing_of_clients() {
+        let of_server = |input: &[u8]| {
+            words_of(Side::Server, &[SETTINGS, input].concat()).map(|mut words| words.split_off(1))
+        };
+        assert_eq!(of_server(&[7, 1, 8, 7, 1, 4]), Ok(vec![Word::Goaway(8), Word::Goaway(4)]));
+        assert_eq!(of_server(&[7, 1, 5]), Err(Code::H3_ID_ERROR));
+        assert_eq!(of_server(&[7, 1, 4, 7, 1, 8]), Err(Code::H3_ID_ERROR));
+        assert_eq!(of_server(&[0xd, 1, 4]), Err(Code::H3_FRAME_UNEXPECTED));
+        assert_eq!(of_server(&[0x80, 0x0f, 0x07, 0, 1, 4]), Err(Code::H3_FRAME_UNEXPECTED));
+        assert_eq!(of_server(&[3, 1, 0]), Err(Code::H3_ID_ERROR));
+    }
+
     proptest! {
         #[test]
         fn no_input_panics(input: Vec<u8>) {
             let _ = words(&input);
             let _ = after_settings(&input);
+            let _ = words_of(Side::Server, &[SETTINGS, &input].concat());
         }
     }
 }

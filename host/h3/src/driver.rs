@@ -11,17 +11,19 @@ use futures_util::stream;
 use crate::code::{Code, Error, Violation};
 use crate::control::{Control, Word};
 use crate::receive::poll_chunk;
-use crate::shared::Shared;
+use crate::shared::{Shared, Side};
 use crate::varint;
 
-/// Opens our streams, serves the client's, and returns the reason of the connection's end.
+/// Opens our streams, serves the peer's, and returns the reason of the connection's end.
 pub(crate) async fn drive(shared: Rc<Shared>, handshake: Option<quinn::ZeroRttAccepted>) -> Error {
     let mut driver = match Driver::open(&shared).await {
         Ok(driver) => driver,
         Err(error) => return error,
     };
     driver.handshake = handshake;
-    poll_fn(|cx| driver.poll(cx)).await
+    let end = poll_fn(|cx| driver.poll(cx)).await;
+    shared.wake_waiting();
+    end
 }
 
 struct Driver {
@@ -44,7 +46,7 @@ type Accepting =
 
 type Datagrams = Pin<Box<dyn futures_util::Stream<Item = Result<Bytes, quinn::ConnectionError>>>>;
 
-/// A stream of the client, with the part of its type that has arrived.
+/// A stream of the peer, with the part of its type that has arrived.
 struct Nameless {
     stream: quinn::RecvStream,
     read: BytesMut,
@@ -53,16 +55,16 @@ struct Nameless {
 /// The streams that we opened.
 struct Ours {
     control: Outgoing,
-    /// Our insertions into the client's table; opened with the first one.
+    /// Our insertions into the peer's table; opened with the first one.
     encoder: Option<Outgoing>,
-    /// Our feedback on the client's insertions; opened with the first message.
+    /// Our feedback on the peer's insertions; opened with the first message.
     decoder: Option<Outgoing>,
 }
 
 struct Outgoing {
     stream: quinn::SendStream,
     waiting: Bytes,
-    /// Completes when the client asks to close the stream.
+    /// Completes when the peer asks to close the stream.
     stopped: Pin<Box<dyn Future<Output = Result<Option<quinn::VarInt>, quinn::StoppedError>>>>,
 }
 
@@ -155,11 +157,11 @@ impl Driver {
         Ok(())
     }
 
-    /// Takes in a stream of the client by its type, with the bytes after the type.
+    /// Takes in a stream of the peer by its type, with the bytes after the type.
     fn adopt(&mut self, kind: u64, mut stream: quinn::RecvStream, rest: Bytes) -> Result<(), End> {
         match kind {
             CONTROL if self.control.is_none() => {
-                let mut control = Control::default();
+                let mut control = Control::of(self.shared.peer());
                 control.push(rest);
                 obey(&self.shared, &mut control)?;
                 self.control = Some((stream, control));
@@ -173,7 +175,7 @@ impl Driver {
                 self.decoder = Some(stream);
             }
             CONTROL | ENCODER | DECODER => return Err(TWICE.into()),
-            PUSH => return Err(CLIENT_PUSH.into()),
+            PUSH => return Err(no_push(self.shared.peer()).into()),
             // A stream of an extension, or of a type reserved to be ignored (RFC 9114 §6.2.3, §9).
             _ => {
                 self.shared.indulge()?;
@@ -208,7 +210,7 @@ impl Driver {
         Ok(())
     }
 
-    /// Writes the queued data of our streams, as far as the client's credit allows.
+    /// Writes the queued data of our streams, as far as the peer's credit allows.
     fn write(&mut self, cx: &mut Context<'_>) -> Result<(), End> {
         let Self { shared, ours, .. } = self;
         while let Poll::Ready(written) = ours.control.poll_write(cx) {
@@ -263,7 +265,7 @@ impl Outgoing {
         if let Poll::Ready(stopped) = self.stopped.as_mut().poll(cx) {
             return Poll::Ready(Err(match stopped {
                 Err(quinn::StoppedError::ConnectionLost(error)) => error.into(),
-                // The client must not ask to close a critical stream (RFC 9114 §6.2.1).
+                // The peer must not ask to close a critical stream (RFC 9114 §6.2.1).
                 Ok(_) | Err(_) => CLOSED.into(),
             }));
         }
@@ -304,7 +306,7 @@ impl From<quinn::ConnectionError> for End {
     }
 }
 
-/// Opens a unidirectional stream. A client that allows too few of them breaks RFC 9114 §6.2; the
+/// Opens a unidirectional stream. A peer that allows too few of them breaks RFC 9114 §6.2; the
 /// driver does not wait for it.
 async fn open_uni(shared: &Shared) -> Result<quinn::SendStream, Error> {
     let opened = poll_fn(|cx| Poll::Ready(pin!(shared.quic.open_uni()).poll(cx))).await;
@@ -318,22 +320,28 @@ async fn open_uni(shared: &Shared) -> Result<quinn::SendStream, Error> {
 fn obey(shared: &Shared, control: &mut Control) -> Result<(), End> {
     while let Some(word) = control.next(|| shared.indulge())? {
         match word {
-            Word::Settings(settings) => {
-                shared.settings.set(Some(settings));
-                shared.encoder.borrow_mut().peer_settings(settings.table_capacity);
-            }
-            Word::Goaway => shared.goaway.set(true),
+            Word::Settings(settings) => shared.settle(settings),
+            Word::Goaway(id) => shared.leave_from(id),
             Word::Priority(id, priority) => shared.prioritize(id, priority)?,
         }
     }
     Ok(())
 }
 
-/// Applies instructions of the client's QPACK encoder.
+/// Applies instructions of the peer's QPACK encoder.
 fn insert(shared: &Shared, instructions: &[u8]) -> Result<(), End> {
     shared.decoder.borrow_mut().encoder_stream(instructions)?;
     shared.wake_blocked();
     Ok(())
+}
+
+/// The violation of a peer that opens a push stream (RFC 9114 §4.6, §6.2.2). No client gets
+/// permission.
+fn no_push(peer: Side) -> Violation {
+    match peer {
+        Side::Client => CLIENT_PUSH,
+        Side::Server => SERVER_PUSH,
+    }
 }
 
 /// Writes QPACK's instructions; the first one opens their stream.
@@ -382,7 +390,7 @@ const PUSH: u64 = 0x01;
 const ENCODER: u64 = 0x02;
 const DECODER: u64 = 0x03;
 
-/// Bytes of feedback that may wait for the client's credit: that on some 20,000 requests.
+/// Bytes of feedback that may wait for the peer's credit: that on some 20,000 requests.
 const UNSENT: usize = 64 << 10;
 
 /// The SETTINGS frame's type.
@@ -392,6 +400,8 @@ const TWICE: Violation =
     Violation::new(Code::H3_STREAM_CREATION_ERROR, "a second stream of a type that comes once");
 const CLIENT_PUSH: Violation =
     Violation::new(Code::H3_STREAM_CREATION_ERROR, "a push stream from a client");
+const SERVER_PUSH: Violation =
+    Violation::new(Code::H3_ID_ERROR, "a push stream without permission to push");
 const CLOSED: Violation =
     Violation::new(Code::H3_CLOSED_CRITICAL_STREAM, "a control or QPACK stream was closed");
 const FEEDBACK: Violation =

@@ -13,6 +13,7 @@ use crate::frame::{Event, Frames, Kind, Treatment};
 use crate::message::{self, LastAuthority, RequestSection};
 use crate::qpack::{DecodeError, Decoder, Encoder, Limits, Sink};
 use crate::receive::{Phase, treat};
+use crate::shared::Side;
 
 /// Reads frames of every treatment.
 pub fn frames(data: &[u8]) {
@@ -20,10 +21,13 @@ pub fn frames(data: &[u8]) {
     assert_eq!(read_frames(data, data.len()), read_frames(data, size), "pieces of {size}");
 }
 
-/// Reads a client's control stream.
+/// Reads a control stream, as if of either side.
 pub fn control(data: &[u8]) {
     let (size, data) = piece(data);
-    assert_eq!(read_control(data, data.len()), read_control(data, size), "pieces of {size}");
+    for peer in [Side::Client, Side::Server] {
+        let whole = read_control(peer, data, data.len());
+        assert_eq!(whole, read_control(peer, data, size), "pieces of {size} from {peer:?}");
+    }
 }
 
 /// Reads a request's stream without its I/O: frames, sections, lengths.
@@ -98,8 +102,8 @@ fn read_frames(data: &[u8], size: usize) -> (Vec<Event>, Result<(), Code>) {
     (events, end.and(frames.end().map_err(|violation| violation.code)))
 }
 
-fn read_control(data: &[u8], size: usize) -> (Vec<Word>, Result<(), Code>) {
-    let mut control = Control::default();
+fn read_control(peer: Side, data: &[u8], size: usize) -> (Vec<Word>, Result<(), Code>) {
+    let mut control = Control::of(peer);
     let mut words = Vec::new();
     let end = feed(data, size, |piece| {
         control.push(piece);
@@ -316,6 +320,6 @@ mod tests {
         let (said, end) = read_request(&seed("request/trailers"), 3);
         assert!(matches!(said[..], [Said::Head(_), Said::Data(4), Said::Trailers(_)]), "{said:?}");
         assert_eq!(end, Ok(()));
-        assert_eq!(read_control(&seed("control/all"), 1).0.len(), 3);
+        assert_eq!(read_control(Side::Client, &seed("control/all"), 1).0.len(), 3);
     }
 }

@@ -1,17 +1,17 @@
-//! The server's side of HTTP/3 (RFC 9114) on quinn's streams, with QPACK (RFC 9204): strict,
-//! bounded, without copies.
+//! HTTP/3 (RFC 9114) on quinn's streams, with QPACK (RFC 9204): strict, bounded, without copies.
 //!
-//! [`Connection::accept`] returns each request's [`Stream`]. The caller reads the head and the
-//! parts after it and sends the response. All of one connection runs on one thread and in the tasks
-//! of its caller. The crate spawns nothing, and waits only for the client.
+//! On the server's side, [`Connection::accept`] returns each request's [`Stream`]. The caller reads
+//! the head and the parts after it and sends the response. On the client's side, [`Client::open`]
+//! returns the stream of a request to send. All of one connection runs on one thread and in the
+//! tasks of its caller. The crate spawns nothing, and waits only for the peer.
 //!
-//! Pieces from the outside in: [`Connection`] and the driver of its control streams; [`Stream`], a
-//! request; `frame` and `control`, state machines without I/O; [`qpack`]; [`message`], the rules
-//! for messages.
+//! Pieces from the outside in: [`Connection`] or [`Client`], and the driver of the control streams;
+//! [`Stream`], a request; `frame` and `control`, state machines without I/O; [`qpack`];
+//! [`message`], the rules for messages.
 //!
-//! Deliberately absent: server push (a client's attempts to use it end as the RFC says), and the
-//! client's side.
+//! Deliberately absent: server push. A peer's attempts to use it end as the RFC says.
 
+mod client;
 mod code;
 mod config;
 mod connection;
@@ -33,18 +33,21 @@ pub mod message;
 mod priority;
 pub mod qpack;
 mod receive;
+mod sending;
 mod settings;
 mod shared;
 mod stream;
 mod useless;
 mod varint;
 
+pub use client::Client;
 pub use code::{Code, Error, Violation};
 pub use config::Config;
 pub use connection::{Connection, Handle};
 pub use message::Protocol;
 pub use priority::Priority;
 pub use receive::Part;
+pub use sending::{DataFrame, Sending};
 pub use settings::Settings;
-pub use stream::{DatagramError, Sending, Stream};
+pub use stream::{DatagramError, Stream};
 pub use useless::Useless;

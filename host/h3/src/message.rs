@@ -1,9 +1,10 @@
 //! The rules for messages (RFC 9114 §4): the rules about field sections that every version of HTTP
-//! shares, and the assembly of a request from a decoded section.
+//! shares, and the assembly of a request or a response from a decoded section.
 //!
 //! The functions on a [`HeaderMap`] are independent of HTTP/3's framing. A proxy applies the same
 //! rules to messages of other versions, and to the output of plugins.
 
+mod response;
 use std::cell::RefCell;
 use std::net::Ipv6Addr;
 
@@ -14,6 +15,8 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri, Version};
 
 use crate::priority::Priority;
 use crate::qpack::{Malformed, Pseudo, Sink, Text};
+
+pub(crate) use response::ResponseSection;
 
 /// Fields that belong to one connection of HTTP/1.1 (RFC 9110 §7.6.1, RFC 9114 §4.2).
 pub static OF_CONNECTIONS: [HeaderName; 5] = [
@@ -350,6 +353,3 @@ const NO_AUTHORITY: &str = "the authority is none";
 const NO_LENGTH: &str = "content-length is not one number";
 const NO_SCHEME: &str = "the scheme is none";
 const OTHER_TE: &str = "TE other than trailers";
-
-#[cfg(test)]
-mod tests;

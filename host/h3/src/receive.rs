@@ -1,4 +1,4 @@
-//! The client's direction of one request's stream: checks the order of frames, decodes sections and
+//! The peer's direction of one request's stream: checks the order of frames, decodes sections and
 //! counts lengths.
 
 use std::future::Future;
@@ -6,16 +6,16 @@ use std::pin::pin;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
-use http::{HeaderMap, Method, Request};
+use http::{HeaderMap, Method, Request, Response};
 
 use crate::code::{Code, Error, Violation};
 use crate::frame::{Event, Frames, Kind, Treatment};
-use crate::message::{self, RequestSection};
+use crate::message::{self, RequestSection, ResponseSection};
 use crate::priority::Priority;
 use crate::qpack::{DecodeError, Malformed, Sink};
 use crate::stream::Stream;
 
-/// A part of a request after its head.
+/// A part of a message after its head.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Part {
     /// A part of the body; never empty.
@@ -24,7 +24,7 @@ pub enum Part {
     Trailers(HeaderMap),
 }
 
-/// The direction from the client.
+/// The direction from the peer.
 pub(crate) struct Receiving {
     pub(crate) quic: quinn::RecvStream,
     frames: Frames,
@@ -72,7 +72,7 @@ impl Receiving {
     }
 
     /// Reads the head into `request`, which must be new, and returns its urgency if it has one.
-    pub(crate) fn poll_head(
+    pub(crate) fn poll_request(
         &mut self,
         request: &mut Request<()>,
         stream: &Stream,
@@ -81,7 +81,7 @@ impl Receiving {
         let extended = stream.shared.config.extended_connect;
         let section = match ready!(self.poll_section(stream, cx))? {
             Some(section) => section,
-            None => return Poll::Ready(Err(Error::Stream(INCOMPLETE))),
+            None => return Poll::Ready(Err(Error::Stream(NO_REQUEST))),
         };
         let mut fields = RequestSection::new(request, &stream.shared.authority);
         let decoded = ready!(self.poll_decode(section, &mut fields, stream, cx));
@@ -94,6 +94,33 @@ impl Receiving {
             self.phase = Phase::Tunnel;
         }
         Poll::Ready(Ok(noted.priority))
+    }
+
+    /// Reads the head of an interim or the final response into `response`, which must be new.
+    pub(crate) fn poll_response(
+        &mut self,
+        response: &mut Response<()>,
+        method: &Method,
+        stream: &Stream,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<(), Error>> {
+        let section = match ready!(self.poll_section(stream, cx))? {
+            Some(section) => section,
+            None => return Poll::Ready(Err(Error::Stream(NO_RESPONSE))),
+        };
+        let mut fields = ResponseSection::new(response);
+        ready!(self.poll_decode(section, &mut fields, stream, cx))?;
+        let length = fields.finish(method).map_err(malformed)?;
+        let status = response.status();
+        if status.is_informational() {
+            return Poll::Ready(Ok(()));
+        }
+        self.declared = length;
+        self.phase = Phase::Body;
+        if method == Method::CONNECT && status.is_success() {
+            (self.phase, self.declared) = (Phase::Tunnel, None);
+        }
+        Poll::Ready(Ok(()))
     }
 
     pub(crate) fn poll_part(
@@ -155,7 +182,7 @@ impl Receiving {
         self.poll_rest(stream, cx)
     }
 
-    /// Returns the trailers at the end of the stream: a request that continues or breaks off is not
+    /// Returns the trailers at the end of the stream: a message that continues or breaks off is not
     /// complete.
     fn poll_rest(
         &mut self,
@@ -286,7 +313,7 @@ impl Receiving {
     }
 }
 
-/// Decides on a frame of a request (RFC 9114 §4.1, §7.2).
+/// Decides on a frame of a message (RFC 9114 §4.1, §7.2).
 pub(crate) fn treat(
     phase: Phase,
     kind: Kind,
@@ -330,7 +357,7 @@ fn malformed(reason: &'static str) -> Error {
 const USELESS: u32 = 1000;
 
 const UNEXPECTED: Violation =
-    Violation::new(Code::H3_FRAME_UNEXPECTED, "a frame that may not come here in a request");
+    Violation::new(Code::H3_FRAME_UNEXPECTED, "a frame that may not come here in a message");
 const USELESS_FRAMES: Violation =
     Violation::new(Code::H3_EXCESSIVE_LOAD, "too many frames that carry nothing");
 const OVERFLOW: Violation =
@@ -339,7 +366,9 @@ const LARGE_FRAME: Violation = Violation::new(
     Code::H3_EXCESSIVE_LOAD,
     "a HEADERS frame beyond what any allowed section takes",
 );
-const INCOMPLETE: Violation =
+const NO_REQUEST: Violation =
     Violation::new(Code::H3_REQUEST_INCOMPLETE, "the stream ended before the request's head");
+const NO_RESPONSE: Violation =
+    Violation::new(Code::H3_MESSAGE_ERROR, "the stream ended before the response's head");
 const OTHER_LENGTH: Violation =
     Violation::new(Code::H3_MESSAGE_ERROR, "the body is not as long as content-length says");

@@ -20,12 +20,21 @@ use crate::stream::Stream;
 use crate::useless::Useless;
 use crate::varint;
 
+/// A side of a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Side {
+    Client,
+    Server,
+}
+
 pub(crate) struct Shared {
     pub(crate) quic: quinn::Connection,
+    /// The side that this program is.
+    pub(crate) side: Side,
     pub(crate) config: Config,
     pub(crate) decoder: RefCell<Decoder>,
     pub(crate) encoder: RefCell<Encoder>,
-    /// The client's settings, if they have arrived.
+    /// The peer's settings, if they have arrived.
     pub(crate) settings: Cell<Option<Settings>>,
     /// Frames for our control stream.
     outbox: RefCell<BytesMut>,
@@ -43,12 +52,12 @@ pub(crate) struct Shared {
     pub(crate) limit: Cell<u64>,
     /// The id after the last accepted request stream.
     pub(crate) next: Cell<u64>,
-    /// The id after the last request stream that arrived, accepted or not.
+    /// The id after the last request stream that the client opened, accepted or not.
     pub(crate) opened: Cell<u64>,
     /// The last GOAWAY's id, which may only fall (RFC 9114 §5.2).
     pub(crate) announced: Cell<u64>,
-    /// Whether the client has announced that it opens no more requests.
-    pub(crate) goaway: Cell<bool>,
+    /// The id of the peer's last GOAWAY. A client that has sent one opens no more requests.
+    pub(crate) goaway: Cell<Option<u64>>,
     /// Bytes of unfinished frames that request streams hold.
     buffered: Cell<usize>,
     /// Messages on the control stream, and streams of unknown types, in excess of requests.
@@ -57,21 +66,30 @@ pub(crate) struct Shared {
     scratch: RefCell<BytesMut>,
     /// Whether the handshake is complete, so that no later request can be a replay.
     is_complete: Cell<bool>,
-    /// The tasks that wait for the handshake.
+    /// The tasks that wait for the handshake, or for the peer's settings.
     completion: RefCell<Vec<Waker>>,
     /// The reason why this side closed the connection.
     closed: Cell<Option<Violation>>,
 }
 
 impl Shared {
-    pub(crate) fn new(quic: quinn::Connection, is_complete: bool, config: Config) -> Rc<Self> {
+    pub(crate) fn new(
+        quic: quinn::Connection,
+        is_complete: bool,
+        side: Side,
+        config: Config,
+    ) -> Rc<Self> {
         Rc::new(Self {
             quic,
+            side,
             decoder: RefCell::new(Decoder::new(
                 config.table_capacity,
                 config.blocked_streams as u64,
             )),
-            encoder: RefCell::new(Encoder::new(ENCODER_TABLE)),
+            encoder: RefCell::new(Encoder::new(match side {
+                Side::Server => ENCODER_TABLE,
+                Side::Client => 0,
+            })),
             settings: Cell::new(None),
             outbox: RefCell::default(),
             driver: RefCell::default(),
@@ -83,7 +101,7 @@ impl Shared {
             next: Cell::new(0),
             opened: Cell::new(0),
             announced: Cell::new(u64::MAX),
-            goaway: Cell::new(false),
+            goaway: Cell::new(None),
             buffered: Cell::new(0),
             useless: RefCell::default(),
             scratch: RefCell::default(),
@@ -92,6 +110,14 @@ impl Shared {
             closed: Cell::new(None),
             config,
         })
+    }
+
+    /// The other side.
+    pub(crate) fn peer(&self) -> Side {
+        match self.side {
+            Side::Client => Side::Server,
+            Side::Server => Side::Client,
+        }
     }
 
     /// Closes the connection for a violation, and returns the error.
@@ -115,7 +141,7 @@ impl Shared {
     /// Notes that the handshake is complete.
     pub(crate) fn complete(&self) {
         self.is_complete.set(true);
-        self.completion.take().into_iter().for_each(Waker::wake);
+        self.wake_waiting();
     }
 
     /// Completes when the handshake completes.
@@ -123,11 +149,37 @@ impl Shared {
         if self.is_complete.get() {
             return Poll::Ready(());
         }
+        self.await_completion(cx);
+        Poll::Pending
+    }
+
+    /// Notes the peer's settings.
+    pub(crate) fn settle(&self, settings: Settings) {
+        self.settings.set(Some(settings));
+        self.encoder.borrow_mut().peer_settings(settings.table_capacity);
+        self.wake_waiting();
+    }
+
+    /// Completes with the peer's settings, or with `None` at the connection's end.
+    pub(crate) fn poll_settings(&self, cx: &Context<'_>) -> Poll<Option<Settings>> {
+        let settings = self.settings.get();
+        if settings.is_some() || self.quic.close_reason().is_some() {
+            return Poll::Ready(settings);
+        }
+        self.await_completion(cx);
+        Poll::Pending
+    }
+
+    /// Wakes the tasks that wait for the handshake or for settings.
+    pub(crate) fn wake_waiting(&self) {
+        self.completion.take().into_iter().for_each(Waker::wake);
+    }
+
+    fn await_completion(&self, cx: &Context<'_>) {
         let mut waiting = self.completion.borrow_mut();
         if !waiting.iter().any(|waker| waker.will_wake(cx.waker())) {
             waiting.push(cx.waker().clone());
         }
-        Poll::Pending
     }
 
     /// Queues a frame for our control stream.
@@ -225,6 +277,17 @@ impl Shared {
         streams.get(place)?.1.upgrade()
     }
 
+    /// Notes that the peer has sent GOAWAY. A server processes no request from `id` on.
+    pub(crate) fn leave_from(&self, id: u64) {
+        self.goaway.set(Some(id));
+        if self.side == Side::Server {
+            return;
+        }
+        let streams = self.streams.borrow();
+        let refused = streams.iter().filter(|(stream, _)| *stream >= id);
+        refused.filter_map(|(_, stream)| stream.upgrade()).for_each(|stream| stream.refuse());
+    }
+
     /// Applies a PRIORITY_UPDATE, or keeps it for a later request (RFC 9218 §7.1).
     ///
     /// # Errors
@@ -244,7 +307,7 @@ impl Shared {
     /// §2.1).
     ///
     /// # Errors
-    /// The id is that of a stream that the client may not open.
+    /// The id is that of a stream that the client may not open, or that this client has not opened.
     pub(crate) fn deliver(&self, datagram: Bytes) -> Result<(), Violation> {
         let (id, payload) = datagram::decode(datagram)?;
         match self.stream(id) {
@@ -256,8 +319,10 @@ impl Shared {
 
     /// Checks that a stream that is not open was open before, or may still come.
     fn expect(&self, id: u64) -> Result<(), Violation> {
+        let opened = self.opened.get();
         // The limit counts streams, and ids of requests are four apart.
-        if id.saturating_sub(self.opened.get()) / 4 < self.config.concurrent_requests {
+        let may_come = || (id - opened) / 4 < self.config.concurrent_requests;
+        if id < opened || (self.side == Side::Server && may_come()) {
             return Ok(());
         }
         Err(Violation::new(Code::H3_ID_ERROR, "a request beyond those that may be opened"))
@@ -281,7 +346,9 @@ impl Shared {
     }
 }
 
-/// Bytes of the table of repeated fields in responses, even if the client offers more.
+/// Bytes of the table of repeated fields in responses, even if the client offers more. Requests
+/// have none. Those of several users may share a connection, and the table would let one user probe
+/// for the fields of another (RFC 9204 §7.1).
 const ENCODER_TABLE: usize = 4096;
 
 /// The number of useless frames that one request makes up for: its priority may change some times.

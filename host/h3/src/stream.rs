@@ -1,9 +1,9 @@
-//! One request's stream (RFC 9114 §4.1): reads its head, its body and trailers, and sends the
-//! response.
+//! One request's stream (RFC 9114 §4.1): reads a message's head, its body and trailers, and sends
+//! the other one. The server's part of it is here, and the client's in `client`.
 
 use std::cell::{Cell, RefCell};
 use std::future::{Future, poll_fn};
-use std::pin::{Pin, pin};
+use std::pin::pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker, ready};
 
@@ -15,8 +15,8 @@ use crate::datagram::{self, Inbox};
 use crate::priority::Priority;
 use crate::qpack::Encoder;
 use crate::receive::{Part, Phase, Receiving};
+use crate::sending::{DATA, DataFrame, Sending, put_frame_head, put_headers};
 use crate::shared::Shared;
-use crate::varint;
 
 /// A request's stream in both directions. The calls may come in turn or interleaved, from one
 /// thread.
@@ -26,12 +26,12 @@ pub struct Stream {
     /// Kept until the response is acknowledged: when it is dropped, quinn answers a client's stop
     /// with a reset.
     send: RefCell<quinn::SendStream>,
-    recv: RefCell<Receiving>,
+    pub(crate) recv: RefCell<Receiving>,
     /// Encoded bytes that are not sent yet.
     queued: RefCell<BytesMut>,
     /// Allocated by the first datagram; few requests have any.
     datagrams: RefCell<Option<Box<Inbox>>>,
-    /// The reason why reading ended, if the client was at fault.
+    /// The reason why reading ended, if the peer was at fault.
     fault: Cell<Option<Code>>,
     priority: Cell<Priority>,
     /// Whether a PRIORITY_UPDATE has come, which overrides the field (RFC 9218 §7).
@@ -39,22 +39,19 @@ pub struct Stream {
     is_settled: Cell<bool>,
     /// Whether the final response's head is queued or sent.
     is_answered: Cell<bool>,
-}
-
-/// A piece of a body that [`Stream::send_data`] is sending.
-#[derive(Debug)]
-pub struct Sending<'a> {
-    stream: &'a Stream,
-    chunks: [Bytes; 2],
+    /// Whether the server has told that it does not process the request.
+    pub(crate) is_refused: Cell<bool>,
+    /// The task to wake when that happens.
+    pub(crate) waiting: RefCell<Option<Waker>>,
 }
 
 /// The reason why a datagram was not sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum DatagramError {
-    /// The client accepts no datagrams.
-    #[error("the client takes no datagrams")]
+    /// The peer accepts no datagrams.
+    #[error("the peer takes no datagrams")]
     Unsupported,
-    /// The datagram is larger than a packet to this client.
+    /// The datagram is larger than a packet to this peer.
     #[error("larger than a packet")]
     TooLarge,
 }
@@ -77,6 +74,8 @@ impl Stream {
             is_reprioritized: Cell::new(false),
             is_settled: Cell::new(false),
             is_answered: Cell::new(false),
+            is_refused: Cell::new(false),
+            waiting: RefCell::default(),
         })
     }
 
@@ -107,7 +106,7 @@ impl Stream {
 
     fn poll_head(&self, cx: &mut Context<'_>) -> Poll<Result<Request<()>, Error>> {
         let mut request = Request::new(());
-        let priority = ready!(self.recv.borrow_mut().poll_head(&mut request, self, cx))?;
+        let priority = ready!(self.recv.borrow_mut().poll_request(&mut request, self, cx))?;
         if let Some(priority) = priority
             && !self.is_reprioritized.get()
         {
@@ -116,11 +115,11 @@ impl Stream {
         Poll::Ready(Ok(request))
     }
 
-    /// Reads the next part after the head, or returns `None` at the end of the request. Reading
-    /// gives the client credit to send more. Cancel safe.
+    /// Reads the next part after the head, or returns `None` at the end of the message. Reading
+    /// gives the peer credit to send more. Cancel safe.
     ///
     /// # Errors
-    /// [`Error::Reset`] if the client has reset the stream, or after [`Stream::finish`] or
+    /// [`Error::Reset`] if the peer has reset the stream, or after [`Stream::finish`] or
     /// [`Stream::abort`]. [`Error::Stream`] if the length of the body differs from content-length,
     /// or if the trailers are malformed.
     pub fn poll_part(&self, cx: &mut Context<'_>) -> Poll<Result<Option<Part>, Error>> {
@@ -135,7 +134,7 @@ impl Stream {
         part
     }
 
-    /// The code to end the stream with, if a part of the request was malformed or too large.
+    /// The code to end the stream with, if a part of the message was malformed or too large.
     pub fn fault(&self) -> Option<Code> {
         self.fault.get()
     }
@@ -145,7 +144,7 @@ impl Stream {
         self.recv.borrow().remaining()
     }
 
-    /// Whether the request has been read to its end.
+    /// Whether the message has been read to its end.
     pub fn is_read(&self) -> bool {
         self.recv.borrow().phase == Phase::Ended
     }
@@ -174,11 +173,16 @@ impl Stream {
     }
 
     /// Sends the queued bytes and then a piece of the body, without copying it. Waits while the
-    /// client gives no credit. Not cancel safe: the unsent rest is lost when the future is dropped.
+    /// peer gives no credit. Not cancel safe: the unsent rest is lost when the future is dropped.
     ///
     /// # Errors
-    /// The client has stopped the stream, or is gone.
+    /// The peer has stopped the stream, or is gone.
     pub fn send_data(&self, payload: Bytes) -> Sending<'_> {
+        Sending { stream: self, frame: self.data(payload) }
+    }
+
+    /// Makes a frame of a piece of the body. The queued bytes become a part of it.
+    pub fn data(&self, payload: Bytes) -> DataFrame {
         let mut head = self.queued.take();
         if head.is_empty() {
             head = self.shared.encode(|out| put_frame_head(out, DATA, payload.len()));
@@ -186,7 +190,19 @@ impl Stream {
             // Into the room that `encode` has left.
             put_frame_head(&mut head, DATA, payload.len());
         }
-        Sending { stream: self, chunks: [head.freeze(), payload] }
+        DataFrame([head.freeze(), payload])
+    }
+
+    /// Sends a frame as [`Stream::send_data`] does. Cancel safe: the frame keeps its unsent rest.
+    ///
+    /// # Errors
+    /// As for [`Stream::send_data`].
+    pub fn poll_send(
+        &self,
+        frame: &mut DataFrame,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<(), Error>> {
+        self.poll_write(&mut frame.0, cx)
     }
 
     /// Sends the queued bytes. Cancel safe.
@@ -210,11 +226,11 @@ impl Stream {
         self.datagrams.borrow_mut().get_or_insert_default().poll_next(cx)
     }
 
-    /// Sends a datagram of the request (RFC 9297), or drops it if the path or the client takes none
+    /// Sends a datagram of the request (RFC 9297), or drops it if the path or the peer takes none
     /// now.
     ///
     /// # Errors
-    /// The client has not announced that it accepts datagrams, or accepts none of this size.
+    /// The peer has not announced that it accepts datagrams, or accepts none of this size.
     pub fn send_datagram(&self, payload: &[u8]) -> Result<(), DatagramError> {
         if !self.shared.settings.get().is_some_and(|settings| settings.datagrams) {
             return Err(DatagramError::Unsupported);
@@ -226,15 +242,15 @@ impl Stream {
         }
     }
 
-    /// Ends the response. The rest of the request can still be read. Call [`Stream::finish`] if it
-    /// is not wanted.
+    /// Ends the message that is sent. The rest of the other one can still be read. Call
+    /// [`Stream::finish`] if it is not wanted.
     pub fn end(&self) {
-        // Fails only if the client has stopped the stream, which no longer matters, or if the
+        // Fails only if the peer has stopped the stream, which no longer matters, or if the
         // stream has ended.
         let _ = self.send.borrow_mut().finish();
     }
 
-    /// Ends the response and discards the rest of the request (RFC 9114 §4.1).
+    /// Ends the message that is sent, and discards the rest of the other one (RFC 9114 §4.1).
     pub fn finish(&self) {
         self.end();
         self.settle(Code::H3_NO_ERROR);
@@ -246,9 +262,9 @@ impl Stream {
         self.settle(code);
     }
 
-    /// Completes in one of three cases: with the client's code when it wants no more of the
-    /// response; with `None` when it has received all of a finished one; with an error when the
-    /// connection is lost.
+    /// Completes in one of three cases: with the peer's code when it wants no more of the message;
+    /// with `None` when it has received all of a finished one; with an error when the connection is
+    /// lost.
     pub fn stopped(&self) -> impl Future<Output = Result<Option<Code>, Error>> + 'static {
         let stopped = self.send.borrow().stopped();
         async move {
@@ -271,7 +287,7 @@ impl Stream {
         self.prioritize(priority);
     }
 
-    /// Whether the rest of the request is discarded.
+    /// Whether the rest of the peer's message is discarded.
     pub(crate) fn is_settled(&self) -> bool {
         self.is_settled.get()
     }
@@ -287,7 +303,7 @@ impl Stream {
         }
     }
 
-    /// Reads the request to its end if the end has arrived; otherwise asks the client to stop
+    /// Reads the message to its end if the end has arrived; otherwise asks the peer to stop
     /// sending.
     fn settle(&self, code: Code) {
         if self.is_settled.replace(true) {
@@ -312,7 +328,7 @@ impl Stream {
         }
     }
 
-    fn put_section(&self, encode: impl FnOnce(&mut Encoder, &mut BytesMut)) {
+    pub(crate) fn put_section(&self, encode: impl FnOnce(&mut Encoder, &mut BytesMut)) {
         let mut queued = self.queued.borrow_mut();
         let mut encoder = self.shared.encoder.borrow_mut();
         *queued = self.shared.encode(|out| {
@@ -335,22 +351,6 @@ impl Stream {
     }
 }
 
-impl Sending<'_> {
-    /// Bytes that QUIC has not taken yet, including the frame's head.
-    pub fn left(&self) -> usize {
-        self.chunks.iter().map(Bytes::len).sum()
-    }
-}
-
-impl Future for Sending<'_> {
-    type Output = Result<(), Error>;
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let Self { stream, chunks } = &mut *self;
-        stream.poll_write(chunks, cx)
-    }
-}
-
 impl Drop for Stream {
     /// Aborts a stream without a proper end: its request was cancelled, and the client must not see
     /// a normal end.
@@ -366,31 +366,3 @@ impl std::fmt::Debug for Stream {
         f.debug_struct("Stream").field("id", &self.id).finish_non_exhaustive()
     }
 }
-
-/// Writes a HEADERS frame around the output of `encode`.
-fn put_headers(out: &mut BytesMut, encode: impl FnOnce(&mut BytesMut)) {
-    let start = out.len();
-    // The type and a length of two bytes, which are nearly always enough for a section.
-    out.put_slice(&[HEADERS as u8, 0, 0]);
-    encode(out);
-    let length = out.len() - start - 3;
-    if let (Ok(short @ 0..0x4000), Some(room)) =
-        (u16::try_from(length), out.get_mut(start + 1..start + 3))
-    {
-        room.copy_from_slice(&(short | 0b01 << 14).to_be_bytes());
-        return;
-    }
-    let section = out.split_off(start + 3);
-    out.truncate(start);
-    put_frame_head(out, HEADERS, length);
-    out.put_slice(&section);
-}
-
-fn put_frame_head(out: &mut BytesMut, kind: u64, length: usize) {
-    varint::encode(kind, out);
-    varint::encode(length as u64, out);
-}
-
-/// Types of the frames that are sent.
-const DATA: u64 = 0x00;
-const HEADERS: u64 = 0x01;

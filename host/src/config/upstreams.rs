@@ -48,7 +48,10 @@ pub enum UpstreamProtocol {
     H1,
     /// HTTP/2. Without `tls` the endpoints must expect it (prior knowledge, RFC 9113 §3.3).
     H2,
-    /// With `tls`, HTTP/2 or HTTP/1.1, as the endpoint chooses by ALPN. Otherwise HTTP/1.1.
+    /// HTTP/3, which needs `tls`. Where QUIC does not work, as `auto`.
+    H3,
+    /// With `tls`, HTTP/2 or HTTP/1.1, as the endpoint chooses by ALPN, and HTTP/3 once it tells by
+    /// Alt-Svc that it serves it. Otherwise HTTP/1.1.
     #[default]
     Auto,
 }
@@ -70,9 +73,13 @@ pub struct UpstreamTls {
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Health {
-    /// Path and query of the request, a GET.
-    #[serde(with = "As::<RequestPath>")]
-    pub path: String,
+    /// Path and query of the request, a GET. It has either this key or `grpc`.
+    #[serde(default, with = "AsOption::<RequestPath>")]
+    pub path: Option<String>,
+    /// The service that gRPC's health checking protocol is asked about. `""` means the whole
+    /// server. The probe goes over HTTP/2, and succeeds if the service is SERVING.
+    #[serde(default)]
+    pub grpc: Option<String>,
     /// The value of the Host field. If left out, it is the endpoint's address as written.
     #[serde(default, with = "AsOption::<Authority>")]
     pub host: Option<String>,
@@ -84,7 +91,7 @@ pub struct Health {
     #[serde(default = "defaults::health_timeout", with = "As::<units::Duration>")]
     #[schemars(extend("x-minimum" = "1ms", "x-maximum" = "1h"))]
     pub timeout: Duration,
-    /// Status codes that are a success.
+    /// Status codes of `path` that are a success.
     #[serde(default = "defaults::health_expect", with = "AsList::<StatusRange>")]
     #[schemars(length(min = 1))]
     pub expect: Vec<(u16, u16)>,

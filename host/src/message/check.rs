@@ -12,7 +12,7 @@ use http::uri::Authority;
 use http::{Method, Version};
 use weir_h3::message as rules;
 
-use super::headers;
+use super::{forwarded, headers};
 
 /// The results of the check of a request's head.
 #[derive(Debug)]
@@ -105,6 +105,7 @@ pub fn clean_request_trailers(
     underscores: bool,
 ) -> Result<HeaderMap, &'static str> {
     let mut trailers = clean_trailers(trailers)?;
+    forwarded::remove_identity(&mut trailers);
     for name in headers::FORWARDING {
         trailers.remove(name);
     }

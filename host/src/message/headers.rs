@@ -54,6 +54,8 @@ pub fn toward_upstream(head: &mut Parts, authority: &Authority, host: &Authority
 
 /// Converts an origin's response to the one that the client gets.
 pub fn toward_client(response: &mut Response<Body>) {
+    // The alternatives of an origin are not those of this proxy (RFC 7838 §2).
+    response.headers_mut().remove(header::ALT_SVC);
     strip_connection(response.headers_mut()).withhold(response.body_mut());
     let via = via(response.version());
     add_via(response.headers_mut(), via);

@@ -9,6 +9,7 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use http::{StatusCode, response};
 use ring::digest::{SHA1_FOR_LEGACY_USE_ONLY, digest};
 
 /// The protocol of the tunnel that a request asks for, in the extensions of the request.
@@ -26,6 +27,11 @@ pub struct Tunnel {
 }
 
 impl Upgrade {
+    /// Returns the name of the protocol.
+    pub fn name(&self) -> &str {
+        self.protocol.to_str().unwrap_or_default()
+    }
+
     /// Whether the protocol is one of these. Case does not matter.
     pub fn is_one_of(&self, protocols: &[String]) -> bool {
         let name = self.protocol.as_bytes();
@@ -51,6 +57,20 @@ pub fn requested(fields: &HeaderMap) -> Option<Upgrade> {
         || fields.contains_key(header::TRANSFER_ENCODING);
     let protocol = protocol.clone();
     (is_alone && is_asked && !has_body).then_some(Upgrade { protocol })
+}
+
+/// Turns an origin's consent into the response that opens a tunnel. `accept` answers the key of the
+/// client's request, if it had one.
+pub fn opened(head: &mut response::Parts, upgrade: &Upgrade, accept: Option<HeaderValue>) {
+    head.status = StatusCode::OK;
+    // A tunnel has no content, whose length these would tell.
+    for name in [header::CONTENT_LENGTH, header::TRANSFER_ENCODING, SEC_WEBSOCKET_ACCEPT] {
+        head.headers.remove(name);
+    }
+    if let Some(accept) = accept {
+        head.headers.insert(SEC_WEBSOCKET_ACCEPT, accept);
+    }
+    head.extensions.insert(Tunnel { protocol: upgrade.protocol.clone() });
 }
 
 /// Returns the answer to a key of WebSocket (RFC 6455 §4.2.2).

@@ -233,14 +233,17 @@ impl Proxy {
         }
         let idle = reach.upstream().timeouts.idle;
         let is_tunnel = head.extensions.get::<Upgrade>().is_some();
+        // The bytes of a tunnel are no content, which could be settled or filtered.
         let mut body = if is_tunnel {
             TunnelBody::wrap(body, &exchange)
         } else {
             RequestBody::wrap(body, Rc::clone(&exchange), checked.declared, chain.limits(), idle)?
         };
-        if is_tunnel {
-            // Its bytes are no content, which a filter could read.
-        } else if checked.declared.is_none() && !body.is_end_stream() && head.method.is_safe() {
+        if !is_tunnel
+            && checked.declared.is_none()
+            && !body.is_end_stream()
+            && head.method.is_safe()
+        {
             body = reach.settle(body).await?;
         }
         if chain.wants_request_body() && !is_tunnel {

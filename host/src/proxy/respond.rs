@@ -3,7 +3,7 @@
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderName, HeaderValue, LOCATION, RETRY_AFTER};
 use http::request::Parts;
 use http::uri::{Authority, PathAndQuery};
-use http::{Response, StatusCode};
+use http::{HeaderMap, Response, StatusCode};
 use http_body::Body as _;
 
 use super::error::ProxyError;
@@ -23,13 +23,18 @@ pub fn to(error: &ProxyError, id: RequestId) -> Response<Body> {
     *response.status_mut() = status;
     let fields = response.headers_mut();
     fields.insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
-    if let Ok(id) = HeaderValue::from_str(&id.to_string()) {
-        fields.insert(REQUEST_ID, id);
-    }
+    name(fields, id);
     if status == StatusCode::SERVICE_UNAVAILABLE {
         fields.insert(RETRY_AFTER, HeaderValue::from_static("1"));
     }
     response
+}
+
+/// Adds the request's id.
+fn name(fields: &mut HeaderMap, id: RequestId) {
+    if let Ok(id) = HeaderValue::from_str(&id.to_string()) {
+        fields.insert(REQUEST_ID, id);
+    }
 }
 
 /// Returns the response to a failed call of gRPC: its status in the head, without trailers.
@@ -48,9 +53,7 @@ pub fn to_call(error: &ProxyError, id: RequestId) -> Response<Body> {
     if let Ok(message) = HeaderValue::try_from(format!("{reason}, request {id}")) {
         fields.insert(GRPC_MESSAGE, message);
     }
-    if let Ok(id) = HeaderValue::from_str(&id.to_string()) {
-        fields.insert(REQUEST_ID, id);
-    }
+    name(fields, id);
     response
 }
 

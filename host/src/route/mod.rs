@@ -194,10 +194,8 @@ mod tests {
             assert!(found(uri, CLIENT), "{uri}");
             assert!(!found(uri, "198.51.100.1".parse().unwrap()), "{uri}");
         }
-        for uri in ["/", "/?v=2", "/?v=2&q=a b", "/?V=2&q=a+b%26c", "/?v=22&q=a+b%26c"] {
-            if let Ok(uri) = uri.parse::<http::Uri>() {
-                assert!(!found(&uri.to_string(), CLIENT), "{uri}");
-            }
+        for uri in ["/", "/?v=2", "/?v=2&q=a+b", "/?V=2&q=a+b%26c", "/?v=22&q=a+b%26c"] {
+            assert!(!found(uri, CLIENT), "{uri}");
         }
     }
 

@@ -15,6 +15,7 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
 use super::Endpoint;
+use super::h3::client_config;
 use super::pool::ConnectError;
 use crate::config::source::Stamp;
 use crate::config::{self, UpstreamProtocol, UpstreamTls};
@@ -34,6 +35,8 @@ struct Encryption {
     settings: Arc<ClientConfig>,
     /// The settings that offer HTTP/1.1 alone, for an endpoint that has chosen it before.
     h1: Arc<ClientConfig>,
+    /// The settings of QUIC, if HTTP/3 may be used.
+    quic: Option<quinn::ClientConfig>,
     /// The files, with stamps from before they were read.
     stamps: Vec<(PathBuf, Stamp)>,
 }
@@ -54,7 +57,7 @@ impl Connector {
         let alpn: &[&str] = match config.protocol {
             UpstreamProtocol::H1 => &["http/1.1"],
             UpstreamProtocol::H2 => &["h2"],
-            UpstreamProtocol::Auto => &["h2", "http/1.1"],
+            UpstreamProtocol::Auto | UpstreamProtocol::H3 => &["h2", "http/1.1"],
         };
         let encryption = |source: &UpstreamTls| -> Result<_, TlsError> {
             let stamp = |file: PathBuf| (file.clone(), Stamp::of(&file));
@@ -62,7 +65,12 @@ impl Connector {
             let settings = tls::client::config(source, alpn)?;
             let mut h1 = ClientConfig::clone(&settings);
             h1.alpn_protocols = vec![H1.to_vec()];
-            Ok(Encryption { source: source.clone(), settings, h1: Arc::new(h1), stamps })
+            let mut h3 = ClientConfig::clone(&settings);
+            h3.alpn_protocols = vec![b"h3".to_vec()];
+            let may_use = matches!(config.protocol, UpstreamProtocol::Auto | UpstreamProtocol::H3);
+            let quic = may_use.then(|| client_config(Arc::new(h3)));
+            let quic = quic.transpose()?;
+            Ok(Encryption { source: source.clone(), settings, h1: Arc::new(h1), quic, stamps })
         };
         let tls = config.tls.as_ref().map(encryption).transpose()?;
         Ok(Self { protocol: config.protocol, tls })
@@ -92,10 +100,40 @@ impl Connector {
     /// Returns the protocol of all connections. `None` if each endpoint chooses its own.
     pub(super) fn spoken(&self) -> Option<Spoken> {
         match (self.protocol, &self.tls) {
-            (UpstreamProtocol::H1, _) | (UpstreamProtocol::Auto, None) => Some(Spoken::H1),
+            (UpstreamProtocol::H1, _) | (UpstreamProtocol::Auto | UpstreamProtocol::H3, None) => {
+                Some(Spoken::H1)
+            }
             (UpstreamProtocol::H2, _) => Some(Spoken::H2),
-            (UpstreamProtocol::Auto, Some(_)) => None,
+            (UpstreamProtocol::Auto | UpstreamProtocol::H3, Some(_)) => None,
         }
+    }
+
+    /// Whether the configuration names a protocol that serves several requests at once.
+    pub(super) fn is_fixed(&self) -> bool {
+        matches!(self.protocol, UpstreamProtocol::H2 | UpstreamProtocol::H3)
+    }
+
+    /// Whether the endpoints serve HTTP/3 by configuration.
+    pub(super) fn is_h3(&self) -> bool {
+        self.protocol == UpstreamProtocol::H3
+    }
+
+    /// Whether the endpoints may tell that they serve HTTP/3.
+    pub(super) fn learns_h3(&self) -> bool {
+        self.protocol == UpstreamProtocol::Auto && self.tls.is_some()
+    }
+
+    /// Returns the name of an endpoint's certificate, and the settings of QUIC.
+    ///
+    /// # Errors
+    /// HTTP/3 is not to be used.
+    pub(super) fn quic(
+        &self,
+        endpoint: &Endpoint,
+    ) -> Result<(String, quinn::ClientConfig), ConnectError> {
+        let tls = self.tls.as_ref().and_then(|tls| Some((tls, tls.quic.clone()?)));
+        let (tls, config) = tls.ok_or_else(|| io::Error::from(io::ErrorKind::Unsupported))?;
+        Ok((tls.name(endpoint).to_owned(), config))
     }
 
     /// Opens a connection within `limit`, the handshake included. An endpoint that has chosen
@@ -121,14 +159,18 @@ impl Connector {
 }
 
 impl Encryption {
+    /// Returns the name that the certificate of an endpoint must have.
+    fn name<'a>(&'a self, endpoint: &'a Endpoint) -> &'a str {
+        self.source.server_name.as_deref().unwrap_or(host(&endpoint.name))
+    }
+
     async fn encrypt(
         &self,
         stream: TcpStream,
         endpoint: &Endpoint,
         known: Option<Spoken>,
     ) -> Result<(Transport, Spoken), ConnectError> {
-        let name = self.source.server_name.as_deref().unwrap_or(host(&endpoint.name));
-        let name = ServerName::try_from(name.to_owned())
+        let name = ServerName::try_from(self.name(endpoint).to_owned())
             .map_err(|error| ConnectError::tls(io::Error::other(error)))?;
         let settings = if known == Some(Spoken::H1) { &self.h1 } else { &self.settings };
         let connector = TlsConnector::from(Arc::clone(settings));
@@ -150,7 +192,7 @@ impl Encryption {
 const H1: &[u8] = b"http/1.1";
 
 /// Returns the host of `HOST:PORT`, without brackets.
-fn host(name: &str) -> &str {
+pub(super) fn host(name: &str) -> &str {
     let host = name.rsplit_once(':').map_or(name, |(host, _)| host);
     host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host)
 }

@@ -1,24 +1,20 @@
 //! Active health checks: one probe loop for each endpoint, on the control thread.
 
-use std::future::poll_fn;
+mod probe;
+
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
-use http::{Request, Uri};
-use http_body_util::{BodyExt as _, Empty};
-use hyper::client::conn::http1;
-use hyper_util::rt::TokioIo;
 use rand::RngExt as _;
 use tokio::time::Instant;
 
-use super::connect::{Spoken, Transport};
-use super::pool::ConnectError;
 use super::{Endpoint, Upstream};
 use crate::config::Health;
 use crate::task::Tasks;
+use probe::{ProbeError, probe};
 
 /// Starts the probes of an upstream, if it has `health`. The probes of an endpoint begin and end
 /// with its place in the upstream, and all end with the drain.
@@ -153,105 +149,6 @@ impl ProbeState {
     }
 }
 
-/// The reason why a probe failed.
-#[derive(Debug, thiserror::Error)]
-enum ProbeError {
-    #[error("connect")]
-    Connect(#[from] ConnectError),
-    #[error("exchange")]
-    Exchange(#[from] hyper::Error),
-    #[error("exchange")]
-    H2(#[from] h2::Error),
-    #[error("build request")]
-    Request(#[from] http::Error),
-    #[error("status {0} is not expected")]
-    Status(u16),
-    #[error("no answer in time")]
-    Timeout,
-}
-
-/// Sends one request by the protocol and the TLS of the upstream.
-async fn probe(
-    upstream: &Upstream,
-    endpoint: &Endpoint,
-    health: &Health,
-    tasks: &Tasks,
-) -> Result<(), ProbeError> {
-    let connector = upstream.connector();
-    let connecting = connector.connect(endpoint, health.timeout, connector.spoken());
-    let (transport, spoken) = connecting.await?;
-    let status = match spoken {
-        Spoken::H1 => by_h1(transport, endpoint, health, tasks).await?,
-        Spoken::H2 => by_h2(transport, endpoint, health, tasks).await?,
-    };
-    let expected = health.expect.iter().any(|(low, high)| (*low..=*high).contains(&status));
-    if expected { Ok(()) } else { Err(ProbeError::Status(status)) }
-}
-
-const USER_AGENT: &str = concat!("weir/", env!("CARGO_PKG_VERSION"), " health");
-
-/// Returns the value of Host.
-fn authority<'a>(endpoint: &'a Endpoint, health: &'a Health) -> &'a str {
-    health.host.as_deref().unwrap_or(&endpoint.name)
-}
-
-async fn by_h1(
-    transport: Transport,
-    endpoint: &Endpoint,
-    health: &Health,
-    tasks: &Tasks,
-) -> Result<u16, ProbeError> {
-    let (mut sender, connection) = http1::handshake(TokioIo::new(transport)).await?;
-    tasks.spawn(async move {
-        // An error of the connection is also an error of the probe, which reports it.
-        let _ = connection.await;
-    });
-    let request = Request::get(health.path.parse::<Uri>().map_err(http::Error::from)?)
-        .header(http::header::HOST, authority(endpoint, health))
-        .header(http::header::USER_AGENT, USER_AGENT)
-        .header(http::header::CONNECTION, "close")
-        .body(Empty::<bytes::Bytes>::new())?;
-    let response = sender.send_request(request).await?;
-    let status = response.status().as_u16();
-    let mut body = response.into_body();
-    // The timeout of the probe bounds this loop, and nothing is kept.
-    while let Some(frame) = body.frame().await {
-        frame?;
-    }
-    Ok(status)
-}
-
-async fn by_h2(
-    transport: Transport,
-    endpoint: &Endpoint,
-    health: &Health,
-    tasks: &Tasks,
-) -> Result<u16, ProbeError> {
-    let scheme = if transport.is_encrypted() { "https" } else { "http" };
-    let mut builder = h2::client::Builder::new();
-    let handshake = builder.enable_push(false).handshake::<_, bytes::Bytes>(transport);
-    let (mut sender, connection) = handshake.await?;
-    tasks.spawn(async move {
-        let _ = connection.await;
-    });
-    let path = health.path.as_str();
-    let uri = Uri::builder().scheme(scheme).authority(authority(endpoint, health));
-    let request = Request::get(uri.path_and_query(path).build()?)
-        .version(http::Version::HTTP_2)
-        .header(http::header::USER_AGENT, USER_AGENT)
-        .body(())?;
-    poll_fn(|cx| sender.poll_ready(cx)).await?;
-    let (response, _) = sender.send_request(request, true)?;
-    let response = response.await?;
-    let status = response.status().as_u16();
-    let mut body = response.into_body();
-    while let Some(data) = body.data().await {
-        let length = data?.len();
-        body.flow_control().release_capacity(length)?;
-    }
-    Ok(status)
-}
-
 /// Returns `interval` ± 10 %, so that the probes of many endpoints and nodes do not fall into step.
 fn jitter(interval: Duration) -> Duration {
     interval.mul_f64(rand::rng().random_range(0.9..=1.1))
@@ -263,7 +160,8 @@ mod tests {
 
     fn health() -> Health {
         Health {
-            path: "/".into(),
+            path: Some("/".into()),
+            grpc: None,
             host: None,
             interval: Duration::from_secs(5),
             timeout: Duration::from_secs(1),

@@ -7,29 +7,35 @@
 
 use std::pin::Pin;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::Either;
-use http::Response;
 use http::request::Parts;
+use http::{HeaderValue, Response};
 use tokio::time::Instant;
 
 use super::InFlight;
-use super::error::SendError;
-use super::h2::H2Lease;
-use super::pool::Connection;
-use super::{h1, h2};
+use super::error::{Cause, Reached, SendError};
+use super::h2::H2Connection;
+use super::h3::H3Lease;
+use super::pool::{Connection, Pool};
+use super::share::Network;
+use super::shared::{Multiplexed, SharedLease};
+use super::{h1, h2, h3};
 use crate::message::body::Body;
 use crate::message::exchange::Exchange;
 use crate::message::subject::Subject;
-use crate::message::tunnel::Upgrade;
+use crate::message::tunnel::{self, SEC_WEBSOCKET_KEY, Upgrade};
 
 /// A connection, or a part of one, that waits for one request.
 pub(super) enum Lease {
     /// A connection of HTTP/1.1, which serves no other request meanwhile.
     H1(Connection),
     /// A stream of HTTP/2. Boxed, so that requests over HTTP/1.1 do not reserve room for it.
-    H2(Box<H2Lease>),
+    H2(Box<SharedLease<H2Connection>>),
+    /// A stream of HTTP/3.
+    H3(Box<H3Lease>),
 }
 
 /// A request for one endpoint, without its body.
@@ -59,6 +65,32 @@ pub(super) struct Deadlines {
     pub(super) total: Option<Instant>,
 }
 
+/// An exchange without a response.
+pub(super) struct Failed {
+    pub(super) error: SendError,
+    /// The request's body, if nothing of it was sent.
+    pub(super) untouched: Option<Body>,
+}
+
+impl Failed {
+    /// The origin broke a rule.
+    pub(super) fn broken(reason: &'static str) -> Self {
+        Self { error: Cause::Broken(reason.into()).into(), untouched: None }
+    }
+
+    /// The origin opens no tunnels.
+    pub(super) fn tunnel() -> Self {
+        Self::broken("the endpoint opens no tunnels over this protocol (extended CONNECT)")
+    }
+}
+
+impl LeaseRequest<'_> {
+    /// Returns the answer to the request's key of WebSocket, if it has one.
+    pub(super) fn accept(&self) -> Option<HeaderValue> {
+        self.head.headers.get(SEC_WEBSOCKET_KEY).and_then(tunnel::accept)
+    }
+}
+
 impl Lease {
     /// Sends a request and returns the response, its body still streaming. The response's body
     /// sends the rest of the request's, and gives the connection back when both have ended.
@@ -75,17 +107,81 @@ impl Lease {
         body: Body,
         deadlines: Deadlines,
     ) -> impl Future<Output = Result<Response<Body>, SendError>> + use<'a> {
+        let is_tunnel = request.head.extensions.get::<Upgrade>().is_some();
+        match self {
+            Self::H1(connection) if !is_tunnel => {
+                Either::Left(h1::exchange(connection, request, body, deadlines))
+            }
+            other => {
+                let sending = other.exchange_any(request, body, deadlines);
+                Either::Right(Box::pin(sending) as Pin<Box<dyn Future<Output = _> + 'a>>)
+            }
+        }
+    }
+
+    /// Sends a request over any protocol. One that the origin did not process is sent again.
+    async fn exchange_any(
+        mut self,
+        request: LeaseRequest<'_>,
+        mut body: Body,
+        deadlines: Deadlines,
+    ) -> Result<Response<Body>, SendError> {
         let upgrade = request.head.extensions.get::<Upgrade>().cloned();
-        let boxed: Pin<Box<dyn Future<Output = Result<Response<Body>, SendError>> + 'a>> =
-            match (self, upgrade) {
-                (Self::H1(connection), None) => {
-                    return Either::Left(h1::exchange(connection, request, body, deadlines));
+        for retries_left in (0..=RETRIES).rev() {
+            let (failed, used) = match self {
+                Self::H1(connection) => {
+                    return match upgrade {
+                        None => h1::exchange(connection, request, body, deadlines).await,
+                        Some(upgrade) => {
+                            h1::open(connection, request, body, upgrade, deadlines).await
+                        }
+                    };
                 }
-                (Self::H1(connection), Some(upgrade)) => {
-                    Box::pin(h1::open(connection, request, body, upgrade, deadlines))
-                }
-                (Self::H2(lease), _) => Box::pin(h2::exchange(*lease, request, body, deadlines)),
+                Self::H2(lease) => match h2::send(&lease, &request, body, deadlines).await {
+                    Ok(received) => return Ok(h2::answer(received, *lease, request, deadlines)),
+                    Err(failed) => (failed, Used::of(&lease)),
+                },
+                Self::H3(lease) => match h3::send(&lease, &request, body, deadlines).await {
+                    Ok(received) => {
+                        return Ok(h3::answer(received, lease.lease, request, deadlines));
+                    }
+                    Err(failed) => (failed, Used::of(&lease.lease)),
+                },
             };
-        Either::Right(boxed)
+            let may_repeat = match failed.error.reached() {
+                Reached::Never => true,
+                Reached::Perhaps => request.is_repeatable && used.is_reused,
+                Reached::Certainly => false,
+            };
+            match failed.untouched.filter(|_| may_repeat && retries_left > 0) {
+                None => return Err(failed.error),
+                Some(untouched) => body = untouched,
+            }
+            let error = &failed.error as &dyn std::error::Error;
+            tracing::debug!(error, "sending a request again");
+            let leased = used.pool.lease(used.network, upgrade.is_some()).await;
+            self = leased.map_err(|source| Cause::Connect {
+                endpoint: Arc::clone(&used.pool.endpoint().name),
+                source,
+            })?;
+        }
+        Err(Cause::Missing("connection").into())
     }
 }
+
+/// The source of another lease after one that failed.
+struct Used {
+    pool: Rc<Pool>,
+    network: Network,
+    is_reused: bool,
+}
+
+impl Used {
+    fn of<C: Multiplexed>(lease: &SharedLease<C>) -> Self {
+        let (pool, network) = (Rc::clone(lease.pool()), lease.network());
+        Self { pool, network, is_reused: lease.is_reused() }
+    }
+}
+
+/// The times that a request is sent again.
+const RETRIES: u32 = 2;

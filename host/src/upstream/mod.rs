@@ -13,6 +13,7 @@ mod endpoint;
 pub mod error;
 pub mod h1;
 mod h2;
+mod h3;
 pub mod health;
 mod lease;
 mod local;
@@ -24,6 +25,7 @@ mod response;
 mod retry;
 pub mod send;
 mod share;
+mod shared;
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

@@ -1,6 +1,8 @@
 //! Connections to endpoints and the pool of idle ones. They belong to one worker and are not
 //! shared.
 
+mod leasing;
+
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::io;
@@ -8,12 +10,15 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use http::HeaderMap;
+
 use super::Endpoint;
-use super::connect::{Connector, Spoken};
+use super::connect::{Connector, Spoken, host};
 use super::h1::Wire;
-use super::h2::{MAX_STREAMS, Shared};
-use super::lease::Lease;
+use super::h2::H2Connection;
+use super::h3::Quic;
 use super::share::{Holders, Network, PlaceRefused};
+use super::shared::{MAX_STREAMS, Shared};
 use crate::config::UpstreamLimits;
 
 /// The connections of one worker to one endpoint.
@@ -33,8 +38,10 @@ pub struct Pool {
     /// The number of the upstream whose limits apply.
     adjusted: Cell<u64>,
     holders: Holders,
-    /// The connections that serve several requests at once.
-    shared: Shared,
+    /// Whether the connections serve several requests at once, as far as it is known.
+    is_shared: Cell<bool>,
+    h2: Shared<H2Connection>,
+    h3: Quic,
 }
 
 /// A connection of HTTP/1.1 in use. Dropping it closes the connection, and
@@ -106,22 +113,25 @@ impl Pool {
         limits: UpstreamLimits,
         connect_timeout: Duration,
     ) -> Self {
-        let (idle, open, shared) = (RefCell::default(), Cell::new(0), Shared::default());
         let spoken = connector.spoken();
-        let holders = Holders::new(places(&limits, spoken), limits.per_client);
-        let (limits, connect_timeout) = (RefCell::new(Rc::new(limits)), Cell::new(connect_timeout));
-        let (adjusted, spoken) = (Cell::new(0), Cell::new(spoken));
+        let h3 = match connector.is_h3() {
+            true => Quic::configured(endpoint.address.port()),
+            false => Quic::default(),
+        };
+        let is_shared = spoken == Some(Spoken::H2) || connector.is_h3();
         Self {
             endpoint,
             connector,
-            spoken,
-            limits,
-            connect_timeout,
-            idle,
-            open,
-            adjusted,
-            holders,
-            shared,
+            spoken: Cell::new(spoken),
+            holders: Holders::new(places(&limits, is_shared), limits.per_client),
+            limits: RefCell::new(Rc::new(limits)),
+            connect_timeout: Cell::new(connect_timeout),
+            idle: RefCell::default(),
+            open: Cell::new(0),
+            adjusted: Cell::new(0),
+            is_shared: Cell::new(is_shared),
+            h2: Shared::default(),
+            h3,
         }
     }
 
@@ -143,7 +153,7 @@ impl Pool {
         }
         self.connect_timeout.set(connect_timeout);
         if **self.limits.borrow() != *limits {
-            self.holders.adjust(places(limits, self.spoken.get()), limits.per_client);
+            self.holders.adjust(places(limits, self.is_shared.get()), limits.per_client);
             *self.limits.borrow_mut() = Rc::new(limits.clone());
         }
     }
@@ -163,64 +173,37 @@ impl Pool {
         self.connect_timeout.get()
     }
 
-    /// Returns the connections that serve several requests at once.
-    pub(super) fn shared(&self) -> &Shared {
-        &self.shared
+    /// Returns the connections of HTTP/2.
+    pub(super) fn h2(&self) -> &Shared<H2Connection> {
+        &self.h2
     }
 
-    /// Takes the right to send one request of a client of this network: an idle connection that is
-    /// still open, the one that was used last, or a fresh one. If connections serve several
-    /// requests at once, it is a part of one. A tunnel takes a whole connection.
-    ///
-    /// # Errors
-    ///
-    /// [`ConnectError`]. Nothing has been sent in that case.
-    pub(super) async fn lease(
-        self: &Rc<Self>,
-        network: Network,
-        is_tunnel: bool,
-    ) -> Result<Lease, ConnectError> {
-        // Few origins offer tunnels over HTTP/2, and those that choose it still speak HTTP/1.1.
-        let is_h1 = is_tunnel && self.connector.spoken() != Some(Spoken::H2);
-        if is_h1 || self.spoken.get() == Some(Spoken::H1) {
-            return self.take(network).await.map(Lease::H1);
-        }
-        match self.part(network)? {
-            Some(lease) => Ok(lease),
-            // Boxed, so that requests over HTTP/1.1 do not reserve room for it.
-            None => Box::pin(self.connected(network)).await,
-        }
+    /// Returns the QUIC toward the endpoint.
+    pub(super) fn h3(&self) -> &Quic {
+        &self.h3
     }
 
-    /// Takes a part of an open connection, if one has room.
-    fn part(self: &Rc<Self>, network: Network) -> Result<Option<Lease>, ConnectError> {
-        let Some(connection) = self.shared.with_room() else { return Ok(None) };
-        let place = self.enter(network)?;
-        Ok(Some(Lease::H2(Box::new(connection.begin(self, place)))))
-    }
-
-    /// Opens connections until one has room.
-    async fn connected(self: &Rc<Self>, network: Network) -> Result<Lease, ConnectError> {
-        loop {
-            if self.spoken.get() == Some(Spoken::H1) {
-                return self.take(network).await.map(Lease::H1);
-            }
-            if let Some(lease) = self.part(network)? {
-                return Ok(lease);
-            }
-            let limit = self.limits.borrow().connections;
-            if self.shared.len() >= limit {
-                return Err(ConnectError::Saturated(limit));
-            }
-            self.shared.grow(self).await?;
+    /// Learns from a response whether the endpoint serves HTTP/3.
+    pub(super) fn hear(&self, fields: &HeaderMap) {
+        if self.connector.learns_h3() {
+            self.h3.alternative().learn(fields, host(&self.endpoint.name));
+            self.widen();
         }
     }
 
     /// Notes the protocol that the endpoint has chosen.
     pub(super) fn learn(&self, spoken: Spoken) {
         if self.spoken.replace(Some(spoken)) != Some(spoken) {
+            self.widen();
+        }
+    }
+
+    /// Adjusts the number of places to the protocol.
+    fn widen(&self) {
+        let is_shared = self.spoken.get() == Some(Spoken::H2) || self.h3.alternative().is_known();
+        if self.is_shared.replace(is_shared) != is_shared {
             let limits = self.limits();
-            self.holders.adjust(places(&limits, Some(spoken)), limits.per_client);
+            self.holders.adjust(places(&limits, is_shared), limits.per_client);
         }
     }
 
@@ -230,7 +213,7 @@ impl Pool {
     }
 
     /// Notes a user of the connections, and returns its place.
-    fn enter(&self, network: Network) -> Result<u32, ConnectError> {
+    pub(super) fn enter(&self, network: Network) -> Result<u32, ConnectError> {
         self.holders.enter(network).map_err(|refused| match refused {
             PlaceRefused::Full => ConnectError::Saturated(self.limits.borrow().connections),
             PlaceRefused::Share => ConnectError::Share(self.limits.borrow().connections),
@@ -271,9 +254,11 @@ impl Pool {
         let limit = self.limits.borrow().idle_timeout;
         let mut idle = self.idle.borrow_mut();
         idle.retain_mut(|idle| idle.since.elapsed() < limit && idle.wire.is_quiet());
-        self.shared.sweep(limit, self.limits.borrow().idle_connections);
+        let keep = self.limits.borrow().idle_connections;
+        self.h2.sweep(limit, keep);
+        self.h3.connections().sweep(limit, keep);
         // An endpoint may choose another protocol some day.
-        if idle.is_empty() && self.open.get() == 0 && self.shared.len() == 0 {
+        if idle.is_empty() && self.open.get() == 0 && self.h2.len() == 0 {
             self.spoken.set(self.connector.spoken());
         }
     }
@@ -362,11 +347,9 @@ impl Drop for Open {
 }
 
 /// Returns the number of requests that a pool serves at once.
-fn places(limits: &UpstreamLimits, spoken: Option<Spoken>) -> usize {
-    match spoken {
-        Some(Spoken::H2) => limits.connections.saturating_mul(MAX_STREAMS),
-        Some(Spoken::H1) | None => limits.connections,
-    }
+fn places(limits: &UpstreamLimits, is_shared: bool) -> usize {
+    let each = if is_shared { MAX_STREAMS } else { 1 };
+    limits.connections.saturating_mul(each)
 }
 
 /// The protocol of connections that serve one request at a time.

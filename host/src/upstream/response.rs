@@ -32,6 +32,9 @@ pub(super) trait Rest: Unpin + 'static {
     fn end(self);
 }
 
+/// Maximum number of interim responses before a final one. An origin sends one or two.
+pub(super) const MAX_INTERIM: u32 = 16;
+
 /// Returns the response's body. A body that has fully arrived ends the exchange at once.
 pub(super) fn into_body<R: Rest>(mut rest: R, exchange: Rc<Exchange>, bounds: Deadlines) -> Body {
     if rest.is_over() && !rest.is_sending() {

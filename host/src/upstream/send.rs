@@ -178,6 +178,7 @@ impl Reach {
                 Ok(response) => {
                     // A request may go on for as long as its response does.
                     exchange.unpace();
+                    pool.hear(response.headers());
                     attempt.answered(response.status().as_u16());
                     Ok(response)
                 }

@@ -9,7 +9,7 @@ mod tests;
 
 use bytes::{BufMut as _, Bytes, BytesMut};
 use http::StatusCode;
-use http::header::HeaderMap;
+use http::header::{HOST, HeaderMap, HeaderName, HeaderValue};
 
 use super::error::Error;
 use super::field::Pseudo;
@@ -68,10 +68,11 @@ impl Encoder {
     ) {
         let start = begin(out);
         line::status(status, out);
-        self.fields(stream, headers, start, out);
+        self.fields(stream, headers.iter(), start, out);
     }
 
-    /// Appends a request's field section: `pseudo` first, in the order given.
+    /// Appends a request's field section: `pseudo` first, in the order given. A Host field is left
+    /// out, because `:authority` has its value (RFC 9114 §4.3.1).
     pub fn encode_request(
         &mut self,
         stream: u64,
@@ -83,13 +84,14 @@ impl Encoder {
         for (name, value) in pseudo {
             line::pseudo(*name, value, out);
         }
-        self.fields(stream, headers, start, out);
+        let lines = headers.iter().filter(|(name, _)| *name != HOST);
+        self.fields(stream, lines, start, out);
     }
 
     /// Appends a section without pseudo-header fields: trailers.
     pub fn encode_fields(&mut self, stream: u64, headers: &HeaderMap, out: &mut BytesMut) {
         let start = begin(out);
-        self.fields(stream, headers, start, out);
+        self.fields(stream, headers.iter(), start, out);
     }
 
     /// Takes bytes of the peer's decoder stream, cut at any place.
@@ -127,11 +129,17 @@ impl Encoder {
         self.dynamic.as_ref().is_some_and(|dynamic| dynamic.has_instructions())
     }
 
-    fn fields(&mut self, stream: u64, headers: &HeaderMap, start: usize, out: &mut BytesMut) {
+    fn fields<'a>(
+        &mut self,
+        stream: u64,
+        lines: impl Iterator<Item = (&'a HeaderName, &'a HeaderValue)>,
+        start: usize,
+        out: &mut BytesMut,
+    ) {
         match &mut self.dynamic {
-            Some(dynamic) => dynamic.fields(stream, headers, start, out),
+            Some(dynamic) => dynamic.fields(stream, lines, start, out),
             None => {
-                for (place, (name, value)) in headers.iter().enumerate() {
+                for (place, (name, value)) in lines.enumerate() {
                     self.recent.field(place, name, value, out);
                 }
             }

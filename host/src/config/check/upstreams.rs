@@ -4,7 +4,9 @@ use super::Check;
 use crate::builtin::BALANCERS;
 use crate::config::document::{below, item};
 use crate::config::error::did_you_mean;
-use crate::config::{Discovery, DnsRecords, Plugin, PluginId, Upstream, UpstreamTls, file};
+use crate::config::{
+    Discovery, DnsRecords, Health, Plugin, PluginId, Upstream, UpstreamProtocol, UpstreamTls, file,
+};
 
 impl Check<'_> {
     pub(super) fn upstream(
@@ -15,6 +17,13 @@ impl Check<'_> {
     ) -> Upstream {
         let (endpoints, discovery) =
             self.sources(path, upstream.endpoints, upstream.dns, upstream.file);
+        if upstream.protocol == UpstreamProtocol::H3 && upstream.tls.is_none() {
+            let path = below(path, "protocol");
+            self.problem(&path, format!("{path}: h3 needs tls, because QUIC is always encrypted"));
+        }
+        if let Some(health) = &upstream.health {
+            self.health(&below(path, "health"), health, upstream.protocol, upstream.tls.is_some());
+        }
         let tls = upstream.tls.map(|tls| self.upstream_tls(&below(path, "tls"), tls, &discovery));
         Upstream {
             balancer: self.balancer(&below(path, "balancer"), &upstream.balancer, plugins),
@@ -27,6 +36,28 @@ impl Check<'_> {
             health: upstream.health,
             timeouts: upstream.timeouts,
             limits: upstream.limits,
+        }
+    }
+
+    fn health(&mut self, path: &str, health: &Health, protocol: UpstreamProtocol, has_tls: bool) {
+        match (&health.path, &health.grpc) {
+            (Some(_), None) => {}
+            (None, Some(_)) => {
+                let is_able = match protocol {
+                    UpstreamProtocol::H1 => false,
+                    UpstreamProtocol::H2 | UpstreamProtocol::H3 => true,
+                    UpstreamProtocol::Auto => has_tls,
+                };
+                if !is_able {
+                    let message = "gRPC needs HTTP/2: set protocol: h2, or tls";
+                    self.problem(&below(path, "grpc"), format!("{path}.grpc: {message}"));
+                }
+            }
+            (None, None) => self.problem(path, format!("{path}: needs path or grpc")),
+            (Some(_), Some(_)) => {
+                let message = "path and grpc exclude each other";
+                self.problem(&below(path, "grpc"), format!("{path}: {message}"));
+            }
         }
     }
 

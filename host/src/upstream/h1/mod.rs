@@ -29,6 +29,7 @@ use crate::config::UpstreamLimits;
 use crate::message::body::Body;
 use crate::message::tunnel::Upgrade;
 use crate::upstream::connect::Transport;
+use crate::upstream::response::MAX_INTERIM;
 use framing::{Decoder, FramingError};
 use head::{Head, HeadError, ResponseHead};
 use upload::Upload;
@@ -188,9 +189,6 @@ fn broken(error: io::Error, nothing: bool) -> H1Error {
         H1Error::Io(error)
     }
 }
-
-/// Maximum number of interim responses before a final one.
-const MAX_INTERIM: u32 = 16;
 
 /// Bytes of one read: room for a head and a small body.
 const HEAD_READ: usize = 8 * 1024;

@@ -10,7 +10,7 @@ use super::exchange::EncodedRequest;
 use super::upload::Upload;
 use super::{ResponseStart, head};
 use crate::message::body::Body;
-use crate::message::tunnel::{self, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, Tunnel, Upgrade};
+use crate::message::tunnel::{self, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, Upgrade};
 use crate::upstream::error::{Cause, Reached, SendError};
 use crate::upstream::lease::{Deadlines, LeaseRequest};
 use crate::upstream::pool::Connection;
@@ -50,14 +50,8 @@ pub(in crate::upstream) async fn exchange(
     if head.status == StatusCode::SWITCHING_PROTOCOLS {
         check(&head.headers, &upgrade, key.as_ref())
             .map_err(|reason| Cause::Broken(reason.into()))?;
-        head.status = StatusCode::OK;
-        for name in [header::CONTENT_LENGTH, header::TRANSFER_ENCODING] {
-            head.headers.remove(name);
-        }
-        if !has_key {
-            head.headers.remove(SEC_WEBSOCKET_ACCEPT);
-        }
-        head.extensions.insert(Tunnel { protocol: upgrade.protocol });
+        let accept = head.headers.remove(SEC_WEBSOCKET_ACCEPT).filter(|_| has_key);
+        tunnel::opened(&mut head, &upgrade, accept);
         upload = Upload::raw(body);
     }
     let rest = H1Exchange {

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use h2::RecvStream;
 use http_body::Frame;
 
-use super::connection::H2Lease;
+use super::connection::H2Connection;
 use super::exchange::within;
 use super::upload::H2Upload;
 use crate::message::body::BodyError;
@@ -14,6 +14,7 @@ use crate::message::check;
 use crate::message::exchange::BodyFailure;
 use crate::upstream::InFlight;
 use crate::upstream::response::Rest;
+use crate::upstream::shared::SharedLease;
 
 /// An exchange after the head of its response. Dropping it before its end resets the stream.
 pub(super) struct H2Exchange {
@@ -24,7 +25,7 @@ pub(super) struct H2Exchange {
     pub(super) length: Option<u64>,
     pub(super) is_data_over: bool,
     /// The place on the connection.
-    pub(super) lease: H2Lease,
+    pub(super) lease: SharedLease<H2Connection>,
     /// The load of the endpoint.
     #[allow(dead_code, reason = "counts until it is dropped")]
     pub(super) in_flight: InFlight,

@@ -1,41 +1,43 @@
-//! One connection of HTTP/2 to an origin, and the right to send one request over it.
+//! One connection of HTTP/2 to an origin.
 
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
+use std::io;
 use std::pin::pin;
 use std::rc::Rc;
-use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::Bytes;
 use h2::client::{Builder, ResponseFuture, SendRequest};
 use h2::{Ping, PingPong, SendStream};
 use http::Request;
+use tokio::sync::Notify;
 
-use super::{CONNECTION_WINDOW, MAX_STREAMS, SEND_BUFFER, STREAM_WINDOW};
+use super::SEND_BUFFER;
 use crate::config::UpstreamLimits;
 use crate::task::Owned;
-use crate::upstream::connect::Transport;
+use crate::upstream::connect::{Spoken, Transport};
+use crate::upstream::h1::Wire;
 use crate::upstream::pool::{ConnectError, Pool};
+use crate::upstream::shared::{
+    CONNECTION_WINDOW, MAX_STREAMS, Multiplexed, STREAM_WINDOW, Shared, Usage,
+};
 
 /// A connection that serves many requests at once.
 pub(in crate::upstream) struct H2Connection {
     requests: RefCell<SendRequest<Bytes>>,
-    /// Requests in progress.
-    streams: Rc<Cell<usize>>,
-    /// Requests begun since the start.
-    begun: Cell<u64>,
-    idle_since: Cell<Instant>,
+    state: Rc<State>,
     _driver: Owned,
 }
 
-/// The right to send one request over a connection.
-pub(in crate::upstream) struct H2Lease {
-    connection: Rc<H2Connection>,
-    pool: Rc<Pool>,
-    /// The place of the client among the users of the pool.
-    place: Option<u32>,
+/// The facts that a connection and its driver share.
+struct State {
+    usage: Usage,
+    /// Whether the origin has answered the first ping, and its settings have come before.
+    is_settled: Cell<bool>,
+    /// Wakes the requests that wait for this, and for the end.
+    settled: Notify,
 }
 
 impl H2Connection {
@@ -43,10 +45,7 @@ impl H2Connection {
     ///
     /// # Errors
     /// The connection broke.
-    pub(super) async fn start(
-        transport: Transport,
-        limits: &UpstreamLimits,
-    ) -> Result<Rc<Self>, h2::Error> {
+    async fn start(transport: Transport, limits: &UpstreamLimits) -> Result<Rc<Self>, h2::Error> {
         let mut builder = Builder::new();
         builder
             .enable_push(false)
@@ -59,17 +58,19 @@ impl H2Connection {
             .max_concurrent_reset_streams(MAX_STREAMS);
         let (requests, mut connection) = builder.handshake(transport).await?;
         let pings = connection.ping_pong();
-        let streams = Rc::new(Cell::new(0));
-        let in_use = Rc::clone(&streams);
+        let (usage, is_settled) = (Usage::new(), Cell::new(false));
+        let state = Rc::new(State { usage, is_settled, settled: Notify::new() });
+        let told = Rc::clone(&state);
         let driver = Owned::spawn(async move {
             let ended = tokio::select! {
                 ended = connection => ended,
-                () = silence(pings, &in_use) => {
+                () = silence(pings, &told) => {
                     // Dropping the connection fails the requests that wait for it.
                     tracing::debug!("an origin does not answer a ping");
-                    return;
+                    Ok(())
                 }
             };
+            told.settle();
             if let Err(error) = ended {
                 tracing::debug!(
                     error = &error as &dyn std::error::Error,
@@ -77,40 +78,9 @@ impl H2Connection {
                 );
             }
         });
-        Ok(Rc::new(Self {
-            requests: RefCell::new(requests),
-            streams,
-            begun: Cell::new(0),
-            idle_since: Cell::new(Instant::now()),
-            _driver: driver,
-        }))
+        Ok(Rc::new(Self { requests: RefCell::new(requests), state, _driver: driver }))
     }
 
-    /// Whether the origin takes further requests on it: neither side has ended it.
-    pub(super) fn is_open(&self) -> bool {
-        let mut context = Context::from_waker(Waker::noop());
-        matches!(self.requests.borrow_mut().poll_ready(&mut context), Poll::Ready(Ok(())))
-    }
-
-    /// Whether it may serve another request now.
-    pub(super) fn has_room(&self) -> bool {
-        let most = self.requests.borrow().current_max_send_streams().min(MAX_STREAMS);
-        self.streams.get() < most && self.is_open()
-    }
-
-    /// Returns the time since the last request ended. `None` while it serves requests.
-    pub(super) fn idle(&self) -> Option<Duration> {
-        (self.streams.get() == 0).then(|| self.idle_since.get().elapsed())
-    }
-
-    /// Begins a request of the client that has this place.
-    pub(in crate::upstream) fn begin(self: Rc<Self>, pool: &Rc<Pool>, place: u32) -> H2Lease {
-        self.streams.set(self.streams.get() + 1);
-        H2Lease { connection: self, pool: Rc::clone(pool), place: Some(place) }
-    }
-}
-
-impl H2Lease {
     /// Sends the head of a request.
     ///
     /// # Errors
@@ -120,95 +90,89 @@ impl H2Lease {
         head: Request<()>,
         is_over: bool,
     ) -> Result<(ResponseFuture, SendStream<Bytes>), h2::Error> {
-        let connection = &self.connection;
-        connection.begun.set(connection.begun.get() + 1);
-        connection.requests.borrow_mut().send_request(head, is_over)
+        self.requests.borrow_mut().send_request(head, is_over)
     }
 
-    /// Whether an earlier request used the connection. The origin may be closing such a connection
-    /// at this moment.
-    pub(super) fn is_reused(&self) -> bool {
-        self.connection.begun.get() > 1
+    /// Returns whether the origin opens tunnels by extended CONNECT (RFC 8441 §3). Waits for its
+    /// settings.
+    pub(super) async fn opens_tunnels(&self) -> bool {
+        let mut settled = pin!(self.state.settled.notified());
+        settled.as_mut().enable();
+        if !self.state.is_settled.get() {
+            settled.await;
+        }
+        self.requests.borrow().is_extended_connect_protocol_enabled()
+    }
+}
+
+impl Multiplexed for H2Connection {
+    type Ticket = ();
+
+    fn all(pool: &Pool) -> &Shared<Self> {
+        pool.h2()
     }
 
-    /// Whether the connection is encrypted.
-    pub(super) fn is_encrypted(&self) -> bool {
-        self.pool.connector().is_encrypted()
-    }
-
-    /// The endpoint's name.
-    pub(super) fn endpoint(&self) -> &Arc<str> {
-        &self.pool.endpoint().name
-    }
-
-    /// Returns the limits of responses.
-    pub(super) fn limits(&self) -> Rc<UpstreamLimits> {
-        self.pool.limits()
-    }
-
-    /// Takes the place of this lease on another connection.
-    ///
-    /// # Errors
-    /// [`ConnectError`]. Nothing has been sent in that case.
-    pub(super) async fn renew(mut self) -> Result<Self, ConnectError> {
-        let (pool, place) = (Rc::clone(&self.pool), self.place.take());
-        drop(self);
-        let limit = pool.limits().connections;
-        let mut seat = Seat { pool, place };
-        loop {
-            if let Some(connection) = seat.pool.shared().with_room() {
-                connection.streams.set(connection.streams.get() + 1);
-                return Ok(Self {
-                    connection,
-                    pool: Rc::clone(&seat.pool),
-                    place: seat.place.take(),
-                });
+    async fn open(pool: Rc<Pool>) -> Result<Option<Rc<Self>>, ConnectError> {
+        let (connector, limit) = (pool.connector(), pool.connect_timeout());
+        let connecting = connector.connect(pool.endpoint(), limit, connector.spoken());
+        let (transport, spoken) = connecting.await?;
+        pool.learn(spoken);
+        match spoken {
+            Spoken::H1 => {
+                pool.keep(Wire::new(transport));
+                Ok(None)
             }
-            if seat.pool.shared().len() >= limit {
-                return Err(ConnectError::Saturated(limit));
+            Spoken::H2 => {
+                let limits = pool.limits();
+                let started = Self::start(transport, &limits);
+                let started = tokio::time::timeout(limit, started).await;
+                let started = started.map_err(|_| ConnectError::Timeout(limit))?;
+                Ok(Some(started.map_err(io::Error::other)?))
             }
-            seat.pool.shared().grow(&seat.pool).await?;
         }
+    }
+
+    fn usage(&self) -> &Usage {
+        &self.state.usage
+    }
+
+    fn is_open(&self) -> bool {
+        let mut context = Context::from_waker(Waker::noop());
+        matches!(self.requests.borrow_mut().poll_ready(&mut context), Poll::Ready(Ok(())))
+    }
+
+    fn ticket(&self) -> Option<()> {
+        self.has_ticket().then_some(())
+    }
+
+    fn has_ticket(&self) -> bool {
+        let most = self.requests.borrow().current_max_send_streams();
+        self.state.usage.streams() < most && self.is_open()
     }
 }
 
-/// A place of a client that has no connection at the moment.
-struct Seat {
-    pool: Rc<Pool>,
-    place: Option<u32>,
-}
-
-impl Drop for Seat {
-    fn drop(&mut self) {
-        if let Some(place) = self.place.take() {
-            self.pool.leave(place);
-        }
-    }
-}
-
-impl Drop for H2Lease {
-    fn drop(&mut self) {
-        if let Some(place) = self.place.take() {
-            self.pool.leave(place);
-        }
-        let connection = &self.connection;
-        connection.streams.set(connection.streams.get() - 1);
-        connection.idle_since.set(Instant::now());
+impl State {
+    fn settle(&self) {
+        self.is_settled.set(true);
+        self.settled.notify_waiters();
     }
 }
 
 /// Completes when an origin with requests in progress does not answer a ping (RFC 9113 §6.7). Only
-/// a ping detects that the origin is gone.
-async fn silence(pings: Option<PingPong>, streams: &Cell<usize>) {
+/// a ping detects that the origin is gone. The first answer shows that its settings have come.
+async fn silence(pings: Option<PingPong>, state: &State) {
     let Some(mut pings) = pings else { return std::future::pending().await };
     loop {
-        tokio::time::sleep(PING_EVERY).await;
-        if streams.get() == 0 || pings.send_ping(Ping::opaque()).is_err() {
-            continue;
+        if pings.send_ping(Ping::opaque()).is_ok() {
+            let pong = pin!(poll_fn(|cx| pings.poll_pong(cx)));
+            if tokio::time::timeout(PING_TIMEOUT, pong).await.is_err() {
+                return;
+            }
+            state.settle();
         }
-        let pong = pin!(poll_fn(|cx| pings.poll_pong(cx)));
-        if tokio::time::timeout(PING_TIMEOUT, pong).await.is_err() {
-            return;
+        tokio::time::sleep(PING_EVERY).await;
+        while state.usage.streams() == 0 {
+            tokio::time::sleep(PING_EVERY).await;
         }
     }
 }

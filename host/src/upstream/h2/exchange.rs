@@ -1,93 +1,51 @@
-//! One exchange over a connection of HTTP/2. A request that the origin did not process goes over
-//! another connection.
+//! One exchange over a connection of HTTP/2.
 
 use std::future::poll_fn;
 use std::rc::Rc;
-use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use h2::client::ResponseFuture;
 use h2::{Reason, RecvStream};
 use http::header::{self, HeaderMap};
 use http::uri::{PathAndQuery, Uri};
-use http::{Request, Response, StatusCode, Version};
+use http::{Method, Request, Response, StatusCode, Version};
 use http_body::Body as _;
 
 use super::body::H2Exchange;
-use super::connection::H2Lease;
+use super::connection::H2Connection;
 use super::upload::H2Upload;
 use crate::message::body::Body;
-use crate::message::tunnel::Upgrade;
-use crate::upstream::error::{Cause, Reached, SendError};
-use crate::upstream::lease::{Deadlines, LeaseRequest};
-use crate::upstream::response::into_body;
-
-/// Sends a request and returns the response, its body still streaming.
-///
-/// # Errors
-/// [`SendError`].
-pub(in crate::upstream) async fn exchange(
-    mut lease: H2Lease,
-    request: LeaseRequest<'_>,
-    mut body: Body,
-    deadlines: Deadlines,
-) -> Result<Response<Body>, SendError> {
-    if request.head.extensions.get::<Upgrade>().is_some() {
-        let reason = "tunnels to origins with protocol: h2 are not supported; use auto or h1";
-        return Err(Cause::Broken(reason.into()).into());
-    }
-    for _ in 0..RETRIES {
-        let failed = match send(&lease, &request, body, deadlines).await {
-            Ok((head, stream, upload)) => {
-                return Ok(answer((head, stream, upload), lease, request, deadlines));
-            }
-            Err(failed) => failed,
-        };
-        let may_repeat = match failed.error.reached() {
-            Reached::Never => true,
-            Reached::Perhaps => request.is_repeatable && lease.is_reused(),
-            Reached::Certainly => false,
-        };
-        match failed.untouched.filter(|_| may_repeat) {
-            None => return Err(failed.error),
-            Some(untouched) => body = untouched,
-        }
-        tracing::debug!(
-            error = &failed.error as &dyn std::error::Error,
-            "sending a request again, over another connection"
-        );
-        let endpoint = Arc::clone(lease.endpoint());
-        let renewed = lease.renew().await;
-        lease = renewed.map_err(|source| Cause::Connect { endpoint, source })?;
-    }
-    send(&lease, &request, body, deadlines)
-        .await
-        .map(|received| answer(received, lease, request, deadlines))
-        .map_err(|failed| failed.error)
-}
-
-/// The times that a request goes over another connection.
-const RETRIES: usize = 2;
+use crate::message::tunnel::{self, SEC_WEBSOCKET_KEY, Upgrade};
+use crate::upstream::error::{Cause, SendError};
+use crate::upstream::lease::{Deadlines, Failed, LeaseRequest};
+use crate::upstream::response::{MAX_INTERIM, into_body};
+use crate::upstream::shared::SharedLease;
 
 /// A response with the rest of the exchange.
-type Received = (http::response::Parts, RecvStream, H2Upload);
-
-/// An exchange without a response.
-struct Failed {
-    error: SendError,
-    /// The request's body, if nothing of it was sent.
-    untouched: Option<Body>,
+pub(in crate::upstream) struct Received {
+    head: http::response::Parts,
+    stream: RecvStream,
+    upload: H2Upload,
 }
 
-async fn send(
-    lease: &H2Lease,
+/// Sends a request. Returns the head of the response.
+///
+/// # Errors
+/// [`Failed`].
+pub(in crate::upstream) async fn send(
+    lease: &SharedLease<H2Connection>,
     request: &LeaseRequest<'_>,
     body: Body,
     deadlines: Deadlines,
 ) -> Result<Received, Failed> {
     request.exchange.restart();
-    let is_over = body.is_end_stream();
-    let (response, stream) = match lease.send(head(request, lease.is_encrypted()), is_over) {
+    let upgrade = request.head.extensions.get::<Upgrade>();
+    if upgrade.is_some() && !lease.connection().opens_tunnels().await {
+        return Err(Failed::tunnel());
+    }
+    let is_over = upgrade.is_none() && body.is_end_stream();
+    let head = head(request, upgrade, lease.pool().connector().is_encrypted());
+    let (response, stream) = match lease.connection().send(head, is_over) {
         Ok(sent) => sent,
         Err(error) => {
             let error = Cause::Refused(Box::new(error)).into();
@@ -106,16 +64,25 @@ async fn send(
         Ok(received) => received.into_parts(),
         Err(error) => return Err(Failed { error, untouched: upload.into_untouched() }),
     };
-    match check(head, limits.header_count) {
-        Ok(head) => Ok((head, stream, upload)),
-        Err(reason) => Err(Failed { error: Cause::Broken(reason.into()).into(), untouched: None }),
+    let mut head = match check(head, limits.header_count) {
+        Ok(head) => head,
+        Err(reason) => return Err(Failed::broken(reason)),
+    };
+    match upgrade {
+        Some(upgrade) if head.status.is_success() => {
+            tunnel::opened(&mut head, upgrade, request.accept());
+        }
+        // The client's bytes are for the tunnel alone.
+        Some(_) => upload.cut(),
+        None => {}
     }
+    Ok(Received { head, stream, upload })
 }
 
 /// Makes the response and its body of the rest of the exchange.
-fn answer(
-    (head, stream, upload): Received,
-    lease: H2Lease,
+pub(in crate::upstream) fn answer(
+    Received { head, stream, upload }: Received,
+    lease: SharedLease<H2Connection>,
     request: LeaseRequest<'_>,
     deadlines: Deadlines,
 ) -> Response<Body> {
@@ -128,8 +95,8 @@ fn answer(
 }
 
 /// Returns the head of the request. HTTP/2 has the authority in a field of its own, and no fields
-/// of the connection.
-fn head(request: &LeaseRequest<'_>, is_encrypted: bool) -> Request<()> {
+/// of the connection. A tunnel is an extended CONNECT (RFC 8441 §4).
+fn head(request: &LeaseRequest<'_>, upgrade: Option<&Upgrade>, is_encrypted: bool) -> Request<()> {
     let mut head = Request::new(());
     *head.method_mut() = request.head.method.clone();
     *head.version_mut() = Version::HTTP_2;
@@ -141,6 +108,11 @@ fn head(request: &LeaseRequest<'_>, is_encrypted: bool) -> Request<()> {
     let uri = Uri::builder().scheme(scheme).authority(request.authority).path_and_query(path);
     // The authority was checked with the client's request, and after each filter.
     *head.uri_mut() = uri.build().unwrap_or_default();
+    if let Some(upgrade) = upgrade {
+        *head.method_mut() = Method::CONNECT;
+        head.headers_mut().remove(SEC_WEBSOCKET_KEY);
+        head.extensions_mut().insert(h2::ext::Protocol::from(upgrade.name()));
+    }
     head
 }
 
@@ -189,8 +161,10 @@ impl Waiting<'_> {
         cx: &mut Context<'_>,
         upload: &mut H2Upload,
     ) -> Poll<Result<Response<RecvStream>, SendError>> {
-        let LeaseRequest { exchange, informed, .. } = self.request;
-        if upload.poll(cx).is_err() {
+        let LeaseRequest { head, exchange, informed, .. } = self.request;
+        // The client's bytes of a tunnel wait until it is open.
+        let is_tunnel = head.extensions.get::<Upgrade>().is_some();
+        if !is_tunnel && upload.poll(cx).is_err() {
             let cause = exchange
                 .failure()
                 .map_or_else(|| Cause::Broken("read request body".into()), Cause::RequestBody);
@@ -233,6 +207,3 @@ impl Waiting<'_> {
         }
     }
 }
-
-/// Maximum number of interim responses before a final one, as over HTTP/1.1.
-const MAX_INTERIM: u32 = 16;

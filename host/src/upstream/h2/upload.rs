@@ -33,6 +33,12 @@ impl H2Upload {
         self.body.is_none() && self.waiting.is_none() && !self.is_broken
     }
 
+    /// Ends the request without the rest of its body.
+    pub(super) fn cut(&mut self) {
+        (self.body, self.waiting) = (None, None);
+        self.send(Bytes::new(), true);
+    }
+
     /// Returns the body, if nothing of it was sent.
     pub(super) fn into_untouched(self) -> Option<Body> {
         if self.is_begun || self.is_broken { None } else { Some(self.body.unwrap_or_default()) }

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 
 use bytes::{BufMut as _, Bytes, BytesMut};
-use http::header::{HeaderMap, HeaderName, HeaderValue};
+use http::header::{HeaderName, HeaderValue};
 
 use super::PREFIX;
 use super::line::{self, Plan};
@@ -61,17 +61,17 @@ impl Dynamic {
         })
     }
 
-    /// Appends the lines of `headers`, and completes the section's prefix at `start`.
-    pub(super) fn fields(
+    /// Appends these lines, and completes the section's prefix at `start`.
+    pub(super) fn fields<'a>(
         &mut self,
         stream: u64,
-        headers: &HeaderMap,
+        lines: impl Iterator<Item = (&'a HeaderName, &'a HeaderValue)>,
         start: usize,
         out: &mut BytesMut,
     ) {
         let mut references = None;
         let may_refer = self.outstanding.len() < MAX_OUTSTANDING;
-        for (name, value) in headers {
+        for (name, value) in lines {
             match Plan::of(name, value) {
                 Plan::Static(index) => line::indexed(index, out),
                 Plan::Never(found) => line::never_indexed(name, value, found, out),
