@@ -72,3 +72,123 @@ async fn a_listener_redirects_to_https_with_host_and_path() {
     }
     assert_eq!(origin.requests(), 0);
 }
+
+#[tokio::test]
+async fn a_rule_may_name_several_hosts_and_paths() {
+    let origin = Origin::start().await;
+    let routes = r#"
+  - match: { host: [a.example, "*.b.example"], path: [/one, /two/*] }
+    respond: { body: both }
+  - { name: rest, respond: { body: rest } }"#;
+    let weir = Setup::to([&origin]).routes(routes).start().await;
+    for protocol in Protocol::ALL {
+        let client = weir.client(protocol).await;
+        for (host, path, expected) in [
+            ("a.example", "/one", "both"),
+            ("x.b.example", "/two/three", "both"),
+            ("a.example", "/two", "both"),
+            ("a.example", "/three", "rest"),
+            ("b.example", "/one", "rest"),
+        ] {
+            let request = Request::get(path).header("host", host).body(Body::empty()).unwrap();
+            let answer = client.send(request).await.text().await;
+            assert_eq!(answer, expected, "{protocol:?} {host} {path}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn upstreams_share_requests_by_weight_and_a_cookie_keeps_clients() {
+    let [app, b, c] =
+        [Origin::named("app").await, Origin::named("b").await, Origin::named("c").await];
+    let routes = r"
+  - name: all
+    split: [{ upstream: app, weight: 3 }, { upstream: b }, { upstream: c, weight: 0 }]
+    sticky: { cookie: lane, max_age: 1h }";
+    let mut setup = Setup::to([&app]).routes(routes);
+    for (name, origin) in [("b", &b), ("c", &c)] {
+        let address = origin.address();
+        let upstream =
+            format!("  - {{ name: {name}, endpoints: [{{ address: \"{address}\" }}] }}\n");
+        setup = setup.upstream_after(&upstream);
+    }
+    let weir = setup.start().await;
+    for protocol in Protocol::ALL {
+        let client = weir.client(protocol).await;
+        let mut counts = std::collections::BTreeMap::<String, u32>::new();
+        for _ in 0..200 {
+            let answer = client.get("/who").await;
+            let cookie = answer.header("set-cookie").to_owned();
+            let name = answer.text().await;
+            let expected =
+                format!("lane={name}; Path=/; HttpOnly; SameSite=Lax; Max-Age=3600; Secure");
+            assert_eq!(cookie, expected, "{protocol:?}");
+            *counts.entry(name).or_default() += 1;
+        }
+        let of = |name: &str| counts.get(name).copied().unwrap_or_default();
+        assert!((110..190).contains(&of("app")) && of("c") == 0, "{protocol:?} {counts:?}");
+        for name in ["b", "c"] {
+            for _ in 0..10 {
+                let request = Request::get("/who").header("cookie", format!("x=1; lane={name}"));
+                let answer = client.send(request.body(Body::empty()).unwrap()).await;
+                assert_eq!(answer.header("set-cookie"), "", "{protocol:?}");
+                assert_eq!(answer.text().await, name, "{protocol:?}");
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_route_has_time_limits_of_its_own() {
+    let origin = Origin::start().await;
+    let routes = r"
+  - { name: short, match: { path: /hold }, upstream: app, timeouts: { first_byte: 100ms } }
+  - { name: idle, match: { path: /hold-body }, upstream: app, timeouts: { idle: 100ms } }
+  - { name: total, match: { path: /endless }, upstream: app, timeouts: { total: 200ms } }
+  - { name: long, upstream: app, timeouts: { first_byte: 0s } }";
+    let upstream = "timeouts: { first_byte: 50ms, idle: 60s }";
+    let weir = Setup::to([&origin]).upstream(upstream).routes(routes).start().await;
+    for protocol in Protocol::ALL {
+        let client = weir.client(protocol).await;
+        assert_eq!(client.get("/hold").await.status, 504, "{protocol:?}");
+        let mut held = client.get("/hold-body").await;
+        assert_eq!(held.chunk().await.unwrap().unwrap(), "first", "{protocol:?}");
+        assert!(held.chunk().await.unwrap().is_err(), "{protocol:?}");
+        let client = weir.client(protocol).await;
+        assert!(client.get("/endless").await.count().await.is_err(), "{protocol:?}");
+        // The upstream's own limit would end this one.
+        let client = weir.client(protocol).await;
+        let (sender, body) = Body::channel();
+        let late = async {
+            tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+            drop(sender);
+        };
+        let (answer, ()) = tokio::join!(client.post("/count", body), late);
+        assert_eq!(answer.status, 200, "{protocol:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_route_has_a_body_limit_of_its_own() {
+    let origin = Origin::start().await;
+    let routes = r"
+  - { name: upload, match: { path: /count }, upstream: app, limits: { body: 1MiB } }
+  - { name: small, match: { path: /echo }, upstream: app, limits: { body: 10B } }
+  - { name: rest, upstream: app }";
+    let setup = Setup::to([&origin]).listener("limits: { body: 1KiB }").routes(routes);
+    let weir = setup.start().await;
+    for protocol in Protocol::ALL {
+        for (path, length, expected) in [
+            ("/count", 500_000, 200),
+            ("/count", 2_000_000, 413),
+            ("/echo", 10, 200),
+            ("/echo", 11, 413),
+            ("/who", 1000, 200),
+            ("/who", 2000, 413),
+        ] {
+            let client = weir.client(protocol).await;
+            let answer = client.post(path, Body::repeat(length)).await;
+            assert_eq!(answer.status, expected, "{protocol:?} {path} {length}");
+        }
+    }
+}

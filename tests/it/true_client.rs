@@ -151,3 +151,82 @@ async fn a_preamble_is_required_from_the_listed_networks_and_refused_from_others
     assert!(get(&others, &[]).await.starts_with("HTTP/1.1 200"));
     assert_eq!(get(&others, &[V1]).await, "");
 }
+
+/// An origin that tells the bytes before a request's head, and answers it.
+async fn preambled() -> (std::net::SocketAddr, tokio::sync::mpsc::UnboundedReceiver<Vec<u8>>) {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let (told, received) = tokio::sync::mpsc::unbounded_channel();
+    crate::support::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let told = told.clone();
+            crate::support::spawn(async move {
+                let mut read = Vec::new();
+                // Version 2 begins with an empty line too.
+                while !(read.ends_with(b"\r\n\r\n") && read.len() > 100) {
+                    read.push(stream.read_u8().await.ok()?);
+                }
+                let get = read.windows(4).position(|bytes| bytes == b"GET ")?;
+                told.send(read[..get].to_vec()).ok()?;
+                let answer = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
+                stream.write_all(answer).await.ok()?;
+                let _ = stream.read(&mut [0; 1]).await;
+                Some(())
+            });
+        }
+    });
+    (address, received)
+}
+
+#[tokio::test]
+async fn origins_learn_the_client_by_a_preamble() {
+    for version in ["v1", "v2"] {
+        let (address, mut received) = preambled().await;
+        let upstream = format!("proxy_protocol: {version}");
+        let setup = Setup::addresses([address]).upstream(&upstream);
+        let weir = setup.listener("trusted_proxies: [127.0.0.0/8]").start().await;
+        for protocol in Protocol::ALL {
+            // Two clients of one connection: each has a connection to the origin.
+            let client = weir.client(protocol).await;
+            for last in [7, 8] {
+                let request = http::Request::get("/")
+                    .header("x-forwarded-for", format!("203.0.113.{last}"))
+                    .header("x-padding", "x".repeat(100));
+                let answer = client.send(request.body(Body::empty()).unwrap()).await;
+                assert_eq!(answer.text().await, "ok", "{version} {protocol:?}");
+                let preamble = within("a preamble", received.recv()).await.unwrap();
+                if version == "v1" {
+                    let line = String::from_utf8(preamble).unwrap();
+                    let start = format!("PROXY TCP4 203.0.113.{last} 127.0.0.1 ");
+                    assert!(line.starts_with(&start) && line.ends_with("\r\n"), "{line}");
+                } else {
+                    assert_eq!(preamble.len(), 28);
+                    assert_eq!(preamble[..12], *b"\r\n\r\n\0\r\nQUIT\n");
+                    assert_eq!(preamble[12..20], [0x21, 0x11, 0, 12, 203, 0, 113, last]);
+                }
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn two_proxies_pass_the_client_on_by_the_preamble_before_tls() {
+    let origin = Origin::start().await;
+    let back = start(&origin, "127.0.0.0/8").await;
+    for version in ["v1", "v2"] {
+        let upstream = format!("proxy_protocol: {version}\n    tls: {{ verify: false }}");
+        let setup = Setup::addresses([back.address()]).upstream(&upstream);
+        let front = setup.listener("trusted_proxies: [127.0.0.0/8]").start().await;
+        for protocol in Protocol::ALL {
+            let request = http::Request::get("/who").header("x-forwarded-for", "203.0.113.9");
+            let request = request.body(Body::empty()).unwrap();
+            let answer = front.client(protocol).await.send(request).await;
+            assert_eq!(answer.text().await, "origin", "{version} {protocol:?}");
+            assert_eq!(
+                origin.head().header("x-forwarded-for"),
+                "203.0.113.9",
+                "{version} {protocol:?}"
+            );
+        }
+    }
+}

@@ -226,10 +226,13 @@ async fn bytes_pass_both_ways_and_each_side_closes_by_itself() {
             side.send(text).await;
             side.expect(text).await;
         }
+        let label = format!("protocol=\"{}\"", protocol.label());
+        weir.until_metric("http_tunnels_active", &[&label], |open| open == 1.0).await;
         side.send("last").await;
         side.finish().await;
         side.expect("last").await;
         side.end().await;
+        weir.until_metric("http_tunnels_active", &[&label], |open| open == 0.0).await;
         let record = weir.record().await;
         let status = if protocol == Protocol::H1 { 101 } else { 200 };
         assert_eq!(record["status"], status, "{protocol:?}");

@@ -223,10 +223,10 @@ pub(crate) struct RouteList {
 pub(crate) struct RouteStatus {
     /// The name, which is the `route` label of metrics.
     pub(crate) name: String,
-    /// The host that requests must have.
-    pub(crate) host: Option<String>,
-    /// The path that requests must have.
-    pub(crate) path: Option<String>,
+    /// The hosts, any of which requests must have. If empty, any host matches.
+    pub(crate) host: Vec<String>,
+    /// The paths, any of which requests must have. If empty, any path matches.
+    pub(crate) path: Vec<String>,
     /// The methods. If empty, any method matches.
     pub(crate) methods: Vec<String>,
     /// The names of header fields that must have a certain value.
@@ -235,7 +235,8 @@ pub(crate) struct RouteStatus {
     pub(crate) filters: Vec<String>,
     /// The action for a request.
     pub(crate) action: RouteAction,
-    /// The name of the upstream or of the plugin, or the status of the response.
+    /// The name of the upstream or of the plugin, the status of the response, or `NAME=WEIGHT` of
+    /// each upstream that shares the requests.
     pub(crate) target: String,
 }
 
@@ -245,6 +246,8 @@ pub(crate) struct RouteStatus {
 pub(crate) enum RouteAction {
     /// The request goes to an upstream.
     Upstream,
+    /// The request goes to one of several upstreams.
+    Split,
     /// A plugin answers.
     Component,
     /// The response is fixed.

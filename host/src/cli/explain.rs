@@ -98,6 +98,10 @@ fn action(state: &State, route: &Route) -> String {
             let name = id.of(&config.upstreams).map_or("", |upstream| upstream.name.as_str());
             format!("upstream {name}")
         }
+        Action::Split(split) => {
+            let shares: Vec<_> = split.shares().map(|(name, n)| format!("{name} ({n})")).collect();
+            format!("upstream {}", shares.join(" or "))
+        }
         Action::Respond(respond) => format!("a fixed response with {}", respond.status.as_u16()),
         Action::Component(id) => {
             let name = id.of(&config.plugins).map_or("", |plugin| plugin.name.as_str());

@@ -4,9 +4,9 @@
 //! Only types with a written form that differs from their meaning are here. The others are in
 //! `types`. The comment on a field is the documentation of its key.
 
+mod routes;
 mod upstreams;
 
-use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use schemars::JsonSchema;
@@ -14,12 +14,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::addresses::{
-    AdminAddress, Authority, CertificateName, HostPattern, Network, Redirect, SocketAddress,
+    AdminAddress, Authority, CertificateName, Network, Redirect, SocketAddress,
 };
 use super::defaults;
-use super::names::{
-    Digest, Method, Name, PathPattern, PluginSource, RegistryHost, Secret, UpgradeToken,
-};
+use super::names::{Digest, Name, PluginSource, RegistryHost, Secret};
 use super::source::Include;
 use super::text::{As, AsOption, Text};
 use super::units;
@@ -28,6 +26,7 @@ use super::{
     SharedState, Telemetry,
 };
 
+pub(super) use self::routes::{Match, Respond, Route, Share};
 pub(super) use self::upstreams::{Dns, DnsType, Endpoint, Upstream, UpstreamTls};
 
 /// A secret as it is written.
@@ -310,66 +309,6 @@ pub(super) struct AdminToken {
     pub(super) role: Role,
 }
 
-#[derive(Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub(super) struct Route {
-    /// The `route` label of metrics and records; unique. If left out, it is the host and path of
-    /// `match`.
-    pub(super) name: Option<Text<Name>>,
-    /// Conditions, all of which must hold. If left out, the route matches every request.
-    #[serde(default, rename = "match")]
-    pub(super) matcher: Match,
-    /// Plugins that requests pass in this order, and responses in reverse. Each item names a
-    /// plugin, which may be a standard `wasi:http/middleware`, or a built-in filter that needs no
-    /// configuration. All filters are in docs/filters.md.
-    #[serde(default)]
-    pub(super) filters: Vec<Text<Name>>,
-    /// The name of the upstream that gets the request. A route has exactly one of `upstream`,
-    /// `component` and `respond`.
-    pub(super) upstream: Option<Text<Name>>,
-    /// The name of the plugin that answers the request: a standard component, `wasi:http/service`
-    /// or `wasi:http/proxy`.
-    pub(super) component: Option<Text<Name>>,
-    /// Protocols that a request may open a tunnel for: by `Upgrade` over HTTP/1.1, by extended
-    /// CONNECT over HTTP/2 and HTTP/3. If left out, it is `[websocket]`. An empty list allows none.
-    /// Only a route with `upstream` may have it.
-    pub(super) upgrades: Option<Vec<Text<UpgradeToken>>>,
-    /// A fixed response, which Weir sends itself.
-    pub(super) respond: Option<Respond>,
-}
-
-#[derive(Default, Deserialize, JsonSchema)]
-#[serde(default, deny_unknown_fields)]
-pub(super) struct Match {
-    /// The host of the request.
-    pub(super) host: Option<Text<HostPattern>>,
-    /// The path of the request, without its query.
-    pub(super) path: Option<Text<PathPattern>>,
-    /// The methods. If left out, any method matches.
-    #[schemars(length(min = 1))]
-    pub(super) methods: Vec<Text<Method>>,
-    /// Header fields that must have exactly this value.
-    pub(super) headers: BTreeMap<String, String>,
-    /// Parameters of the query that must have exactly this value. Names and values are compared
-    /// decoded. Of several parameters with one name, any may have the value.
-    pub(super) query: BTreeMap<String, String>,
-    /// Networks of the client, which is the one that `trusted_proxies` tell behind a proxy.
-    #[schemars(length(min = 1))]
-    pub(super) client: Vec<Text<Network>>,
-}
-
-#[derive(Deserialize, Serialize, JsonSchema)]
-#[serde(default, deny_unknown_fields)]
-pub(super) struct Respond {
-    /// The status code.
-    #[schemars(range(min = 200, max = 599))]
-    pub(super) status: u16,
-    /// The body.
-    pub(super) body: String,
-    /// Header fields.
-    pub(super) headers: BTreeMap<String, String>,
-}
-
 #[derive(Deserialize, Serialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub(super) struct Shutdown {
@@ -382,12 +321,6 @@ pub(super) struct Shutdown {
     #[serde(with = "As::<units::Duration>")]
     #[schemars(extend("x-minimum" = "0s", "x-maximum" = "720h"))]
     pub(super) upgrade_grace: std::time::Duration,
-}
-
-impl Default for Respond {
-    fn default() -> Self {
-        Self { status: 200, body: String::new(), headers: BTreeMap::new() }
-    }
 }
 
 impl Default for Shutdown {

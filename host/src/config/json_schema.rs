@@ -27,6 +27,20 @@ pub(crate) fn required(schema: &Value) -> impl Iterator<Item = &str> {
     keys.into_iter().flatten().filter_map(Value::as_str)
 }
 
+/// Whether a value may be of this type.
+pub(crate) fn allows(schema: &Value, kind: &str) -> bool {
+    schema.as_object().is_some_and(|schema| allows_in(schema, kind))
+}
+
+/// Does the same as [`allows`] for the members of a schema.
+pub(crate) fn allows_in(schema: &Map<String, Value>, kind: &str) -> bool {
+    match schema.get("type") {
+        Some(Value::Array(kinds)) => kinds.iter().any(|one| one == kind),
+        Some(one) => one == kind,
+        None => false,
+    }
+}
+
 /// Returns the texts that a value may have, if the schema lists them.
 pub(crate) fn choices(schema: &Value) -> Option<Vec<&str>> {
     if let Some(values) = schema.get("enum").and_then(Value::as_array) {

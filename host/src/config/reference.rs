@@ -13,7 +13,7 @@ use weir_sdk_build::wrapped;
 
 use super::file::File;
 use super::formats::FORMATS;
-use super::json_schema::{self as parts, choices};
+use super::json_schema::{self as parts, allows, choices};
 
 /// Returns the JSON Schema (draft 2020-12) of a configuration file.
 ///
@@ -182,7 +182,8 @@ fn kind(schema: &Value) -> String {
         return "secret".to_owned();
     }
     if let Some(format) = schema.get("format").and_then(Value::as_str) {
-        return format.to_owned();
+        let or_list = if allows(schema, "array") { ", or a list of them" } else { "" };
+        return format!("{format}{or_list}");
     }
     if let Some(Value::Array(numbers)) = schema.get("enum").filter(|_| choices(schema).is_none()) {
         let numbers: Vec<String> = numbers.iter().map(|number| format!("`{number}`")).collect();

@@ -71,6 +71,11 @@ impl<'a> Shape<'a> {
         let Some(own) = schema.as_object().filter(|schema| !schema.is_empty()) else {
             return true;
         };
+        if let Value::Array(items) = value
+            && schema::allows(schema, "array")
+        {
+            return self.array(path, schema, items);
+        }
         if let Some(format) = schema.get("format").and_then(Value::as_str).and_then(format) {
             return self.text(path, own, format, value);
         }
@@ -80,7 +85,6 @@ impl<'a> Shape<'a> {
         let Some(expected) = schema.get("type").and_then(Value::as_str) else { return true };
         match (expected, value) {
             ("object", Value::Object(object)) => self.object(path, schema, object),
-            ("array", Value::Array(items)) => self.array(path, schema, items),
             ("integer", Value::Number(number)) if !number.is_f64() => {
                 self.integer(path, own, number)
             }
@@ -148,8 +152,7 @@ impl<'a> Shape<'a> {
         if let Err(message) = format.check(&text, bound("x-minimum"), bound("x-maximum")) {
             return self.refuse(path, &message);
         }
-        let integers = schema.get("type").is_some_and(|kind| kind.as_array().is_some());
-        if value.is_number() && !integers {
+        if value.is_number() && !schema::allows_in(schema, "integer") {
             return self.mismatch(path, "string", value);
         }
         true

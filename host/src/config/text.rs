@@ -109,6 +109,46 @@ impl<K: Kind> JsonSchema for AsList<K> {
     }
 }
 
+/// One value that was written as `K`, or a list of them. Empty if it is left out.
+pub(super) struct Texts<K: Kind>(pub(super) Vec<K::Value>);
+
+impl<K: Kind> Default for Texts<K> {
+    fn default() -> Self {
+        Self(Vec::new())
+    }
+}
+
+impl<'de, K: Kind> Deserialize<'de> for Texts<K> {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        let list = match serde_json::Value::deserialize(from)? {
+            serde_json::Value::Array(list) => list,
+            one => vec![one],
+        };
+        let values = list.into_iter().map(|one| Text::<K>::deserialize(one).map(|text| text.0));
+        Ok(Self(values.collect::<Result<_, _>>().map_err(D::Error::custom)?))
+    }
+}
+
+impl<K: Kind> JsonSchema for Texts<K> {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> Cow<'static, str> {
+        format!("one_or_list_of_{}", K::FORMAT).into()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        let mut schema = As::<K>::json_schema(generator);
+        let item = schema.clone();
+        // `pattern` is about text only, and `items` about lists only.
+        schema.insert("type".to_owned(), serde_json::json!(["string", "array"]));
+        schema.insert("items".to_owned(), item.to_value());
+        schema.insert("minItems".to_owned(), 1.into());
+        schema
+    }
+}
+
 /// A field that may be left out: for `#[serde(default, with = "AsOption::<K>")]`.
 pub(super) struct AsOption<K>(PhantomData<K>);
 

@@ -16,8 +16,8 @@ use serde_json::Value;
 use super::admin::Admin;
 use super::document::Places;
 use super::error::Problem;
-use super::id::{PluginId, UpstreamId};
 use super::plugins::{Plugin, SharedState};
+use super::routes::Route;
 use super::telemetry::Telemetry;
 use super::text::As;
 use super::units;
@@ -251,60 +251,6 @@ pub struct ListenerLimits {
     #[serde(with = "As::<units::Duration>")]
     #[schemars(extend("x-minimum" = "100ms", "x-maximum" = "1h"))]
     pub rate_grace: Duration,
-}
-
-/// One route: the requests that match, and the action for them.
-#[derive(Debug, Clone)]
-pub struct Route {
-    /// The value of the `route` label: the name in the file, or else the host and path patterns.
-    pub name: String,
-    /// The conditions of a match.
-    pub matcher: Match,
-    /// Its filters, in the order in which requests pass.
-    pub filters: Vec<PluginId>,
-    /// Protocols of tunnels that requests may open. Only routes to an upstream have any.
-    pub upgrades: Vec<String>,
-    /// The action for a request that matches.
-    pub action: Action,
-}
-
-/// Conditions; all of them must hold.
-#[derive(Debug, Clone, Default)]
-pub struct Match {
-    /// `example.com` or `*.example.com` (any labels below it), lower case, no port.
-    pub host: Option<String>,
-    /// `/exact`, or `/prefix/*` (the prefix itself and all below it).
-    pub path: Option<String>,
-    /// The methods. If empty, any method matches.
-    pub methods: Vec<http::Method>,
-    /// Fields that must have this value.
-    pub headers: Vec<(http::HeaderName, http::HeaderValue)>,
-    /// Parameters of the query that must have this value, both decoded.
-    pub query: Vec<(String, String)>,
-    /// Networks of clients. If empty, any client matches.
-    pub client: Vec<IpNet>,
-}
-
-/// The action of a route.
-#[derive(Debug, Clone)]
-pub enum Action {
-    /// Forwards to an upstream.
-    Upstream(UpstreamId),
-    /// Sends a fixed response.
-    Respond(Respond),
-    /// Has a component answer.
-    Component(PluginId),
-}
-
-/// A fixed response.
-#[derive(Debug, Clone)]
-pub struct Respond {
-    /// The status. Default 200.
-    pub status: http::StatusCode,
-    /// The body. Default empty.
-    pub body: String,
-    /// Header fields of the response.
-    pub headers: Vec<(http::HeaderName, http::HeaderValue)>,
 }
 
 impl std::fmt::Display for Protocols {

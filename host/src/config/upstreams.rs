@@ -32,6 +32,8 @@ pub struct Upstream {
     pub protocol: UpstreamProtocol,
     /// The TLS of the connections. If absent, they are not encrypted.
     pub tls: Option<UpstreamTls>,
+    /// The PROXY protocol that names the client of each connection. If absent, none.
+    pub proxy_protocol: Option<ProxyVersion>,
     /// Active probes. If absent, every endpoint counts as healthy.
     pub health: Option<Health>,
     /// Limits on waiting.
@@ -54,6 +56,16 @@ pub enum UpstreamProtocol {
     /// Alt-Svc that it serves it. Otherwise HTTP/1.1.
     #[default]
     Auto,
+}
+
+/// A version of the PROXY protocol.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum ProxyVersion {
+    /// Version 1, a line of text.
+    V1,
+    /// Version 2, binary.
+    V2,
 }
 
 /// The TLS of the connections to the endpoints of an upstream.

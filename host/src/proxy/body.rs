@@ -45,7 +45,8 @@ struct UploadPace {
 }
 
 impl RequestBody {
-    /// Wraps `inner`. `declared` is the length from the client (RFC 9110 §8.6).
+    /// Wraps `inner`, which has at most `limit` bytes. `declared` is the length from the client
+    /// (RFC 9110 §8.6).
     ///
     /// # Errors
     ///
@@ -54,10 +55,9 @@ impl RequestBody {
         inner: Body,
         exchange: Rc<Exchange>,
         declared: Option<u64>,
-        limits: &ListenerLimits,
+        (limits, limit): (&ListenerLimits, u64),
         idle: Option<Duration>,
     ) -> Result<Body, BodyError> {
-        let limit = limits.body;
         if declared.is_some_and(|declared| declared > limit) {
             return Err(BodyError::TooLarge { limit });
         }

@@ -113,8 +113,8 @@ impl<'a> ComponentTarget<'a> {
         }
         let wait = choice.first.generation.bounds.wait;
         let declared = checked.declared;
-        let mut body =
-            RequestBody::wrap(body, Rc::clone(&exchange), declared, chain.limits(), Some(wait))?;
+        let limits = (chain.limits(), chain.body_limit());
+        let mut body = RequestBody::wrap(body, Rc::clone(&exchange), declared, limits, Some(wait))?;
         if chain.wants_request_body() {
             body = chain.on_request_body(body, &exchange, record);
         }

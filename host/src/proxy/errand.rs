@@ -170,7 +170,8 @@ impl ComponentContext {
         let told = |error: BodyError| told(&ProxyError::from(error));
         let mut body = Body::stream(body.map_err(|_| BodyError::Aborted));
         named.withhold(&mut body);
-        let body = RequestBody::wrap(body, Rc::clone(&exchange), declared, limits, idle);
+        let body =
+            RequestBody::wrap(body, Rc::clone(&exchange), declared, (limits, limits.body), idle);
         let mut body = body.map_err(told)?;
         if declared.is_none() && !http_body::Body::is_end_stream(&body) {
             body = reach.settle(body).await.map_err(told)?;
@@ -183,6 +184,7 @@ impl ComponentContext {
             subject: &subject,
             exchange,
             pinned: &self.pinned,
+            timeouts: None,
             is_own: false,
         };
         let Worker { telemetry, metrics, .. } = &*self.proxy.worker;

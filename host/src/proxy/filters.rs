@@ -109,6 +109,11 @@ impl<'a> Chain<'a> {
         self.limits
     }
 
+    /// Returns the most bytes that the request's body may have.
+    pub fn body_limit(&self) -> u64 {
+        self.route.limits.body.unwrap_or(self.limits.body)
+    }
+
     /// Returns the plugin generations that serve the request.
     pub fn pinned(&self) -> &'a Pinned {
         self.pinned

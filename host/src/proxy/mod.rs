@@ -20,7 +20,7 @@ use std::sync::Arc;
 
 use http::request::Parts;
 use http::uri::Authority;
-use http::{Method, Request, Response, StatusCode};
+use http::{Method, Request, Response, StatusCode, header};
 use http_body::Body as _;
 use rand::RngExt as _;
 use rand::rngs::SmallRng;
@@ -211,6 +211,7 @@ impl Proxy {
         record: &mut Record,
     ) -> Result<Response<Body>, ProxyError> {
         let Destination { route, upstream, checked, host } = to;
+        let mut keep = None;
         let reach = match (upstream, &route.action) {
             (None, Action::Respond(respond)) => return Ok(respond::fixed(respond)),
             (None, Action::Component(id)) => {
@@ -219,6 +220,11 @@ impl Proxy {
             }
             (Some(name), _) => self.reaches.named(&name),
             (None, Action::Upstream(id)) => self.reaches.get(*id),
+            (None, Action::Split(split)) => {
+                let chosen = split.choose(&head.headers, chain.subject().id.0);
+                keep = chosen.as_ref().and_then(|chosen| chosen.keep);
+                chosen.and_then(|chosen| self.reaches.get(chosen.upstream))
+            }
         };
         let reach = reach.ok_or(ProxyError::Missing("upstream"))?;
         if let Some(answer) = forwards::count_down(head)? {
@@ -231,13 +237,14 @@ impl Proxy {
         if !body.is_end_stream() && headers::is_grpc(&head.headers, subject.peer.protocol) {
             exchange.unpace();
         }
-        let idle = reach.upstream().timeouts.idle;
+        let idle = route.timeouts.idle.unwrap_or(reach.upstream().timeouts.idle);
         let is_tunnel = head.extensions.get::<Upgrade>().is_some();
         // The bytes of a tunnel are no content, which could be settled or filtered.
         let mut body = if is_tunnel {
             TunnelBody::wrap(body, &exchange)
         } else {
-            RequestBody::wrap(body, Rc::clone(&exchange), checked.declared, chain.limits(), idle)?
+            let limits = (chain.limits(), chain.body_limit());
+            RequestBody::wrap(body, Rc::clone(&exchange), checked.declared, limits, idle)?
         };
         if !is_tunnel
             && checked.declared.is_none()
@@ -250,10 +257,15 @@ impl Proxy {
             body = chain.on_request_body(body, &exchange, record);
         }
         let authority = host.as_str();
+        let timeouts = Some(&route.timeouts);
+        let is_own = true;
         let request =
-            UpstreamRequest { head, body, authority, subject, exchange, pinned, is_own: true };
+            UpstreamRequest { head, body, authority, subject, exchange, pinned, timeouts, is_own };
         let mut response = reach.send(request, record).await?;
         headers::toward_client(&mut response);
+        if let Some(cookie) = keep.and_then(|share| share.cookie(subject.scheme() == "https")) {
+            response.headers_mut().append(header::SET_COOKIE, cookie);
+        }
         Ok(response)
     }
 }
@@ -360,6 +372,6 @@ mod tests {
     #[test]
     fn a_request_s_future_stays_small() {
         let size = size_of_result(Proxy::serve);
-        assert!(size <= 3488, "{size} bytes");
+        assert!(size <= 3600, "{size} bytes");
     }
 }

@@ -1,6 +1,7 @@
 //! The selection of a request's route: the first route with conditions that all hold.
 
 mod pattern;
+mod split;
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -8,10 +9,12 @@ use std::sync::Arc;
 use http::request::Parts;
 use ipnet::IpNet;
 
-use crate::config::{self, PluginId, Respond, UpstreamId};
+use crate::config::{self, PluginId, Respond, RouteLimits, RouteTimeouts, UpstreamId};
 use crate::message::forwarded::is_in;
 use crate::telemetry::metrics::{Metrics, RouteSeries};
 use pattern::{HostPattern, PathPattern};
+
+pub use split::{Chosen, Share, Split};
 
 /// The routes of one configuration, in order.
 #[derive(Debug)]
@@ -32,8 +35,14 @@ pub struct Route {
     pub upgrades: Vec<String>,
     /// The action for a request that matches.
     pub action: Action,
-    host: HostPattern,
-    path: PathPattern,
+    /// Limits on waiting that replace those of the upstream.
+    pub timeouts: RouteTimeouts,
+    /// Limits that replace those of the listener.
+    pub limits: RouteLimits,
+    /// If empty, any host matches.
+    host: Vec<HostPattern>,
+    /// If empty, any path matches.
+    path: Vec<PathPattern>,
     methods: Vec<http::Method>,
     headers: Vec<(http::HeaderName, http::HeaderValue)>,
     query: Vec<(String, String)>,
@@ -45,6 +54,8 @@ pub struct Route {
 pub enum Action {
     /// Forwards to an upstream.
     Upstream(UpstreamId),
+    /// Forwards to one of several upstreams.
+    Split(Split),
     /// Sends a fixed response.
     Respond(Respond),
     /// Has a component answer.
@@ -83,11 +94,14 @@ impl Route {
             upgrades: route.upgrades.clone(),
             action: match &route.action {
                 config::Action::Upstream(id) => Action::Upstream(*id),
+                config::Action::Split(split) => Action::Split(Split::new(split)),
                 config::Action::Respond(respond) => Action::Respond(respond.clone()),
                 config::Action::Component(id) => Action::Component(*id),
             },
-            host: HostPattern::new(matcher.host.as_deref()),
-            path: PathPattern::new(matcher.path.as_deref()),
+            timeouts: route.timeouts,
+            limits: route.limits,
+            host: matcher.host.iter().map(|host| HostPattern::new(host)).collect(),
+            path: matcher.path.iter().map(|path| PathPattern::new(path)).collect(),
             methods: matcher.methods.clone(),
             headers: matcher.headers.clone(),
             query: matcher.query.clone(),
@@ -96,8 +110,8 @@ impl Route {
     }
 
     fn matches(&self, head: &Parts, authority: &str, client: IpAddr) -> bool {
-        self.path.matches(head.uri.path())
-            && self.host.matches(authority)
+        self.has_path(head.uri.path())
+            && self.has_host(authority)
             && (self.methods.is_empty() || self.methods.contains(&head.method))
             && self
                 .headers
@@ -112,10 +126,10 @@ impl Route {
         let lacks = |name: &http::HeaderName, value: &http::HeaderValue| {
             !head.headers.get_all(name).iter().any(|sent| sent == value)
         };
-        if !self.path.matches(head.uri.path()) {
-            Some(format!("the path is not {}", self.path))
-        } else if !self.host.matches(authority) {
-            Some(format!("the host is not {}", self.host))
+        if !self.has_path(head.uri.path()) {
+            Some(format!("the path is not {}", any_of(&self.path)))
+        } else if !self.has_host(authority) {
+            Some(format!("the host is not {}", any_of(&self.host)))
         } else if !self.methods.is_empty() && !self.methods.contains(&head.method) {
             Some(format!("the method is not {}", any_of(&self.methods)))
         } else if let Some((name, value)) = self.headers.iter().find(|(n, v)| lacks(n, v)) {
@@ -128,6 +142,14 @@ impl Route {
             let query: Vec<_> = self.query.iter().map(|(n, v)| format!("{n}={v}")).collect();
             Some(format!("the query has not {}", query.join(" and ")))
         }
+    }
+
+    fn has_path(&self, path: &str) -> bool {
+        self.path.is_empty() || self.path.iter().any(|pattern| pattern.matches(path))
+    }
+
+    fn has_host(&self, authority: &str) -> bool {
+        self.host.is_empty() || self.host.iter().any(|pattern| pattern.matches(authority))
     }
 
     fn has_query(&self, query: &str) -> bool {
@@ -156,6 +178,8 @@ mod tests {
             filters: Vec::new(),
             upgrades: Vec::new(),
             action,
+            timeouts: RouteTimeouts::default(),
+            limits: RouteLimits::default(),
         }
     }
 
@@ -170,7 +194,7 @@ mod tests {
     #[test]
     fn the_first_route_that_matches_wins() {
         let routes = [
-            route("api", Match { path: Some("/api/*".into()), ..Match::default() }),
+            route("api", Match { path: vec!["/api/*".into()], ..Match::default() }),
             route("all", Match::default()),
         ];
         let router = Router::new(&routes, &Metrics::new());
@@ -204,8 +228,8 @@ mod tests {
         let routes = [route(
             "r",
             Match {
-                host: Some("*.example.com".into()),
-                path: Some("/x".into()),
+                host: vec!["example.org".into(), "*.example.com".into()],
+                path: vec!["/a".into(), "/x".into()],
                 methods: vec![http::Method::GET],
                 headers: vec![(
                     http::HeaderName::from_static("x-tenant"),
@@ -220,6 +244,7 @@ mod tests {
             router.find(&head(method, uri, fields), host, CLIENT).is_some()
         };
         assert!(found("GET", "/x?q=1", &fields, "a.example.com:443"));
+        assert!(found("GET", "/a", &fields, "example.org"));
         assert!(!found("POST", "/x", &fields, "a.example.com"));
         assert!(!found("GET", "/y", &fields, "a.example.com"));
         assert!(!found("GET", "/x", &[], "a.example.com"));

@@ -12,13 +12,11 @@ pub(super) enum HostPattern {
 }
 
 impl HostPattern {
-    pub(super) fn new(pattern: Option<&str>) -> Self {
-        match pattern {
-            None | Some("*") => Self::Any,
-            Some(pattern) => match pattern.strip_prefix('*') {
-                Some(below) => Self::Below(below.to_ascii_lowercase()),
-                None => Self::Exact(pattern.to_ascii_lowercase()),
-            },
+    pub(super) fn new(pattern: &str) -> Self {
+        match pattern.strip_prefix('*') {
+            Some("") => Self::Any,
+            Some(below) => Self::Below(below.to_ascii_lowercase()),
+            None => Self::Exact(pattern.to_ascii_lowercase()),
         }
     }
 
@@ -68,13 +66,11 @@ pub(super) enum PathPattern {
 }
 
 impl PathPattern {
-    pub(super) fn new(pattern: Option<&str>) -> Self {
-        match pattern {
-            None | Some("*" | "/*") => Self::Any,
-            Some(pattern) => match pattern.strip_suffix("/*") {
-                Some(prefix) => Self::Below(prefix.to_owned()),
-                None => Self::Exact(pattern.to_owned()),
-            },
+    pub(super) fn new(pattern: &str) -> Self {
+        match pattern.strip_suffix("/*") {
+            Some("") => Self::Any,
+            Some(prefix) => Self::Below(prefix.to_owned()),
+            None => Self::Exact(pattern.to_owned()),
         }
     }
 
@@ -105,17 +101,17 @@ mod tests {
 
     #[test]
     fn a_host_matches_without_case_port_or_final_dot() {
-        let exact = HostPattern::new(Some("Example.com"));
+        let exact = HostPattern::new("Example.com");
         for authority in ["example.com", "EXAMPLE.COM:8443", "example.com."] {
             assert!(exact.matches(authority), "{authority}");
         }
         assert!(!exact.matches("www.example.com"));
-        assert!(HostPattern::new(Some("[::1]")).matches("[::1]:443"));
+        assert!(HostPattern::new("[::1]").matches("[::1]:443"));
     }
 
     #[test]
     fn a_wildcard_needs_a_label_before_the_dot() {
-        let below = HostPattern::new(Some("*.example.com"));
+        let below = HostPattern::new("*.example.com");
         assert!(below.matches("a.example.com") && below.matches("a.b.example.com:1"));
         assert!(!below.matches("example.com") && !below.matches(".example.com"));
         assert!(!below.matches("badexample.com"));
@@ -123,10 +119,10 @@ mod tests {
 
     #[test]
     fn a_prefix_ends_at_a_slash() {
-        let below = PathPattern::new(Some("/api/*"));
+        let below = PathPattern::new("/api/*");
         assert!(below.matches("/api") && below.matches("/api/") && below.matches("/api/a/b"));
         assert!(!below.matches("/apis") && !below.matches("/"));
-        assert!(PathPattern::new(Some("/x")).matches("/x"));
-        assert!(!PathPattern::new(Some("/x")).matches("/x/"));
+        assert!(PathPattern::new("/x").matches("/x"));
+        assert!(!PathPattern::new("/x").matches("/x/"));
     }
 }

@@ -30,8 +30,8 @@ mod users;
 use backend::BackendMetrics;
 pub use backend::{EndpointCounters, UpstreamCounters};
 pub use cut::{Cut, Reason};
-pub(crate) use local::RouteCounters;
 pub use local::{Local, MethodLabel};
+pub(crate) use local::{OpenTunnel, RouteCounters};
 use plugin::PluginMetrics;
 pub use plugin::{FunctionCounters, GenerationCounters, PluginCounters, Swap};
 use route::RouteMetrics;
@@ -69,6 +69,8 @@ pub struct Metrics {
     pub http_request_duration: HistogramVec,
     /// `http_requests_active{protocol}`. The request path uses [`Local`].
     pub http_requests_active: IntGaugeVec,
+    /// `http_tunnels_active{protocol}`.
+    pub http_tunnels_active: IntGaugeVec,
     /// Access records that were dropped: standard output was too slow, or the file failed.
     pub access_dropped: IntCounter,
     /// Log lines that were dropped: standard error was too slow, or the file failed.
@@ -134,6 +136,11 @@ impl Metrics {
         );
         let http_requests_active =
             set.gauges("http_requests_active", "Requests in flight.", &["protocol"]);
+        let http_tunnels_active = set.gauges(
+            "http_tunnels_active",
+            "Tunnels open now, such as WebSocket.",
+            &["protocol"],
+        );
         let cut = Cut::register(&mut set);
         let certificates = tls::Certificates::register(&mut set);
         let certificate_reloads = Reloads::register(
@@ -178,6 +185,7 @@ impl Metrics {
             grpc_requests,
             http_request_duration,
             http_requests_active,
+            http_tunnels_active,
             access_dropped: lines.with_label_values(&["access"]),
             log_dropped: lines.with_label_values(&["log"]),
             spans_dropped,

@@ -4,21 +4,19 @@
 //! with the response's body, or when it is dropped. It copies nothing when neither access records
 //! nor a trace of this request are wanted.
 
+mod body;
 mod fault;
 
 use std::cell::{Cell, OnceCell};
-use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 use std::time::{Duration, Instant, SystemTime};
 
-use bytes::Bytes;
 use http::uri::{Authority, PathAndQuery};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
-use http_body::{Body as _, Frame, SizeHint};
+use http_body::Body as _;
 
-use crate::message::body::{Body, BodyError};
+use crate::message::body::Body;
 use crate::message::grpc::{self, GrpcStatus};
 use crate::message::peer::{Peer, Protocol, RequestId};
 use crate::message::tunnel::Tunnel;
@@ -28,6 +26,7 @@ use crate::telemetry::access::Entry;
 use crate::telemetry::metrics::{Local, MethodLabel, Reason, RouteCounters, RouteSeries};
 use crate::telemetry::trace::{Span, Trace, TraceEnd, Untraced};
 use crate::telemetry::traceparent;
+use body::RecordedBody;
 
 /// One request, from its head to the last byte of its response.
 #[derive(Debug)]
@@ -87,13 +86,6 @@ struct Detail {
     attempts: u32,
     first_byte: Option<Duration>,
     error: Option<(&'static str, &'static str)>,
-}
-
-/// The body of a response, which reports its fate to the record.
-struct RecordedBody {
-    body: Body,
-    declared: Option<u64>,
-    record: Record,
 }
 
 impl Record {
@@ -249,9 +241,9 @@ impl Record {
     /// an empty body decide that.
     pub fn finish(mut self, response: Response<Body>) -> Response<Body> {
         let status = response.status();
+        let is_tunnel = response.extensions().get::<Tunnel>().is_some();
         // Only over HTTP/1.1 has a tunnel a status of its own.
-        let is_switch =
-            self.protocol == Protocol::H1 && response.extensions().get::<Tunnel>().is_some();
+        let is_switch = self.protocol == Protocol::H1 && is_tunnel;
         let sent = if is_switch { StatusCode::SWITCHING_PROTOCOLS } else { status };
         self.status = Some(sent.as_u16());
         if let Some(detail) = &mut self.detail {
@@ -267,9 +259,10 @@ impl Record {
             self.fate = Fate::Whole;
             return response;
         }
+        let tunnel = is_tunnel.then(|| self.local.tunnel(self.protocol));
         response.map(|body| {
             let declared = body.size_hint().exact();
-            Body::stream(RecordedBody { body, declared, record: self })
+            Body::stream(RecordedBody { body, declared, record: self, tunnel })
         })
     }
 
@@ -370,56 +363,6 @@ impl Detail {
             (Some(authority), _) => authority.as_str().as_bytes(),
             (None, Some(host)) => host.as_bytes(),
             (None, None) => b"",
-        }
-    }
-}
-
-impl http_body::Body for RecordedBody {
-    type Data = Bytes;
-    type Error = BodyError;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        let frame = std::task::ready!(Pin::new(&mut self.body).poll_frame(cx));
-        match &frame {
-            Some(Ok(frame)) => {
-                let len = frame.data_ref().map_or(0, Bytes::len);
-                self.record.response_bytes += len as u64;
-                if let (Some(call), Some(trailers)) = (&mut self.record.call, frame.trailers_ref())
-                {
-                    call.status = call.status.or(GrpcStatus::of(trailers));
-                }
-            }
-            Some(Err(error)) => {
-                self.record.error(fault::side(error), fault::failure(error));
-                self.record.fate = Fate::Failed;
-                self.record.end();
-            }
-            None => {
-                self.record.fate = Fate::Whole;
-                self.record.end();
-            }
-        }
-        Poll::Ready(frame)
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
-    }
-}
-
-/// Servers drop a body once they have all its bytes, without polling for its end.
-impl Drop for RecordedBody {
-    fn drop(&mut self) {
-        let is_whole = self.declared == Some(self.record.response_bytes);
-        if self.record.fate == Fate::Left && (is_whole || self.body.is_end_stream()) {
-            self.record.fate = Fate::Whole;
         }
     }
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use rustls::ClientConfig;
 use rustls_pki_types::ServerName;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
@@ -17,14 +17,17 @@ use tokio_rustls::client::TlsStream;
 use super::Endpoint;
 use super::h3::client_config;
 use super::pool::ConnectError;
+use super::preamble::preamble;
 use crate::config::source::Stamp;
-use crate::config::{self, UpstreamProtocol, UpstreamTls};
+use crate::config::{self, ProxyVersion, UpstreamProtocol, UpstreamTls};
+use crate::message::peer::Peer;
 use crate::tls::{self, TlsError};
 
 /// The protocol and the TLS toward the endpoints of an upstream. Connections of one connector serve
 /// no request of another one.
 pub struct Connector {
     protocol: UpstreamProtocol,
+    proxy_protocol: Option<ProxyVersion>,
     tls: Option<Encryption>,
 }
 
@@ -54,7 +57,12 @@ impl Connector {
     /// # Errors
     /// A file cannot be used.
     pub fn new(config: &config::Upstream) -> Result<Self, TlsError> {
-        let alpn: &[&str] = match config.protocol {
+        // A connection that names its client serves one request.
+        let protocol = match config.proxy_protocol {
+            Some(_) => UpstreamProtocol::H1,
+            None => config.protocol,
+        };
+        let alpn: &[&str] = match protocol {
             UpstreamProtocol::H1 => &["http/1.1"],
             UpstreamProtocol::H2 => &["h2"],
             UpstreamProtocol::Auto | UpstreamProtocol::H3 => &["h2", "http/1.1"],
@@ -67,19 +75,26 @@ impl Connector {
             h1.alpn_protocols = vec![H1.to_vec()];
             let mut h3 = ClientConfig::clone(&settings);
             h3.alpn_protocols = vec![b"h3".to_vec()];
-            let may_use = matches!(config.protocol, UpstreamProtocol::Auto | UpstreamProtocol::H3);
+            let may_use = matches!(protocol, UpstreamProtocol::Auto | UpstreamProtocol::H3);
             let quic = may_use.then(|| client_config(Arc::new(h3)));
             let quic = quic.transpose()?;
             Ok(Encryption { source: source.clone(), settings, h1: Arc::new(h1), quic, stamps })
         };
         let tls = config.tls.as_ref().map(encryption).transpose()?;
-        Ok(Self { protocol: config.protocol, tls })
+        Ok(Self { protocol, proxy_protocol: config.proxy_protocol, tls })
     }
 
     /// Whether a connector of this configuration is the same, with the same files.
     pub fn is_of(&self, config: &config::Upstream) -> bool {
         let source = self.tls.as_ref().map(|tls| &tls.source);
-        self.protocol == config.protocol && source == config.tls.as_ref() && self.is_fresh()
+        let is_same = match config.proxy_protocol {
+            Some(_) => true,
+            None => self.protocol == config.protocol,
+        };
+        is_same
+            && self.proxy_protocol == config.proxy_protocol
+            && source == config.tls.as_ref()
+            && self.is_fresh()
     }
 
     /// Returns whether the files are those that were read.
@@ -106,6 +121,11 @@ impl Connector {
             (UpstreamProtocol::H2, _) => Some(Spoken::H2),
             (UpstreamProtocol::Auto | UpstreamProtocol::H3, Some(_)) => None,
         }
+    }
+
+    /// Whether a connection names its client, and therefore serves no other one.
+    pub(super) fn names_clients(&self) -> bool {
+        self.proxy_protocol.is_some()
     }
 
     /// Whether the configuration names a protocol that serves several requests at once.
@@ -137,16 +157,22 @@ impl Connector {
     }
 
     /// Opens a connection within `limit`, the handshake included. An endpoint that has chosen
-    /// HTTP/1.1 before is `known` to speak it, and is offered no other protocol.
+    /// HTTP/1.1 before is `known` to speak it, and is offered no other protocol. The connection
+    /// begins by naming its client, if the upstream wants that.
     pub(super) async fn connect(
         &self,
         endpoint: &Endpoint,
         limit: Duration,
         known: Option<Spoken>,
+        client: Option<&Peer>,
     ) -> Result<(Transport, Spoken), ConnectError> {
         let connecting = async {
-            let stream = TcpStream::connect(endpoint.address).await?;
+            let mut stream = TcpStream::connect(endpoint.address).await?;
             stream.set_nodelay(true)?;
+            if let Some(version) = self.proxy_protocol {
+                // Boxed, so that requests without it do not reserve room for it.
+                Box::pin(announce(&mut stream, version, client)).await?;
+            }
             match &self.tls {
                 None => Ok((Transport::Plain(stream), self.spoken().unwrap_or(Spoken::H1))),
                 // Boxed, so that requests over plain connections do not reserve room for it.
@@ -156,6 +182,15 @@ impl Connector {
         let connected = tokio::time::timeout(limit, connecting).await;
         connected.map_err(|_| ConnectError::Timeout(limit))?
     }
+}
+
+/// Names the client of a connection.
+async fn announce(
+    stream: &mut TcpStream,
+    version: ProxyVersion,
+    client: Option<&Peer>,
+) -> io::Result<()> {
+    stream.write_all(&preamble(version, client)).await
 }
 
 impl Encryption {

@@ -20,7 +20,7 @@ use super::error::{Cause, Reached, SendError};
 use super::h2::H2Connection;
 use super::h3::H3Lease;
 use super::pool::{Connection, Pool};
-use super::share::Network;
+use super::share::Asker;
 use super::shared::{Multiplexed, SharedLease};
 use super::{h1, h2, h3};
 use crate::message::body::Body;
@@ -48,6 +48,8 @@ pub(super) struct LeaseRequest<'a> {
     pub(super) exchange: &'a Rc<Exchange>,
     /// The client's request, if its client gets the interim responses.
     pub(super) informed: Option<&'a Subject<'a>>,
+    /// The client that it is for.
+    pub(super) asker: Asker<'a>,
     /// Whether it may be sent again when the origin closed an idle connection.
     pub(super) is_repeatable: bool,
     /// The endpoint's load, held until the response's last byte.
@@ -159,7 +161,7 @@ impl Lease {
             }
             let error = &failed.error as &dyn std::error::Error;
             tracing::debug!(error, "sending a request again");
-            let leased = used.pool.lease(used.network, upgrade.is_some()).await;
+            let leased = used.pool.lease(request.asker).await;
             self = leased.map_err(|source| Cause::Connect {
                 endpoint: Arc::clone(&used.pool.endpoint().name),
                 source,
@@ -172,14 +174,12 @@ impl Lease {
 /// The source of another lease after one that failed.
 struct Used {
     pool: Rc<Pool>,
-    network: Network,
     is_reused: bool,
 }
 
 impl Used {
     fn of<C: Multiplexed>(lease: &SharedLease<C>) -> Self {
-        let (pool, network) = (Rc::clone(lease.pool()), lease.network());
-        Self { pool, network, is_reused: lease.is_reused() }
+        Self { pool: Rc::clone(lease.pool()), is_reused: lease.is_reused() }
     }
 }
 

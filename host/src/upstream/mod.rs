@@ -20,6 +20,7 @@ mod local;
 mod members;
 mod moved;
 pub mod pool;
+mod preamble;
 mod reaches;
 mod response;
 mod retry;

@@ -20,6 +20,7 @@ use super::h3::Quic;
 use super::share::{Holders, Network, PlaceRefused};
 use super::shared::{MAX_STREAMS, Shared};
 use crate::config::UpstreamLimits;
+use crate::message::peer::Peer;
 
 /// The connections of one worker to one endpoint.
 pub struct Pool {
@@ -225,13 +226,13 @@ impl Pool {
         self.holders.leave(place);
     }
 
-    async fn take(self: &Rc<Self>, network: Network) -> Result<Connection, ConnectError> {
-        let place = self.enter(network)?;
+    async fn take(self: &Rc<Self>, peer: &Peer) -> Result<Connection, ConnectError> {
+        let place = self.enter(Network::of(peer.client.ip()))?;
         if let Some(wire) = self.idle() {
             let open = Open::new(self, place, true);
             return Ok(Connection { wire, open });
         }
-        Open::enter(self, place)?.connect().await
+        Open::enter(self, place)?.connect(Some(peer)).await
     }
 
     /// Returns the last used idle connection that is still open.
@@ -290,7 +291,8 @@ impl Connection {
         let Self { wire, mut open } = self;
         drop(wire);
         open.reused = false;
-        open.connect().await
+        // A connection that names its client is never reused, and therefore never replaced.
+        open.connect(None).await
     }
 
     /// Keeps the connection for another request. Allowed only after a complete exchange: request
@@ -300,7 +302,8 @@ impl Connection {
         let pool = Rc::clone(&open.pool);
         drop(open);
         let mut idle = pool.idle.borrow_mut();
-        if idle.len() < pool.limits.borrow().idle_connections {
+        let is_kept = !pool.connector.names_clients();
+        if is_kept && idle.len() < pool.limits.borrow().idle_connections {
             idle.push_back(Idle { wire, since: Instant::now() });
         }
     }
@@ -331,9 +334,10 @@ impl Open {
         Self { pool: Rc::clone(pool), place, reused, limits: pool.limits() }
     }
 
-    async fn connect(self) -> Result<Connection, ConnectError> {
+    async fn connect(self, peer: Option<&Peer>) -> Result<Connection, ConnectError> {
         let pool = &self.pool;
-        let connecting = pool.connector.connect(&pool.endpoint, pool.connect_timeout.get(), H1);
+        let limit = pool.connect_timeout.get();
+        let connecting = pool.connector.connect(&pool.endpoint, limit, H1, peer);
         let (transport, _) = connecting.await?;
         Ok(Connection { wire: Wire::new(transport), open: self })
     }

@@ -17,7 +17,7 @@ use super::error::{Cause, SendError};
 use super::lease::{Deadlines, LeaseRequest};
 use super::local::LocalMembers;
 use super::pool::Pool;
-use super::share::Network;
+use super::share::Asker;
 use super::{Endpoint, Upstream, h1, retry};
 use crate::config;
 use crate::message::body::{Body, BodyError};
@@ -51,6 +51,8 @@ pub struct UpstreamRequest<'a> {
     pub exchange: Rc<Exchange>,
     /// The plugin generations that serve the request.
     pub pinned: &'a Pinned,
+    /// Limits on waiting that replace those of the upstream.
+    pub timeouts: Option<&'a config::RouteTimeouts>,
     /// Whether this is the client's own request, not one of a plugin. The access record names the
     /// endpoint of the client's request.
     pub is_own: bool,
@@ -117,7 +119,8 @@ impl Reach {
         // The time that the client gives a call of gRPC.
         let limit = grpc::timeout(&request.head.headers)
             .filter(|_| grpc::is_call(&request.head.method, &request.head.headers));
-        let total = match (self.upstream.timeouts.total, limit) {
+        let total = request.timeouts.and_then(|timeouts| timeouts.total);
+        let total = match (total.unwrap_or(self.upstream.timeouts.total), limit) {
             (Some(total), Some(limit)) => Some(total.min(limit)),
             (total, limit) => total.or(limit),
         };
@@ -138,7 +141,8 @@ impl Reach {
         record: &mut Record,
         total: Option<Instant>,
     ) -> Result<Response<Body>, SendError> {
-        let UpstreamRequest { head, body, authority, subject, exchange, pinned, is_own } = request;
+        let UpstreamRequest { head, body, authority, subject, exchange, pinned, timeouts, is_own } =
+            request;
         let mut turn = PickState::default();
         loop {
             let view = RequestView { head, authority, subject };
@@ -150,8 +154,8 @@ impl Reach {
             let (attempt, in_flight) = Attempt::start(self, endpoint, record);
             record.propagate(&mut head.headers);
             let is_tunnel = head.extensions.get::<Upgrade>().is_some();
-            let network = Network::of(subject.peer.client.ip());
-            let lease = match pool.lease(network, is_tunnel).await {
+            let asker = Asker { peer: subject.peer, is_tunnel };
+            let lease = match pool.lease(asker).await {
                 Ok(lease) => lease,
                 Err(source) => {
                     attempt.failed(source.kind());
@@ -170,11 +174,17 @@ impl Reach {
             };
             let is_repeatable = retry::is_repeatable(head, &body);
             let (exchange, informed) = (&exchange, is_own.then_some(subject));
-            let sending =
-                LeaseRequest { head, authority, exchange, informed, is_repeatable, in_flight };
-            let config::Timeouts { first_byte, idle, .. } = self.upstream.timeouts;
-            return match lease.exchange(sending, body, Deadlines { first_byte, idle, total }).await
-            {
+            let sending = LeaseRequest {
+                head,
+                authority,
+                exchange,
+                informed,
+                asker,
+                is_repeatable,
+                in_flight,
+            };
+            let deadlines = self.deadlines(timeouts, total);
+            return match lease.exchange(sending, body, deadlines).await {
                 Ok(response) => {
                     // A request may go on for as long as its response does.
                     exchange.unpace();
@@ -188,6 +198,17 @@ impl Reach {
                 }
             };
         }
+    }
+
+    /// Returns the bounds of a request, with those of its route before those of the upstream.
+    fn deadlines(
+        &self,
+        route: Option<&config::RouteTimeouts>,
+        total: Option<Instant>,
+    ) -> Deadlines {
+        let (route, upstream) = (route.copied().unwrap_or_default(), &self.upstream.timeouts);
+        let first_byte = route.first_byte.unwrap_or(upstream.first_byte);
+        Deadlines { first_byte, idle: route.idle.unwrap_or(upstream.idle), total }
     }
 
     fn pick<'a>(

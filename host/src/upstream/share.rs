@@ -8,6 +8,8 @@
 use std::cell::{Cell, RefCell};
 use std::net::IpAddr;
 
+use crate::message::peer::Peer;
+
 /// The network of a client: an IPv4 /24, the smallest that is routed by itself, or an IPv6 /56,
 /// which most providers assign to one customer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -20,6 +22,21 @@ impl Network {
             IpAddr::V4(address) => V4 | u64::from(address.to_bits() >> 8),
             IpAddr::V6(address) => V6 | (address.to_bits() >> 72) as u64,
         })
+    }
+}
+
+/// The client that a connection is wanted for.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Asker<'a> {
+    pub(super) peer: &'a Peer,
+    /// Whether it wants a tunnel.
+    pub(super) is_tunnel: bool,
+}
+
+impl Asker<'_> {
+    /// Returns the network of the client.
+    pub(super) fn network(&self) -> Network {
+        Network::of(self.peer.client.ip())
     }
 }
 

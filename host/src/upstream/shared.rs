@@ -182,7 +182,6 @@ struct Running<C: Multiplexed>(Rc<C>);
 /// The place of a client among the users of a pool.
 struct Seat {
     pool: Rc<Pool>,
-    network: Network,
     place: u32,
 }
 
@@ -197,7 +196,7 @@ impl<C: Multiplexed> SharedLease<C> {
     ) -> Result<Option<(Self, C::Ticket)>, ConnectError> {
         let Some(connection) = C::all(pool).with_room() else { return Ok(None) };
         let place = pool.enter(network)?;
-        let seat = Seat { pool: Rc::clone(pool), network, place };
+        let seat = Seat { pool: Rc::clone(pool), place };
         let Some(ticket) = connection.ticket() else { return Ok(None) };
         let usage = connection.usage();
         usage.streams.set(usage.streams.get() + 1);
@@ -224,11 +223,6 @@ impl<C: Multiplexed> SharedLease<C> {
     /// Returns the limits of responses.
     pub(super) fn limits(&self) -> Rc<UpstreamLimits> {
         self.pool().limits()
-    }
-
-    /// Returns the network of the client.
-    pub(super) fn network(&self) -> Network {
-        self.seat.network
     }
 }
 

@@ -96,7 +96,7 @@ fn a_client_gets_datagrams_only_if_it_takes_them() {
             assert_eq!(stream.frame().await.unwrap().unwrap().0, HEADERS);
             pair.client.quic.send_datagram(datagram(stream.id(), b"x")).unwrap();
             let (_, text) = stream.frame().await.unwrap().unwrap();
-            assert_eq!(text, "the client takes no datagrams");
+            assert_eq!(text, "the peer takes no datagrams");
         }
     });
 }

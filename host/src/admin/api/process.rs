@@ -70,6 +70,10 @@ fn route_status(config: &Config, route: &Route) -> RouteStatus {
             let upstream = id.of(&config.upstreams).map(|upstream| upstream.name.clone());
             (RouteAction::Upstream, upstream.unwrap_or_default())
         }
+        Action::Split(split) => {
+            let shares = split.shares.iter().map(|(_, name, weight)| format!("{name}={weight}"));
+            (RouteAction::Split, shares.collect::<Vec<_>>().join(","))
+        }
         Action::Component(id) => (RouteAction::Component, plugin(*id)),
         Action::Respond(respond) => (RouteAction::Respond, respond.status.as_u16().to_string()),
     };

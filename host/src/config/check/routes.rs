@@ -9,7 +9,9 @@ use crate::builtin::FILTERS;
 use crate::config::document::{below, item};
 use crate::config::error::did_you_mean;
 use crate::config::file;
-use crate::config::{Action, Match, Plugin, Respond, Route, UpstreamId};
+use crate::config::{
+    Action, Match, Plugin, Respond, Route, RouteTimeouts, Split, Sticky, UpstreamId,
+};
 
 impl Check<'_> {
     pub(super) fn routes(
@@ -50,29 +52,32 @@ impl Check<'_> {
     ) -> Route {
         let matcher = self.matcher(&below(path, "match"), route.matcher);
         let name = route.name.map_or_else(|| label(&matcher), |name| name.0);
-        let targets = (route.upstream, route.component, route.respond);
+        let targets = (route.upstream, route.split, route.component, route.respond);
+        let sticky =
+            route.sticky.map(|sticky| Sticky { cookie: sticky.cookie.0, max_age: sticky.max_age });
+        if sticky.is_some() && targets.1.is_none() {
+            let at = below(path, "sticky");
+            self.problem(&at, format!("{at}: only a route with split has it"));
+        }
         let action = match targets {
-            (Some(name), None, None) => {
-                let at = upstreams.iter().position(|upstream| *upstream == name.0);
-                if at.is_none() {
-                    let mut names = upstreams.to_vec();
-                    names.dedup();
-                    let hint = did_you_mean(&name.0, &names);
-                    let message = format!("unknown upstream \"{}\"{hint}", name.0);
-                    self.problem(&below(path, "upstream"), message);
-                }
-                Action::Upstream(UpstreamId::new(at.unwrap_or_default()))
+            (Some(name), None, None, None) => {
+                let path = below(path, "upstream");
+                Action::Upstream(self.upstream_named(&path, &name.0, upstreams))
             }
-            (None, Some(name), None) => {
+            (None, Some(shares), None, None) => {
+                Action::Split(self.split(&below(path, "split"), shares, sticky, upstreams))
+            }
+            (None, None, Some(name), None) => {
                 let path = below(path, "component");
                 Action::Component(self.plugin_named("component", &[], &path, &name.0, plugins))
             }
-            (None, None, Some(respond)) => {
+            (None, None, None, Some(respond)) => {
                 Action::Respond(self.respond(&below(path, "respond"), respond))
             }
-            (upstream, component, respond) => {
+            (upstream, split, component, respond) => {
                 let given = [
                     ("upstream", upstream.is_some()),
+                    ("split", split.is_some()),
                     ("component", component.is_some()),
                     ("respond", respond.is_some()),
                 ];
@@ -80,7 +85,7 @@ impl Check<'_> {
                 let given: Vec<_> = given.map(|(name, _)| *name).collect();
                 let given = if given.is_empty() { "none".to_owned() } else { given.join(" and ") };
                 let message = format!(
-                    "{path}: needs exactly one of upstream, component and respond, has {given}"
+                    "{path}: needs exactly one of upstream, split, component and respond, has {given}"
                 );
                 self.problem(path, message);
                 Action::Respond(Respond::default())
@@ -89,17 +94,53 @@ impl Check<'_> {
         let filters = self.each(&below(path, "filters"), route.filters, |check, path, name| {
             check.plugin_named("filter", FILTERS, path, &name.0, plugins)
         });
-        let is_proxied = matches!(action, Action::Upstream(_));
+        let is_proxied = matches!(action, Action::Upstream(_) | Action::Split(_));
+        if route.timeouts != RouteTimeouts::default() && !is_proxied {
+            let at = below(path, "timeouts");
+            self.problem(&at, format!("{at}: only a route with upstream or split waits for one"));
+        }
         if route.upgrades.is_some() && !is_proxied {
             let at = below(path, "upgrades");
-            self.problem(&at, format!("{at}: only a route with upstream opens tunnels"));
+            self.problem(&at, format!("{at}: only a route with upstream or split opens tunnels"));
         }
         let upgrades = match route.upgrades {
             Some(protocols) => protocols.into_iter().map(|protocol| protocol.0).collect(),
             None if is_proxied => vec!["websocket".to_owned()],
             None => Vec::new(),
         };
-        Route { name, matcher, filters, upgrades, action }
+        let (timeouts, limits) = (route.timeouts, route.limits);
+        Route { name, matcher, filters, upgrades, action, timeouts, limits }
+    }
+
+    fn upstream_named(&mut self, path: &str, name: &str, upstreams: &[&str]) -> UpstreamId {
+        let at = upstreams.iter().position(|upstream| *upstream == name);
+        if at.is_none() {
+            let mut names = upstreams.to_vec();
+            names.dedup();
+            let hint = did_you_mean(name, &names);
+            self.problem(path, format!("unknown upstream \"{name}\"{hint}"));
+        }
+        UpstreamId::new(at.unwrap_or_default())
+    }
+
+    fn split(
+        &mut self,
+        path: &str,
+        shares: Vec<file::Share>,
+        sticky: Option<Sticky>,
+        upstreams: &[&str],
+    ) -> Split {
+        if shares.iter().all(|share| share.weight == 0) {
+            self.problem(path, format!("{path}: needs a weight above 0"));
+        }
+        let names = shares.iter().map(|share| share.upstream.0.as_str());
+        self.unique("upstream", names, |at| below(&item(path, at), "upstream"));
+        let shares = self.each(path, shares, |check, path, share| {
+            let path = below(path, "upstream");
+            let id = check.upstream_named(&path, &share.upstream.0, upstreams);
+            (id, share.upstream.0, share.weight)
+        });
+        Split { shares, sticky }
     }
 
     fn matcher(&mut self, path: &str, matcher: file::Match) -> Match {
@@ -110,8 +151,8 @@ impl Check<'_> {
             self.problem_at_key(&at, format!("{at}: use match.host for the host"));
         }
         Match {
-            host: matcher.host.map(|host| host.0),
-            path: matcher.path.map(|path| path.0),
+            host: matcher.host.0,
+            path: matcher.path.0,
             methods: matcher.methods.into_iter().map(|method| method.0).collect(),
             headers,
             query: matcher.query.into_iter().collect(),
@@ -170,25 +211,16 @@ impl Check<'_> {
 
 /// Whether every request that `later` matches is matched by `earlier`.
 fn covers(earlier: &Match, later: &Match) -> bool {
-    let host = match (&earlier.host, &later.host) {
-        (None, _) => true,
-        (Some(_), None) => false,
-        (Some(earlier), Some(later)) => {
-            earlier == later
-                || earlier.strip_prefix('*').is_some_and(|domain| later.ends_with(domain))
-        }
-    };
-    let path = match (&earlier.path, &later.path) {
-        (None, _) => true,
-        (Some(earlier), None) => earlier == "/*",
-        (Some(earlier), Some(later)) => {
-            let below = |prefix: &str| {
-                let rest = later.strip_prefix(prefix);
-                rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
-            };
-            earlier == later || earlier.strip_suffix("/*").is_some_and(below)
-        }
-    };
+    let host = covers_each(&earlier.host, &later.host, |earlier, later| {
+        earlier == "*" || earlier.strip_prefix('*').is_some_and(|domain| later.ends_with(domain))
+    });
+    let path = covers_each(&earlier.path, &later.path, |earlier, later| {
+        let below = |prefix: &str| {
+            let rest = later.strip_prefix(prefix);
+            rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+        };
+        earlier.strip_suffix("/*").is_some_and(below)
+    });
     let methods = earlier.methods.is_empty()
         || (!later.methods.is_empty() && later.methods.iter().all(|m| earlier.methods.contains(m)));
     let client = earlier.client.is_empty()
@@ -201,9 +233,25 @@ fn covers(earlier: &Match, later: &Match) -> bool {
         && earlier.query.iter().all(|parameter| later.query.contains(parameter))
 }
 
+/// Whether each of the later patterns is within one of the earlier ones. Without patterns,
+/// everything matches.
+fn covers_each(
+    earlier: &[String],
+    later: &[String],
+    is_within: impl Fn(&str, &str) -> bool,
+) -> bool {
+    let is_all = |pattern: &String| pattern == "*" || pattern == "/*";
+    earlier.is_empty()
+        || earlier.iter().any(is_all)
+        || (!later.is_empty()
+            && later
+                .iter()
+                .all(|later| earlier.iter().any(|one| one == later || is_within(one, later))))
+}
+
 fn label(matcher: &Match) -> String {
-    let host = matcher.host.as_deref().unwrap_or_default();
-    format!("{host}{}", matcher.path.as_deref().unwrap_or("/*"))
+    let path = if matcher.path.is_empty() { "/*".to_owned() } else { matcher.path.join(",") };
+    format!("{}{path}", matcher.host.join(","))
 }
 
 /// Fields that describe the framing of a message or concern one connection (RFC 9110 §7.6.1).

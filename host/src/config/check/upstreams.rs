@@ -21,6 +21,12 @@ impl Check<'_> {
             let path = below(path, "protocol");
             self.problem(&path, format!("{path}: h3 needs tls, because QUIC is always encrypted"));
         }
+        let is_shared = matches!(upstream.protocol, UpstreamProtocol::H2 | UpstreamProtocol::H3);
+        if upstream.proxy_protocol.is_some() && is_shared {
+            let path = below(path, "proxy_protocol");
+            let message = "names one client, and connections of h2 and h3 have several";
+            self.problem(&path, format!("{path}: {message}"));
+        }
         if let Some(health) = &upstream.health {
             self.health(&below(path, "health"), health, upstream.protocol, upstream.tls.is_some());
         }
@@ -32,6 +38,7 @@ impl Check<'_> {
             endpoints,
             discovery,
             protocol: upstream.protocol,
+            proxy_protocol: upstream.proxy_protocol,
             tls,
             health: upstream.health,
             timeouts: upstream.timeouts,

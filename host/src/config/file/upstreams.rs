@@ -11,7 +11,9 @@ use serde_json::Value;
 use crate::config::addresses::{DnsName, DnsServer, HostPort, ServerName};
 use crate::config::names::Name;
 use crate::config::text::{As, Text};
-use crate::config::{Health, Timeouts, UpstreamLimits, UpstreamProtocol, defaults, units};
+use crate::config::{
+    Health, ProxyVersion, Timeouts, UpstreamLimits, UpstreamProtocol, defaults, units,
+};
 
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -40,6 +42,11 @@ pub(in crate::config) struct Upstream {
     /// TLS toward the endpoints. `tls: {}` verifies their certificates by the authorities of the
     /// system. If left out, connections are not encrypted.
     pub(in crate::config) tls: Option<UpstreamTls>,
+    /// The version of the PROXY protocol by which each connection begins: the endpoints learn the
+    /// client's address. Each request then has a connection of its own, by HTTP/1.1.
+    #[serde(default)]
+    #[schemars(with = "ProxyVersion")]
+    pub(in crate::config) proxy_protocol: Option<ProxyVersion>,
     /// Active HTTP probes. If left out, every endpoint counts as healthy.
     pub(in crate::config) health: Option<Health>,
     /// Limits on the time to wait for an endpoint.

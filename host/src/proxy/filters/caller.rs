@@ -182,6 +182,7 @@ impl Chain<'_> {
             subject: self.subject,
             exchange,
             pinned: self.pinned,
+            timeouts: None,
             is_own: false,
         };
         let answer = tokio::time::timeout(limit, async {

@@ -33,6 +33,16 @@ pub(crate) struct RouteCounters {
     requests: RefCell<HashMap<(MethodLabel, u16, Protocol), IntCounter>>,
 }
 
+/// An open tunnel.
+#[derive(Debug)]
+pub(crate) struct OpenTunnel(IntGauge);
+
+impl Drop for OpenTunnel {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
+}
+
 /// The `method` label. Its set is closed, because a client may send any token as a method.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct MethodLabel(&'static str);
@@ -55,6 +65,13 @@ impl Local {
 
     pub(crate) fn active(&self, protocol: Protocol) -> &IntGauge {
         by_protocol(&self.active, protocol)
+    }
+
+    /// Counts a tunnel of this protocol until the guard is dropped.
+    pub(crate) fn tunnel(&self, protocol: Protocol) -> OpenTunnel {
+        let gauge = self.metrics.http_tunnels_active.with_label_values(&[protocol.label()]);
+        gauge.inc();
+        OpenTunnel(gauge)
     }
 
     pub(crate) fn unmatched(&self) -> &RouteCounters {

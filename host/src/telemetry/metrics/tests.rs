@@ -116,6 +116,7 @@ fn touch(metrics: &Metrics) -> Users {
     metrics.grpc_requests.with_label_values(&[NO_ROUTE, "0"]).inc();
     metrics.http_request_duration.with_label_values(&["h3", NO_ROUTE]).observe(0.1);
     metrics.http_requests_active.with_label_values(&["h3"]).inc();
+    metrics.http_tunnels_active.with_label_values(&["h3"]).inc();
     metrics.certificates("web", &[certificate(None, 0)]);
     (generation, plugin, endpoint)
 }

@@ -1,6 +1,13 @@
 use std::collections::VecDeque;
 
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http_body::Frame;
+
 use super::*;
+use crate::message::body::BodyError;
 use crate::telemetry::testing::{Paper, peer, request, with_access};
 use crate::telemetry::writer::WriterGuard;
 

@@ -29,7 +29,8 @@ pub(in crate::upstream) fn exchange<'a>(
     body: Body,
     deadlines: Deadlines,
 ) -> impl Future<Output = Result<Response<Body>, SendError>> + use<'a> {
-    let LeaseRequest { head, authority, exchange, informed, is_repeatable, in_flight } = request;
+    let LeaseRequest { head, authority, exchange, informed, is_repeatable, in_flight, .. } =
+        request;
     head::prepare(head);
     let encoded = head::encode(head, authority, !body.is_end_stream());
     let first_byte = deadlines.first_byte;

@@ -114,7 +114,7 @@ impl Multiplexed for H2Connection {
 
     async fn open(pool: Rc<Pool>) -> Result<Option<Rc<Self>>, ConnectError> {
         let (connector, limit) = (pool.connector(), pool.connect_timeout());
-        let connecting = connector.connect(pool.endpoint(), limit, connector.spoken());
+        let connecting = connector.connect(pool.endpoint(), limit, connector.spoken(), None);
         let (transport, spoken) = connecting.await?;
         pool.learn(spoken);
         match spoken {

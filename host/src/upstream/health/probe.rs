@@ -53,7 +53,7 @@ pub(super) async fn probe(
     let connector = upstream.connector();
     let request = Probed { endpoint, health };
     if let Some(service) = &health.grpc {
-        let connecting = connector.connect(endpoint, health.timeout, Some(Spoken::H2));
+        let connecting = connector.connect(endpoint, health.timeout, Some(Spoken::H2), None);
         let (transport, _) = connecting.await?;
         return call(transport, &request, service, tasks).await;
     }
@@ -103,7 +103,7 @@ async fn by_tcp(
     tasks: &Tasks,
 ) -> Result<u16, ProbeError> {
     let limit = request.health.timeout;
-    let connecting = connector.connect(request.endpoint, limit, connector.spoken());
+    let connecting = connector.connect(request.endpoint, limit, connector.spoken(), None);
     let (transport, spoken) = connecting.await?;
     match spoken {
         Spoken::H1 => by_h1(transport, request, tasks).await,

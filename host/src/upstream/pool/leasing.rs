@@ -8,7 +8,7 @@ use super::{ConnectError, Connection, Open, Pool};
 use crate::upstream::connect::Spoken;
 use crate::upstream::h3::H3Lease;
 use crate::upstream::lease::Lease;
-use crate::upstream::share::Network;
+use crate::upstream::share::{Asker, Network};
 use crate::upstream::shared::SharedLease;
 
 impl Pool {
@@ -21,23 +21,23 @@ impl Pool {
     /// [`ConnectError`]. Nothing has been sent in that case.
     pub(in crate::upstream) async fn lease(
         self: &Rc<Self>,
-        network: Network,
-        is_tunnel: bool,
+        asker: Asker<'_>,
     ) -> Result<Lease, ConnectError> {
         // Few origins offer tunnels over HTTP/2 and HTTP/3, and those that choose them by
         // themselves still speak HTTP/1.1.
-        let is_h1 = is_tunnel && !self.connector.is_fixed();
+        let network = asker.network();
+        let is_h1 = asker.is_tunnel && !self.connector.is_fixed();
         let over_quic = self.h3.alternative().port().filter(|_| !is_h1);
         if over_quic.is_none() && (is_h1 || self.spoken.get() == Some(Spoken::H1)) {
-            return self.take(network).await.map(Lease::H1);
+            return self.take(asker.peer).await.map(Lease::H1);
         }
         if let Some(lease) = self.part(network, over_quic.is_some())? {
             return Ok(lease);
         }
         // Boxed, so that requests over HTTP/1.1 do not reserve room for it.
         match over_quic {
-            Some(_) => Box::pin(self.race(network)).await,
-            None => Box::pin(self.by_tcp(network)).await,
+            Some(_) => Box::pin(self.race(asker)).await,
+            None => Box::pin(self.by_tcp(asker)).await,
         }
     }
 
@@ -57,8 +57,8 @@ impl Pool {
 
     /// Opens connections of QUIC until one has room. A connection over TCP serves the request if it
     /// is there first, and QUIC goes on for later ones.
-    async fn race(self: &Rc<Self>, network: Network) -> Result<Lease, ConnectError> {
-        let connections = self.h3.connections();
+    async fn race(self: &Rc<Self>, asker: Asker<'_>) -> Result<Lease, ConnectError> {
+        let (connections, network) = (self.h3.connections(), asker.network());
         while self.h3.alternative().port().is_some() {
             if let Some(lease) = self.part(network, true)? {
                 return Ok(lease);
@@ -81,7 +81,7 @@ impl Pool {
                 Ok(Err(_)) => break,
                 Err(_) => {}
             }
-            let mut by_tcp = pin!(self.by_tcp(network));
+            let mut by_tcp = pin!(self.by_tcp(asker));
             tokio::select! {
                 biased;
                 grown = growth => match grown {
@@ -91,7 +91,7 @@ impl Pool {
                 lease = &mut by_tcp => return lease,
             }
         }
-        self.by_tcp(network).await
+        self.by_tcp(asker).await
     }
 
     /// Waits until a connection of QUIC has room. The origin gives permission for more requests
@@ -124,12 +124,12 @@ impl Pool {
     }
 
     /// Opens connections over TCP until one has room.
-    async fn by_tcp(self: &Rc<Self>, network: Network) -> Result<Lease, ConnectError> {
+    async fn by_tcp(self: &Rc<Self>, asker: Asker<'_>) -> Result<Lease, ConnectError> {
         loop {
             if self.spoken.get() == Some(Spoken::H1) {
-                return self.take(network).await.map(Lease::H1);
+                return self.take(asker.peer).await.map(Lease::H1);
             }
-            if let Some(lease) = self.part(network, false)? {
+            if let Some(lease) = self.part(asker.network(), false)? {
                 return Ok(lease);
             }
             let limit = self.limits.borrow().connections;

@@ -1,0 +1,113 @@
+//! Routes as they are written.
+
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::config::addresses::{HostPattern, Network};
+use crate::config::names::{Method, Name, PathPattern, UpgradeToken};
+use crate::config::text::{AsOption, Text, Texts};
+use crate::config::{RouteLimits, RouteTimeouts, defaults, units};
+
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(in crate::config) struct Route {
+    /// The `route` label of metrics and records; unique. If left out, it is the host and path of
+    /// `match`.
+    pub(in crate::config) name: Option<Text<Name>>,
+    /// Conditions, all of which must hold. If left out, the route matches every request.
+    #[serde(default, rename = "match")]
+    pub(in crate::config) matcher: Match,
+    /// Plugins that requests pass in this order, and responses in reverse. Each item names a
+    /// plugin, which may be a standard `wasi:http/middleware`, or a built-in filter that needs no
+    /// configuration. All filters are in docs/filters.md.
+    #[serde(default)]
+    pub(in crate::config) filters: Vec<Text<Name>>,
+    /// The name of the upstream that gets the request. A route has exactly one of `upstream`,
+    /// `split`, `component` and `respond`.
+    pub(in crate::config) upstream: Option<Text<Name>>,
+    /// Upstreams that share the requests by their weights, at random.
+    #[schemars(length(min = 1))]
+    pub(in crate::config) split: Option<Vec<Share>>,
+    /// The cookie that keeps a client at one upstream of `split`.
+    pub(in crate::config) sticky: Option<Sticky>,
+    /// The name of the plugin that answers the request: a standard component, `wasi:http/service`
+    /// or `wasi:http/proxy`.
+    pub(in crate::config) component: Option<Text<Name>>,
+    /// Protocols that a request may open a tunnel for: by `Upgrade` over HTTP/1.1, by extended
+    /// CONNECT over HTTP/2 and HTTP/3. If left out, it is `[websocket]`. An empty list allows none.
+    /// Only a route with `upstream` or `split` may have it.
+    pub(in crate::config) upgrades: Option<Vec<Text<UpgradeToken>>>,
+    /// A fixed response, which Weir sends itself.
+    pub(in crate::config) respond: Option<Respond>,
+    /// Limits on waiting that replace those of the upstream.
+    #[serde(default)]
+    pub(in crate::config) timeouts: RouteTimeouts,
+    /// Limits that replace those of the listener.
+    #[serde(default)]
+    pub(in crate::config) limits: RouteLimits,
+}
+
+/// An upstream with its share of a route's requests.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(in crate::config) struct Share {
+    /// The name of the upstream.
+    pub(in crate::config) upstream: Text<Name>,
+    /// The share, in proportion to the sum of all weights. `0` takes only requests with the cookie
+    /// of `sticky`.
+    #[serde(default = "defaults::weight")]
+    #[schemars(range(min = 0, max = 1_000_000))]
+    pub(in crate::config) weight: u32,
+}
+
+/// A cookie that names the upstream of a client.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(in crate::config) struct Sticky {
+    /// The name of the cookie. Its value is the name of the upstream.
+    pub(in crate::config) cookie: Text<Name>,
+    /// The time that the client keeps it for. If left out, until the browser closes.
+    #[serde(default, with = "AsOption::<units::Duration>")]
+    #[schemars(extend("x-minimum" = "1s", "x-maximum" = "9000h"))]
+    pub(in crate::config) max_age: Option<std::time::Duration>,
+}
+
+#[derive(Default, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub(in crate::config) struct Match {
+    /// The host of the request, or a list of hosts.
+    pub(in crate::config) host: Texts<HostPattern>,
+    /// The path of the request, without its query, or a list of paths.
+    pub(in crate::config) path: Texts<PathPattern>,
+    /// The methods. If left out, any method matches.
+    #[schemars(length(min = 1))]
+    pub(in crate::config) methods: Vec<Text<Method>>,
+    /// Header fields that must have exactly this value.
+    pub(in crate::config) headers: BTreeMap<String, String>,
+    /// Parameters of the query that must have exactly this value. Names and values are compared
+    /// decoded. Of several parameters with one name, any may have the value.
+    pub(in crate::config) query: BTreeMap<String, String>,
+    /// Networks of the client, which is the one that `trusted_proxies` tell behind a proxy.
+    #[schemars(length(min = 1))]
+    pub(in crate::config) client: Vec<Text<Network>>,
+}
+
+#[derive(Deserialize, Serialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub(in crate::config) struct Respond {
+    /// The status code.
+    #[schemars(range(min = 200, max = 599))]
+    pub(in crate::config) status: u16,
+    /// The body.
+    pub(in crate::config) body: String,
+    /// Header fields.
+    pub(in crate::config) headers: BTreeMap<String, String>,
+}
+
+impl Default for Respond {
+    fn default() -> Self {
+        Self { status: 200, body: String::new(), headers: BTreeMap::new() }
+    }
+}
