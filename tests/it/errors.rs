@@ -6,7 +6,7 @@ use http::Request;
 use crate::support::raw_origin::{Step, full_listener};
 use crate::support::tools::guest;
 use crate::support::weir::{free_address, refusing_address};
-use crate::support::{Answer, Body, Origin, Protocol, RawOrigin, Setup};
+use crate::support::{Answer, Body, Origin, Protocol, RawOrigin, Setup, until};
 
 #[tokio::test]
 async fn an_origin_that_is_not_there_is_a_502() {
@@ -276,4 +276,52 @@ async fn expect_error(answer: Answer, status: u16) {
     let reason = answer.status.canonical_reason().unwrap();
     let text = answer.text().await;
     assert!(text.contains(reason) && text.contains(&id) && text.len() < 100, "{text}");
+}
+
+/// Pages of the whole configuration and of a route. Origins answer for themselves.
+#[tokio::test]
+async fn errors_have_the_pages_of_their_route_or_of_the_configuration() {
+    let origin = Origin::start().await;
+    let (refusing, _port) = refusing_address();
+    let upstream = format!("  - {{ name: gone, endpoints: [{{ address: \"{refusing}\" }}] }}\n");
+    let routes = r#"
+  - match: { path: /gone }
+    upstream: gone
+    errors: [{ status: ["502"], file: gone.html }]
+  - { match: { path: /also-gone }, upstream: gone }
+  - { match: { path: /status/* }, upstream: app }"#;
+    let errors = r#"errors: [{ status: ["404", 500-599], file: all.json }]"#;
+    let setup = Setup::to([&origin]).upstream_after(&upstream).routes(routes).top(errors);
+    let write = |name: &str, text: &str| std::fs::write(setup.directory().join(name), text);
+    write("gone.html", "<p>${status} gone, ${request_id}</p>").unwrap();
+    write("all.json", "{\"status\": ${status}, \"id\": \"${request_id}\"}").unwrap();
+    let page = setup.directory().join("gone.html");
+    let weir = setup.start().await;
+    for protocol in Protocol::ALL {
+        let client = weir.client(protocol).await;
+        let answer = client.get("/gone").await;
+        assert_eq!(answer.status, 502, "{protocol:?}");
+        assert_eq!(answer.header("content-type"), "text/html; charset=utf-8");
+        let id = answer.header("x-request-id").to_owned();
+        assert_eq!(answer.text().await, format!("<p>502 gone, {id}</p>"), "{protocol:?}");
+        for (path, status) in [("/also-gone", 502), ("/nothing", 404)] {
+            let answer = client.get(path).await;
+            assert_eq!(answer.status, status, "{protocol:?}");
+            assert_eq!(answer.header("content-type"), "application/json");
+            let id = answer.header("x-request-id").to_owned();
+            let expected = format!("{{\"status\": {status}, \"id\": \"{id}\"}}");
+            assert_eq!(answer.text().await, expected, "{protocol:?}");
+        }
+        let answer = client.get("/status/503").await;
+        assert_eq!((answer.status.as_u16(), &*answer.text().await), (503, ""), "{protocol:?}");
+        let head = Request::head("/gone").body(Body::empty()).unwrap();
+        let answer = client.send(head).await;
+        assert_eq!((answer.status.as_u16(), &*answer.text().await), (502, ""), "{protocol:?}");
+    }
+    std::fs::write(page, "new").unwrap();
+    weir.signal("HUP");
+    until("the new page", async || {
+        (weir.get(Protocol::H2, "/gone").await.1 == "new").then_some(())
+    })
+    .await;
 }

@@ -71,6 +71,7 @@ impl<'a> Check<'a> {
         let names: Vec<&str> = upstreams.iter().map(|upstream| upstream.name.as_str()).collect();
         self.allowed(allowed, &mut plugins, &names);
         let routes = self.routes(file.routes, &names, &mut plugins);
+        let errors = self.each("errors", file.errors, Self::error_page);
         let admin = file.admin.map(|admin| self.admin(admin));
         self.unused(&plugins, declared, &upstreams, &routes);
         self.unseen_fields(&listeners, &routes);
@@ -84,6 +85,7 @@ impl<'a> Check<'a> {
             plugins,
             upstreams,
             routes,
+            errors,
             telemetry,
             admin,
             state: file.state,

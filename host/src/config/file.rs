@@ -26,7 +26,7 @@ use super::{
     SharedState, Telemetry,
 };
 
-pub(super) use self::routes::{Match, Respond, Route, Share};
+pub(super) use self::routes::{ErrorPage, Match, Respond, Route, Share};
 pub(super) use self::upstreams::{Dns, DnsType, Endpoint, Upstream, UpstreamTls};
 
 /// A secret as it is written.
@@ -59,6 +59,10 @@ pub(super) struct File {
     /// matches no route is answered with 404.
     #[schemars(length(min = 1))]
     pub(super) routes: Vec<Route>,
+    /// Pages for errors that Weir answers itself. Pages of a route come first.
+    #[serde(default)]
+    #[schemars(length(min = 1))]
+    pub(super) errors: Vec<ErrorPage>,
     /// Metrics, traces and logs.
     #[serde(default)]
     pub(super) telemetry: Telemetry,

@@ -1,5 +1,6 @@
 //! Routes as the rest of the program sees them.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use ipnet::IpNet;
@@ -23,10 +24,23 @@ pub struct Route {
     pub upgrades: Vec<String>,
     /// The action for a request that matches.
     pub action: Action,
+    /// Pages for errors, before those of the whole configuration.
+    pub errors: Vec<ErrorPage>,
     /// Limits on waiting that replace those of the upstream.
     pub timeouts: RouteTimeouts,
     /// Limits that replace those of the listener.
     pub limits: RouteLimits,
+}
+
+/// A page for errors that Weir answers itself.
+#[derive(Debug, Clone)]
+pub struct ErrorPage {
+    /// Ranges of status codes, both ends included.
+    pub status: Vec<(u16, u16)>,
+    /// The value of Content-Type.
+    pub content_type: &'static str,
+    /// The text, in which `${status}` and `${request_id}` are replaced.
+    pub text: Arc<str>,
 }
 
 /// Limits on waiting for an origin that replace those of the upstream. If left out, those of the

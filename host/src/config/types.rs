@@ -17,7 +17,7 @@ use super::admin::Admin;
 use super::document::Places;
 use super::error::Problem;
 use super::plugins::{Plugin, SharedState};
-use super::routes::Route;
+use super::routes::{ErrorPage, Route};
 use super::telemetry::Telemetry;
 use super::text::As;
 use super::units;
@@ -35,6 +35,8 @@ pub struct Config {
     pub upstreams: Vec<Upstream>,
     /// The routes. The first match wins.
     pub routes: Vec<Route>,
+    /// Pages for errors of requests without a page of their route.
+    pub errors: Vec<ErrorPage>,
     /// Metrics, traces and logs.
     pub telemetry: Telemetry,
     /// The admin API, if there is one.

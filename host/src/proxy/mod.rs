@@ -25,6 +25,7 @@ use http_body::Body as _;
 use rand::RngExt as _;
 use rand::rngs::SmallRng;
 
+use crate::config::ErrorPage;
 use crate::message::body::Body;
 use crate::message::check::{self, CheckError, Checked};
 use crate::message::exchange::{Exchange, Side};
@@ -113,7 +114,7 @@ impl Proxy {
             let response =
                 match self.forward(&mut head, body, (&peer, &interim), id, &mut record).await {
                     Ok(response) => response,
-                    Err(error) => fail(&error, id, &mut record),
+                    Err(error) => fail(&error, id, &self.state.config.errors, &mut record),
                 };
             record.finish(match head.method {
                 Method::HEAD => respond::without_content(response),
@@ -191,7 +192,7 @@ impl Proxy {
                 Err(error) => Err(error),
             };
             let id = chain.subject().id;
-            let response = response.unwrap_or_else(|error| fail(&error, id, record));
+            let response = response.unwrap_or_else(|error| fail(&error, id, &route.errors, record));
             match chain.on_response(response, record) {
                 Ok(response) => response,
                 // Boxed, because it is rare: a generation on trial fails a few times, then its
@@ -287,13 +288,18 @@ struct Destination<'a> {
 }
 
 /// Notes a failure and creates its response.
-fn fail(error: &ProxyError, id: RequestId, record: &mut Record) -> Response<Body> {
+fn fail(
+    error: &ProxyError,
+    id: RequestId,
+    pages: &[ErrorPage],
+    record: &mut Record,
+) -> Response<Body> {
     record.error(error.side().label(), error.kind());
     if let Some(reason) = error.cut() {
         record.cut(reason);
     }
     log(error, id);
-    if record.is_call() { respond::to_call(error, id) } else { respond::to(error, id) }
+    if record.is_call() { respond::to_call(error, id) } else { respond::to(error, id, pages) }
 }
 
 /// Logs the whole chain of causes, once.

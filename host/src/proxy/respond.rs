@@ -7,22 +7,33 @@ use http::{HeaderMap, Response, StatusCode};
 use http_body::Body as _;
 
 use super::error::ProxyError;
-use crate::config::Respond;
+use crate::config::{ErrorPage, Respond};
 use crate::message::body::Body;
 use crate::message::grpc::{GRPC_MESSAGE, GRPC_STATUS, GrpcStatus};
 use crate::message::peer::RequestId;
 use crate::upstream::error::{Cause, SendError};
 
 /// Returns the response to a failed request: a status and the request's id, without internal
-/// details.
-pub fn to(error: &ProxyError, id: RequestId) -> Response<Body> {
+/// details. The first of the `pages` for the status has the text.
+pub fn to(error: &ProxyError, id: RequestId, pages: &[ErrorPage]) -> Response<Body> {
     let status = error.status();
-    let reason = status.canonical_reason().unwrap_or("error");
-    let mut response =
-        Response::new(Body::full(format!("{} {reason}\nrequest {id}\n", status.as_u16())));
+    let code = status.as_u16();
+    let is_of =
+        |page: &&ErrorPage| page.status.iter().any(|(low, high)| (*low..=*high).contains(&code));
+    let (content_type, text) = match pages.iter().find(is_of) {
+        Some(page) => {
+            let text = page.text.replace("${request_id}", &id.to_string());
+            (page.content_type, text.replace("${status}", status.as_str()))
+        }
+        None => {
+            let reason = status.canonical_reason().unwrap_or("error");
+            ("text/plain; charset=utf-8", format!("{code} {reason}\nrequest {id}\n"))
+        }
+    };
+    let mut response = Response::new(Body::full(text));
     *response.status_mut() = status;
     let fields = response.headers_mut();
-    fields.insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+    fields.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
     name(fields, id);
     if status == StatusCode::SERVICE_UNAVAILABLE {
         fields.insert(RETRY_AFTER, HeaderValue::from_static("1"));

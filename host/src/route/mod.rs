@@ -9,7 +9,7 @@ use std::sync::Arc;
 use http::request::Parts;
 use ipnet::IpNet;
 
-use crate::config::{self, PluginId, Respond, RouteLimits, RouteTimeouts, UpstreamId};
+use crate::config::{self, ErrorPage, PluginId, Respond, RouteLimits, RouteTimeouts, UpstreamId};
 use crate::message::forwarded::is_in;
 use crate::telemetry::metrics::{Metrics, RouteSeries};
 use pattern::{HostPattern, PathPattern};
@@ -35,6 +35,8 @@ pub struct Route {
     pub upgrades: Vec<String>,
     /// The action for a request that matches.
     pub action: Action,
+    /// Pages for errors: its own, then those of the whole configuration.
+    pub errors: Vec<ErrorPage>,
     /// Limits on waiting that replace those of the upstream.
     pub timeouts: RouteTimeouts,
     /// Limits that replace those of the listener.
@@ -64,8 +66,10 @@ pub enum Action {
 
 impl Router {
     /// Compiles the routes of a configuration.
-    pub fn new(routes: &[config::Route], metrics: &Metrics) -> Self {
-        let route = |route| Arc::new(Route::new(route, metrics));
+    ///
+    /// `errors` are the pages of the whole configuration.
+    pub fn new(routes: &[config::Route], errors: &[ErrorPage], metrics: &Metrics) -> Self {
+        let route = |route| Arc::new(Route::new(route, errors, metrics));
         Self { routes: routes.iter().map(route).collect() }
     }
 
@@ -84,7 +88,7 @@ impl Router {
 }
 
 impl Route {
-    fn new(route: &config::Route, metrics: &Metrics) -> Self {
+    fn new(route: &config::Route, errors: &[ErrorPage], metrics: &Metrics) -> Self {
         let matcher = &route.matcher;
         let series = metrics.route(&route.name);
         Self {
@@ -98,6 +102,7 @@ impl Route {
                 config::Action::Respond(respond) => Action::Respond(respond.clone()),
                 config::Action::Component(id) => Action::Component(*id),
             },
+            errors: route.errors.iter().chain(errors).cloned().collect(),
             timeouts: route.timeouts,
             limits: route.limits,
             host: matcher.host.iter().map(|host| HostPattern::new(host)).collect(),
@@ -178,6 +183,7 @@ mod tests {
             filters: Vec::new(),
             upgrades: Vec::new(),
             action,
+            errors: Vec::new(),
             timeouts: RouteTimeouts::default(),
             limits: RouteLimits::default(),
         }
@@ -197,7 +203,7 @@ mod tests {
             route("api", Match { path: vec!["/api/*".into()], ..Match::default() }),
             route("all", Match::default()),
         ];
-        let router = Router::new(&routes, &Metrics::new());
+        let router = Router::new(&routes, &[], &Metrics::new());
         let name = |uri: &str| {
             router.find(&head("GET", uri, &[]), "x", CLIENT).map(|r| r.name.to_string())
         };
@@ -211,7 +217,7 @@ mod tests {
         let query = vec![pair("v", "2"), pair("q", "a b&c")];
         let client = vec!["192.0.2.0/24".parse().unwrap()];
         let routes = [route("r", Match { query, client, ..Match::default() })];
-        let router = Router::new(&routes, &Metrics::new());
+        let router = Router::new(&routes, &[], &Metrics::new());
         let found =
             |uri: &str, client: IpAddr| router.find(&head("GET", uri, &[]), "x", client).is_some();
         for uri in ["/?v=2&q=a+b%26c", "/?x&q=1&q=a%20b%26c&v=%32"] {
@@ -238,7 +244,7 @@ mod tests {
                 ..Match::default()
             },
         )];
-        let router = Router::new(&routes, &Metrics::new());
+        let router = Router::new(&routes, &[], &Metrics::new());
         let fields = [("x-tenant", "acme")];
         let found = |method, uri, fields: &[_], host| {
             router.find(&head(method, uri, fields), host, CLIENT).is_some()

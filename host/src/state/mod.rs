@@ -108,7 +108,7 @@ impl State {
         all.extend(left);
         all.truncate(own + open + LEFT);
         Ok(Self {
-            router: Router::new(&config.routes, metrics),
+            router: Router::new(&config.routes, &config.errors, metrics),
             upstreams: config.upstreams.iter().map(upstream).collect::<Result<_, _>>()?,
             plugins: Arc::new(plugins),
             geoip,

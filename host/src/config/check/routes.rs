@@ -10,8 +10,9 @@ use crate::config::document::{below, item};
 use crate::config::error::did_you_mean;
 use crate::config::file;
 use crate::config::{
-    Action, Match, Plugin, Respond, Route, RouteTimeouts, Split, Sticky, UpstreamId,
+    Action, ErrorPage, Match, Plugin, Respond, Route, RouteTimeouts, Split, Sticky, UpstreamId,
 };
+use crate::files;
 
 impl Check<'_> {
     pub(super) fn routes(
@@ -108,8 +109,24 @@ impl Check<'_> {
             None if is_proxied => vec!["websocket".to_owned()],
             None => Vec::new(),
         };
+        let errors = self.each(&below(path, "errors"), route.errors, Self::error_page);
         let (timeouts, limits) = (route.timeouts, route.limits);
-        Route { name, matcher, filters, upgrades, action, timeouts, limits }
+        Route { name, matcher, filters, upgrades, action, errors, timeouts, limits }
+    }
+
+    pub(super) fn error_page(&mut self, path: &str, page: file::ErrorPage) -> ErrorPage {
+        let content_type = match page.file.extension().and_then(|end| end.to_str()) {
+            Some("html" | "htm") => "text/html; charset=utf-8",
+            Some("json") => "application/json",
+            _ => "text/plain; charset=utf-8",
+        };
+        let text = files::text(&self.base.join(&page.file), LARGEST_PAGE);
+        let text = text.unwrap_or_else(|error| {
+            let (path, file) = (below(path, "file"), page.file.display());
+            self.problem(&path, format!("{path}: cannot read \"{file}\": {error}"));
+            String::new()
+        });
+        ErrorPage { status: page.status, content_type, text: text.into() }
     }
 
     fn upstream_named(&mut self, path: &str, name: &str, upstreams: &[&str]) -> UpstreamId {
@@ -253,6 +270,9 @@ fn label(matcher: &Match) -> String {
     let path = if matcher.path.is_empty() { "/*".to_owned() } else { matcher.path.join(",") };
     format!("{}{path}", matcher.host.join(","))
 }
+
+/// Bytes of a page for errors.
+const LARGEST_PAGE: u64 = 1 << 20;
 
 /// Fields that describe the framing of a message or concern one connection (RFC 9110 §7.6.1).
 const FRAMING: [HeaderName; 7] = [

@@ -1,13 +1,14 @@
 //! Routes as they are written.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::config::addresses::{HostPattern, Network};
-use crate::config::names::{Method, Name, PathPattern, UpgradeToken};
-use crate::config::text::{AsOption, Text, Texts};
+use crate::config::names::{Method, Name, PathPattern, StatusRange, UpgradeToken};
+use crate::config::text::{AsList, AsOption, Text, Texts};
 use crate::config::{RouteLimits, RouteTimeouts, defaults, units};
 
 #[derive(Deserialize, JsonSchema)]
@@ -41,12 +42,30 @@ pub(in crate::config) struct Route {
     pub(in crate::config) upgrades: Option<Vec<Text<UpgradeToken>>>,
     /// A fixed response, which Weir sends itself.
     pub(in crate::config) respond: Option<Respond>,
+    /// Pages for errors that Weir answers itself on this route.
+    #[serde(default)]
+    #[schemars(length(min = 1))]
+    pub(in crate::config) errors: Vec<ErrorPage>,
     /// Limits on waiting that replace those of the upstream.
     #[serde(default)]
     pub(in crate::config) timeouts: RouteTimeouts,
     /// Limits that replace those of the listener.
     #[serde(default)]
     pub(in crate::config) limits: RouteLimits,
+}
+
+/// A page for errors that Weir answers itself. Responses of an origin stay as they are.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(in crate::config) struct ErrorPage {
+    /// The status codes of the page. The first page with the code is used.
+    #[serde(with = "AsList::<StatusRange>")]
+    #[schemars(length(min = 1))]
+    pub(in crate::config) status: Vec<(u16, u16)>,
+    /// A UTF-8 file of at most 1 MiB, which is read with the configuration. The path is relative to
+    /// the configuration. `${status}` and `${request_id}` in it are replaced. The ending tells the
+    /// type: `.html`, `.json`, or text.
+    pub(in crate::config) file: PathBuf,
 }
 
 /// An upstream with its share of a route's requests.

@@ -92,7 +92,7 @@ impl Chain<'_> {
 
     fn refuse(&self, error: &ProxyError, record: &mut Record) -> Response<Body> {
         record.error(error.side().label(), error.kind());
-        respond::to(error, self.subject().id)
+        respond::to(error, self.subject().id, &self.route.errors)
     }
 
     /// Applies edits to a response, and passes its body through the filter if the edits request it.
