@@ -192,3 +192,71 @@ async fn a_route_has_a_body_limit_of_its_own() {
         }
     }
 }
+
+#[tokio::test]
+async fn copies_go_to_the_mirror_and_never_hold_a_request_up() {
+    let (app, shadow) = (Origin::named("app").await, Origin::named("shadow").await);
+    let address = shadow.address();
+    let upstream = format!("  - {{ name: shadow, endpoints: [{{ address: \"{address}\" }}] }}\n");
+    let routes = "  - { name: all, upstream: app, mirror: { upstream: shadow } }";
+    let setup = Setup::to([&app]).upstream_after(&upstream).routes(routes);
+    let weir = setup.start().await;
+    let mut copies = 0;
+    for protocol in Protocol::ALL {
+        let client = weir.client(protocol).await;
+        assert_eq!(client.get("/who?a=b").await.text().await, "app", "{protocol:?}");
+        shadow.until_requests(copies + 1).await;
+        assert_eq!(shadow.head().target, "/who?a=b");
+        assert_eq!(client.post("/echo", "some bytes").await.text().await, "some bytes");
+        shadow.until_requests(copies + 2).await;
+        let head = shadow.head();
+        assert_eq!((&*head.method, head.header("content-length")), ("POST", "10".to_owned()));
+        assert_eq!(head.header("x-forwarded-for"), "127.0.0.1");
+        // A body of unknown length.
+        let (sender, body) = Body::channel();
+        let send = async {
+            sender.send("one").await;
+            sender.send("two").await;
+            drop(sender);
+        };
+        let (answer, ()) = tokio::join!(client.post("/echo", body), send);
+        assert_eq!(answer.text().await, "onetwo", "{protocol:?}");
+        shadow.until_requests(copies + 3).await;
+        copies += 3;
+        // One that is too large, and the mirror answers nothing.
+        let answer = client.post("/count", Body::repeat(100_000)).await;
+        assert_eq!(answer.text().await, "100000", "{protocol:?}");
+        let mut held = client.get("/hold-body").await;
+        assert_eq!(held.chunk().await.unwrap().unwrap(), "first");
+        app.release();
+        assert_eq!(held.chunk().await.unwrap().unwrap(), "last", "{protocol:?}");
+        shadow.until_requests(copies + 1).await;
+        copies += 1;
+    }
+    assert_eq!(shadow.requests(), copies);
+    assert_eq!(app.requests(), 15);
+}
+
+#[tokio::test]
+async fn a_share_of_requests_is_copied_and_a_mirror_that_is_gone_harms_nothing() {
+    let app = Origin::named("app").await;
+    let shadow = Origin::named("shadow").await;
+    let (gone, _port) = crate::support::weir::refusing_address();
+    let address = shadow.address();
+    let upstreams = format!(
+        "  - {{ name: shadow, endpoints: [{{ address: \"{address}\" }}] }}\n  \
+         - {{ name: gone, endpoints: [{{ address: \"{gone}\" }}] }}\n"
+    );
+    let routes = r"
+  - { match: { path: /gone }, upstream: app, mirror: { upstream: gone } }
+  - { upstream: app, mirror: { upstream: shadow, share: 25% } }";
+    let setup = Setup::to([&app]).upstream_after(&upstreams).routes(routes);
+    let weir = setup.start().await;
+    let client = weir.client(Protocol::H2).await;
+    for _ in 0..200 {
+        assert_eq!(client.get("/gone").await.text().await, "app");
+        assert_eq!(client.get("/who").await.text().await, "app");
+    }
+    shadow.until_requests(20).await;
+    assert!((20..=90).contains(&shadow.requests()), "{}", shadow.requests());
+}

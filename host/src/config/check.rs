@@ -203,7 +203,10 @@ impl<'a> Check<'a> {
         }
         for (at, upstream) in upstreams.iter().enumerate() {
             let id = UpstreamId::new(at);
-            let leads = |route: &super::Route| route.action.leads_to(id);
+            let leads = |route: &super::Route| {
+                route.action.leads_to(id)
+                    || route.mirror.as_ref().is_some_and(|it| it.upstream == id)
+            };
             let is_allowed = plugins.iter().any(|plugin| plugin.upstreams.contains(&upstream.name));
             if !routes.iter().any(leads) && !is_allowed {
                 let path = below(&item("upstreams", at), "name");

@@ -343,6 +343,10 @@ pub(super) fn balancer() -> String {
     BALANCER.to_owned()
 }
 
+pub(super) fn mirror_share() -> f64 {
+    1.0
+}
+
 pub(super) fn weight() -> u32 {
     1
 }

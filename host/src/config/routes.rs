@@ -24,12 +24,23 @@ pub struct Route {
     pub upgrades: Vec<String>,
     /// The action for a request that matches.
     pub action: Action,
+    /// The upstream that gets copies of requests.
+    pub mirror: Option<Mirror>,
     /// Pages for errors, before those of the whole configuration.
     pub errors: Vec<ErrorPage>,
     /// Limits on waiting that replace those of the upstream.
     pub timeouts: RouteTimeouts,
     /// Limits that replace those of the listener.
     pub limits: RouteLimits,
+}
+
+/// An upstream that gets copies of requests.
+#[derive(Debug, Clone)]
+pub struct Mirror {
+    /// The upstream.
+    pub upstream: UpstreamId,
+    /// The share of requests that are copied, from 0 to 1.
+    pub share: f64,
 }
 
 /// A page for errors that Weir answers itself.

@@ -30,7 +30,7 @@ impl Follower {
     pub fn new(current: Arc<Current>, telemetry: Arc<Telemetry>, tasks: Tasks) -> Self {
         let metrics = Rc::new(Local::new(&telemetry.metrics));
         let random = RefCell::new(SmallRng::from_rng(&mut rand::rng()));
-        let worker = Rc::new(Worker { telemetry, metrics, random, tasks });
+        let worker = Rc::new(Worker { telemetry, metrics, random, tasks, copies: Rc::default() });
         let proxy = RefCell::new(Rc::new(Proxy::follow(&current, &worker, None)));
         Self { current, worker, proxy }
     }

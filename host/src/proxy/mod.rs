@@ -11,10 +11,11 @@ pub mod error;
 pub mod filters;
 mod follower;
 mod forwards;
+mod mirror;
 pub mod respond;
 mod tunnel;
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -68,8 +69,10 @@ struct Worker {
     telemetry: Arc<Telemetry>,
     metrics: Rc<Local>,
     random: RefCell<SmallRng>,
-    /// Tasks for the work of a component after the end of its response.
+    /// Tasks for the work of a component after the end of its response, and for copies of requests.
     tasks: Tasks,
+    /// The copies of requests at this moment.
+    copies: Rc<Cell<usize>>,
 }
 
 impl Proxy {
@@ -258,6 +261,12 @@ impl Proxy {
             body = chain.on_request_body(body, &exchange, record);
         }
         let authority = host.as_str();
+        if route.mirror.is_some()
+            && !is_tunnel
+            && let Some(copy) = mirror::Mirrored::of(self, route, head, authority, subject)
+        {
+            body = copy.with(body);
+        }
         let timeouts = Some(&route.timeouts);
         let is_own = true;
         let request =

@@ -35,6 +35,8 @@ pub struct Route {
     pub upgrades: Vec<String>,
     /// The action for a request that matches.
     pub action: Action,
+    /// The upstream that gets copies of requests.
+    pub mirror: Option<config::Mirror>,
     /// Pages for errors: its own, then those of the whole configuration.
     pub errors: Vec<ErrorPage>,
     /// Limits on waiting that replace those of the upstream.
@@ -102,6 +104,7 @@ impl Route {
                 config::Action::Respond(respond) => Action::Respond(respond.clone()),
                 config::Action::Component(id) => Action::Component(*id),
             },
+            mirror: route.mirror.clone(),
             errors: route.errors.iter().chain(errors).cloned().collect(),
             timeouts: route.timeouts,
             limits: route.limits,
@@ -183,6 +186,7 @@ mod tests {
             filters: Vec::new(),
             upgrades: Vec::new(),
             action,
+            mirror: None,
             errors: Vec::new(),
             timeouts: RouteTimeouts::default(),
             limits: RouteLimits::default(),

@@ -10,7 +10,8 @@ use crate::config::document::{below, item};
 use crate::config::error::did_you_mean;
 use crate::config::file;
 use crate::config::{
-    Action, ErrorPage, Match, Plugin, Respond, Route, RouteTimeouts, Split, Sticky, UpstreamId,
+    Action, ErrorPage, Match, Mirror, Plugin, Respond, Route, RouteTimeouts, Split, Sticky,
+    UpstreamId,
 };
 use crate::files;
 
@@ -109,9 +110,19 @@ impl Check<'_> {
             None if is_proxied => vec!["websocket".to_owned()],
             None => Vec::new(),
         };
+        let mirror = route.mirror.map(|mirror| {
+            let path = below(path, "mirror");
+            if !is_proxied {
+                let message = "only requests to an upstream are copied";
+                self.problem(&path, format!("{path}: {message}"));
+            }
+            let upstream = &mirror.upstream.0;
+            let upstream = self.upstream_named(&below(&path, "upstream"), upstream, upstreams);
+            Mirror { upstream, share: mirror.share }
+        });
         let errors = self.each(&below(path, "errors"), route.errors, Self::error_page);
         let (timeouts, limits) = (route.timeouts, route.limits);
-        Route { name, matcher, filters, upgrades, action, errors, timeouts, limits }
+        Route { name, matcher, filters, upgrades, action, mirror, errors, timeouts, limits }
     }
 
     pub(super) fn error_page(&mut self, path: &str, page: file::ErrorPage) -> ErrorPage {

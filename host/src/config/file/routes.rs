@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::config::addresses::{HostPattern, Network};
 use crate::config::names::{Method, Name, PathPattern, StatusRange, UpgradeToken};
-use crate::config::text::{AsList, AsOption, Text, Texts};
+use crate::config::text::{As, AsList, AsOption, Text, Texts};
 use crate::config::{RouteLimits, RouteTimeouts, defaults, units};
 
 #[derive(Deserialize, JsonSchema)]
@@ -42,6 +42,8 @@ pub(in crate::config) struct Route {
     pub(in crate::config) upgrades: Option<Vec<Text<UpgradeToken>>>,
     /// A fixed response, which Weir sends itself.
     pub(in crate::config) respond: Option<Respond>,
+    /// An upstream that gets a copy of requests. Its answers are discarded.
+    pub(in crate::config) mirror: Option<Mirror>,
     /// Pages for errors that Weir answers itself on this route.
     #[serde(default)]
     #[schemars(length(min = 1))]
@@ -52,6 +54,20 @@ pub(in crate::config) struct Route {
     /// Limits that replace those of the listener.
     #[serde(default)]
     pub(in crate::config) limits: RouteLimits,
+}
+
+/// Copies of requests for another upstream. A copy goes out when the body of the request has ended.
+/// Requests with more than 64 KiB of body and tunnels are not copied, nor are those beyond 128
+/// copies of one worker at once.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(in crate::config) struct Mirror {
+    /// The name of the upstream.
+    pub(in crate::config) upstream: Text<Name>,
+    /// The share of requests that are copied.
+    #[serde(default = "defaults::mirror_share", with = "As::<units::Percent>")]
+    #[schemars(extend("x-minimum" = "0.01%", "x-maximum" = "100%"))]
+    pub(in crate::config) share: f64,
 }
 
 /// A page for errors that Weir answers itself. Responses of an origin stay as they are.
