@@ -5,12 +5,12 @@
 //! Compiled for `cargo fuzz`, and for the test that runs all seeds.
 
 use bytes::Bytes;
-use http::{HeaderMap, Request};
+use http::{HeaderMap, Request, Response};
 
 use crate::code::{Code, Violation};
 use crate::control::{Control, Word};
 use crate::frame::{Event, Frames, Kind, Treatment};
-use crate::message::{self, LastAuthority, RequestSection};
+use crate::message::{self, LastAuthority, RequestSection, ResponseSection};
 use crate::qpack::{DecodeError, Decoder, Encoder, Limits, Sink};
 use crate::receive::{Phase, treat};
 use crate::shared::Side;
@@ -30,10 +30,14 @@ pub fn control(data: &[u8]) {
     }
 }
 
-/// Reads a request's stream without its I/O: frames, sections, lengths.
+/// Reads a request's stream without its I/O, and then the same bytes as the responses to a GET:
+/// frames, sections, lengths.
 pub fn request(data: &[u8]) {
     let (size, data) = piece(data);
-    assert_eq!(read_request(data, data.len()), read_request(data, size), "pieces of {size}");
+    for peer in [Side::Client, Side::Server] {
+        let whole = read_message(peer, data, data.len());
+        assert_eq!(whole, read_message(peer, data, size), "pieces of {size} from {peer:?}");
+    }
 }
 
 /// Runs a decoder with its encoder stream, and an encoder with any feedback. One instruction is a
@@ -124,7 +128,7 @@ enum Said {
     Refused(&'static str),
 }
 
-fn read_request(data: &[u8], size: usize) -> (Vec<Said>, Result<(), Code>) {
+fn read_message(peer: Side, data: &[u8], size: usize) -> (Vec<Said>, Result<(), Code>) {
     let mut frames = Frames::default();
     let mut decoder = Decoder::new(0, 0);
     let (mut phase, mut idle, mut said) = (Phase::Head, 0, Vec::new());
@@ -145,7 +149,10 @@ fn read_request(data: &[u8], size: usize) -> (Vec<Said>, Result<(), Code>) {
                 }
                 (Some(Event::Whole(kind, section)), Phase::Head) => {
                     assert_eq!(kind, Kind::Headers);
-                    said.push(head(&mut decoder, &section, &mut phase)?);
+                    said.push(match peer {
+                        Side::Client => request_head(&mut decoder, &section, &mut phase)?,
+                        Side::Server => response_head(&mut decoder, &section, &mut phase)?,
+                    });
                 }
                 (Some(Event::Whole(kind, section)), _) => {
                     assert_eq!((kind, phase), (Kind::Headers, Phase::Body));
@@ -168,7 +175,40 @@ fn read_request(data: &[u8], size: usize) -> (Vec<Said>, Result<(), Code>) {
     (said, end.and(frames.end().map_err(|violation| violation.code)))
 }
 
-fn head(decoder: &mut Decoder, section: &Bytes, phase: &mut Phase) -> Result<Said, Violation> {
+fn response_head(
+    decoder: &mut Decoder,
+    section: &Bytes,
+    phase: &mut Phase,
+) -> Result<Said, Violation> {
+    let mut response = Response::new(());
+    let mut fields = ResponseSection::new(&mut response);
+    if !decode(decoder, section, &mut fields)? {
+        *phase = Phase::Body;
+        return Ok(Said::Refused("section"));
+    }
+    let finished = fields.finish(&http::Method::GET);
+    if !(finished.is_ok() && response.status().is_informational()) {
+        *phase = Phase::Body;
+    }
+    Ok(match finished {
+        Ok(length) => {
+            let status = response.status();
+            assert!((100..600).contains(&status.as_u16()) && status.as_u16() != 101);
+            let declared = message::content_length(response.headers());
+            assert!(declared == Ok(length) || length == Some(0), "{declared:?} {length:?}");
+            let of_connections = &message::OF_CONNECTIONS;
+            assert!(!of_connections.iter().any(|name| response.headers().contains_key(name)));
+            Said::Head(format!("{response:?}"))
+        }
+        Err(reason) => Said::Refused(reason),
+    })
+}
+
+fn request_head(
+    decoder: &mut Decoder,
+    section: &Bytes,
+    phase: &mut Phase,
+) -> Result<Said, Violation> {
     *phase = Phase::Body;
     let mut request = Request::new(());
     let last = LastAuthority::default();
@@ -317,8 +357,13 @@ mod tests {
             let path = format!("{}/fuzz/seeds/{name}", env!("CARGO_MANIFEST_DIR"));
             std::fs::read(path).unwrap().split_off(1)
         };
-        let (said, end) = read_request(&seed("request/trailers"), 3);
+        let (said, end) = read_message(Side::Client, &seed("request/trailers"), 3);
         assert!(matches!(said[..], [Said::Head(_), Said::Data(4), Said::Trailers(_)]), "{said:?}");
+        assert_eq!(end, Ok(()));
+        let (said, end) = read_message(Side::Server, &seed("request/response"), 2);
+        let expected =
+            matches!(said[..], [Said::Head(_), Said::Head(_), Said::Data(2), Said::Trailers(_)]);
+        assert!(expected, "{said:?}");
         assert_eq!(end, Ok(()));
         assert_eq!(read_control(Side::Client, &seed("control/all"), 1).0.len(), 3);
     }
