@@ -5,7 +5,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use http::Request;
 
-use crate::support::raw_h2::{CONTINUATION, END_HEADERS, HEADERS, Outcome, RawH2, get};
+use crate::support::raw_h2::{
+    CONTINUATION, END_HEADERS, HEADERS, Outcome, PING, PRIORITY, RawH2, SETTINGS, WINDOW_UPDATE,
+    get,
+};
 use crate::support::raw_h2_origin::{
     Arrival, Out, RawH2Origin, close, data, go_away, head, reset, status, whole,
 };
@@ -238,6 +241,63 @@ async fn a_flood_of_continuations_ends_the_connection() {
     let weir = before(&origin).await;
     assert_eq!(weir.get(Protocol::H3, "/").await.0, 502);
     assert!(weir.memory() < 400 << 20);
+}
+
+/// Frames that cost the receiver work and carry nothing (CVE-2019-9512, 9515, 9518 and their like).
+/// They cost no memory, and the answer after them arrives or the connection ends.
+#[tokio::test]
+async fn floods_of_frames_without_content_cost_no_memory() {
+    const FLOOD: usize = 50_000;
+    type Case = (&'static str, fn(u32) -> Out);
+    let cases: [Case; 4] = [
+        ("PING", |_| (PING, 0, 0, vec![0; 8])),
+        ("SETTINGS", |_| (SETTINGS, 0, 0, vec![])),
+        ("PRIORITY", |id| (PRIORITY, 0, id, vec![0, 0, 0, 0, 1])),
+        ("empty DATA", |id| data(id, b"", false)),
+    ];
+    for (name, frame) in cases {
+        let origin = RawH2Origin::start(&[], move |request| {
+            let id = request.stream;
+            let mut frames = vec![head(id, &[], false)];
+            let count = if request.before == 0 { FLOOD } else { 0 };
+            frames.extend((0..count).map(|_| frame(id)));
+            frames.push(data(id, b"end", true));
+            frames
+        })
+        .await;
+        let weir = before(&origin).await;
+        let client = weir.client(Protocol::H3).await;
+        let mut answer = client.get("/").await;
+        if answer.status == 200
+            && let Ok(body) = answer.bytes().await
+        {
+            assert_eq!(body, "end", "{name}");
+        }
+        assert!(weir.memory() < 400 << 20, "{name}: {}", weir.memory());
+        // The worker serves on.
+        assert_eq!(weir.get(Protocol::H1, "/").await.0, 200, "{name}");
+    }
+}
+
+/// Windows that grow past their bound (RFC 9113 §6.9.1), and frames on streams that are none.
+#[tokio::test]
+async fn frames_that_break_the_rules_end_the_stream_or_the_connection() {
+    let update = |id: u32| (WINDOW_UPDATE, 0, id, 0x7fff_ffff_u32.to_be_bytes().to_vec());
+    type Case = (&'static str, Box<dyn Fn(u32) -> Vec<Out> + Send + Sync>);
+    let cases: [Case; 5] = [
+        ("a window past its bound", Box::new(move |id| vec![update(id), update(id)])),
+        ("the window of the connection", Box::new(move |_| vec![update(0), update(0)])),
+        ("DATA on a stream that was not opened", Box::new(|id| vec![data(id + 2, b"x", true)])),
+        ("a head on an even stream", Box::new(|_| vec![head(2, &[], true)])),
+        ("a PING of seven bytes", Box::new(|_| vec![(PING, 0, 0, vec![0; 7])])),
+    ];
+    for (name, frames) in cases {
+        let origin = RawH2Origin::start(&[], move |request| frames(request.stream)).await;
+        let weir = before(&origin).await;
+        for protocol in Protocol::ALL {
+            assert!([502, 504].contains(&weir.get(protocol, "/").await.0), "{name} {protocol:?}");
+        }
+    }
 }
 
 #[tokio::test]

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use futures_util::future::Either;
 use http::request::Parts;
-use http::{HeaderValue, Response};
+use http::{Response, StatusCode, response};
 use tokio::time::Instant;
 
 use super::InFlight;
@@ -20,6 +20,7 @@ use super::error::{Cause, Reached, SendError};
 use super::h2::H2Connection;
 use super::h3::H3Lease;
 use super::pool::{Connection, Pool};
+use super::response::MAX_INTERIM;
 use super::share::Asker;
 use super::shared::{Multiplexed, SharedLease};
 use super::{h1, h2, h3};
@@ -87,9 +88,44 @@ impl Failed {
 }
 
 impl LeaseRequest<'_> {
-    /// Returns the answer to the request's key of WebSocket, if it has one.
-    pub(super) fn accept(&self) -> Option<HeaderValue> {
-        self.head.headers.get(SEC_WEBSOCKET_KEY).and_then(tunnel::accept)
+    /// Returns the protocol of the tunnel that the request asks for.
+    pub(super) fn upgrade(&self) -> Option<&Upgrade> {
+        self.head.extensions.get()
+    }
+
+    /// Returns the failure of the request's body.
+    pub(super) fn body_failed(&self) -> SendError {
+        let unknown = || Cause::Broken("read request body".into());
+        self.exchange.failure().map_or_else(unknown, Cause::RequestBody).into()
+    }
+
+    /// Passes an interim response on to the client. `count` is the number of those before.
+    ///
+    /// # Errors
+    /// There are too many, or it belongs to HTTP/1.1.
+    pub(super) fn inform(&self, count: &mut u32, head: response::Parts) -> Result<(), SendError> {
+        *count += 1;
+        if *count > MAX_INTERIM || head.status == StatusCode::SWITCHING_PROTOCOLS {
+            return Err(Cause::Broken("unexpected interim response".into()).into());
+        }
+        // An interim response shows that the origin is at work.
+        self.exchange.restart();
+        if let Some(subject) = self.informed {
+            subject.inform(head);
+        }
+        Ok(())
+    }
+
+    /// Turns the response to an extended CONNECT into the one that opens the tunnel. Returns false
+    /// if the origin refuses: the client's bytes are for the tunnel alone.
+    pub(super) fn opens(&self, head: &mut response::Parts) -> bool {
+        let Some(upgrade) = self.upgrade() else { return true };
+        let is_open = head.status.is_success();
+        if is_open {
+            let key = self.head.headers.get(SEC_WEBSOCKET_KEY);
+            tunnel::opened(head, upgrade, key.and_then(tunnel::accept));
+        }
+        is_open
     }
 }
 
@@ -109,7 +145,7 @@ impl Lease {
         body: Body,
         deadlines: Deadlines,
     ) -> impl Future<Output = Result<Response<Body>, SendError>> + use<'a> {
-        let is_tunnel = request.head.extensions.get::<Upgrade>().is_some();
+        let is_tunnel = request.upgrade().is_some();
         match self {
             Self::H1(connection) if !is_tunnel => {
                 Either::Left(h1::exchange(connection, request, body, deadlines))
@@ -128,7 +164,7 @@ impl Lease {
         mut body: Body,
         deadlines: Deadlines,
     ) -> Result<Response<Body>, SendError> {
-        let upgrade = request.head.extensions.get::<Upgrade>().cloned();
+        let upgrade = request.upgrade().cloned();
         for retries_left in (0..=RETRIES).rev() {
             let (failed, used) = match self {
                 Self::H1(connection) => {

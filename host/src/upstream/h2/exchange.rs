@@ -15,10 +15,10 @@ use super::body::H2Exchange;
 use super::connection::H2Connection;
 use super::upload::H2Upload;
 use crate::message::body::Body;
-use crate::message::tunnel::{self, SEC_WEBSOCKET_KEY, Upgrade};
+use crate::message::tunnel::{SEC_WEBSOCKET_KEY, Upgrade};
 use crate::upstream::error::{Cause, SendError};
 use crate::upstream::lease::{Deadlines, Failed, LeaseRequest};
-use crate::upstream::response::{MAX_INTERIM, into_body};
+use crate::upstream::response::into_body;
 use crate::upstream::shared::SharedLease;
 
 /// A response with the rest of the exchange.
@@ -39,7 +39,7 @@ pub(in crate::upstream) async fn send(
     deadlines: Deadlines,
 ) -> Result<Received, Failed> {
     request.exchange.restart();
-    let upgrade = request.head.extensions.get::<Upgrade>();
+    let upgrade = request.upgrade();
     if upgrade.is_some() && !lease.connection().opens_tunnels().await {
         return Err(Failed::tunnel());
     }
@@ -68,13 +68,8 @@ pub(in crate::upstream) async fn send(
         Ok(head) => head,
         Err(reason) => return Err(Failed::broken(reason)),
     };
-    match upgrade {
-        Some(upgrade) if head.status.is_success() => {
-            tunnel::opened(&mut head, upgrade, request.accept());
-        }
-        // The client's bytes are for the tunnel alone.
-        Some(_) => upload.cut(),
-        None => {}
+    if !request.opens(&mut head) {
+        upload.cut();
     }
     Ok(Received { head, stream, upload })
 }
@@ -161,29 +156,17 @@ impl Waiting<'_> {
         cx: &mut Context<'_>,
         upload: &mut H2Upload,
     ) -> Poll<Result<Response<RecvStream>, SendError>> {
-        let LeaseRequest { head, exchange, informed, .. } = self.request;
         // The client's bytes of a tunnel wait until it is open.
-        let is_tunnel = head.extensions.get::<Upgrade>().is_some();
-        if !is_tunnel && upload.poll(cx).is_err() {
-            let cause = exchange
-                .failure()
-                .map_or_else(|| Cause::Broken("read request body".into()), Cause::RequestBody);
-            return Poll::Ready(Err(cause.into()));
+        if self.request.upgrade().is_none() && upload.poll(cx).is_err() {
+            return Poll::Ready(Err(self.request.body_failed()));
         }
         while let Poll::Ready(Some(interim)) = self.response.poll_informational(cx) {
             let head = match interim {
                 Ok(interim) => interim.into_parts().0,
                 Err(error) => return Poll::Ready(Err(self.failed(error))),
             };
-            self.interim += 1;
-            if self.interim > MAX_INTERIM || head.status == StatusCode::SWITCHING_PROTOCOLS {
-                let cause = Cause::Broken("unexpected interim response".into());
-                return Poll::Ready(Err(cause.into()));
-            }
-            // An interim response shows that the origin is at work.
-            exchange.restart();
-            if let Some(subject) = informed {
-                subject.inform(head);
+            if let Err(error) = self.request.inform(&mut self.interim, head) {
+                return Poll::Ready(Err(error));
             }
         }
         let response = ready!(std::pin::Pin::new(&mut self.response).poll(cx));

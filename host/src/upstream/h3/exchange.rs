@@ -14,10 +14,10 @@ use super::body::H3Exchange;
 use super::connection::{H3Connection, H3Lease};
 use super::upload::H3Upload;
 use crate::message::body::Body;
-use crate::message::tunnel::{self, SEC_WEBSOCKET_KEY, Upgrade};
+use crate::message::tunnel::{SEC_WEBSOCKET_KEY, Upgrade};
 use crate::upstream::error::{Cause, SendError};
 use crate::upstream::lease::{Deadlines, Failed, LeaseRequest};
-use crate::upstream::response::{MAX_INTERIM, into_body};
+use crate::upstream::response::into_body;
 use crate::upstream::shared::SharedLease;
 
 /// A response with the rest of the exchange.
@@ -38,7 +38,7 @@ pub(in crate::upstream) async fn send(
     deadlines: Deadlines,
 ) -> Result<Received, Failed> {
     request.exchange.restart();
-    let upgrade = request.head.extensions.get::<Upgrade>();
+    let upgrade = request.upgrade();
     if upgrade.is_some() && !lease.connection().opens_tunnels().await {
         return Err(Failed::tunnel());
     }
@@ -46,8 +46,7 @@ pub(in crate::upstream) async fn send(
     let is_over = upgrade.is_none() && body.is_end_stream();
     let mut upload = H3Upload::new(Rc::clone(stream), (!is_over).then_some(body));
     let method = if upgrade.is_some() { &Method::CONNECT } else { &request.head.method };
-    let mut waiting =
-        Waiting { stream, lease, request, method, is_tunnel: upgrade.is_some(), interim: 0 };
+    let mut waiting = Waiting { stream, lease, request, method, interim: 0 };
     let received = tokio::select! {
         biased;
         received = poll_fn(|cx| waiting.poll(cx, &mut upload)) => received,
@@ -57,13 +56,8 @@ pub(in crate::upstream) async fn send(
         Ok(received) => received.into_parts().0,
         Err(error) => return Err(Failed { error, untouched: upload.into_untouched() }),
     };
-    match upgrade {
-        Some(upgrade) if head.status.is_success() => {
-            tunnel::opened(&mut head, upgrade, request.accept());
-        }
-        // The client's bytes are for the tunnel alone.
-        Some(_) => upload.cut(),
-        None => {}
+    if !request.opens(&mut head) {
+        upload.cut();
     }
     Ok(Received { head, stream: Rc::clone(stream), upload })
 }
@@ -111,7 +105,6 @@ struct Waiting<'a> {
     request: &'a LeaseRequest<'a>,
     /// The method that the origin sees.
     method: &'a Method,
-    is_tunnel: bool,
     interim: u32,
 }
 
@@ -122,15 +115,11 @@ impl Waiting<'_> {
         cx: &mut Context<'_>,
         upload: &mut H3Upload,
     ) -> Poll<Result<Response<()>, SendError>> {
-        let LeaseRequest { exchange, informed, .. } = self.request;
-        if self.is_tunnel {
+        if self.request.upgrade().is_some() {
             // The client's bytes wait until the tunnel is open.
             upload.poll_head(cx);
         } else if upload.poll(cx).is_err() {
-            let cause = exchange
-                .failure()
-                .map_or_else(|| Cause::Broken("read request body".into()), Cause::RequestBody);
-            return Poll::Ready(Err(cause.into()));
+            return Poll::Ready(Err(self.request.body_failed()));
         }
         loop {
             let head = match ready!(self.stream.poll_response(self.method, cx)) {
@@ -140,15 +129,8 @@ impl Waiting<'_> {
             if !head.status().is_informational() {
                 return Poll::Ready(Ok(head));
             }
-            self.interim += 1;
-            if self.interim > MAX_INTERIM {
-                let cause = Cause::Broken("too many interim responses".into());
-                return Poll::Ready(Err(cause.into()));
-            }
-            // An interim response shows that the origin is at work.
-            exchange.restart();
-            if let Some(subject) = informed {
-                subject.inform(head.into_parts().0);
+            if let Err(error) = self.request.inform(&mut self.interim, head.into_parts().0) {
+                return Poll::Ready(Err(error));
             }
         }
     }
