@@ -1,13 +1,15 @@
 //! A tunnel over a connection of HTTP/1.1: bytes both ways after a response with status 101.
 
+use std::future::poll_fn;
 use std::pin::{Pin, pin};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use bytes::{Bytes, BytesMut};
 use http_body::{Frame, SizeHint};
 use http_body_util::BodyExt as _;
-use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
 use tokio::sync::mpsc;
+use tokio_util::io::poll_read_buf;
 
 use crate::message::body::{Body, BodyError};
 
@@ -37,11 +39,9 @@ impl Inlet {
             return;
         }
         loop {
-            let mut buffer = BytesMut::with_capacity(PIECE);
-            let read = reader.read_buf(&mut buffer).await;
-            let piece = match read {
-                Ok(0) => return,
-                Ok(_) => Ok(buffer.freeze()),
+            let piece = match poll_fn(|cx| poll_piece(&mut reader, cx)).await {
+                Ok(piece) if piece.is_empty() => return,
+                Ok(piece) => Ok(piece),
                 Err(error) => Err(BodyError::client(error)),
             };
             let is_over = piece.is_err();
@@ -101,6 +101,16 @@ impl http_body::Body for InletBody {
     fn size_hint(&self) -> SizeHint {
         SizeHint::default()
     }
+}
+
+/// Reads bytes that are there. A tunnel that waits, perhaps for hours, holds no buffer.
+fn poll_piece(
+    reader: &mut (impl AsyncRead + Unpin),
+    cx: &mut Context<'_>,
+) -> Poll<std::io::Result<Bytes>> {
+    let mut buffer = BytesMut::with_capacity(PIECE);
+    let read = ready!(poll_read_buf(Pin::new(reader), cx, &mut buffer));
+    Poll::Ready(read.map(|_| buffer.freeze()))
 }
 
 /// Bytes of one read from a client.

@@ -2,7 +2,7 @@
 //! pool.
 
 use std::rc::Rc;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use http_body::Frame;
@@ -71,7 +71,11 @@ impl Rest for H1Exchange {
                 BodyPart::End => return Poll::Ready(Ok(None)),
             }
             let room = read_room(&self.decoder);
-            let read = ready!(self.connection.wire.poll_fill(cx, room));
+            let Poll::Ready(read) = self.connection.wire.poll_fill(cx, room) else {
+                // A tunnel or an event stream may wait for hours.
+                self.connection.wire.shed();
+                return Poll::Pending;
+            };
             if read.map_err(|error| BodyError::origin(FramingError::Broken(error.kind())))? == 0 {
                 self.decoder.close().map_err(BodyError::origin)?;
                 self.keep_alive = false;

@@ -153,6 +153,13 @@ impl Wire {
         tokio_util::io::poll_read_buf(Pin::new(&mut self.stream), cx, &mut self.buffer)
     }
 
+    /// Gives the memory of an empty buffer back.
+    pub fn shed(&mut self) {
+        if self.buffer.is_empty() {
+            self.buffer = BytesMut::new();
+        }
+    }
+
     /// Returns the bytes read ahead.
     pub fn buffer(&mut self) -> &mut BytesMut {
         &mut self.buffer
