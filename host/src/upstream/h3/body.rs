@@ -5,7 +5,7 @@ use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use http_body::Frame;
-use weir_h3::{Error, Part, Stream};
+use weir_h3::{Code, Error, Part, Stream};
 
 use super::connection::H3Connection;
 use super::upload::H3Upload;
@@ -83,6 +83,11 @@ impl Rest for H3Exchange {
     }
 
     fn end(self) {
-        self.stream.finish();
+        if self.upload.is_done() {
+            self.stream.finish();
+        } else {
+            // A plain end would make a cut request look whole.
+            self.stream.abort(Code::H3_REQUEST_CANCELLED);
+        }
     }
 }
