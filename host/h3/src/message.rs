@@ -5,6 +5,9 @@
 //! rules to messages of other versions, and to the output of plugins.
 
 mod response;
+#[cfg(test)]
+mod tests;
+
 use std::cell::RefCell;
 use std::net::Ipv6Addr;
 
