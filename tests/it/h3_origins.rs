@@ -356,3 +356,67 @@ async fn an_early_answer_ends_a_request_that_the_origin_wants_no_more_of() {
         assert_eq!(answer.status, 413, "{protocol:?}");
     }
 }
+
+/// A request that goes on when its response has ended is cut, and must not look whole.
+#[tokio::test]
+async fn a_request_whose_response_ends_before_it_is_reset() {
+    let origin = RawH3Origin::start(&[], |_, _| {
+        let head = status("200", &[("content-length", "2")]);
+        vec![head, data(b"ok"), Step::Finish, Step::Rest]
+    });
+    let weir = before(&origin).await;
+    for (count, protocol) in Protocol::ALL.into_iter().enumerate() {
+        let (sender, body) = Body::channel();
+        let client = weir.client(protocol).await;
+        sender.send("half").await;
+        assert_eq!(client.post("/", body).await.text().await, "ok", "{protocol:?}");
+        let reset = async || (origin.rests() == (0, count + 1)).then_some(());
+        until(format!("the reset {protocol:?}"), reset).await;
+        drop(sender);
+    }
+    assert_eq!(origin.connections(), 1);
+}
+
+#[tokio::test]
+async fn quic_that_connects_and_serves_nothing_gives_way_to_tcp() {
+    let closing = RawH3Origin::start(&[], |_, _| vec![Step::Close(CANCELLED)]);
+    let alternative = format!("h3=\":{}\"", closing.address().port());
+    let origin = Origin::telling(Speaks::H2, alternative).await;
+    let weir = Setup::to([&origin]).workers(1).start().await;
+    let client = weir.client(Protocol::H2).await;
+    let found = async || {
+        // Each request must get an answer, and in the end those of TCP.
+        let status = client.get("/who").await.status;
+        (closing.connections() > 0 && status == 200).then_some(())
+    };
+    until("TCP after QUIC", found).await;
+    for _ in 0..20 {
+        assert_eq!(version(&weir).await, "2 weir");
+    }
+    assert_eq!(closing.connections(), 1);
+}
+
+/// A head that needs an insertion that never comes.
+#[tokio::test]
+async fn a_response_that_waits_for_qpack_ends_with_its_stream_or_connection() {
+    for end in [Step::Reset(CANCELLED), Step::Close(NO_ERROR)] {
+        // Required Insert Count 1, Base 0, and the first entry after the base.
+        let head = Step::Write(frame(1, &[0x02, 0x80, 0x10]));
+        let steps = vec![head, end];
+        let origin = RawH3Origin::start(&[], move |_, _| steps.clone());
+        let setup = Setup::addresses([origin.address()]).workers(1).upstream(&origin.upstream());
+        let weir = setup.upstream("timeouts: { first_byte: 0s, idle: 0s }").start().await;
+        assert_eq!(post(&weir).await.0, 502);
+    }
+}
+
+#[tokio::test]
+async fn a_host_that_the_alternative_does_not_serve_goes_back_to_tcp() {
+    let wrong = RawH3Origin::start(&[], |_, _| vec![status("421", &[]), Step::Finish]);
+    let alternative = format!("h3=\":{}\"", wrong.address().port());
+    let origin = Origin::telling(Speaks::H2, alternative).await;
+    let weir = Setup::to([&origin]).workers(1).start().await;
+    let client = weir.client(Protocol::H2).await;
+    until("421", async || (client.get("/who").await.status == 421).then_some(())).await;
+    assert_eq!(version(&weir).await, "2 weir");
+}

@@ -29,6 +29,8 @@ pub(crate) enum Step {
     Close(u64),
     /// Sends each further byte of the request back, and ends with it.
     Echo,
+    /// Reads the rest of the request, and counts its end or its reset.
+    Rest,
 }
 
 /// A request as it reached the origin: the number of its connection, from 0, and its stream.
@@ -52,6 +54,9 @@ pub(crate) struct RawH3Origin {
 struct Counts {
     connections: AtomicUsize,
     requests: AtomicUsize,
+    /// Requests that ended, and those that were reset, after [`Step::Rest`].
+    ended: AtomicUsize,
+    resets: AtomicUsize,
     /// The code that the last connection ended with, plus one.
     closed: AtomicUsize,
 }
@@ -117,6 +122,11 @@ impl RawH3Origin {
         self.counts.requests.load(Ordering::SeqCst)
     }
 
+    /// Requests that were read to their end, and those that were reset.
+    pub(crate) fn rests(&self) -> (usize, usize) {
+        (self.counts.ended.load(Ordering::SeqCst), self.counts.resets.load(Ordering::SeqCst))
+    }
+
     /// The code that the other side closed the last connection with.
     pub(crate) fn closed(&self) -> Option<usize> {
         self.counts.closed.load(Ordering::SeqCst).checked_sub(1)
@@ -156,7 +166,7 @@ async fn serve(
             let section = head(&mut receive).await.unwrap_or_default();
             let before = counts.requests.fetch_add(1, Ordering::SeqCst);
             let steps = answer(Arrival { connection, stream, before }, &section);
-            let _ = act(&quic, steps, send, receive, &control).await;
+            let _ = act(&quic, steps, (send, receive), &control, &counts).await;
         });
     }
 }
@@ -164,9 +174,9 @@ async fn serve(
 async fn act(
     quic: &Connection,
     steps: Vec<Step>,
-    mut send: SendStream,
-    mut receive: RecvStream,
+    (mut send, mut receive): (SendStream, RecvStream),
     control: &tokio::sync::Mutex<SendStream>,
+    counts: &Counts,
 ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
     let mut is_over = false;
     let mut opened = Vec::new();
@@ -189,6 +199,13 @@ async fn act(
                 opened.push(stream);
             }
             Step::Close(code) => quic.close(VarInt::from_u64(code)?, b""),
+            Step::Rest => {
+                let ended = match receive.read_to_end(usize::MAX).await {
+                    Ok(_) => &counts.ended,
+                    Err(_) => &counts.resets,
+                };
+                ended.fetch_add(1, Ordering::SeqCst);
+            }
             Step::Echo => {
                 tokio::io::copy(&mut receive, &mut send).await?;
                 is_over = true;

@@ -34,11 +34,6 @@ impl Client {
         (Self(Rc::clone(&shared)), drive(shared, None))
     }
 
-    /// The QUIC connection.
-    pub fn quic(&self) -> &quinn::Connection {
-        &self.0.quic
-    }
-
     /// Waits for the server's settings. `None` if the connection ends before. Cancel safe.
     pub async fn settings(&self) -> Option<Settings> {
         poll_fn(|cx| self.0.poll_settings(cx)).await
@@ -96,11 +91,6 @@ impl Stream {
     /// [`Error::Reset`] with [`Code::H3_REQUEST_REJECTED`] if the server has not processed the
     /// request. [`Error::TooLarge`] if the section is beyond the limits, [`Error::Stream`] if it is
     /// malformed.
-    pub fn response(&self, method: &Method) -> impl Future<Output = Result<Response<()>, Error>> {
-        poll_fn(move |cx| self.poll_response(method, cx))
-    }
-
-    /// Polls for the head as [`Stream::response`] does.
     pub fn poll_response(
         &self,
         method: &Method,

@@ -1,5 +1,7 @@
 //! The streams of a connection without requests (RFC 9114 §6.2): control and QPACK, both ways.
 
+mod outgoing;
+
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
@@ -13,16 +15,20 @@ use crate::control::{Control, Word};
 use crate::receive::poll_chunk;
 use crate::shared::{Shared, Side};
 use crate::varint;
+use outgoing::Outgoing;
 
 /// Opens our streams, serves the peer's, and returns the reason of the connection's end.
 pub(crate) async fn drive(shared: Rc<Shared>, handshake: Option<quinn::ZeroRttAccepted>) -> Error {
-    let mut driver = match Driver::open(&shared).await {
-        Ok(driver) => driver,
-        Err(error) => return error,
+    let end = match Driver::open(&shared).await {
+        Ok(mut driver) => {
+            driver.handshake = handshake;
+            poll_fn(|cx| driver.poll(cx)).await
+        }
+        Err(error) => error,
     };
-    driver.handshake = handshake;
-    let end = poll_fn(|cx| driver.poll(cx)).await;
+    // Settings and insertions come no more.
     shared.wake_waiting();
+    shared.wake_blocked();
     end
 }
 
@@ -59,13 +65,6 @@ struct Ours {
     encoder: Option<Outgoing>,
     /// Our feedback on the peer's insertions; opened with the first message.
     decoder: Option<Outgoing>,
-}
-
-struct Outgoing {
-    stream: quinn::SendStream,
-    waiting: Bytes,
-    /// Completes when the peer asks to close the stream.
-    stopped: Pin<Box<dyn Future<Output = Result<Option<quinn::VarInt>, quinn::StoppedError>>>>,
 }
 
 impl Driver {
@@ -251,34 +250,6 @@ impl Nameless {
                 Poll::Ready(Ok(None) | Err(_)) => return Ok(Poll::Ready(None)),
             }
         }
-    }
-}
-
-impl Outgoing {
-    fn new(stream: quinn::SendStream, waiting: Bytes) -> Self {
-        let stopped = Box::pin(stream.stopped());
-        Self { stream, waiting, stopped }
-    }
-
-    /// Writes the queued bytes; it is ready when none are left.
-    fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), End>> {
-        if let Poll::Ready(stopped) = self.stopped.as_mut().poll(cx) {
-            return Poll::Ready(Err(match stopped {
-                Err(quinn::StoppedError::ConnectionLost(error)) => error.into(),
-                // The peer must not ask to close a critical stream (RFC 9114 §6.2.1).
-                Ok(_) | Err(_) => CLOSED.into(),
-            }));
-        }
-        while !self.waiting.is_empty() {
-            match ready!(Pin::new(&mut self.stream).poll_write(cx, &self.waiting)) {
-                Ok(written) => self.waiting.advance(written),
-                Err(quinn::WriteError::ConnectionLost(error)) => {
-                    return Poll::Ready(Err(error.into()));
-                }
-                Err(_) => return Poll::Ready(Err(CLOSED.into())),
-            }
-        }
-        Poll::Ready(Ok(()))
     }
 }
 

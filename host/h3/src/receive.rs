@@ -234,7 +234,7 @@ impl Receiving {
                 self.hold(stream, section.len())?;
                 self.blocked = Some(section);
                 shared.await_insertions(stream.id, cx);
-                return Poll::Pending;
+                return self.poll_reset(stream, cx).map(Err);
             }
             Err(DecodeError::TooLarge) => Err(Error::TooLarge),
             Err(DecodeError::Malformed(Malformed::Refused(reason))) => Err(malformed(reason)),
@@ -244,6 +244,23 @@ impl Receiving {
             Err(DecodeError::Overflow) => Err(Error::Stream(OVERFLOW)),
             Err(DecodeError::Connection(error)) => Err(shared.close(error.into())),
         })
+    }
+
+    /// Completes when the insertions that a section waits for cannot come or are not wanted: the
+    /// peer resets the stream, or the connection ends.
+    fn poll_reset(&mut self, stream: &Stream, cx: &mut Context<'_>) -> Poll<Error> {
+        if let Some(error) = stream.shared.quic.close_reason() {
+            return Poll::Ready(stream.shared.lost(error));
+        }
+        // The future registers the task, and has no state between polls.
+        match pin!(self.quic.received_reset()).poll(cx) {
+            Poll::Ready(Ok(Some(code))) => Poll::Ready(Error::Reset(code.into())),
+            Poll::Ready(Err(quinn::ResetError::ConnectionLost(error))) => {
+                Poll::Ready(stream.shared.lost(error))
+            }
+            // The stream has ended after the section, which may still be decoded.
+            Poll::Ready(_) | Poll::Pending => Poll::Pending,
+        }
     }
 
     /// Returns the next event of the stream by the rules of its phase, or `None` at its end.

@@ -69,7 +69,7 @@ pub fn interim_toward_client(head: &mut http::response::Parts) {
     // It has no trailers either, so the nominated fields are not needed.
     let _ = strip_connection(&mut head.headers);
     add_via(&mut head.headers, via(head.version));
-    for name in [header::CONTENT_LENGTH, header::TRAILER] {
+    for name in [header::CONTENT_LENGTH, header::TRAILER, header::ALT_SVC] {
         head.headers.remove(name);
     }
 }

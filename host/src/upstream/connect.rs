@@ -140,7 +140,9 @@ impl Connector {
 
     /// Whether the endpoints may tell that they serve HTTP/3.
     pub(super) fn learns_h3(&self) -> bool {
-        self.protocol == UpstreamProtocol::Auto && self.tls.is_some()
+        // Without verification, anyone behind the endpoint could move all its requests elsewhere.
+        let is_verified = self.tls.as_ref().is_some_and(|tls| tls.source.verify);
+        self.protocol == UpstreamProtocol::Auto && is_verified
     }
 
     /// Returns the name of an endpoint's certificate, and the settings of QUIC.

@@ -93,6 +93,27 @@ impl LeaseRequest<'_> {
         self.head.extensions.get()
     }
 
+    /// Waits until it is known whether the origin `opens` tunnels, if the request asks for one.
+    ///
+    /// # Errors
+    /// It opens none, or does not tell in time.
+    pub(super) async fn permitted(
+        &self,
+        opens: impl Future<Output = bool>,
+        deadlines: Deadlines,
+    ) -> Result<(), Failed> {
+        if self.upgrade().is_none() {
+            return Ok(());
+        }
+        tokio::select! {
+            biased;
+            opens = opens => if opens { Ok(()) } else { Err(Failed::tunnel()) },
+            () = self.exchange.stalled(deadlines.first_byte) => {
+                Err(Failed { error: Cause::FirstByteTimeout.into(), untouched: None })
+            }
+        }
+    }
+
     /// Returns the failure of the request's body.
     pub(super) fn body_failed(&self) -> SendError {
         let unknown = || Cause::Broken("read request body".into());

@@ -10,7 +10,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use http::HeaderMap;
+use http::{Response, StatusCode, Version};
 
 use super::Endpoint;
 use super::connect::{Connector, Spoken, host};
@@ -20,6 +20,7 @@ use super::h3::Quic;
 use super::share::{Holders, Network, PlaceRefused};
 use super::shared::{MAX_STREAMS, Shared};
 use crate::config::UpstreamLimits;
+use crate::message::body::Body;
 use crate::message::peer::Peer;
 
 /// The connections of one worker to one endpoint.
@@ -185,11 +186,18 @@ impl Pool {
     }
 
     /// Learns from a response whether the endpoint serves HTTP/3.
-    pub(super) fn hear(&self, fields: &HeaderMap) {
-        if self.connector.learns_h3() {
-            self.h3.alternative().learn(fields, host(&self.endpoint.name));
-            self.widen();
+    pub(super) fn hear(&self, response: &Response<Body>) {
+        if !self.connector.learns_h3() {
+            return;
         }
+        let is_misdirected = response.status() == StatusCode::MISDIRECTED_REQUEST;
+        if is_misdirected && response.version() == Version::HTTP_3 {
+            // The alternative is not for this host (RFC 7838 §6).
+            self.h3.alternative().forget();
+        } else {
+            self.h3.alternative().learn(response.headers(), host(&self.endpoint.name));
+        }
+        self.widen();
     }
 
     /// Notes the protocol that the endpoint has chosen.
@@ -200,8 +208,9 @@ impl Pool {
     }
 
     /// Adjusts the number of places to the protocol.
-    fn widen(&self) {
-        let is_shared = self.spoken.get() == Some(Spoken::H2) || self.h3.alternative().is_known();
+    pub(super) fn widen(&self) {
+        let over_quic = self.h3.alternative().port().is_some();
+        let is_shared = self.spoken.get() == Some(Spoken::H2) || over_quic;
         if self.is_shared.replace(is_shared) != is_shared {
             let limits = self.limits();
             self.holders.adjust(places(&limits, is_shared), limits.per_client);
@@ -258,6 +267,7 @@ impl Pool {
         let keep = self.limits.borrow().idle_connections;
         self.h2.sweep(limit, keep);
         self.h3.connections().sweep(limit, keep);
+        self.widen();
         // An endpoint may choose another protocol some day.
         if idle.is_empty() && self.open.get() == 0 && self.h2.len() == 0 {
             self.spoken.set(self.connector.spoken());

@@ -188,7 +188,7 @@ impl Reach {
                 Ok(response) => {
                     // A request may go on for as long as its response does.
                     exchange.unpace();
-                    pool.hear(response.headers());
+                    pool.hear(&response);
                     attempt.answered(response.status().as_u16());
                     Ok(response)
                 }

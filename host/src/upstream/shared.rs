@@ -117,6 +117,11 @@ impl<C: Multiplexed> Shared<C> {
         None
     }
 
+    /// Whether a connection serves no request.
+    pub(super) fn has_unused(&self) -> bool {
+        self.open.borrow().iter().any(|connection| connection.usage().streams() == 0)
+    }
+
     /// Returns any connection.
     pub(super) fn first(&self) -> Option<Rc<C>> {
         self.open.borrow().first().cloned()

@@ -81,6 +81,11 @@ impl H2Connection {
         Ok(Rc::new(Self { requests: RefCell::new(requests), state, _driver: driver }))
     }
 
+    fn poll_ready(&self) -> Poll<Result<(), h2::Error>> {
+        let mut context = Context::from_waker(Waker::noop());
+        self.requests.borrow_mut().poll_ready(&mut context)
+    }
+
     /// Sends the head of a request.
     ///
     /// # Errors
@@ -137,8 +142,8 @@ impl Multiplexed for H2Connection {
     }
 
     fn is_open(&self) -> bool {
-        let mut context = Context::from_waker(Waker::noop());
-        matches!(self.requests.borrow_mut().poll_ready(&mut context), Poll::Ready(Ok(())))
+        // Pending means that the last request is not on its way yet.
+        !matches!(self.poll_ready(), Poll::Ready(Err(_)))
     }
 
     fn ticket(&self) -> Option<()> {
@@ -147,7 +152,7 @@ impl Multiplexed for H2Connection {
 
     fn has_ticket(&self) -> bool {
         let most = self.requests.borrow().current_max_send_streams();
-        self.state.usage.streams() < most && self.is_open()
+        self.state.usage.streams() < most && matches!(self.poll_ready(), Poll::Ready(Ok(())))
     }
 }
 

@@ -40,9 +40,7 @@ pub(in crate::upstream) async fn send(
 ) -> Result<Received, Failed> {
     request.exchange.restart();
     let upgrade = request.upgrade();
-    if upgrade.is_some() && !lease.connection().opens_tunnels().await {
-        return Err(Failed::tunnel());
-    }
+    request.permitted(lease.connection().opens_tunnels(), deadlines).await?;
     let is_over = upgrade.is_none() && body.is_end_stream();
     let head = head(request, upgrade, lease.pool().connector().is_encrypted());
     let (response, stream) = match lease.connection().send(head, is_over) {
@@ -106,7 +104,9 @@ fn head(request: &LeaseRequest<'_>, upgrade: Option<&Upgrade>, is_encrypted: boo
     if let Some(upgrade) = upgrade {
         *head.method_mut() = Method::CONNECT;
         head.headers_mut().remove(SEC_WEBSOCKET_KEY);
-        head.extensions_mut().insert(h2::ext::Protocol::from(upgrade.name()));
+        // The names of protocols are compared as they are.
+        let protocol = upgrade.name().to_ascii_lowercase();
+        head.extensions_mut().insert(h2::ext::Protocol::from(&*protocol));
     }
     head
 }

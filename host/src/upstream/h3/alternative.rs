@@ -37,23 +37,30 @@ impl Alternative {
             self.port.set(None);
             return None;
         }
-        let is_paused = self.pause.get().is_some_and(|pause| now < pause);
-        (!is_paused).then_some(port)
+        if self.pause.get().is_some_and(|pause| now < pause) {
+            return None;
+        }
+        self.pause.set(None);
+        Some(port)
     }
 
-    /// Whether the endpoint is believed to serve HTTP/3, even if QUIC does not work now.
-    pub(in crate::upstream) fn is_known(&self) -> bool {
-        self.port.get().is_some()
-    }
-
-    /// Notes that a connection came about.
+    /// Notes that a response came over QUIC.
     pub(super) fn work(&self) {
         self.failures.set(0);
-        self.pause.set(None);
     }
 
-    /// Notes that QUIC did not work, and returns the time until it is tried again.
+    /// Forgets an alternative that the endpoint has told.
+    pub(in crate::upstream) fn forget(&self) {
+        self.port.set(None);
+    }
+
+    /// Notes that QUIC did not work, and returns the time until it is tried again. Several failures
+    /// of one time count once.
     pub(super) fn fail(&self) -> Duration {
+        let left = self.pause.get().map(|pause| pause.saturating_duration_since(Instant::now()));
+        if let Some(left) = left.filter(|left| !left.is_zero()) {
+            return left;
+        }
         let failures = self.failures.get();
         self.failures.set(failures + 1);
         let pause = FIRST_PAUSE.saturating_mul(1 << failures.min(8)).min(LONGEST_PAUSE);
@@ -179,10 +186,18 @@ mod tests {
     fn failures_pause_for_longer_each_time_until_one_attempt_works() {
         let alternative = Alternative::configured(443);
         assert_eq!(alternative.port(), Some(443));
+        let over = || alternative.pause.set(Some(Instant::now()));
         assert_eq!(alternative.fail(), FIRST_PAUSE);
         assert_eq!(alternative.port(), None);
+        assert!(alternative.fail() <= FIRST_PAUSE, "at the same time");
+        over();
+        assert_eq!(alternative.port(), Some(443));
         assert_eq!(alternative.fail(), 2 * FIRST_PAUSE);
-        (0..40).for_each(|_| assert!(alternative.fail() <= LONGEST_PAUSE));
+        for _ in 0..40 {
+            over();
+            assert!(alternative.fail() <= LONGEST_PAUSE);
+        }
+        over();
         alternative.work();
         assert_eq!(alternative.port(), Some(443));
         assert_eq!(alternative.fail(), FIRST_PAUSE);

@@ -1,6 +1,6 @@
 //! One connection of HTTP/3 to an origin.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
@@ -19,6 +19,8 @@ pub(in crate::upstream) struct H3Connection {
     usage: Usage,
     /// A stream that the origin has allowed, for the next request.
     next: RefCell<Option<Rc<Stream>>>,
+    /// Whether a response has come.
+    has_answered: Rc<Cell<bool>>,
     _driver: Owned,
 }
 
@@ -45,7 +47,7 @@ impl H3Lease {
 
 impl H3Connection {
     /// Connects to the port of a pool's endpoint.
-    async fn start(pool: &Pool, port: u16) -> Result<Rc<Self>, ConnectError> {
+    async fn start(pool: &Rc<Pool>, port: u16) -> Result<Rc<Self>, ConnectError> {
         let (endpoint, connector) = (pool.endpoint(), pool.connector());
         let (name, config) = connector.quic(endpoint)?;
         let address = SocketAddr::new(endpoint.address.ip(), port);
@@ -62,14 +64,27 @@ impl H3Connection {
             ..Config::default()
         };
         let (client, driver) = Client::new(quic, config);
+        let (has_answered, pool) = (Rc::new(Cell::new(false)), Rc::downgrade(pool));
+        let answered = Rc::clone(&has_answered);
         let driver = Owned::spawn(async move {
             let end = driver.await;
             tracing::debug!(
                 error = &end as &dyn std::error::Error,
                 "a connection of HTTP/3 to an origin ended"
             );
+            // QUIC that connects and serves nothing does not work.
+            if let Some(pool) = pool.upgrade().filter(|_| !answered.get()) {
+                failed(&pool, &end);
+            }
         });
-        Ok(Rc::new(Self { client, usage: Usage::new(), next: RefCell::default(), _driver: driver }))
+        let (usage, next) = (Usage::new(), RefCell::default());
+        Ok(Rc::new(Self { client, usage, next, has_answered, _driver: driver }))
+    }
+
+    /// Notes that a response has come.
+    pub(super) fn answered(&self, pool: &Pool) {
+        self.has_answered.set(true);
+        pool.h3().alternative().work();
     }
 
     /// Waits until the origin allows another request.
@@ -99,13 +114,11 @@ impl Multiplexed for H3Connection {
         let alternative = pool.h3().alternative();
         let Some(port) = alternative.port() else { return Ok(None) };
         let started = Self::start(&pool, port).await;
-        match &started {
-            Ok(_) => alternative.work(),
-            Err(error) => {
-                let pause = alternative.fail();
-                let (endpoint, error) = (&*pool.endpoint().name, error as &dyn std::error::Error);
-                tracing::info!(endpoint, error, ?pause, "no QUIC to an endpoint; using TCP");
-            }
+        // The connections that are open show that QUIC works.
+        if let Err(error) = &started
+            && pool.h3().connections().len() == 0
+        {
+            failed(&pool, error);
         }
         started.map(Some)
     }
@@ -129,6 +142,14 @@ impl Multiplexed for H3Connection {
         }
         next.is_some() && self.is_open()
     }
+}
+
+/// Lets TCP serve an endpoint for some time.
+fn failed(pool: &Pool, error: &(dyn std::error::Error + 'static)) {
+    let pause = pool.h3().alternative().fail();
+    pool.widen();
+    let endpoint = &*pool.endpoint().name;
+    tracing::info!(endpoint, error, ?pause, "no QUIC to an endpoint; using TCP");
 }
 
 impl Drop for H3Connection {

@@ -39,9 +39,7 @@ pub(in crate::upstream) async fn send(
 ) -> Result<Received, Failed> {
     request.exchange.restart();
     let upgrade = request.upgrade();
-    if upgrade.is_some() && !lease.connection().opens_tunnels().await {
-        return Err(Failed::tunnel());
-    }
+    request.permitted(lease.connection().opens_tunnels(), deadlines).await?;
     put_head(stream, request, upgrade);
     let is_over = upgrade.is_none() && body.is_end_stream();
     let mut upload = H3Upload::new(Rc::clone(stream), (!is_over).then_some(body));
@@ -56,6 +54,7 @@ pub(in crate::upstream) async fn send(
         Ok(received) => received.into_parts().0,
         Err(error) => return Err(Failed { error, untouched: upload.into_untouched() }),
     };
+    lease.connection().answered(lease.pool());
     if !request.opens(&mut head) {
         upload.cut();
     }
@@ -83,12 +82,14 @@ fn put_head(stream: &Stream, request: &LeaseRequest<'_>, upgrade: Option<&Upgrad
     let head = &request.head;
     let path = head.uri.path_and_query().map_or("/", |path| path.as_str());
     let mut fields = Cow::Borrowed(&head.headers);
-    let mut pseudo = Vec::with_capacity(5);
-    match upgrade {
+    // The names of protocols are compared as they are (RFC 8441 §4).
+    let protocol = upgrade.map(|upgrade| upgrade.name().to_ascii_lowercase());
+    let mut pseudo = Vec::with_capacity(6);
+    match &protocol {
         None => pseudo.push((Pseudo::Method, head.method.as_str().as_bytes())),
-        Some(upgrade) => {
+        Some(protocol) => {
             pseudo.push((Pseudo::Method, Method::CONNECT.as_str().as_bytes()));
-            pseudo.push((Pseudo::Protocol, upgrade.protocol.as_bytes()));
+            pseudo.push((Pseudo::Protocol, protocol.as_bytes()));
             HeaderMap::remove(fields.to_mut(), SEC_WEBSOCKET_KEY);
         }
     }

@@ -58,7 +58,7 @@ pub(super) async fn probe(
         return call(transport, &request, service, tasks).await;
     }
     let status = match connector.is_h3() {
-        true => match by_h3(&connector, &request).await {
+        true => match by_h3(&connector, &request, tasks).await {
             // Requests go over TCP too where QUIC does not work.
             Err(ProbeError::Connect(_)) => by_tcp(&connector, &request, tasks).await?,
             outcome => outcome?,
@@ -172,7 +172,11 @@ async fn by_h2(
 }
 
 /// Sends the request over QUIC.
-async fn by_h3(connector: &Connector, request: &Probed<'_>) -> Result<u16, ProbeError> {
+async fn by_h3(
+    connector: &Connector,
+    request: &Probed<'_>,
+    tasks: &Tasks,
+) -> Result<u16, ProbeError> {
     let limit = request.health.timeout / 2;
     let (name, config) = connector.quic(request.endpoint)?;
     let address = request.endpoint.address;
@@ -184,8 +188,8 @@ async fn by_h3(connector: &Connector, request: &Probed<'_>) -> Result<u16, Probe
     let connection = connected.map_err(|error| failure(error, limit))?;
     let status = exchange_h3(connection.clone(), request).await;
     connection.close(H3_NO_ERROR, b"");
-    // The origin is told before the socket closes. The timeout of the probe bounds the wait.
-    quic.wait_idle().await;
+    // The origin is told before the socket closes. The probe does not wait for it.
+    tasks.spawn(async move { quic.wait_idle().await });
     status
 }
 

@@ -59,36 +59,50 @@ impl Pool {
     /// is there first, and QUIC goes on for later ones.
     async fn race(self: &Rc<Self>, asker: Asker<'_>) -> Result<Lease, ConnectError> {
         let (connections, network) = (self.h3.connections(), asker.network());
-        while self.h3.alternative().port().is_some() {
-            if let Some(lease) = self.part(network, true)? {
-                return Ok(lease);
-            }
+        loop {
             let limit = self.limits.borrow().connections;
             if connections.len() >= limit {
-                return self.await_room(network, limit).await;
+                match self.await_room(network).await? {
+                    Some(lease) => return Ok(lease),
+                    None if connections.len() >= limit => {
+                        return Err(ConnectError::Saturated(limit));
+                    }
+                    None => {}
+                }
             }
-            let mut growth = pin!(connections.grow(self));
-            if connections.len() > 0 {
-                growth.await?;
-                continue;
+            // Further connections to an origin that permits no request are of no use.
+            if connections.has_unused() {
+                break;
             }
+            let growth = connections.grow(self);
             if let Some(lease) = self.ready(network)? {
                 return Ok(lease);
             }
-            let grown = tokio::time::timeout(HEAD_START, &mut growth).await;
-            match grown {
-                Ok(Ok(())) => continue,
-                Ok(Err(_)) => break,
-                Err(_) => {}
-            }
+            let mut growth = pin!(growth);
             let mut by_tcp = pin!(self.by_tcp(asker));
-            tokio::select! {
-                biased;
-                grown = growth => match grown {
-                    Ok(()) => continue,
-                    Err(_) => return by_tcp.await,
+            let grown = match tokio::time::timeout(HEAD_START, &mut growth).await {
+                Ok(grown) => grown,
+                Err(_) => tokio::select! {
+                    biased;
+                    grown = &mut growth => grown,
+                    lease = &mut by_tcp => match lease {
+                        Ok(lease) => return Ok(lease),
+                        // QUIC may still succeed.
+                        Err(error) => growth.await.map_err(|_| error),
+                    },
                 },
-                lease = &mut by_tcp => return lease,
+            };
+            match grown {
+                Ok(()) => {
+                    if let Some(lease) = self.part(network, true)? {
+                        return Ok(lease);
+                    }
+                    // The origin has ended the connection at once, or wants TCP.
+                    if connections.len() == 0 {
+                        break;
+                    }
+                }
+                Err(_) => break,
             }
         }
         self.by_tcp(asker).await
@@ -96,21 +110,13 @@ impl Pool {
 
     /// Waits until a connection of QUIC has room. The origin gives permission for more requests
     /// some time after others have ended.
-    async fn await_room(
-        self: &Rc<Self>,
-        network: Network,
-        limit: usize,
-    ) -> Result<Lease, ConnectError> {
-        let bound = self.connect_timeout.get();
-        if let Some(connection) = self.h3.connections().first() {
-            let allowed = tokio::time::timeout(bound, connection.allowed()).await;
-            if allowed.is_ok()
-                && let Some(lease) = self.part(network, true)?
-            {
-                return Ok(lease);
-            }
+    async fn await_room(self: &Rc<Self>, network: Network) -> Result<Option<Lease>, ConnectError> {
+        let Some(connection) = self.h3.connections().first() else { return Ok(None) };
+        let allowed = tokio::time::timeout(self.connect_timeout.get(), connection.allowed()).await;
+        if allowed.is_err() {
+            return Ok(None);
         }
-        Err(ConnectError::Saturated(limit))
+        self.part(network, true)
     }
 
     /// Takes a connection over TCP that is open already.
