@@ -142,28 +142,28 @@ async fn upstreams_share_requests_by_weight_and_a_cookie_keeps_clients() {
 async fn a_route_has_time_limits_of_its_own() {
     let origin = Origin::start().await;
     let routes = r"
-  - { name: short, match: { path: /hold }, upstream: app, timeouts: { first_byte: 100ms } }
+  - { name: short, match: { path: /hold/100 }, upstream: app, timeouts: { first_byte: 100ms } }
   - { name: idle, match: { path: /hold-body }, upstream: app, timeouts: { idle: 100ms } }
   - { name: total, match: { path: /endless }, upstream: app, timeouts: { total: 200ms } }
-  - { name: long, upstream: app, timeouts: { first_byte: 0s } }";
+  - { name: long, match: { path: /hold/long }, upstream: app, timeouts: { first_byte: 0s } }
+  - { name: rest, upstream: app }";
     let upstream = "timeouts: { first_byte: 50ms, idle: 60s }";
     let weir = Setup::to([&origin]).upstream(upstream).routes(routes).start().await;
     for protocol in Protocol::ALL {
         let client = weir.client(protocol).await;
-        assert_eq!(client.get("/hold").await.status, 504, "{protocol:?}");
+        assert_eq!(client.get("/hold/100").await.status, 504, "{protocol:?}");
         let mut held = client.get("/hold-body").await;
         assert_eq!(held.chunk().await.unwrap().unwrap(), "first", "{protocol:?}");
         assert!(held.chunk().await.unwrap().is_err(), "{protocol:?}");
         let client = weir.client(protocol).await;
         assert!(client.get("/endless").await.count().await.is_err(), "{protocol:?}");
-        // The upstream's own limit would end this one.
-        let client = weir.client(protocol).await;
-        let (sender, body) = Body::channel();
-        let late = async {
-            tokio::time::sleep(std::time::Duration::from_millis(200)).await;
-            drop(sender);
+        // The upstream's own limit ends another request, and not this one.
+        let others = async {
+            assert_eq!(weir.get(protocol, "/hold/rest").await.0, 504, "{protocol:?}");
+            origin.release();
         };
-        let (answer, ()) = tokio::join!(client.post("/count", body), late);
+        let client = weir.client(protocol).await;
+        let (answer, ()) = tokio::join!(client.get("/hold/long"), others);
         assert_eq!(answer.status, 200, "{protocol:?}");
     }
 }

@@ -86,7 +86,7 @@ impl RawStream {
     /// Waits for the response's head, a reset of the stream, or the end of the connection.
     pub(crate) async fn outcome(&mut self) -> Outcome {
         loop {
-            match within("an outcome", self.next()).await {
+            match within("an outcome", read_frame(&mut self.recv)).await {
                 Ok((HEADERS, payload)) => {
                     let status = fields::qpack_status(&payload);
                     return Outcome::Status(status.expect("a response begins with its status"));
@@ -108,7 +108,7 @@ impl RawStream {
     /// The bytes of the next DATA frame; `None` at the end of the stream.
     pub(crate) async fn data(&mut self) -> Option<Vec<u8>> {
         loop {
-            match within("data", self.next()).await {
+            match within("data", read_frame(&mut self.recv)).await {
                 Ok((DATA, payload)) => return Some(payload),
                 Ok(_) => {}
                 Err(ReadExactError::FinishedEarly(_)) => return None,
@@ -116,23 +116,24 @@ impl RawStream {
             }
         }
     }
+}
 
-    async fn next(&mut self) -> Result<(u64, Vec<u8>), ReadExactError> {
-        let kind = self.varint().await?;
-        let length = self.varint().await?;
-        let mut payload = vec![0; usize::try_from(length).unwrap()];
-        self.recv.read_exact(&mut payload).await?;
-        Ok((kind, payload))
-    }
+/// Reads a frame: its type and its payload.
+pub(crate) async fn read_frame(stream: &mut RecvStream) -> Result<(u64, Vec<u8>), ReadExactError> {
+    let kind = read_varint(stream).await?;
+    let length = read_varint(stream).await?;
+    let mut payload = vec![0; usize::try_from(length).unwrap()];
+    stream.read_exact(&mut payload).await?;
+    Ok((kind, payload))
+}
 
-    async fn varint(&mut self) -> Result<u64, ReadExactError> {
-        let mut bytes = [0; 8];
-        self.recv.read_exact(&mut bytes[..1]).await?;
-        let length = 1usize << (bytes[0] >> 6);
-        bytes[0] &= 0x3f;
-        self.recv.read_exact(&mut bytes[1..length]).await?;
-        Ok(bytes[..length].iter().fold(0, |sum, byte| sum << 8 | u64::from(*byte)))
-    }
+async fn read_varint(stream: &mut RecvStream) -> Result<u64, ReadExactError> {
+    let mut bytes = [0; 8];
+    stream.read_exact(&mut bytes[..1]).await?;
+    let length = 1usize << (bytes[0] >> 6);
+    bytes[0] &= 0x3f;
+    stream.read_exact(&mut bytes[1..length]).await?;
+    Ok(bytes[..length].iter().fold(0, |sum, byte| sum << 8 | u64::from(*byte)))
 }
 
 /// An integer in the fewest bytes (RFC 9000 §16).

@@ -4,10 +4,11 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use quinn::{Connection, ReadExactError, RecvStream, SendStream, VarInt};
+use quinn::{Connection, RecvStream, SendStream, VarInt};
+use tokio::sync::watch;
 
 use super::origin::AUTHORITY;
-use super::raw_h3::{DATA, HEADERS, varint};
+use super::raw_h3::{DATA, HEADERS, read_frame, varint};
 use super::{fields, h3_origin, spawn};
 
 /// A step of an answer.
@@ -31,6 +32,8 @@ pub(crate) enum Step {
     Echo,
     /// Reads the rest of the request, and counts its end or its reset.
     Rest,
+    /// Waits for [`RawH3Origin::release`].
+    Hold,
 }
 
 /// A request as it reached the origin: the number of its connection, from 0, and its stream.
@@ -57,6 +60,7 @@ struct Counts {
     /// Requests that ended, and those that were reset, after [`Step::Rest`].
     ended: AtomicUsize,
     resets: AtomicUsize,
+    released: watch::Sender<bool>,
     /// The code that the last connection ended with, plus one.
     closed: AtomicUsize,
 }
@@ -122,6 +126,11 @@ impl RawH3Origin {
         self.counts.requests.load(Ordering::SeqCst)
     }
 
+    /// Lets the steps after [`Step::Hold`] go on.
+    pub(crate) fn release(&self) {
+        self.counts.released.send_replace(true);
+    }
+
     /// Requests that were read to their end, and those that were reset.
     pub(crate) fn rests(&self) -> (usize, usize) {
         (self.counts.ended.load(Ordering::SeqCst), self.counts.resets.load(Ordering::SeqCst))
@@ -163,7 +172,7 @@ async fn serve(
         let (quic, control) = (quic.clone(), Arc::clone(&control));
         spawn(async move {
             let stream = u64::from(send.id());
-            let section = head(&mut receive).await.unwrap_or_default();
+            let (_, section) = read_frame(&mut receive).await.unwrap_or_default();
             let before = counts.requests.fetch_add(1, Ordering::SeqCst);
             let steps = answer(Arrival { connection, stream, before }, &section);
             let _ = act(&quic, steps, (send, receive), &control, &counts).await;
@@ -199,6 +208,7 @@ async fn act(
                 opened.push(stream);
             }
             Step::Close(code) => quic.close(VarInt::from_u64(code)?, b""),
+            Step::Hold => drop(counts.released.subscribe().wait_for(|is| *is).await?),
             Step::Rest => {
                 let ended = match receive.read_to_end(usize::MAX).await {
                     Ok(_) => &counts.ended,
@@ -220,24 +230,6 @@ async fn act(
         quic.closed().await;
     }
     Ok(())
-}
-
-/// Reads the first frame of a request.
-async fn head(stream: &mut RecvStream) -> Result<Vec<u8>, ReadExactError> {
-    read_varint(stream).await?;
-    let length = read_varint(stream).await?;
-    let mut payload = vec![0; usize::try_from(length).unwrap()];
-    stream.read_exact(&mut payload).await?;
-    Ok(payload)
-}
-
-async fn read_varint(stream: &mut RecvStream) -> Result<u64, ReadExactError> {
-    let mut bytes = [0; 8];
-    stream.read_exact(&mut bytes[..1]).await?;
-    let length = 1usize << (bytes[0] >> 6);
-    bytes[0] &= 0x3f;
-    stream.read_exact(&mut bytes[1..length]).await?;
-    Ok(bytes[..length].iter().fold(0, |sum, byte| sum << 8 | u64::from(*byte)))
 }
 
 const SETTINGS: u64 = 4;

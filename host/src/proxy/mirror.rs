@@ -35,7 +35,8 @@ pub(super) struct Mirrored {
     authority: String,
     peer: Peer,
     id: RequestId,
-    place: Place,
+    /// Held until the answer has come.
+    _place: Place,
 }
 
 /// The place of a copy among those of a worker.
@@ -57,49 +58,43 @@ impl Drop for Place {
     }
 }
 
+/// Sends a copy of a request when its `body` has ended, if its route wants that. Returns the body.
+pub(super) fn copied(
+    proxy: &Rc<Proxy>,
+    route: &Arc<Route>,
+    head: &Parts,
+    body: Body,
+    authority: &str,
+    subject: &Subject<'_>,
+) -> Body {
+    let Some(mirror) = &route.mirror else { return body };
+    // The split of the route uses other bits of the random number.
+    let place = subject.id.0.rotate_left(29) as f64 / u64::MAX as f64;
+    if place >= mirror.share || body.size_hint().lower() > LARGEST {
+        return body;
+    }
+    let Some(place) = Place::take(&proxy.worker.copies) else {
+        tracing::debug!(route = &*route.name, "a request is not mirrored: too many copies");
+        return body;
+    };
+    let copy = Box::new(Mirrored {
+        proxy: Rc::clone(proxy),
+        route: Arc::clone(route),
+        upstream: mirror.upstream,
+        head: head.clone(),
+        authority: authority.to_owned(),
+        peer: *subject.peer,
+        id: subject.id,
+        _place: place,
+    });
+    if body.is_end_stream() {
+        copy.send(Bytes::new());
+        return body;
+    }
+    Body::stream(Copied { body, copy: Some(copy), bytes: BytesMut::new() })
+}
+
 impl Mirrored {
-    /// Copies the head of a request, if its route wants that. The copy has another place in the
-    /// random order than the split of the route.
-    pub(super) fn of(
-        proxy: &Rc<Proxy>,
-        route: &Arc<Route>,
-        head: &Parts,
-        authority: &str,
-        subject: &Subject<'_>,
-    ) -> Option<Box<Self>> {
-        let mirror = route.mirror.as_ref()?;
-        let place = subject.id.0.rotate_left(29) as f64 / u64::MAX as f64;
-        if place >= mirror.share {
-            return None;
-        }
-        let place = Place::take(&proxy.worker.copies);
-        if place.is_none() {
-            tracing::debug!(route = &*route.name, "a request is not mirrored: too many copies");
-        }
-        Some(Box::new(Self {
-            proxy: Rc::clone(proxy),
-            route: Arc::clone(route),
-            upstream: mirror.upstream,
-            head: head.clone(),
-            authority: authority.to_owned(),
-            peer: *subject.peer,
-            id: subject.id,
-            place: place?,
-        }))
-    }
-
-    /// Sends the copy when the body has ended, unless the body is too large.
-    pub(super) fn with(self: Box<Self>, body: Body) -> Body {
-        if body.is_end_stream() {
-            self.send(Bytes::new());
-            return body;
-        }
-        if body.size_hint().lower() > LARGEST {
-            return body;
-        }
-        Body::stream(Copied { body, copy: Some(self), bytes: BytesMut::new() })
-    }
-
     fn send(self: Box<Self>, bytes: Bytes) {
         let tasks = self.proxy.worker.tasks.clone();
         tasks.spawn(async move {
@@ -112,7 +107,7 @@ impl Mirrored {
     }
 
     async fn exchange(mut self: Box<Self>, bytes: Bytes) -> Result<(), String> {
-        let Self { proxy, route, upstream, head, authority, peer, id, place } = &mut *self;
+        let Self { proxy, route, upstream, head, authority, peer, id, .. } = &mut *self;
         let reach = proxy.reaches.get(*upstream).ok_or("the upstream is missing")?;
         let pinned = Pinned::new(Rc::clone(&proxy.view), id.0);
         let subject = Subject::new(peer, *id, &route.name, &proxy.state.geoip);
@@ -143,8 +138,6 @@ impl Mirrored {
                 None => break,
             }
         }
-        // The place is taken for as long as the answer comes.
-        let _ = place;
         Ok(())
     }
 }

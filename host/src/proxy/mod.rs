@@ -261,11 +261,8 @@ impl Proxy {
             body = chain.on_request_body(body, &exchange, record);
         }
         let authority = host.as_str();
-        if route.mirror.is_some()
-            && !is_tunnel
-            && let Some(copy) = mirror::Mirrored::of(self, route, head, authority, subject)
-        {
-            body = copy.with(body);
+        if !is_tunnel {
+            body = mirror::copied(self, route, head, body, authority, subject);
         }
         let timeouts = Some(&route.timeouts);
         let is_own = true;

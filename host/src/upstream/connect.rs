@@ -57,11 +57,7 @@ impl Connector {
     /// # Errors
     /// A file cannot be used.
     pub fn new(config: &config::Upstream) -> Result<Self, TlsError> {
-        // A connection that names its client serves one request.
-        let protocol = match config.proxy_protocol {
-            Some(_) => UpstreamProtocol::H1,
-            None => config.protocol,
-        };
+        let protocol = spoken(config.protocol, config.proxy_protocol);
         let alpn: &[&str] = match protocol {
             UpstreamProtocol::H1 => &["http/1.1"],
             UpstreamProtocol::H2 => &["h2"],
@@ -81,17 +77,14 @@ impl Connector {
             Ok(Encryption { source: source.clone(), settings, h1: Arc::new(h1), quic, stamps })
         };
         let tls = config.tls.as_ref().map(encryption).transpose()?;
-        Ok(Self { protocol, proxy_protocol: config.proxy_protocol, tls })
+        let (protocol, proxy_protocol) = (config.protocol, config.proxy_protocol);
+        Ok(Self { protocol, proxy_protocol, tls })
     }
 
     /// Whether a connector of this configuration is the same, with the same files.
     pub fn is_of(&self, config: &config::Upstream) -> bool {
         let source = self.tls.as_ref().map(|tls| &tls.source);
-        let is_same = match config.proxy_protocol {
-            Some(_) => true,
-            None => self.protocol == config.protocol,
-        };
-        is_same
+        self.protocol == config.protocol
             && self.proxy_protocol == config.proxy_protocol
             && source == config.tls.as_ref()
             && self.is_fresh()
@@ -114,13 +107,17 @@ impl Connector {
 
     /// Returns the protocol of all connections. `None` if each endpoint chooses its own.
     pub(super) fn spoken(&self) -> Option<Spoken> {
-        match (self.protocol, &self.tls) {
+        match (self.protocol(), &self.tls) {
             (UpstreamProtocol::H1, _) | (UpstreamProtocol::Auto | UpstreamProtocol::H3, None) => {
                 Some(Spoken::H1)
             }
             (UpstreamProtocol::H2, _) => Some(Spoken::H2),
             (UpstreamProtocol::Auto | UpstreamProtocol::H3, Some(_)) => None,
         }
+    }
+
+    fn protocol(&self) -> UpstreamProtocol {
+        spoken(self.protocol, self.proxy_protocol)
     }
 
     /// Whether a connection names its client, and therefore serves no other one.
@@ -142,7 +139,7 @@ impl Connector {
     pub(super) fn learns_h3(&self) -> bool {
         // Without verification, anyone behind the endpoint could move all its requests elsewhere.
         let is_verified = self.tls.as_ref().is_some_and(|tls| tls.source.verify);
-        self.protocol == UpstreamProtocol::Auto && is_verified
+        self.protocol() == UpstreamProtocol::Auto && is_verified
     }
 
     /// Returns the name of an endpoint's certificate, and the settings of QUIC.
@@ -184,6 +181,11 @@ impl Connector {
         let connected = tokio::time::timeout(limit, connecting).await;
         connected.map_err(|_| ConnectError::Timeout(limit))?
     }
+}
+
+/// Returns the protocol of an upstream. A connection that names its client serves one request.
+fn spoken(protocol: UpstreamProtocol, proxy: Option<ProxyVersion>) -> UpstreamProtocol {
+    if proxy.is_some() { UpstreamProtocol::H1 } else { protocol }
 }
 
 /// Names the client of a connection.
