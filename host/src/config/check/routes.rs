@@ -240,7 +240,7 @@ impl Check<'_> {
 /// Whether every request that `later` matches is matched by `earlier`.
 fn covers(earlier: &Match, later: &Match) -> bool {
     let host = covers_each(&earlier.host, &later.host, |earlier, later| {
-        earlier == "*" || earlier.strip_prefix('*').is_some_and(|domain| later.ends_with(domain))
+        earlier.strip_prefix('*').is_some_and(|domain| later.ends_with(domain))
     });
     let path = covers_each(&earlier.path, &later.path, |earlier, later| {
         let below = |prefix: &str| {

@@ -28,7 +28,13 @@ impl Check<'_> {
             self.problem(&path, format!("{path}: {message}"));
         }
         if let Some(health) = &upstream.health {
-            self.health(&below(path, "health"), health, upstream.protocol, upstream.tls.is_some());
+            let has_h2 = upstream.proxy_protocol.is_none()
+                && match upstream.protocol {
+                    UpstreamProtocol::H1 => false,
+                    UpstreamProtocol::H2 | UpstreamProtocol::H3 => true,
+                    UpstreamProtocol::Auto => upstream.tls.is_some(),
+                };
+            self.health(&below(path, "health"), health, has_h2);
         }
         let tls = upstream.tls.map(|tls| self.upstream_tls(&below(path, "tls"), tls, &discovery));
         Upstream {
@@ -46,16 +52,12 @@ impl Check<'_> {
         }
     }
 
-    fn health(&mut self, path: &str, health: &Health, protocol: UpstreamProtocol, has_tls: bool) {
+    /// Checks probes. `has_h2` is whether HTTP/2 may be spoken with the endpoints.
+    fn health(&mut self, path: &str, health: &Health, has_h2: bool) {
         match (&health.path, &health.grpc) {
             (Some(_), None) => {}
             (None, Some(_)) => {
-                let is_able = match protocol {
-                    UpstreamProtocol::H1 => false,
-                    UpstreamProtocol::H2 | UpstreamProtocol::H3 => true,
-                    UpstreamProtocol::Auto => has_tls,
-                };
-                if !is_able {
+                if !has_h2 {
                     let message = "gRPC needs HTTP/2: set protocol: h2, or tls";
                     self.problem(&below(path, "grpc"), format!("{path}.grpc: {message}"));
                 }
