@@ -131,6 +131,12 @@ impl FilterNeeds {
         self.input(":path")
     }
 
+    /// Asks for the part of the path that the route's pattern names so, as it was sent: `id` of
+    /// `/users/{id}`.
+    pub fn path_part(&mut self, name: &str) -> Input {
+        self.input(format!("path:{name}"))
+    }
+
     /// Asks for the method.
     pub fn method(&mut self) -> Input {
         self.input(":method")

@@ -267,8 +267,10 @@ async fn floods_of_frames_without_content_cost_no_memory() {
         .await;
         let weir = before(&origin).await;
         let client = weir.client(Protocol::H3).await;
-        let mut answer = client.get("/").await;
-        if answer.status == 200
+        let request = Request::get("/").body(Body::empty()).unwrap();
+        // Where Weir ends the connection, the failure may come before the head has left.
+        if let Ok(mut answer) = client.try_send(request).await
+            && answer.status == 200
             && let Ok(body) = answer.bytes().await
         {
             assert_eq!(body, "end", "{name}");

@@ -22,6 +22,7 @@ mod cli;
 mod clients;
 mod component_languages;
 mod components;
+mod connect_udp;
 mod connection_fields;
 mod control;
 mod crashes;

@@ -50,6 +50,35 @@ const ROUTES: &str = r#"
   - { name: rest, respond: { body: rest } }"#;
 
 #[tokio::test]
+async fn parts_of_the_path_reach_filters_as_they_were_sent() {
+    let origin = Origin::start().await;
+    let plugins = "plugins:
+  - { name: away, source: builtin:rewrite, config: { rules: [{ regex: '^/.*', replace: /head }] } }
+  - { name: parts, source: builtin:headers, config: { request: { set: { x-id: '${path:id}', x-rest: '${path:rest}' } } } }";
+    let routes = r#"
+  - { match: { path: ["/users/{id}", "/files/{id}/{*rest}"] }, filters: [away, parts], upstream: app }
+  - { respond: { status: 404 } }"#;
+    let weir = Setup::to([&origin]).top(plugins).routes(routes).start().await;
+    for protocol in Protocol::ALL {
+        let client = weir.client(protocol).await;
+        for (path, id, rest) in [
+            ("/users/5?x=y", "5", ""),
+            ("/users/a%2Fb", "a%2Fb", ""),
+            ("/files/7/a/b%20c", "7", "a/b%20c"),
+            ("/files/7", "7", ""),
+        ] {
+            assert_eq!(client.get(path).await.status, 200, "{protocol:?} {path}");
+            let head = origin.head();
+            let seen = (head.header("x-id"), head.header("x-rest"));
+            assert_eq!((seen.0.as_str(), seen.1.as_str()), (id, rest), "{protocol:?} {path}");
+        }
+        for path in ["/users", "/users/", "/users/5/6", "/files/"] {
+            assert_eq!(client.get(path).await.status, 404, "{protocol:?} {path}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_listener_redirects_to_https_with_host_and_path() {
     let origin = Origin::start().await;
     let weir = Setup::to([&origin]).tls("redirect: \"https:8443\"").start().await;

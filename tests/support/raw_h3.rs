@@ -26,9 +26,15 @@ pub(crate) const HEADERS: u64 = 1;
 
 impl RawH3 {
     pub(crate) async fn connect(weir: &Weir) -> Self {
+        Self::announcing(weir, &[]).await
+    }
+
+    /// Connects with this payload of SETTINGS.
+    pub(crate) async fn announcing(weir: &Weir, settings: &[u8]) -> Self {
         let (endpoint, connection) = client::quic(weir.address()).await.unwrap();
         let mut control = connection.open_uni().await.unwrap();
-        control.write_all(&[0x00, 0x04, 0x00]).await.unwrap(); // the stream's type; empty SETTINGS
+        let head = [0x00, 0x04, settings.len() as u8]; // the stream's type; SETTINGS
+        control.write_all(&[&head, settings].concat()).await.unwrap();
         Self { connection, _endpoint: endpoint, _control: control }
     }
 

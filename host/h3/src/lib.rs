@@ -7,10 +7,11 @@
 //!
 //! Pieces from the outside in: [`Connection`] or [`Client`], and the driver of the control streams;
 //! [`Stream`], a request; `frame` and `control`, state machines without I/O; [`qpack`];
-//! [`message`], the rules for messages.
+//! [`message`], the rules for messages; [`capsule`], datagrams on the bytes of a tunnel.
 //!
 //! Deliberately absent: server push. A peer's attempts to use it end as the RFC says.
 
+pub mod capsule;
 mod client;
 mod code;
 mod config;

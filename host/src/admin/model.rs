@@ -250,6 +250,9 @@ pub(crate) enum RouteAction {
     Split,
     /// A plugin answers.
     Component,
+    /// A tunnel of UDP is opened.
+    #[serde(rename = "connect_udp")]
+    ConnectUdp,
     /// The response is fixed.
     Respond,
 }

@@ -107,6 +107,7 @@ fn action(state: &State, route: &Route) -> String {
             let name = id.of(&config.plugins).map_or("", |plugin| plugin.name.as_str());
             format!("component {name}")
         }
+        Action::ConnectUdp(_) => "a tunnel of UDP".to_owned(),
     };
     format!("to {target}{filters}")
 }

@@ -25,7 +25,8 @@ use super::error::{Place, Problem};
 use super::file::{self, File, Protocol};
 use super::text::Text;
 use super::{
-    Config, Listener, Places, Plugin, PluginId, Protocols, Quic, Tls, Upstream, UpstreamId, Values,
+    CONNECT_UDP, Config, Listener, Places, Plugin, PluginId, Protocols, Quic, Route, Tls, Upstream,
+    UpstreamId, Values,
 };
 
 /// The faults and warnings that checking has found.
@@ -58,7 +59,7 @@ impl<'a> Check<'a> {
             below(&item("registries", at), "host")
         });
         let registries = self.each("registries", file.registries, Self::registry);
-        let listeners = self.each("listeners", file.listeners, Self::listener);
+        let mut listeners = self.each("listeners", file.listeners, Self::listener);
         let declared = file.plugins.len();
         let names_of = |plugin: &file::Plugin| {
             plugin.allow.upstreams.iter().map(|name| name.0.clone()).collect()
@@ -71,6 +72,9 @@ impl<'a> Check<'a> {
         let names: Vec<&str> = upstreams.iter().map(|upstream| upstream.name.as_str()).collect();
         self.allowed(allowed, &mut plugins, &names);
         let routes = self.routes(file.routes, &names, &mut plugins);
+        let has_datagrams = |route: &Route| route.upgrades.iter().any(|it| it == CONNECT_UDP);
+        let datagrams = routes.iter().any(has_datagrams);
+        listeners.iter_mut().for_each(|listener| listener.datagrams = datagrams);
         let errors = self.each("errors", file.errors, Self::error_page);
         let admin = file.admin.map(|admin| self.admin(admin));
         self.unused(&plugins, declared, &upstreams, &routes);
@@ -116,6 +120,7 @@ impl<'a> Check<'a> {
             proxy_protocol: listener.proxy_protocol.map_or_else(Vec::new, |it| networks(it.from)),
             tls: listener.tls.map(|tls| self.tls(&below(path, "tls"), tls)),
             quic: listener.quic,
+            datagrams: false,
             limits: listener.limits,
         }
     }
@@ -187,7 +192,7 @@ impl<'a> Check<'a> {
         plugins: &[Plugin],
         declared: usize,
         upstreams: &[Upstream],
-        routes: &[super::Route],
+        routes: &[Route],
     ) {
         for (at, plugin) in plugins.iter().enumerate().take(declared) {
             let id = PluginId::new(at);
@@ -203,7 +208,7 @@ impl<'a> Check<'a> {
         }
         for (at, upstream) in upstreams.iter().enumerate() {
             let id = UpstreamId::new(at);
-            let leads = |route: &super::Route| {
+            let leads = |route: &Route| {
                 route.action.leads_to(id)
                     || route.mirror.as_ref().is_some_and(|it| it.upstream == id)
             };
@@ -216,7 +221,7 @@ impl<'a> Check<'a> {
     }
 
     /// Warns of fields that a route matches and no listener lets pass.
-    fn unseen_fields(&mut self, listeners: &[Listener], routes: &[super::Route]) {
+    fn unseen_fields(&mut self, listeners: &[Listener], routes: &[Route]) {
         if listeners.iter().any(|listener| listener.limits.underscores_in_headers) {
             return;
         }

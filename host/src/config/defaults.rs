@@ -347,6 +347,16 @@ pub(super) fn mirror_share() -> f64 {
     1.0
 }
 
+/// RFC 9298 §3.1 and RFC 4787 ask for at least two minutes.
+pub(super) fn udp_idle() -> Duration {
+    Duration::from_secs(120)
+}
+
+/// A few thousand are what common limits of open files leave beside the connections.
+pub(super) fn udp_tunnels() -> usize {
+    1024
+}
+
 pub(super) fn weight() -> u32 {
     1
 }

@@ -1,7 +1,7 @@
 //! Every format of a scalar: the one list of them, and the check of bounds.
 
 use super::text::Kind;
-use super::{addresses, names, source, units};
+use super::{addresses, names, source, udp, units};
 
 /// The part of a [`Kind`] that `shape` and `reference` use.
 pub(super) struct Format {
@@ -89,6 +89,7 @@ pub(super) const FORMATS: &[Format] = &[
     Format::of::<addresses::ServerName>(),
     Format::of::<addresses::Network>(),
     Format::of::<addresses::Redirect>(),
+    Format::of::<udp::UdpTarget>(),
     Format::of::<names::PluginSource>(),
     Format::of::<names::RegistryHost>(),
     Format::of::<names::Digest>(),

@@ -34,6 +34,7 @@ pub mod source;
 mod telemetry;
 mod text;
 mod types;
+mod udp;
 mod units;
 mod upstreams;
 
@@ -60,6 +61,7 @@ pub use secret::secret;
 pub use shortcut::{Loader, Overrides, Stamps, from_upstreams};
 pub use telemetry::{Log, LogFile, LogFormat, MetricsEndpoint, Rotation, Telemetry, Tracing};
 pub use types::*;
+pub use udp::{CONNECT_UDP, ConnectUdp, TARGET_HOST, TARGET_PORT, UdpHost, UdpTarget};
 pub use upstreams::*;
 
 use self::check::Check;

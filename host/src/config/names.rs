@@ -174,24 +174,58 @@ impl Kind for Secret {
 impl Kind for PathPattern {
     type Value = String;
     const FORMAT: &'static str = "path-pattern";
-    const MEANING: &'static str = "`/exact`, or `/prefix/*` for the prefix and everything below it";
-    const PATTERN: &'static str = r"^/([^*?# ]*|([^*?# ]*/)?\*)$";
-    const EXAMPLES: &'static [&'static str] = &["/api/*", "/healthz", "/*"];
+    const MEANING: &'static str = "`/exact`, or `/prefix/*` for the prefix and everything below it; `{name}` is any one segment, and \
+         `{*name}` at the end any number of them";
+    const PATTERN: &'static str = r"^/([^*?# ]*|([^*?# ]*/)?(\*|\{\*[^*?# /{}]+\}))$";
+    const EXAMPLES: &'static [&'static str] =
+        &["/api/*", "/healthz", "/*", "/users/{id}/orders", "/files/{*path}"];
 
     fn parse(text: &str) -> Result<String, String> {
         if !text.starts_with('/') {
             return Err(format!("\"{text}\" does not begin with \"/\"; write \"/{text}\""));
         }
-        let path = text.strip_suffix("/*").unwrap_or(text);
-        if path.contains('*') {
-            return Err(format!(
-                "\"{text}\" has a \"*\" that is not its last segment, as in \"/api/*\""
-            ));
-        }
-        if path.contains('?') {
+        if text.contains('?') {
             return Err(format!("\"{text}\" has a query; only paths are compared"));
         }
-        request_path(if path.is_empty() { "/" } else { path })?;
+        let mut names = Vec::new();
+        let mut rest = text.split('/').skip(1).peekable();
+        let mut path = String::new();
+        while let Some(segment) = rest.next() {
+            let is_last = rest.peek().is_none();
+            let named = segment.strip_prefix('{').and_then(|name| name.strip_suffix('}'));
+            let name = named.map(|name| name.strip_prefix('*').filter(|_| is_last).unwrap_or(name));
+            match name {
+                Some(name) if !is_capture_name(name) => {
+                    return Err(format!(
+                        "\"{text}\" has \"{segment}\": a name has letters, digits and \"_\""
+                    ));
+                }
+                Some(name) if names.contains(&name) => {
+                    return Err(format!("\"{text}\" has the name \"{name}\" twice"));
+                }
+                Some(name) => {
+                    names.push(name);
+                    path.push_str("/x");
+                }
+                None if segment == "*" && is_last => {}
+                None if segment.contains('*') => {
+                    return Err(format!(
+                        "\"{text}\" has a \"*\" that is not its last segment, as in \"/api/*\""
+                    ));
+                }
+                None if segment.contains(['{', '}']) => {
+                    return Err(format!(
+                        "\"{text}\" has \"{segment}\": a name in braces is a whole segment, as in \
+                         \"/users/{{id}}\""
+                    ));
+                }
+                None => {
+                    path.push('/');
+                    path.push_str(segment);
+                }
+            }
+        }
+        request_path(if path.is_empty() { "/" } else { &path })?;
         Ok(text.to_owned())
     }
 
@@ -319,6 +353,11 @@ impl Kind for LogLevel {
     fn print(value: &String) -> String {
         value.clone()
     }
+}
+
+fn is_capture_name(name: &str) -> bool {
+    (1..=64).contains(&name.len())
+        && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
 }
 
 fn request_path(text: &str) -> Result<(), String> {

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::id::{PluginId, UpstreamId};
 use super::text::AsOption;
+use super::udp::ConnectUdp;
 use super::units;
 
 /// One route: the requests that match, and the action for them.
@@ -20,7 +21,7 @@ pub struct Route {
     pub matcher: Match,
     /// Its filters, in the order in which requests pass.
     pub filters: Vec<PluginId>,
-    /// Protocols of tunnels that requests may open. Only routes to an upstream have any.
+    /// Protocols of tunnels that requests may open.
     pub upgrades: Vec<String>,
     /// The action for a request that matches.
     pub action: Action,
@@ -117,6 +118,8 @@ pub enum Action {
     Respond(Respond),
     /// Has a component answer.
     Component(PluginId),
+    /// Opens a tunnel of UDP.
+    ConnectUdp(ConnectUdp),
 }
 
 impl Action {
@@ -125,7 +128,7 @@ impl Action {
         match self {
             Self::Upstream(to) => *to == id,
             Self::Split(split) => split.shares.iter().any(|(to, _, _)| *to == id),
-            Self::Respond(_) | Self::Component(_) => false,
+            Self::Respond(_) | Self::Component(_) | Self::ConnectUdp(_) => false,
         }
     }
 }

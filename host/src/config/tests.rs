@@ -188,6 +188,67 @@ routes:
 }
 
 #[test]
+fn a_pattern_with_names_takes_the_requests_of_later_ones() {
+    let warnings = |earlier: &str, later: &str| {
+        let text = format!(
+            "listeners: [{{ address: '127.0.0.1:0' }}]
+routes:
+  - {{ match: {{ path: '{earlier}' }}, respond: {{}} }}
+  - {{ match: {{ path: '{later}' }}, respond: {{}} }}"
+        );
+        parse(&text).unwrap().warnings.len()
+    };
+    for (earlier, later) in [
+        ("/users/{id}", "/users/5"),
+        ("/users/{id}", "/users/{name}"),
+        ("/users/{id}/*", "/users/5"),
+        ("/users/{id}/*", "/users/5/a/b"),
+        ("/users/*", "/users/{id}/{*rest}"),
+        ("/{*all}", "/users/{id}"),
+    ] {
+        assert_eq!(warnings(earlier, later), 1, "{earlier} {later}");
+    }
+    for (earlier, later) in [
+        ("/users/5", "/users/{id}"),
+        ("/users/{id}", "/users/"),
+        ("/users/{id}", "/users/5/a"),
+        ("/users/{id}", "/users/*"),
+        ("/users/{id}/a", "/users/{id}/{*rest}"),
+    ] {
+        assert_eq!(warnings(earlier, later), 0, "{earlier} {later}");
+    }
+}
+
+#[test]
+fn a_pattern_of_paths_is_checked() {
+    let error = |route: &str| {
+        let text = format!("listeners: [{{ address: '127.0.0.1:0' }}]\nroutes: [{{ {route} }}]");
+        parse(&text).map(drop).map_err(|errors| errors.to_string())
+    };
+    for (pattern, said) in [
+        ("/a/{b}c", "a name in braces is a whole segment"),
+        ("/a/{b", "a name in braces is a whole segment"),
+        ("/a/{}", "a name has letters, digits"),
+        ("/a/{b-c}", "a name has letters, digits"),
+        ("/a/{b}/{b}", "has the name \\\"b\\\" twice"),
+        ("/{*a}/b", "a name has letters, digits"),
+        ("/a*/{b}", "that is not its last segment"),
+        ("/{a}/b c", "percent-encoded"),
+    ] {
+        let text = error(&format!("match: {{ path: '{pattern}' }}, respond: {{}}")).unwrap_err();
+        assert!(text.contains(&said.replace("\\\"", "\"")), "{pattern}: {text}");
+    }
+    let udp = "connect_udp: { targets: ['a.test:53'] }";
+    error(&format!("match: {{ path: '/{{target_host}}/{{target_port}}' }}, {udp}")).unwrap();
+    for matcher in ["{}", "{ path: '/{target_host}/53' }", "{ path: /x/target_host/target_port }"] {
+        let text = error(&format!("match: {matcher}, {udp}")).unwrap_err();
+        assert!(text.contains("needs a match.path with {target_host} and {target_port}"), "{text}");
+    }
+    let both = error(&format!("{udp}, respond: {{}}")).unwrap_err();
+    assert!(both.contains("has connect_udp and respond"), "{both}");
+}
+
+#[test]
 fn a_host_that_does_not_resolve_is_an_error() {
     let errors = parse(
         "

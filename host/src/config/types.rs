@@ -114,6 +114,9 @@ pub struct Listener {
     pub proxy_protocol: Vec<IpNet>,
     /// Settings of QUIC.
     pub quic: Quic,
+    /// Whether a route opens tunnels with datagrams over HTTP/3 (RFC 9297). Without one, the
+    /// connections save the work for them.
+    pub datagrams: bool,
     /// Limits for one client and for all clients together.
     pub limits: ListenerLimits,
 }

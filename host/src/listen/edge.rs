@@ -30,6 +30,8 @@ pub struct Edge {
     pub(super) protocols: Protocols,
     pub(super) limits: ListenerLimits,
     pub(super) quic: Quic,
+    /// Whether a route takes datagrams over HTTP/3 (RFC 9297).
+    pub(super) datagrams: bool,
     pub(super) tls: Option<Arc<rustls::ServerConfig>>,
     pub(super) quic_server: Option<Arc<quinn::ServerConfig>>,
     /// The field for responses over TCP if HTTP/3 is served too (RFC 7838).
@@ -203,7 +205,12 @@ impl Edge {
             HeaderValue::try_from(format!("h3=\":{}\"; ma=86400", address.port())).ok()
         });
         let quic_server = quic.map(|tls| {
-            Arc::new(h3::server_config(&config.quic, Arc::clone(&tls.quic), port.keys.retry()))
+            Arc::new(h3::server_config(
+                &config.quic,
+                config.datagrams,
+                Arc::clone(&tls.quic),
+                port.keys.retry(),
+            ))
         });
         Self {
             id,
@@ -211,6 +218,7 @@ impl Edge {
             protocols,
             limits: config.limits.clone(),
             quic: config.quic.clone(),
+            datagrams: config.datagrams,
             quic_server,
             tls: tls.map(|tls| Arc::clone(&tls.tcp)),
             alt_svc,

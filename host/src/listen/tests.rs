@@ -36,6 +36,7 @@ pub(crate) fn listener() -> Listener {
             retry: Retry::UnderLoad,
             migration: true,
         },
+        datagrams: false,
         default_host: None,
         redirect: None,
         trusted_proxies: Vec::new(),

@@ -32,6 +32,8 @@ enum Input {
     RouteName,
     Header(HeaderName),
     Cookie(String),
+    /// A named part of the path.
+    Capture(String),
     Headers,
 }
 
@@ -52,6 +54,7 @@ impl Input {
             _ => match name.split_once(':') {
                 Some(("header", field)) => Self::Header(field.parse().map_err(|_| unknown())?),
                 Some(("cookie", cookie)) if !cookie.is_empty() => Self::Cookie(cookie.to_owned()),
+                Some(("path", part)) if !part.is_empty() => Self::Capture(part.to_owned()),
                 _ => return Err(unknown()),
             },
         })
@@ -81,6 +84,7 @@ impl Input {
             Self::RouteName => Some(subject.route.as_bytes()),
             Self::Header(name) => head.headers.get(name).map(HeaderValue::as_bytes),
             Self::Cookie(name) => cookie(&head.headers, name.as_bytes()),
+            Self::Capture(name) => subject.capture(name).map(str::as_bytes),
             Self::Headers => Some(lines),
         }
     }
@@ -259,6 +263,7 @@ mod tests {
     use crate::geoip::GeoIp;
     use crate::message::peer::RequestId;
     use crate::message::peer::{Peer, Protocol};
+    use crate::message::subject::Captures;
 
     fn names(names: &[&str]) -> Vec<String> {
         names.iter().map(|name| (*name).to_owned()).collect()
@@ -289,7 +294,7 @@ mod tests {
     fn an_input_is_known_by_its_name_or_refused() {
         assert_eq!(Input::parse("header:X-User"), Ok(Input::Header("x-user".parse().unwrap())));
         assert_eq!(Input::parse("cookie:sid"), Ok(Input::Cookie("sid".into())));
-        for name in ["header:", "header:a b", "cookie:", "path", "", "request-header:x"] {
+        for name in ["header:", "header:a b", "cookie:", "path", "path:", "", "request-header:x"] {
             assert!(Input::parse(name).is_err(), "{name}");
         }
         for name in ["request-header:", "request-x", "nothing"] {
@@ -299,13 +304,24 @@ mod tests {
 
     #[test]
     fn values_come_in_the_order_of_their_names() {
-        let asked = [":path", "client.address", "header:x-a", "headers", ":scheme", "route.name"];
+        let asked = [
+            ":path",
+            "client.address",
+            "header:x-a",
+            "headers",
+            ":scheme",
+            "route.name",
+            "path:id",
+            "path:other",
+        ];
         let inputs = Inputs::parse(&names(&asked)).unwrap();
         let request = http::Request::builder().uri("/a?b").header("x-b", "2").body(()).unwrap();
         let (head, ()) = request.into_parts();
         let peer = peer();
         let geoip = GeoIp::default();
-        let subject = Subject::new(&peer, RequestId(7), "shop", &geoip);
+        let mut captures = Captures::default();
+        captures.push("id", "5");
+        let subject = Subject::new(&peer, RequestId(7), "shop", &geoip).captured(captures);
         inputs.with(&RequestView { head: &head, authority: "host", subject: &subject }, |values| {
             let values: Vec<_> = values.iter().map(|v| v.map(String::from_utf8_lossy)).collect();
             let wanted = [
@@ -315,6 +331,8 @@ mod tests {
                 Some("x-b: 2\n"),
                 Some("https"),
                 Some("shop"),
+                Some("5"),
+                None,
             ];
             assert_eq!(values, wanted.map(|value| value.map(Into::into)));
         });

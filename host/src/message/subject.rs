@@ -20,6 +20,7 @@ pub struct Subject<'a> {
     pub id: RequestId,
     /// The route's name.
     pub route: &'a str,
+    captures: Captures,
     /// The path of interim responses. Absent for requests that are not the client's own.
     interim: Option<&'a Interim>,
     geoip: &'a GeoIp,
@@ -28,11 +29,40 @@ pub struct Subject<'a> {
     asn: OnceCell<Option<String>>,
 }
 
+/// Parts of a request's path by the names that the pattern of its route gives them. The path itself
+/// may change in filters; these stay. Most routes have none, which costs no allocation.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Captures(Option<Box<Parts>>);
+
+/// Names and values.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+struct Parts(Vec<(String, String)>);
+
+impl Captures {
+    /// Adds a part, as it was sent.
+    pub fn push(&mut self, name: &str, value: &str) {
+        let parts = self.0.get_or_insert_default();
+        parts.0.push((name.to_owned(), value.to_owned()));
+    }
+
+    /// Returns the names and values, in the order of the path.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
+        let parts = self.0.iter().flat_map(|parts| &parts.0);
+        parts.map(|(name, value)| (&**name, &**value))
+    }
+}
+
 impl<'a> Subject<'a> {
     /// Creates the subject of a request of `peer` on `route`.
     pub fn new(peer: &'a Peer, id: RequestId, route: &'a str, geoip: &'a GeoIp) -> Self {
         let (client, id_text, asn) = (OnceCell::new(), OnceCell::new(), OnceCell::new());
-        Self { peer, id, route, interim: None, geoip, client, id_text, asn }
+        let captures = Captures::default();
+        Self { peer, id, route, captures, interim: None, geoip, client, id_text, asn }
+    }
+
+    /// Adds the parts of the path that the route names.
+    pub fn captured(self, captures: Captures) -> Self {
+        Self { captures, ..self }
     }
 
     /// Adds the path of interim responses to the client.
@@ -69,6 +99,11 @@ impl<'a> Subject<'a> {
     pub(crate) fn asn(&self) -> Option<&str> {
         let number = || self.geoip.asn(self.address()).map(|asn| asn.to_string());
         self.asn.get_or_init(number).as_deref()
+    }
+
+    /// Returns the part of the path that the route names so.
+    pub(crate) fn capture(&self, name: &str) -> Option<&str> {
+        self.captures.iter().find(|(of, _)| *of == name).map(|(_, value)| value)
     }
 
     pub(crate) fn id_text(&self) -> &str {

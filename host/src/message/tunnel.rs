@@ -12,6 +12,8 @@ use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::{StatusCode, response};
 use ring::digest::{SHA1_FOR_LEGACY_USE_ONLY, digest};
 
+use crate::config::CONNECT_UDP;
+
 /// The protocol of the tunnel that a request asks for, in the extensions of the request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Upgrade {
@@ -36,6 +38,11 @@ impl Upgrade {
     pub fn is_one_of(&self, protocols: &[String]) -> bool {
         let name = self.protocol.as_bytes();
         protocols.iter().any(|protocol| protocol.as_bytes().eq_ignore_ascii_case(name))
+    }
+
+    /// Whether the bytes of the tunnel are capsules (RFC 9297 §3).
+    pub fn has_capsules(&self) -> bool {
+        self.protocol.as_bytes().eq_ignore_ascii_case(CONNECT_UDP.as_bytes())
     }
 
     /// Whether the protocol is WebSocket.

@@ -11,6 +11,7 @@ use crate::message::exchange::{BodyFailure, Side};
 use crate::telemetry::metrics::Reason;
 use crate::upstream::error::{Cause, SendError};
 use crate::upstream::pool::ConnectError;
+use crate::upstream::udp::UdpError;
 
 /// The reason why a request has no answer from an origin.
 #[derive(Debug, thiserror::Error)]
@@ -41,6 +42,9 @@ pub enum ProxyError {
     /// The upstream gave no response.
     #[error(transparent)]
     Send(#[from] SendError),
+    /// A tunnel of UDP was not opened.
+    #[error(transparent)]
+    Udp(#[from] Box<UdpError>),
 }
 
 impl ProxyError {
@@ -56,6 +60,11 @@ impl ProxyError {
             Self::Filter(..) => StatusCode::SERVICE_UNAVAILABLE,
             Self::ResponseTooLarge => StatusCode::BAD_GATEWAY,
             Self::ComponentTimeout(_) => StatusCode::GATEWAY_TIMEOUT,
+            Self::Udp(error) => match &**error {
+                UdpError::Forbidden(_) => StatusCode::FORBIDDEN,
+                UdpError::Full(_) => StatusCode::SERVICE_UNAVAILABLE,
+                UdpError::Lookup(..) | UdpError::Socket(..) => StatusCode::BAD_GATEWAY,
+            },
             Self::Send(error) => match &error.cause {
                 Cause::Missing(_) => StatusCode::INTERNAL_SERVER_ERROR,
                 Cause::RequestBody(failure) => of_body(*failure),
@@ -80,6 +89,11 @@ impl ProxyError {
             Self::RequestBody(failure) => failure.side(),
             Self::Refused(_) => Side::Client,
             Self::Missing(_) | Self::NoRoute | Self::ResponseTooLarge => Side::Proxy,
+            Self::Udp(error) => match &**error {
+                UdpError::Forbidden(_) => Side::Client,
+                UdpError::Full(_) => Side::Proxy,
+                UdpError::Lookup(..) | UdpError::Socket(..) => Side::Upstream,
+            },
             Self::Send(error) => match &error.cause {
                 Cause::Missing(_) => Side::Proxy,
                 Cause::Declined(_) => Side::Plugin,
@@ -117,6 +131,7 @@ impl ProxyError {
             Self::ResponseTooLarge => "response_headers_too_large",
             Self::NoRoute => "no_route",
             Self::Send(error) => error.kind(),
+            Self::Udp(error) => error.kind(),
         }
     }
 }

@@ -156,7 +156,9 @@ impl Proxy {
         record.route(&route.series);
         let body = tunnel::admit(head, body, route, peer.protocol)?;
         let pinned = Pinned::new(Rc::clone(&self.view), id.0);
-        let subject = Subject::new(peer, id, &route.name, &self.state.geoip).informed_by(interim);
+        let subject = Subject::new(peer, id, &route.name, &self.state.geoip)
+            .captured(route.captures(head.uri.path()))
+            .informed_by(interim);
         let mut chain = Chain::new(route, &pinned, &subject, &self.reaches, limits, &head.method);
         Ok(self.pass(head, body, route, &checked, &mut chain, record).await)
     }
@@ -221,6 +223,11 @@ impl Proxy {
             (None, Action::Component(id)) => {
                 let target = ComponentTarget::component(self, route, chain, checked, host, *id);
                 return Box::pin(target.answer(head, body, chain, record)).await;
+            }
+            (None, Action::ConnectUdp(relay)) => {
+                let bytes = record.request_bytes();
+                // Boxed, so that requests of other routes do not reserve room for it.
+                return Box::pin(tunnel::udp(relay, head, body, chain.subject(), bytes)).await;
             }
             (Some(name), _) => self.reaches.named(&name),
             (None, Action::Upstream(id)) => self.reaches.get(*id),
@@ -384,6 +391,6 @@ mod tests {
     #[test]
     fn a_request_s_future_stays_small() {
         let size = size_of_result(Proxy::serve);
-        assert!(size <= 3600, "{size} bytes");
+        assert!(size <= 3632, "{size} bytes");
     }
 }

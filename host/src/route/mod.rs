@@ -11,7 +11,9 @@ use ipnet::IpNet;
 
 use crate::config::{self, ErrorPage, PluginId, Respond, RouteLimits, RouteTimeouts, UpstreamId};
 use crate::message::forwarded::is_in;
+use crate::message::subject::Captures;
 use crate::telemetry::metrics::{Metrics, RouteSeries};
+use crate::upstream::udp::Relay;
 use pattern::{HostPattern, PathPattern};
 
 pub use split::{Chosen, Share, Split};
@@ -47,6 +49,8 @@ pub struct Route {
     host: Vec<HostPattern>,
     /// If empty, any path matches.
     path: Vec<PathPattern>,
+    /// Whether a pattern of the path has captures.
+    names_parts: bool,
     methods: Vec<http::Method>,
     headers: Vec<(http::HeaderName, http::HeaderValue)>,
     query: Vec<(String, String)>,
@@ -64,15 +68,34 @@ pub enum Action {
     Respond(Respond),
     /// Has a component answer.
     Component(PluginId),
+    /// Opens a tunnel of UDP.
+    ConnectUdp(Relay),
 }
 
 impl Router {
     /// Compiles the routes of a configuration.
     ///
-    /// `errors` are the pages of the whole configuration.
-    pub fn new(routes: &[config::Route], errors: &[ErrorPage], metrics: &Metrics) -> Self {
-        let route = |route| Arc::new(Route::new(route, errors, metrics));
+    /// `errors` are the pages of the whole configuration. `before` are the routes under the one
+    /// before: tunnels that they have opened count on.
+    pub fn new(
+        routes: &[config::Route],
+        errors: &[ErrorPage],
+        metrics: &Metrics,
+        before: Option<&Self>,
+    ) -> Self {
+        let route = |route: &config::Route| {
+            let relay = before.and_then(|before| before.relay(&route.name));
+            Arc::new(Route::new(route, errors, metrics, relay))
+        };
         Self { routes: routes.iter().map(route).collect() }
+    }
+
+    fn relay(&self, name: &str) -> Option<&Relay> {
+        let route = self.routes.iter().find(|route| &*route.name == name)?;
+        match &route.action {
+            Action::ConnectUdp(relay) => Some(relay),
+            _ => None,
+        }
     }
 
     /// Returns the routes, in order.
@@ -90,7 +113,12 @@ impl Router {
 }
 
 impl Route {
-    fn new(route: &config::Route, errors: &[ErrorPage], metrics: &Metrics) -> Self {
+    fn new(
+        route: &config::Route,
+        errors: &[ErrorPage],
+        metrics: &Metrics,
+        relay: Option<&Relay>,
+    ) -> Self {
         let matcher = &route.matcher;
         let series = metrics.route(&route.name);
         Self {
@@ -103,6 +131,7 @@ impl Route {
                 config::Action::Split(split) => Action::Split(Split::new(split)),
                 config::Action::Respond(respond) => Action::Respond(respond.clone()),
                 config::Action::Component(id) => Action::Component(*id),
+                config::Action::ConnectUdp(udp) => Action::ConnectUdp(Relay::new(udp, relay)),
             },
             mirror: route.mirror.clone(),
             errors: route.errors.iter().chain(errors).cloned().collect(),
@@ -110,11 +139,22 @@ impl Route {
             limits: route.limits,
             host: matcher.host.iter().map(|host| HostPattern::new(host)).collect(),
             path: matcher.path.iter().map(|path| PathPattern::new(path)).collect(),
+            names_parts: matcher.path.iter().any(|path| path.contains('{')),
             methods: matcher.methods.clone(),
             headers: matcher.headers.clone(),
             query: matcher.query.clone(),
             client: matcher.client.clone(),
         }
+    }
+
+    /// Returns the parts of a matching path that the route names.
+    pub fn captures(&self, path: &str) -> Captures {
+        // Without captures nothing is compared again.
+        if !self.names_parts {
+            return Captures::default();
+        }
+        let pattern = self.path.iter().find(|pattern| pattern.matches(path));
+        pattern.map(|pattern| pattern.captures(path)).unwrap_or_default()
     }
 
     fn matches(&self, head: &Parts, authority: &str, client: IpAddr) -> bool {
@@ -207,7 +247,7 @@ mod tests {
             route("api", Match { path: vec!["/api/*".into()], ..Match::default() }),
             route("all", Match::default()),
         ];
-        let router = Router::new(&routes, &[], &Metrics::new());
+        let router = Router::new(&routes, &[], &Metrics::new(), None);
         let name = |uri: &str| {
             router.find(&head("GET", uri, &[]), "x", CLIENT).map(|r| r.name.to_string())
         };
@@ -221,7 +261,7 @@ mod tests {
         let query = vec![pair("v", "2"), pair("q", "a b&c")];
         let client = vec!["192.0.2.0/24".parse().unwrap()];
         let routes = [route("r", Match { query, client, ..Match::default() })];
-        let router = Router::new(&routes, &[], &Metrics::new());
+        let router = Router::new(&routes, &[], &Metrics::new(), None);
         let found =
             |uri: &str, client: IpAddr| router.find(&head("GET", uri, &[]), "x", client).is_some();
         for uri in ["/?v=2&q=a+b%26c", "/?x&q=1&q=a%20b%26c&v=%32"] {
@@ -248,7 +288,7 @@ mod tests {
                 ..Match::default()
             },
         )];
-        let router = Router::new(&routes, &[], &Metrics::new());
+        let router = Router::new(&routes, &[], &Metrics::new(), None);
         let fields = [("x-tenant", "acme")];
         let found = |method, uri, fields: &[_], host| {
             router.find(&head(method, uri, fields), host, CLIENT).is_some()

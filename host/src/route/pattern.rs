@@ -1,6 +1,8 @@
-//! Patterns of hosts and paths. A match allocates nothing.
+//! Patterns of hosts and paths. A match allocates nothing; captured parts are copied.
 
 use std::fmt;
+
+use crate::message::subject::Captures;
 
 /// `example.com`, or `*.example.com` for any labels below it.
 #[derive(Debug)]
@@ -52,21 +54,57 @@ impl fmt::Display for PathPattern {
             Self::Any => f.write_str("/*"),
             Self::Exact(path) => f.write_str(path),
             Self::Below(prefix) => write!(f, "{prefix}/*"),
+            Self::Segments(segments) => segments.iter().try_for_each(|segment| match segment {
+                Segment::Text(text) => write!(f, "/{text}"),
+                Segment::One(name) => write!(f, "/{{{name}}}"),
+                Segment::Rest(Some(name)) => write!(f, "/{{*{name}}}"),
+                Segment::Rest(None) => f.write_str("/*"),
+            }),
         }
     }
 }
 
-/// `/exact`, or `/prefix/*` for the prefix and all below it.
+/// `/exact`, `/prefix/*` for the prefix and all below it, or a path with captures.
 #[derive(Debug)]
 pub(super) enum PathPattern {
     Any,
     Exact(String),
     /// The prefix without its final slash.
     Below(String),
+    /// At least one of them captures.
+    Segments(Vec<Segment>),
+}
+
+/// The part of a path pattern between two slashes.
+#[derive(Debug)]
+pub(super) enum Segment {
+    Text(String),
+    /// `{name}`: any one segment that is not empty.
+    One(String),
+    /// `{*name}` or `*`: all segments that follow, or none.
+    Rest(Option<String>),
+}
+
+impl Segment {
+    fn new(text: &str) -> Self {
+        let name = text.strip_prefix('{').and_then(|text| text.strip_suffix('}'));
+        match (text, name) {
+            ("*", _) => Self::Rest(None),
+            (_, None) => Self::Text(text.to_owned()),
+            (_, Some(name)) => match name.strip_prefix('*') {
+                Some(name) => Self::Rest(Some(name.to_owned())),
+                None => Self::One(name.to_owned()),
+            },
+        }
+    }
 }
 
 impl PathPattern {
     pub(super) fn new(pattern: &str) -> Self {
+        if pattern.contains('{') {
+            let segments = pattern.split('/').skip(1);
+            return Self::Segments(segments.map(Segment::new).collect());
+        }
         match pattern.strip_suffix("/*") {
             Some("") => Self::Any,
             Some(prefix) => Self::Below(prefix.to_owned()),
@@ -81,8 +119,42 @@ impl PathPattern {
             Self::Below(prefix) => path
                 .strip_prefix(prefix.as_str())
                 .is_some_and(|rest| rest.is_empty() || rest.starts_with('/')),
+            Self::Segments(segments) => walk(segments, path, |_, _| {}),
         }
     }
+
+    /// Returns the parts of a matching path that the pattern names, as they were sent.
+    pub(super) fn captures(&self, path: &str) -> Captures {
+        let mut captures = Captures::default();
+        if let Self::Segments(segments) = self {
+            walk(segments, path, |name, value| captures.push(name, value));
+        }
+        captures
+    }
+}
+
+/// Returns whether a path has these segments. Calls `found` with the name and value of each capture
+/// on the way.
+fn walk(segments: &[Segment], path: &str, mut found: impl FnMut(&str, &str)) -> bool {
+    let mut rest = path.strip_prefix('/');
+    for segment in segments {
+        if let Segment::Rest(name) = segment {
+            if let Some(name) = name {
+                found(name, rest.unwrap_or_default());
+            }
+            return true;
+        }
+        let Some(left) = rest else { return false };
+        let (one, behind) =
+            left.split_once('/').map_or((left, None), |(one, behind)| (one, Some(behind)));
+        match segment {
+            Segment::Text(text) if text == one => {}
+            Segment::One(name) if !one.is_empty() => found(name, one),
+            _ => return false,
+        }
+        rest = behind;
+    }
+    rest.is_none()
 }
 
 /// Returns the host of an authority, without port and without a final dot.
@@ -124,5 +196,36 @@ mod tests {
         assert!(!below.matches("/apis") && !below.matches("/"));
         assert!(PathPattern::new("/x").matches("/x"));
         assert!(!PathPattern::new("/x").matches("/x/"));
+    }
+
+    #[test]
+    fn a_capture_is_one_segment_or_the_rest() {
+        let captured = |pattern: &str, path: &str| {
+            let pattern = PathPattern::new(pattern);
+            pattern.matches(path).then(|| {
+                let captures = pattern.captures(path);
+                let each = captures.iter().map(|(name, value)| format!("{name}={value}"));
+                each.collect::<Vec<_>>().join(" ")
+            })
+        };
+        let found = |text: &str| Some(text.to_owned());
+        let orders = "/users/{id}/orders/{order}";
+        assert_eq!(captured(orders, "/users/a%2Fb/orders/7"), found("id=a%2Fb order=7"));
+        for path in
+            ["/users//orders/7", "/users/5/orders", "/users/5/orders/7/", "/users/5/x/7", "/"]
+        {
+            assert_eq!(captured(orders, path), None, "{path}");
+        }
+        assert_eq!(captured("/users/{id}/", "/users/5/"), found("id=5"));
+        assert_eq!(captured("/users/{id}/", "/users/5"), None);
+        assert_eq!(captured("/users/{id}/*", "/users/5"), found("id=5"));
+        assert_eq!(captured("/users/{id}/*", "/users/5/a/b"), found("id=5"));
+        assert_eq!(captured("/users/{id}/*", "/users"), None);
+        for (path, rest) in [("/files", ""), ("/files/", ""), ("/files/a/b", "a/b")] {
+            assert_eq!(captured("/files/{*rest}", path), found(&format!("rest={rest}")), "{path}");
+        }
+        assert_eq!(captured("/files/{*rest}", "/filesystem"), None);
+        assert_eq!(PathPattern::new("/a/{b}/{*c}").to_string(), "/a/{b}/{*c}");
+        assert_eq!(PathPattern::new("/a/{b}/*").to_string(), "/a/{b}/*");
     }
 }

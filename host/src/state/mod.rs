@@ -108,7 +108,7 @@ impl State {
         all.extend(left);
         all.truncate(own + open + LEFT);
         Ok(Self {
-            router: Router::new(&config.routes, &config.errors, metrics),
+            router: Router::new(&config.routes, &config.errors, metrics, before.map(|b| &b.router)),
             upstreams: config.upstreams.iter().map(upstream).collect::<Result<_, _>>()?,
             plugins: Arc::new(plugins),
             geoip,

@@ -27,6 +27,7 @@ mod retry;
 pub mod send;
 mod share;
 mod shared;
+pub mod udp;
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

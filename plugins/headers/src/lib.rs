@@ -1,9 +1,10 @@
 //! Headers: sets, appends and removes fields of requests and responses.
 //!
 //! Values are templates: `${client.address}`, `${request.id}`, `${path}`, `${method}`,
-//! `${authority}`, `${route}`, `${header:NAME}` (of the request) and `${cookie:NAME}`. Responses
-//! also have `${response.header:NAME}`. `$$` is a dollar sign. A variable without a value is empty.
-//! A field is not set if its template has a variable and the result is empty.
+//! `${authority}`, `${route}`, `${header:NAME}` (of the request), `${cookie:NAME}` and
+//! `${path:NAME}` (a part that the pattern of the route names). Responses also have
+//! `${response.header:NAME}`. `$$` is a dollar sign. A variable without a value is empty. A field
+//! is not set if its template has a variable and the result is empty.
 
 mod rules;
 mod template;

@@ -79,7 +79,7 @@ pub(crate) fn of_request(variable: &str) -> Option<String> {
         "route" => "route.name".to_owned(),
         _ => match variable.split_once(':')? {
             ("header", name) if !name.is_empty() => format!("header:{}", name.to_ascii_lowercase()),
-            ("cookie", name) if !name.is_empty() => variable.to_owned(),
+            ("cookie" | "path", name) if !name.is_empty() => variable.to_owned(),
             _ => return None,
         },
     };

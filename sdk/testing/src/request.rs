@@ -1,5 +1,6 @@
 //! A request in the form that a plugin under test sees.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde::Deserialize;
@@ -27,6 +28,8 @@ pub struct Request {
     pub id: String,
     /// The route's name.
     pub route: String,
+    /// The parts of the path that the route's pattern names.
+    pub parts: BTreeMap<String, String>,
     /// Header fields; the names in lower case.
     #[serde(deserialize_with = "fields")]
     pub headers: Vec<(String, String)>,
@@ -44,6 +47,7 @@ impl Default for Request {
             asn: None,
             id: "0000000000000001".to_owned(),
             route: "default".to_owned(),
+            parts: BTreeMap::new(),
             headers: Vec::new(),
         }
     }
@@ -102,6 +106,9 @@ impl Request {
             _ => match name.split_once(':') {
                 Some(("header", field)) => return Ok(find(&self.headers, field)),
                 Some(("cookie", cookie)) => return Ok(self.cookie(cookie)),
+                Some(("path", part)) if !part.is_empty() => {
+                    return Ok(self.parts.get(part).map(|value| value.clone().into_bytes()));
+                }
                 _ => {
                     let what = format!("it asks for the input {name:?}, which does not exist");
                     return Err(PluginError::invalid(&Arc::from("plugin"), what));
@@ -142,7 +149,7 @@ pub(crate) fn fields<'de, D: serde::Deserializer<'de>>(
         One(String),
         Several(Vec<String>),
     }
-    let map = std::collections::BTreeMap::<String, Values>::deserialize(deserializer)?;
+    let map = BTreeMap::<String, Values>::deserialize(deserializer)?;
     let mut fields = Vec::new();
     for (name, values) in map {
         let values = match values {

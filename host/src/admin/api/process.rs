@@ -75,6 +75,10 @@ fn route_status(config: &Config, route: &Route) -> RouteStatus {
             (RouteAction::Split, shares.collect::<Vec<_>>().join(","))
         }
         Action::Component(id) => (RouteAction::Component, plugin(*id)),
+        Action::ConnectUdp(udp) => {
+            let targets = udp.targets.iter().map(ToString::to_string);
+            (RouteAction::ConnectUdp, targets.collect::<Vec<_>>().join(","))
+        }
         Action::Respond(respond) => (RouteAction::Respond, respond.status.as_u16().to_string()),
     };
     let matcher = &route.matcher;

@@ -10,8 +10,8 @@ use crate::config::document::{below, item};
 use crate::config::error::did_you_mean;
 use crate::config::file;
 use crate::config::{
-    Action, ErrorPage, Match, Mirror, Plugin, Respond, Route, RouteTimeouts, Split, Sticky,
-    UpstreamId,
+    Action, CONNECT_UDP, ConnectUdp, ErrorPage, Match, Mirror, Plugin, Respond, Route,
+    RouteTimeouts, Split, Sticky, TARGET_HOST, TARGET_PORT, UpstreamId,
 };
 use crate::files;
 
@@ -54,7 +54,8 @@ impl Check<'_> {
     ) -> Route {
         let matcher = self.matcher(&below(path, "match"), route.matcher);
         let name = route.name.map_or_else(|| label(&matcher), |name| name.0);
-        let targets = (route.upstream, route.split, route.component, route.respond);
+        let udp = route.connect_udp.map(|udp| self.connect_udp(path, udp, &matcher));
+        let targets = (route.upstream, route.split, route.component, udp, route.respond);
         let sticky =
             route.sticky.map(|sticky| Sticky { cookie: sticky.cookie.0, max_age: sticky.max_age });
         if sticky.is_some() && targets.1.is_none() {
@@ -62,32 +63,35 @@ impl Check<'_> {
             self.problem(&at, format!("{at}: only a route with split has it"));
         }
         let action = match targets {
-            (Some(name), None, None, None) => {
+            (Some(name), None, None, None, None) => {
                 let path = below(path, "upstream");
                 Action::Upstream(self.upstream_named(&path, &name.0, upstreams))
             }
-            (None, Some(shares), None, None) => {
+            (None, Some(shares), None, None, None) => {
                 Action::Split(self.split(&below(path, "split"), shares, sticky, upstreams))
             }
-            (None, None, Some(name), None) => {
+            (None, None, Some(name), None, None) => {
                 let path = below(path, "component");
                 Action::Component(self.plugin_named("component", &[], &path, &name.0, plugins))
             }
-            (None, None, None, Some(respond)) => {
+            (None, None, None, Some(udp), None) => Action::ConnectUdp(udp),
+            (None, None, None, None, Some(respond)) => {
                 Action::Respond(self.respond(&below(path, "respond"), respond))
             }
-            (upstream, split, component, respond) => {
+            (upstream, split, component, udp, respond) => {
                 let given = [
                     ("upstream", upstream.is_some()),
                     ("split", split.is_some()),
                     ("component", component.is_some()),
+                    ("connect_udp", udp.is_some()),
                     ("respond", respond.is_some()),
                 ];
                 let given = given.iter().filter(|(_, is_given)| *is_given);
                 let given: Vec<_> = given.map(|(name, _)| *name).collect();
                 let given = if given.is_empty() { "none".to_owned() } else { given.join(" and ") };
                 let message = format!(
-                    "{path}: needs exactly one of upstream, split, component and respond, has {given}"
+                    "{path}: needs exactly one of upstream, split, component, connect_udp and respond, \
+                     has {given}"
                 );
                 self.problem(path, message);
                 Action::Respond(Respond::default())
@@ -108,6 +112,7 @@ impl Check<'_> {
         let upgrades = match route.upgrades {
             Some(protocols) => protocols.into_iter().map(|protocol| protocol.0).collect(),
             None if is_proxied => vec!["websocket".to_owned()],
+            None if matches!(action, Action::ConnectUdp(_)) => vec![CONNECT_UDP.to_owned()],
             None => Vec::new(),
         };
         let mirror = route.mirror.map(|mirror| {
@@ -123,6 +128,24 @@ impl Check<'_> {
         let errors = self.each(&below(path, "errors"), route.errors, Self::error_page);
         let (timeouts, limits) = (route.timeouts, route.limits);
         Route { name, matcher, filters, upgrades, action, mirror, errors, timeouts, limits }
+    }
+
+    /// Checks that the paths of a route name a target.
+    fn connect_udp(&mut self, path: &str, udp: ConnectUdp, matcher: &Match) -> ConnectUdp {
+        let names_target = |pattern: &String| {
+            [TARGET_HOST, TARGET_PORT].iter().all(|name| pattern.contains(&format!("{{{name}}}")))
+        };
+        if matcher.path.is_empty() || !matcher.path.iter().all(names_target) {
+            let at = below(path, "connect_udp");
+            self.problem(
+                &at,
+                format!(
+                    "{at}: needs a match.path with {{{TARGET_HOST}}} and {{{TARGET_PORT}}}, as in \
+                     \"/.well-known/masque/udp/{{{TARGET_HOST}}}/{{{TARGET_PORT}}}/\""
+                ),
+            );
+        }
+        udp
     }
 
     pub(super) fn error_page(&mut self, path: &str, page: file::ErrorPage) -> ErrorPage {
@@ -242,13 +265,7 @@ fn covers(earlier: &Match, later: &Match) -> bool {
     let host = covers_each(&earlier.host, &later.host, |earlier, later| {
         earlier.strip_prefix('*').is_some_and(|domain| later.ends_with(domain))
     });
-    let path = covers_each(&earlier.path, &later.path, |earlier, later| {
-        let below = |prefix: &str| {
-            let rest = later.strip_prefix(prefix);
-            rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
-        };
-        earlier.strip_suffix("/*").is_some_and(below)
-    });
+    let path = covers_each(&earlier.path, &later.path, covers_path);
     let methods = earlier.methods.is_empty()
         || (!later.methods.is_empty() && later.methods.iter().all(|m| earlier.methods.contains(m)));
     let client = earlier.client.is_empty()
@@ -259,6 +276,24 @@ fn covers(earlier: &Match, later: &Match) -> bool {
         && client
         && earlier.headers.iter().all(|field| later.headers.contains(field))
         && earlier.query.iter().all(|parameter| later.query.contains(parameter))
+}
+
+/// Whether one pattern of paths matches every path that the later one matches.
+fn covers_path(earlier: &str, later: &str) -> bool {
+    let is_rest = |segment: &str| segment == "*" || segment.starts_with("{*");
+    let mut later = later.split('/');
+    for segment in earlier.split('/') {
+        if is_rest(segment) {
+            return true;
+        }
+        match later.next() {
+            Some(text) if is_rest(text) => return false,
+            Some(text) if text == segment => {}
+            Some(text) if segment.starts_with('{') && !text.is_empty() => {}
+            _ => return false,
+        }
+    }
+    later.next().is_none()
 }
 
 /// Whether each of the later patterns is within one of the earlier ones. Without patterns,

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::config::addresses::{HostPattern, Network};
 use crate::config::names::{Method, Name, PathPattern, StatusRange, UpgradeToken};
 use crate::config::text::{As, AsList, AsOption, Text, Texts};
-use crate::config::{RouteLimits, RouteTimeouts, defaults, units};
+use crate::config::{ConnectUdp, RouteLimits, RouteTimeouts, defaults, units};
 
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -26,7 +26,7 @@ pub(in crate::config) struct Route {
     #[serde(default)]
     pub(in crate::config) filters: Vec<Text<Name>>,
     /// The name of the upstream that gets the request. A route has exactly one of `upstream`,
-    /// `split`, `component` and `respond`.
+    /// `split`, `component`, `connect_udp` and `respond`.
     pub(in crate::config) upstream: Option<Text<Name>>,
     /// Upstreams that share the requests by their weights, at random.
     #[schemars(length(min = 1))]
@@ -36,6 +36,9 @@ pub(in crate::config) struct Route {
     /// The name of the plugin that answers the request: a standard component, `wasi:http/service`
     /// or `wasi:http/proxy`.
     pub(in crate::config) component: Option<Text<Name>>,
+    /// Tunnels of UDP to targets that the path names (docs/routes.md). All paths of `match` have
+    /// `{target_host}` and `{target_port}`.
+    pub(in crate::config) connect_udp: Option<ConnectUdp>,
     /// Protocols that a request may open a tunnel for: by `Upgrade` over HTTP/1.1, by extended
     /// CONNECT over HTTP/2 and HTTP/3. If left out, it is `[websocket]`. An empty list allows none.
     /// Only a route with `upstream` or `split` may have it.

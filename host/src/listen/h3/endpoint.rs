@@ -47,6 +47,7 @@ const SEND_WINDOW: u64 = 8 << 20;
 /// Retry tokens.
 pub(in crate::listen) fn server_config(
     quic: &Quic,
+    datagrams: bool,
     tls: Arc<QuicServerConfig>,
     retry: Arc<dyn HandshakeTokenKey>,
 ) -> quinn::ServerConfig {
@@ -59,7 +60,8 @@ pub(in crate::listen) fn server_config(
         .stream_receive_window(window(quic.stream_window))
         .receive_window(window(quic.connection_window))
         .send_window(SEND_WINDOW)
-        .datagram_receive_buffer_size(None);
+        .datagram_receive_buffer_size(datagrams.then_some(DATAGRAMS))
+        .datagram_send_buffer_size(DATAGRAMS);
     if !quic.mtu_discovery {
         transport.mtu_discovery_config(None);
     }
@@ -71,6 +73,10 @@ pub(in crate::listen) fn server_config(
         .incoming_buffer_size_total(UNSEEN_BYTES);
     config
 }
+
+/// Bytes of datagrams that wait in a connection, each way: some milliseconds of a fast path. Those
+/// beyond them are dropped, as a network would do.
+const DATAGRAMS: usize = 256 << 10;
 
 fn window(bytes: u64) -> VarInt {
     VarInt::from_u64(bytes).unwrap_or(VarInt::MAX)

@@ -13,13 +13,13 @@ use tokio::time::timeout;
 use weir_h3::{Code, Error, Part, Stream};
 
 use super::taking::Taking;
-use super::{Connection, body};
+use super::{Connection, body, datagrams};
 use crate::listen::Handler;
 use crate::message::body::{Body, BodyError};
 use crate::message::complete;
 use crate::message::interim::{Inform, Interim, withholds_body};
 use crate::message::peer::{Peer, Protocol};
-use crate::message::tunnel::Upgrade;
+use crate::message::tunnel::{Tunnel, Upgrade};
 use crate::net::canonical;
 use crate::net::linger::{PATIENCE, TOLERANCE};
 
@@ -90,8 +90,13 @@ async fn serve<H: Handler>(
         Err(_) => return Err(Code::H3_REQUEST_INCOMPLETE),
     };
     let method = request.method().clone();
+    let upgrade = request.extensions().get::<Upgrade>();
+    let has_datagrams = upgrade.is_some_and(Upgrade::has_capsules);
     let (request, reading) = receive(request, stream, limits.header_count).await?;
-    let request = request.map(|body| body.among(&connection.ahead));
+    let mut request = request.map(|body| body.among(&connection.ahead));
+    if has_datagrams {
+        request = request.map(|body| datagrams::from_client(body, stream));
+    }
     let peer = Peer {
         client: canonical(connection.handle.quic().remote_address()),
         local: connection.edge.address,
@@ -117,6 +122,9 @@ async fn serve<H: Handler>(
         .await
     };
     complete::complete(&mut response);
+    if has_datagrams && response.extensions().get::<Tunnel>().is_some() {
+        response = response.map(|body| datagrams::toward_client(body, stream));
+    }
     if let Some(code) = stream.fault() {
         return Err(code);
     }
@@ -181,7 +189,10 @@ async fn respond<H>(
         let Some(frame) = poll_fn(|cx| poll_frame(&mut body, stream, cx)).await else { break };
         // The reset shows the client that the response is incomplete, and names the client's own
         // error, if there is one (RFC 9114 §4.1.2).
-        let broken = |_| stream.fault().unwrap_or(Code::H3_INTERNAL_ERROR);
+        let broken = |error| {
+            let code = stream.fault().or_else(|| datagrams::fault(&error));
+            code.unwrap_or(Code::H3_INTERNAL_ERROR)
+        };
         match frame.map_err(broken)?.into_data() {
             Ok(mut data) => {
                 while !data.is_empty() {
@@ -250,6 +261,6 @@ mod tests {
     #[test]
     fn a_request_s_future_stays_small() {
         let size = size_of_result(exchange::<Follower>);
-        assert!(size <= 4640, "{size} bytes");
+        assert!(size <= 4672, "{size} bytes");
     }
 }

@@ -6,6 +6,7 @@
 //! connection run inside the connection's task.
 
 mod body;
+mod datagrams;
 mod endpoint;
 mod exchange;
 mod taking;
@@ -142,6 +143,7 @@ fn config(edge: &Edge) -> Config {
         concurrent_requests: edge.quic.max_concurrent_streams.into(),
         // For tunnels (RFC 9220).
         extended_connect: true,
+        datagrams: edge.datagrams,
         ..Config::default()
     }
 }

@@ -12,6 +12,7 @@ mod names;
 mod pace;
 mod report;
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use futures_util::future::join_all;
@@ -21,6 +22,7 @@ pub use self::report::{DiscoveryStatus, SharedStatus};
 
 use self::dns::Dns;
 use self::file::File;
+use self::lookup::{Known, LIMIT, Lookups};
 use self::names::Names;
 use self::report::{Report, Trouble};
 use crate::config::{self, Discovery, Endpoint};
@@ -29,6 +31,18 @@ use crate::config::{self, Discovery, Endpoint};
 /// first requests after the start would find no endpoint. It takes at most 5 s.
 pub async fn begin(upstreams: impl Iterator<Item = &mut config::Upstream>) {
     join_all(upstreams.map(begin_one)).await;
+}
+
+/// Looks up the addresses of a name once, those of IPv4 first: a socket of UDP does not show
+/// whether the way by IPv6 works.
+///
+/// # Errors
+/// The reason why there are none.
+pub(super) async fn addresses(name: &str) -> Result<Vec<IpAddr>, String> {
+    let families = Lookups::new(&[], LIMIT).addresses(name).await;
+    let found = Known::default().merge(name, families).map_err(|trouble| trouble.to_string())?;
+    let [v4, v6] = found.families;
+    Ok(v4.into_iter().chain(v6).collect())
 }
 
 async fn begin_one(upstream: &mut config::Upstream) {

@@ -62,6 +62,7 @@ fn request(record: &Value) -> Option<Request> {
         asn: None,
         id: text("request_id").unwrap_or(ours.id),
         route: text("route").unwrap_or(ours.route),
+        parts: ours.parts,
         headers: headers.into_iter().collect(),
     })
 }
