@@ -2,12 +2,13 @@
 //! over HTTP/3.
 
 use std::net::SocketAddr;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use tokio::net::UdpSocket;
 
 use crate::support::raw_h1::RawH1;
-use crate::support::raw_h2::{Outcome, RawH2};
+use crate::support::raw_h2::{self, Outcome, RawH2};
 use crate::support::raw_h3::{self, RawH3, RawStream};
 use crate::support::{Protocol, Setup, Weir, spawn, within};
 use crate::tunnels::Side;
@@ -132,7 +133,10 @@ async fn packets_pass_both_ways_over_every_protocol() {
         // A packet may be empty.
         side.send(&text("")).await;
         side.expect(&text("")).await;
+        // A client that has closed its side still gets the answer.
+        side.send(&text("last")).await;
         side.finish().await;
+        side.expect(&text("LAST")).await;
         side.end().await;
         weir.until_metric("http_tunnels_active", &[&label], |open| open == 0.0).await;
         let record = weir.record().await;
@@ -151,23 +155,44 @@ async fn a_client_that_takes_datagrams_gets_datagrams() {
     let (mut stream, status) = ask_h3(&raw, &path("127.0.0.1", target.port())).await;
     assert_eq!(status, 200);
     let quic = &raw.connection;
-    let received = async || within("a datagram", quic.read_datagram()).await.unwrap();
-    quic.send_datagram(datagram(&stream, b"out of the stream")).unwrap();
-    assert_eq!(received().await, datagram(&stream, b"OUT OF THE STREAM"));
+    echoed(quic, &stream, b"out of the stream").await;
     // One that is sent as a capsule is answered outside of the stream too.
     stream.frame(raw_h3::DATA, &capsule(0, b"capsule")).await;
-    assert_eq!(received().await, datagram(&stream, b"CAPSULE"));
+    until_received(quic, &datagram(&stream, b"CAPSULE")).await;
     // The answer fits into no packet of QUIC, and is dropped.
     stream.frame(raw_h3::DATA, &capsule(0, &[b'x'; 10_000])).await;
     stream.frame(raw_h3::DATA, &capsule(0, b"next")).await;
-    assert_eq!(received().await, datagram(&stream, b"NEXT"));
-    // Datagrams of no tunnel are dropped, and harm none.
-    let (other, _) = ask_h3(&raw, "/udp/127.0.0.1/0/").await;
-    quic.send_datagram(datagram(&other, b"lost")).unwrap();
-    quic.send_datagram(datagram(&stream, b"last")).unwrap();
-    assert_eq!(received().await, datagram(&stream, b"LAST"));
+    until_received(quic, &datagram(&stream, b"NEXT")).await;
+    // Datagrams of requests that are no tunnels are dropped, and harm none.
+    let (refused, _) = ask_h3(&raw, "/udp/127.0.0.1/0/").await;
+    let mut open = raw.open().await;
+    open.headers(&raw_h2::post("/udp/127.0.0.1/1/")).await;
+    for _ in 0..100 {
+        quic.send_datagram(datagram(&refused, b"lost")).unwrap();
+        quic.send_datagram(datagram(&open, b"lost")).unwrap();
+    }
+    echoed(quic, &stream, b"last").await;
     stream.finish();
     assert_eq!(stream.data().await, None);
+}
+
+/// Sends a datagram, again and again if it is lost, and waits for the answer of the target.
+async fn echoed(quic: &quinn::Connection, stream: &RawStream, packet: &[u8]) {
+    let answer = datagram(stream, &packet.to_ascii_uppercase());
+    let sending = async {
+        loop {
+            quic.send_datagram(datagram(stream, packet)).unwrap();
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }
+    };
+    tokio::select! {
+        () = sending => {}
+        () = until_received(quic, &answer) => {}
+    }
+}
+
+async fn until_received(quic: &quinn::Connection, expected: &Bytes) {
+    while within("a datagram", quic.read_datagram()).await.unwrap() != expected {}
 }
 
 #[tokio::test]
@@ -202,8 +227,7 @@ async fn names_of_the_list_are_looked_up_and_all_else_is_refused() {
         let mut side = open(&weir, protocol, &path("LocalHost", target)).await;
         side.send(&text("by name")).await;
         side.expect(&text("BY NAME")).await;
-        side.finish().await;
-        side.end().await;
+        drop(side);
         weir.record().await;
         for (host, port, status, error) in [
             ("localhost", "1", 403, "client/udp_forbidden"),
@@ -230,12 +254,42 @@ async fn names_of_the_list_are_looked_up_and_all_else_is_refused() {
 #[tokio::test]
 async fn a_tunnel_without_packets_ends() {
     let target = target().await;
-    let weir = setup("\"127.0.0.1:*\"", ", idle: 1s").start().await;
+    let weir = setup("\"127.0.0.1:*\"", ", idle: 2s").start().await;
     for protocol in Protocol::ALL {
+        let started = Instant::now();
         let mut side = open(&weir, protocol, &path("127.0.0.1", target.port())).await;
-        side.send(&text("x")).await;
-        side.expect(&text("X")).await;
+        let mut packets = if protocol == Protocol::H2 { 6 } else { 1 };
+        while packets > 0 {
+            side.send(&text("x")).await;
+            side.expect(&text("X")).await;
+            packets -= 1;
+            if packets > 0 {
+                tokio::time::sleep(Duration::from_millis(500)).await;
+            }
+        }
+        let last = started.elapsed();
         side.end().await;
+        // Each packet gives the tunnel another two seconds.
+        assert!(started.elapsed() >= last + Duration::from_millis(1900), "{protocol:?}");
+    }
+}
+
+/// The client's window is full of answers, and its own packets still leave.
+#[tokio::test]
+async fn a_client_that_reads_nothing_can_still_send() {
+    let counted = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    let port = counted.local_addr().unwrap().port();
+    let weir = setup("\"127.0.0.1:*\"", "").start().await;
+    let mut raw = RawH2::connect(&weir).await;
+    raw.headers(1, &connect(&path("127.0.0.1", port)), false).await;
+    assert_eq!(raw.outcome(1).await, Outcome::Status(200));
+    let mut packet = vec![0; 2000];
+    for count in 0..300u16 {
+        let sent = [&count.to_be_bytes()[..], &[7; 1000]].concat();
+        raw.data(1, &capsule(0, &sent), false).await;
+        let (length, from) = within("a packet", counted.recv_from(&mut packet)).await.unwrap();
+        assert_eq!(packet[..length], sent);
+        counted.send_to(&packet[..length], from).await.unwrap();
     }
 }
 
@@ -252,6 +306,10 @@ async fn a_route_has_a_number_of_tunnels() {
     first.finish().await;
     first.end().await;
     assert_eq!(weir.record().await["status"], 200);
+    let third = open(&weir, Protocol::H1, &path).await;
+    // A client that is gone leaves its place too.
+    drop(third);
+    assert_eq!(weir.record().await["status"], 101);
     open(&weir, Protocol::H1, &path).await;
 }
 
@@ -278,19 +336,30 @@ async fn broken_capsules_end_the_tunnel() {
         ("too large", too_large, DATAGRAM_ERROR),
         ("a packet that is too large", large_packet, DATAGRAM_ERROR),
         ("no context", vec![0, 0], DATAGRAM_ERROR),
-        ("cut", text("cut").as_bytes()[..4].to_vec(), INTERNAL_ERROR),
+        ("cut", text("cut").as_bytes()[..4].to_vec(), MESSAGE_ERROR),
     ] {
         let raw = RawH3::connect(&weir).await;
         let (mut stream, _) = ask_h3(&raw, &path("127.0.0.1", target.port())).await;
         stream.frame(raw_h3::DATA, &bytes).await;
         stream.finish();
         assert_eq!(stream.outcome().await, Outcome::Reset(code), "{name}");
+        let mut raw = RawH2::connect(&weir).await;
+        raw.headers(1, &connect(&path("127.0.0.1", target.port())), false).await;
+        assert_eq!(raw.outcome(1).await, Outcome::Status(200));
+        for piece in bytes.chunks(16_000) {
+            raw.data(1, piece, false).await;
+        }
+        raw.data(1, b"", true).await;
+        assert_eq!(raw.outcome(1).await, Outcome::Reset(PROTOCOL_ERROR), "{name}");
     }
 }
 
 /// Codes of HTTP/3 (RFC 9297 §5.2, RFC 9114 §8.1).
 const DATAGRAM_ERROR: u64 = 0x33;
-const INTERNAL_ERROR: u64 = 0x102;
+const MESSAGE_ERROR: u64 = 0x10e;
+
+/// Of HTTP/2 (RFC 9113 §7).
+const PROTOCOL_ERROR: u64 = 1;
 
 /// Another proxy that opens the tunnel: its route names the protocol. Datagrams of the client reach
 /// it as capsules.
@@ -314,8 +383,6 @@ async fn a_proxy_before_another_one_passes_tunnels_on() {
         let raw = RawH3::announcing(&front, &[0x33, 1]).await;
         let (stream, status) = ask_h3(&raw, &path).await;
         assert_eq!(status, 200);
-        raw.connection.send_datagram(datagram(&stream, b"datagram")).unwrap();
-        let received = within("a datagram", raw.connection.read_datagram()).await.unwrap();
-        assert_eq!(received, datagram(&stream, b"DATAGRAM"));
+        echoed(&raw.connection, &stream, b"datagram").await;
     }
 }

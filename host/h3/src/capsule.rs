@@ -65,6 +65,14 @@ impl Capsules {
         Ok(Some(Capsule::Other(self.take(length))))
     }
 
+    /// Checks that the stream may end here (RFC 9297 §3.3).
+    ///
+    /// # Errors
+    /// [`Code::H3_MESSAGE_ERROR`] within a capsule.
+    pub fn end(&self) -> Result<(), Violation> {
+        if self.is_between() { Ok(()) } else { Err(CUT) }
+    }
+
     /// Whether the bytes until here are whole capsules, and each was returned.
     pub fn is_between(&self) -> bool {
         self.held.is_empty() && self.passing == 0
@@ -135,6 +143,7 @@ const LARGEST: usize = 8 + LARGEST_PACKET;
 
 const LARGE: Violation =
     Violation::new(Code::H3_DATAGRAM_ERROR, "a datagram larger than any of UDP");
+const CUT: Violation = Violation::new(Code::H3_MESSAGE_ERROR, "the stream ended within a capsule");
 const NO_CONTEXT: Violation =
     Violation::new(Code::H3_DATAGRAM_ERROR, "a datagram without a context");
 
@@ -174,6 +183,7 @@ mod tests {
             assert_eq!(capsules.next(), Ok(Some(Capsule::Other(Bytes::from(vec![7; 1000])))));
             assert_eq!(capsules.next(), Ok(None));
             assert!(!capsules.is_between());
+            assert_eq!(capsules.end(), Err(CUT));
             assert_eq!(capsules.held.capacity(), 0);
         }
     }
@@ -225,7 +235,7 @@ mod tests {
                     }
                 }
             }
-            prop_assert!(capsules.is_between());
+            prop_assert!(capsules.is_between() && capsules.end().is_ok());
             prop_assert_eq!(seen, datagrams);
             prop_assert_eq!(passed, others);
         }

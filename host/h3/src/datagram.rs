@@ -17,9 +17,10 @@ pub(crate) struct Inbox {
 }
 
 impl Inbox {
-    pub(crate) fn push(&mut self, payload: Bytes) {
+    pub(crate) fn push(&mut self, payload: &[u8]) {
         if self.waiting.len() < QUEUE {
-            self.waiting.push_back(payload);
+            // A copy, because QUIC received the payload with others in one large buffer.
+            self.waiting.push_back(Bytes::copy_from_slice(payload));
         }
         if let Some(reader) = self.reader.take() {
             reader.wake();
@@ -84,7 +85,7 @@ mod tests {
     #[test]
     fn a_full_queue_drops_what_comes() {
         let mut inbox = Inbox::default();
-        (0..200u8).for_each(|n| inbox.push(Bytes::copy_from_slice(&[n])));
+        (0..200u8).for_each(|n| inbox.push(&[n]));
         let cx = Context::from_waker(Waker::noop());
         let mut taken = 0;
         while inbox.poll_next(&cx).is_ready() {

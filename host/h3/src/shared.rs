@@ -311,7 +311,7 @@ impl Shared {
     pub(crate) fn deliver(&self, datagram: Bytes) -> Result<(), Violation> {
         let (id, payload) = datagram::decode(datagram)?;
         match self.stream(id) {
-            Some(stream) => stream.deliver(payload),
+            Some(stream) => stream.deliver(&payload),
             None => self.expect(id)?,
         }
         Ok(())

@@ -29,7 +29,7 @@ pub struct Stream {
     pub(crate) recv: RefCell<Receiving>,
     /// Encoded bytes that are not sent yet.
     queued: RefCell<BytesMut>,
-    /// Allocated by the first datagram; few requests have any.
+    /// Few requests accept any.
     datagrams: RefCell<Option<Box<Inbox>>>,
     /// The reason why reading ended, if the peer was at fault.
     fault: Cell<Option<Code>>,
@@ -220,8 +220,18 @@ impl Stream {
         written
     }
 
-    /// Waits for a datagram of the request (RFC 9297). Cancel safe. Datagrams beyond 64 that the
-    /// caller does not take are dropped, as are those that arrive before the request.
+    /// Keeps the datagrams of the request that arrive from now on (RFC 9297), 64 at most. Those of
+    /// other requests are dropped.
+    pub fn accept_datagrams(&self) {
+        self.datagrams.borrow_mut().get_or_insert_default();
+    }
+
+    /// Drops the datagrams of the request, and those that still come.
+    pub fn refuse_datagrams(&self) {
+        self.datagrams.take();
+    }
+
+    /// Waits for a datagram of the request, and accepts them. Cancel safe.
     pub fn poll_datagram(&self, cx: &mut Context<'_>) -> Poll<Bytes> {
         self.datagrams.borrow_mut().get_or_insert_default().poll_next(cx)
     }
@@ -292,8 +302,10 @@ impl Stream {
         self.is_settled.get()
     }
 
-    pub(crate) fn deliver(&self, payload: Bytes) {
-        self.datagrams.borrow_mut().get_or_insert_default().push(payload);
+    pub(crate) fn deliver(&self, payload: &[u8]) {
+        if let Some(inbox) = &mut *self.datagrams.borrow_mut() {
+            inbox.push(payload);
+        }
     }
 
     fn prioritize(&self, priority: Priority) {

@@ -70,7 +70,11 @@ impl Kind for UdpTarget {
         let bracketed = host.strip_prefix('[').and_then(|host| host.split_once(']'));
         let host = match bracketed {
             Some((address, prefix)) => {
-                UdpHost::Network(Network::parse(&[address, prefix].concat())?)
+                let network = Network::parse(&[address, prefix].concat())?;
+                if is_mapped(network) {
+                    return Err(format!("\"{text}\": write IPv4 as in \"192.0.2.1:53\""));
+                }
+                UdpHost::Network(network)
             }
             None if host.contains(':') => {
                 return Err(format!(
@@ -91,6 +95,11 @@ impl Kind for UdpTarget {
     fn print(value: &Self) -> String {
         value.to_string()
     }
+}
+
+/// Whether a network is one of IPv4 in the form of IPv6, which no client's address has.
+fn is_mapped(network: IpNet) -> bool {
+    matches!(network.addr(), IpAddr::V6(address) if address.to_ipv4_mapped().is_some())
 }
 
 impl fmt::Display for UdpTarget {
@@ -141,9 +150,18 @@ mod tests {
         ] {
             assert_eq!(UdpTarget::print(&UdpTarget::parse(text).unwrap()), printed);
         }
-        for text in
-            ["a", "a:", "a:0", "a:65536", ":53", "::1:53", "192.0.2.1/24:5", "[x]:5", "a b:5"]
-        {
+        for text in [
+            "a",
+            "a:",
+            "a:0",
+            "a:65536",
+            ":53",
+            "::1:53",
+            "192.0.2.1/24:5",
+            "[x]:5",
+            "a b:5",
+            "[::ffff:192.0.2.1]:5",
+        ] {
             assert!(UdpTarget::parse(text).is_err(), "{text}");
         }
     }

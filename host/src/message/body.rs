@@ -64,6 +64,9 @@ pub enum BodyError {
     /// The client's message or connection broke; the cause is of the client's protocol.
     #[error("read the request's body")]
     Client(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// The capsules of the client's tunnel are malformed (RFC 9297 §3.3).
+    #[error("read the client's capsules")]
+    Capsules(#[from] weir_h3::Violation),
     /// The origin's message or connection broke; the cause is of the origin's protocol.
     #[error("read the response's body")]
     Origin(#[source] Box<dyn std::error::Error + Send + Sync>),

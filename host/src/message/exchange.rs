@@ -99,7 +99,10 @@ impl From<&BodyError> for BodyFailure {
             BodyError::Stopped => Self::Stopped,
             BodyError::Filter => Self::Filter,
             BodyError::Request(failure) => *failure,
-            BodyError::Aborted | BodyError::Client(_) | BodyError::Origin(_) => Self::Aborted,
+            BodyError::Aborted
+            | BodyError::Client(_)
+            | BodyError::Capsules(_)
+            | BodyError::Origin(_) => Self::Aborted,
         }
     }
 }

@@ -17,7 +17,7 @@ use percent_encoding::percent_decode_str;
 use tokio::net::UdpSocket;
 
 use self::body::UdpBody;
-use super::discover::addresses;
+use super::discover::{Family, addresses};
 use crate::config::{self, UdpHost, UdpTarget};
 use crate::message::body::Body;
 
@@ -112,31 +112,39 @@ impl Target {
 /// Whether a network allows an address of a special range. A wide network such as `0.0.0.0/0` means
 /// the internet, not this machine or the networks around it.
 fn is_meant(allowed: IpNet, address: IpAddr) -> bool {
-    let special = SPECIAL.iter().find(|(network, prefix)| {
-        IpNet::new(*network, *prefix).is_ok_and(|network| network.contains(&address))
-    });
-    special.is_none_or(|(network, prefix)| {
-        IpNet::new(*network, *prefix).is_ok_and(|network| network.contains(&allowed))
-    })
+    special(address).is_none_or(|range| range.contains(&allowed))
+}
+
+/// Returns the special range of an address.
+fn special(address: IpAddr) -> Option<IpNet> {
+    let mut ranges =
+        SPECIAL.iter().filter_map(|(network, prefix)| IpNet::new(*network, *prefix).ok());
+    ranges.find(|range| range.contains(&address))
 }
 
 /// Addresses that are not of the internet at large (RFC 6890): this machine, private and local
-/// networks, groups.
-const SPECIAL: [(IpAddr, u8); 14] = [
+/// networks, groups, and ways from IPv6 to IPv4.
+const SPECIAL: [(IpAddr, u8); 19] = [
     (IpAddr::V4(Ipv4Addr::new(0, 0, 0, 0)), 8),
     (IpAddr::V4(Ipv4Addr::new(10, 0, 0, 0)), 8),
     (IpAddr::V4(Ipv4Addr::new(100, 64, 0, 0)), 10),
     (IpAddr::V4(Ipv4Addr::new(127, 0, 0, 0)), 8),
     (IpAddr::V4(Ipv4Addr::new(169, 254, 0, 0)), 16),
     (IpAddr::V4(Ipv4Addr::new(172, 16, 0, 0)), 12),
+    (IpAddr::V4(Ipv4Addr::new(192, 0, 0, 0)), 24),
     (IpAddr::V4(Ipv4Addr::new(192, 168, 0, 0)), 16),
+    (IpAddr::V4(Ipv4Addr::new(198, 18, 0, 0)), 15),
     (IpAddr::V4(Ipv4Addr::new(224, 0, 0, 0)), 3),
-    (IpAddr::V6(Ipv6Addr::UNSPECIFIED), 128),
-    (IpAddr::V6(Ipv6Addr::LOCALHOST), 128),
-    // Through a translator these are addresses of IPv4 (RFC 6052).
+    // The unspecified address, loopback, and old forms of IPv4.
+    (IpAddr::V6(Ipv6Addr::UNSPECIFIED), 96),
+    // Translators to IPv4 (RFC 6052, RFC 8215), and tunnels to it.
     (IpAddr::V6(Ipv6Addr::new(0x64, 0xff9b, 0, 0, 0, 0, 0, 0)), 96),
+    (IpAddr::V6(Ipv6Addr::new(0x64, 0xff9b, 1, 0, 0, 0, 0, 0)), 48),
+    (IpAddr::V6(Ipv6Addr::new(0x2001, 0, 0, 0, 0, 0, 0, 0)), 32),
+    (IpAddr::V6(Ipv6Addr::new(0x2002, 0, 0, 0, 0, 0, 0, 0)), 16),
     (IpAddr::V6(Ipv6Addr::new(0xfc00, 0, 0, 0, 0, 0, 0, 0)), 7),
     (IpAddr::V6(Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 0)), 10),
+    (IpAddr::V6(Ipv6Addr::new(0xfec0, 0, 0, 0, 0, 0, 0, 0)), 10),
     (IpAddr::V6(Ipv6Addr::new(0xff00, 0, 0, 0, 0, 0, 0, 0)), 8),
 ];
 
@@ -168,7 +176,7 @@ impl Relay {
     /// # Errors
     /// [`UdpError`].
     pub async fn open(&self, target: Target, capsules: Body) -> Result<Body, UdpError> {
-        if !self.targets.iter().any(|allowed| target.is_within(allowed)) {
+        if !self.allows(&target) {
             return Err(UdpError::Forbidden(target));
         }
         let permit = Permit(Arc::clone(&self.open));
@@ -176,38 +184,93 @@ impl Relay {
         if self.open.fetch_add(1, Ordering::Relaxed) >= self.limit {
             return Err(UdpError::Full(self.limit));
         }
-        let socket = connect(target).await?;
+        let socket = self.connect(target).await?;
         Ok(Body::stream(UdpBody::new(socket, capsules, self.idle, permit)))
+    }
+
+    fn allows(&self, target: &Target) -> bool {
+        self.targets.iter().any(|allowed| target.is_within(allowed))
+    }
+
+    /// Connects a socket to a target. No packet is sent.
+    async fn connect(&self, target: Target) -> Result<UdpSocket, UdpError> {
+        let name = match &target.host {
+            Host::Address(address) => {
+                let socket = connect(SocketAddr::new(*address, target.port)).await;
+                return match socket {
+                    Ok(socket) if is_own(&socket, *address) && !self.means_own(&target) => {
+                        Err(UdpError::Forbidden(target))
+                    }
+                    Ok(socket) => Ok(socket),
+                    Err(error) => Err(UdpError::Socket(target, error)),
+                };
+            }
+            Host::Name(name) => name,
+        };
+        // IPv4 comes first: a socket of UDP does not show whether the way by IPv6 works.
+        let mut last = None;
+        for family in [Family::V4, Family::V6] {
+            match addresses(name, family).await {
+                Ok(found) => {
+                    for address in found {
+                        match connect(SocketAddr::new(address, target.port)).await {
+                            Ok(socket) => return Ok(socket),
+                            Err(error) => last = Some(UdpError::Socket(target.clone(), error)),
+                        }
+                    }
+                }
+                Err(why) => {
+                    last.get_or_insert(UdpError::Lookup(target.clone(), why));
+                }
+            }
+        }
+        let none = || UdpError::Lookup(target.clone(), "it has no address".to_owned());
+        Err(last.unwrap_or_else(none))
+    }
+
+    /// Whether the list means this machine by the target's address, and not only a wide network
+    /// around it.
+    fn means_own(&self, target: &Target) -> bool {
+        self.targets.iter().filter(|allowed| target.is_within(allowed)).any(|allowed| {
+            let UdpHost::Network(network) = allowed.host else { return false };
+            network.prefix_len() == network.max_prefix_len() || special(network.addr()).is_some()
+        })
     }
 }
 
-/// Connects a socket to a target. No packet is sent.
-async fn connect(target: Target) -> Result<UdpSocket, UdpError> {
-    let found = match &target.host {
-        Host::Address(address) => vec![*address],
-        Host::Name(name) => match addresses(name).await {
-            Ok(found) => found,
-            Err(why) => return Err(UdpError::Lookup(target, why)),
-        },
+/// Connects a socket. It fails where the machine has no way to this family of addresses.
+async fn connect(to: SocketAddr) -> io::Result<UdpSocket> {
+    let any: IpAddr = match to {
+        SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
+        SocketAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
     };
-    let mut last = io::Error::from(io::ErrorKind::AddrNotAvailable);
-    for address in found {
-        let any: IpAddr = match address {
-            IpAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
-            IpAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
-        };
-        let socket = async {
-            let socket = UdpSocket::bind(SocketAddr::new(any, 0)).await?;
-            // It fails where the machine has no way to this family of addresses.
-            socket.connect(SocketAddr::new(address, target.port)).await?;
-            Ok(socket)
-        };
-        match socket.await {
-            Ok(socket) => return Ok(socket),
-            Err(error) => last = error,
-        }
+    let socket = UdpSocket::bind(SocketAddr::new(any, 0)).await?;
+    whole_packets(&socket, to)?;
+    socket.connect(to).await?;
+    Ok(socket)
+}
+
+/// Has the kernel drop packets that would be sent in fragments (RFC 9298 §5). The client's end
+/// finds the size of packets by that.
+#[cfg(target_os = "linux")]
+fn whole_packets(socket: &UdpSocket, to: SocketAddr) -> io::Result<()> {
+    use rustix::net::sockopt::{self, Ipv4PathMtuDiscovery, Ipv6PathMtuDiscovery};
+    match to {
+        SocketAddr::V4(_) => sockopt::set_ip_mtu_discover(socket, Ipv4PathMtuDiscovery::PROBE)?,
+        SocketAddr::V6(_) => sockopt::set_ipv6_mtu_discover(socket, Ipv6PathMtuDiscovery::PROBE)?,
     }
-    Err(UdpError::Socket(target, last))
+    Ok(())
+}
+
+/// Other systems have no such option, or none that a library has.
+#[cfg(not(target_os = "linux"))]
+fn whole_packets(_: &UdpSocket, _: SocketAddr) -> io::Result<()> {
+    Ok(())
+}
+
+/// Whether a socket's packets to this address stay on the machine.
+fn is_own(socket: &UdpSocket, address: IpAddr) -> bool {
+    socket.local_addr().is_ok_and(|local| local.ip() == address)
 }
 
 /// One of the tunnels of a route, counted until dropped.
@@ -267,6 +330,22 @@ mod tests {
     }
 
     #[test]
+    fn tunnels_of_the_configuration_before_count_on() {
+        let config = config::ConnectUdp {
+            targets: vec!["127.0.0.1:*".parse().unwrap()],
+            idle: Duration::from_secs(1),
+            tunnels: 1,
+        };
+        let before = Relay::new(&config, None);
+        let after = Relay::new(&config, Some(&before));
+        let permit = Permit(Arc::clone(&before.open));
+        permit.0.fetch_add(1, Ordering::Relaxed);
+        assert_eq!(after.open.load(Ordering::Relaxed), 1);
+        drop(permit);
+        assert_eq!(after.open.load(Ordering::Relaxed), 0);
+    }
+
+    #[test]
     fn a_wide_network_does_not_mean_this_machine_or_its_neighbours() {
         for (host, narrow) in [
             ("127.0.0.1", "127.0.0.0/8:*"),
@@ -281,13 +360,17 @@ mod tests {
             ("%3A%3A1", "[::1]:*"),
             ("%3A%3Affff%3A127.0.0.1", "127.0.0.1:*"),
             ("64%3Aff9b%3A%3A7f00%3A1", "[64:ff9b::]/96:*"),
+            ("64%3Aff9b%3A1%3A%3A7f00%3A1", "[64:ff9b:1::]/48:*"),
+            ("2002%3A7f00%3A1%3A%3A", "[2002::]/16:*"),
+            ("%3A%3A7f00%3A1", "[::]/96:*"),
+            ("198.18.0.1", "198.18.0.0/15:*"),
             ("fd00%3A%3A1", "[fd00::]/8:*"),
             ("fe80%3A%3A1", "[fe80::]/64:*"),
             ("ff02%3A%3A1", "[ff02::1]:*"),
         ] {
             let target = Target::parse(host, "53").unwrap();
             assert!(target.is_within(&narrow.parse().unwrap()), "{host}");
-            for wide in ["0.0.0.0/0:*", "[::]/0:*", "[::ffff:0:0]/96:*", "96.0.0.0/3:*"] {
+            for wide in ["0.0.0.0/0:*", "[::]/0:*", "[2000::]/3:*", "96.0.0.0/3:*"] {
                 assert!(!target.is_within(&wide.parse().unwrap()), "{host} {wide}");
             }
         }

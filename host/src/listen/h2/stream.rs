@@ -133,7 +133,10 @@ async fn send(
             Ok(frame) => frame,
             Err(error) => {
                 tracing::debug!(error = &error as &dyn std::error::Error, "response body failed");
-                stream.send_reset(Reason::INTERNAL_ERROR);
+                stream.send_reset(match error {
+                    BodyError::Capsules(_) => Reason::PROTOCOL_ERROR,
+                    _ => Reason::INTERNAL_ERROR,
+                });
                 return Ok(());
             }
         };

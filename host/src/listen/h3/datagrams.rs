@@ -10,7 +10,7 @@ use std::task::{Context, Poll, ready};
 use bytes::Bytes;
 use http_body::{Body as _, Frame, SizeHint};
 use weir_h3::capsule::{self, Capsule, Capsules};
-use weir_h3::{Code, DatagramError, Stream, Violation};
+use weir_h3::{DatagramError, Stream};
 
 use crate::message::body::{Body, BodyError};
 
@@ -29,18 +29,14 @@ struct Both {
 
 /// Adds the datagrams of a request to its body.
 pub(super) fn from_client(bytes: Body, stream: &Rc<Stream>) -> Body {
+    // A client may send some before the answer.
+    stream.accept_datagrams();
     Body::stream(FromClient(Both::new(bytes, stream)))
 }
 
 /// Sends the datagrams in the body of a response outside of it.
 pub(super) fn toward_client(bytes: Body, stream: &Rc<Stream>) -> Body {
     Body::stream(TowardClient(Both::new(bytes, stream)))
-}
-
-/// Returns the code for a tunnel that ends because the client's capsules are malformed.
-pub(super) fn fault(error: &BodyError) -> Option<Code> {
-    let BodyError::Client(cause) = error else { return None };
-    cause.downcast_ref::<Violation>().map(|violation| violation.code)
 }
 
 impl Both {
@@ -51,7 +47,7 @@ impl Both {
     /// Returns the next capsule, or `None` at the end.
     fn poll_capsule(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Capsule>, BodyError>> {
         loop {
-            if let Some(capsule) = self.capsules.next().map_err(BodyError::client)? {
+            if let Some(capsule) = self.capsules.next()? {
                 return Poll::Ready(Ok(Some(capsule)));
             }
             match ready!(Pin::new(&mut self.bytes).poll_frame(cx)?) {
@@ -60,11 +56,15 @@ impl Both {
                         self.capsules.push(&bytes);
                     }
                 }
-                None if self.capsules.is_between() => return Poll::Ready(Ok(None)),
-                // RFC 9297 §3.3
-                None => return Poll::Ready(Err(BodyError::Aborted)),
+                None => return Poll::Ready(self.capsules.end().map(|()| None).map_err(Into::into)),
             }
         }
+    }
+}
+
+impl Drop for FromClient {
+    fn drop(&mut self) {
+        self.0.stream.refuse_datagrams();
     }
 }
 
@@ -102,7 +102,7 @@ impl http_body::Body for TowardClient {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let both = &mut self.0;
-        loop {
+        for _ in 0..BURST {
             let bytes = match ready!(both.poll_capsule(cx)?) {
                 None => return Poll::Ready(None),
                 Some(Capsule::Other(bytes)) => bytes,
@@ -115,9 +115,15 @@ impl http_body::Body for TowardClient {
             };
             return Poll::Ready(Some(Ok(Frame::data(bytes))));
         }
+        // An origin can send tens of thousands of empty datagrams in one piece.
+        cx.waker().wake_by_ref();
+        Poll::Pending
     }
 
     fn size_hint(&self) -> SizeHint {
         SizeHint::default()
     }
 }
+
+/// Datagrams that are sent before the other requests of the worker have their turn.
+const BURST: usize = 64;

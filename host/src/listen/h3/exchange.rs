@@ -1,15 +1,17 @@
 //! One request of an HTTP/3 connection: read, served, answered, acknowledged.
 
+use std::cell::Cell;
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Version};
 use http_body::{Body as _, Frame};
 use tokio::task::coop;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 use weir_h3::{Code, Error, Part, Stream};
 
 use super::taking::Taking;
@@ -22,6 +24,9 @@ use crate::message::peer::{Peer, Protocol};
 use crate::message::tunnel::{Tunnel, Upgrade};
 use crate::net::canonical;
 use crate::net::linger::{PATIENCE, TOLERANCE};
+
+/// A tunnel that has been open for this long was no waste, however it ends.
+const WORTH: Duration = Duration::from_secs(1);
 
 /// Maximum number of bytes of one DATA frame.
 const PIECE: usize = 64 << 10;
@@ -42,12 +47,13 @@ pub(super) async fn exchange<H: Handler>(
     connection: Rc<Connection<H>>,
 ) -> StreamEnd {
     let mut stopped = pin!(stream.stopped());
+    let opened = Cell::new(None);
     // A cancellation by the client is checked first. It drops the handler's future and thus the
     // upstream's work.
     let end = tokio::select! {
         biased;
         _ = &mut stopped => Err(Code::H3_REQUEST_CANCELLED),
-        end = serve(&stream, &connection) => end,
+        end = serve(&stream, &connection, &opened) => end,
     };
     match end {
         Ok(reading) => {
@@ -69,7 +75,13 @@ pub(super) async fn exchange<H: Handler>(
         }
         Err(code) => {
             stream.abort(code);
-            StreamEnd::Wasted
+            // Many clients end a tunnel by a reset, and so does Weir if the origin breaks it.
+            let has_lived = opened.get().is_some_and(|at: Instant| at.elapsed() >= WORTH);
+            if has_lived && stream.fault().is_none() {
+                StreamEnd::Complete
+            } else {
+                StreamEnd::Wasted
+            }
         }
     }
 }
@@ -77,10 +89,11 @@ pub(super) async fn exchange<H: Handler>(
 /// Reads the head, calls the handler and sends the response.
 ///
 /// Returns a signal if the request may still be read. The error is the code for the reset of the
-/// stream.
+/// stream. `opened` gets the time at which a tunnel opens.
 async fn serve<H: Handler>(
     stream: &Rc<Stream>,
     connection: &Connection<H>,
+    opened: &Cell<Option<Instant>>,
 ) -> Result<Option<body::Reading>, Code> {
     let limits = &connection.edge.limits;
     let request = match timeout(limits.header_timeout, stream.head()).await {
@@ -122,8 +135,11 @@ async fn serve<H: Handler>(
         .await
     };
     complete::complete(&mut response);
-    if has_datagrams && response.extensions().get::<Tunnel>().is_some() {
-        response = response.map(|body| datagrams::toward_client(body, stream));
+    if response.extensions().get::<Tunnel>().is_some() {
+        opened.set(Some(Instant::now()));
+        if has_datagrams {
+            response = response.map(|body| datagrams::toward_client(body, stream));
+        }
     }
     if let Some(code) = stream.fault() {
         return Err(code);
@@ -189,9 +205,9 @@ async fn respond<H>(
         let Some(frame) = poll_fn(|cx| poll_frame(&mut body, stream, cx)).await else { break };
         // The reset shows the client that the response is incomplete, and names the client's own
         // error, if there is one (RFC 9114 §4.1.2).
-        let broken = |error| {
-            let code = stream.fault().or_else(|| datagrams::fault(&error));
-            code.unwrap_or(Code::H3_INTERNAL_ERROR)
+        let broken = |error| match error {
+            BodyError::Capsules(violation) => violation.code,
+            _ => stream.fault().unwrap_or(Code::H3_INTERNAL_ERROR),
         };
         match frame.map_err(broken)?.into_data() {
             Ok(mut data) => {
@@ -261,6 +277,6 @@ mod tests {
     #[test]
     fn a_request_s_future_stays_small() {
         let size = size_of_result(exchange::<Follower>);
-        assert!(size <= 4672, "{size} bytes");
+        assert!(size <= 4704, "{size} bytes");
     }
 }

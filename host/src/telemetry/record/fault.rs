@@ -7,6 +7,7 @@ pub(super) fn side(error: &BodyError) -> &'static str {
     match error {
         BodyError::Request(failure) => failure.side().label(),
         BodyError::Stopped | BodyError::Filter => "plugin",
+        BodyError::Capsules(_) => "client",
         _ => "upstream",
     }
 }
@@ -23,6 +24,6 @@ pub(super) fn failure(error: &BodyError) -> &'static str {
         BodyError::Stopped => "stopped",
         BodyError::Filter => "filter",
         BodyError::Request(failure) => failure.label(),
-        BodyError::Client(_) | BodyError::Origin(_) => "framing",
+        BodyError::Client(_) | BodyError::Capsules(_) | BodyError::Origin(_) => "framing",
     }
 }

@@ -16,13 +16,14 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use futures_util::future::join_all;
+use hickory_resolver::proto::rr::{RData, RecordType};
 use tokio::time::{sleep, timeout};
 
 pub use self::report::{DiscoveryStatus, SharedStatus};
 
 use self::dns::Dns;
 use self::file::File;
-use self::lookup::{Known, LIMIT, Lookups};
+use self::lookup::{LIMIT, Lookups};
 use self::names::Names;
 use self::report::{Report, Trouble};
 use crate::config::{self, Discovery, Endpoint};
@@ -33,16 +34,29 @@ pub async fn begin(upstreams: impl Iterator<Item = &mut config::Upstream>) {
     join_all(upstreams.map(begin_one)).await;
 }
 
-/// Looks up the addresses of a name once, those of IPv4 first: a socket of UDP does not show
-/// whether the way by IPv6 works.
+/// A family of addresses.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Family {
+    /// IPv4.
+    V4,
+    /// IPv6.
+    V6,
+}
+
+/// Looks up the addresses of a name once. No search list applies to a name with several labels.
 ///
 /// # Errors
 /// The reason why there are none.
-pub(super) async fn addresses(name: &str) -> Result<Vec<IpAddr>, String> {
-    let families = Lookups::new(&[], LIMIT).addresses(name).await;
-    let found = Known::default().merge(name, families).map_err(|trouble| trouble.to_string())?;
-    let [v4, v6] = found.families;
-    Ok(v4.into_iter().chain(v6).collect())
+pub(super) async fn addresses(name: &str, family: Family) -> Result<Vec<IpAddr>, String> {
+    let kind = match family {
+        Family::V4 => RecordType::A,
+        Family::V6 => RecordType::AAAA,
+    };
+    let whole = if name.contains('.') { format!("{name}.") } else { name.to_owned() };
+    match Lookups::new(&[], LIMIT).records(&whole, kind).await {
+        Ok(answer) => Ok(answer.records.iter().filter_map(RData::ip_addr).collect()),
+        Err(miss) => Err(miss.of(name).to_string()),
+    }
 }
 
 async fn begin_one(upstream: &mut config::Upstream) {
