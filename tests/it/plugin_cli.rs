@@ -6,6 +6,7 @@ use std::process::Command;
 
 use crate::support::tools::{builtin, component, guest};
 use crate::support::weir::WEIR;
+use crate::support::{Body, Origin, Protocol, Setup};
 
 fn weir(folder: &Path, arguments: &[&str]) -> (bool, String) {
     let output = Command::new(WEIR)
@@ -52,6 +53,86 @@ fn what_new_writes_builds_and_its_tests_pass() {
         assert!(ok && text.contains("KiB for each instance") && !text.contains("failed"), "{text}");
         let (ok, text) = weir(folder.path(), &["new", &name, "--kind", kind]);
         assert!(!ok && text.contains("exists already"), "{text}");
+    }
+}
+
+/// Copies an example to a folder of its own: a build writes beside its sources.
+fn copied(example: &str, folder: &Path) -> PathBuf {
+    let to = folder.join(example.replace('/', "-"));
+    let from = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples").join(example);
+    let mut pending = vec![PathBuf::new()];
+    while let Some(part) = pending.pop() {
+        fs::create_dir_all(to.join(&part)).unwrap();
+        for entry in from.join(&part).read_dir().unwrap() {
+            let path = part.join(entry.unwrap().file_name());
+            if from.join(&path).is_dir() {
+                pending.push(path);
+            } else {
+                fs::copy(from.join(&path), to.join(&path)).unwrap();
+            }
+        }
+    }
+    to
+}
+
+/// Languages that Weir has no SDK for: a core module becomes a component.
+#[tokio::test]
+async fn a_core_module_of_any_language_becomes_a_plugin() {
+    let folder = tempfile::tempdir().unwrap();
+    for (example, world) in [("any/wat", "balancer"), ("any/assemblyscript", "filter")] {
+        let project = copied(example, folder.path());
+        let (ok, text) = weir(&project, &["test"]);
+        assert!(ok && text.contains("2 cases passed"), "{example}: {text}");
+        let name = if world == "balancer" { "in-turn.wasm" } else { "block.wasm" };
+        let (ok, text) = weir(&project, &["inspect", name]);
+        assert!(ok && text.contains(&format!("world    {world}")), "{example}: {text}");
+    }
+    // The same without a project.
+    let wit = folder.path().join("interface");
+    let (ok, text) = weir(folder.path(), &["wit", "interface"]);
+    assert!(ok && text.contains("balancer.wit"), "{text}");
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    for file in ["balancer.wit", "filter.wit", "host.wit", "types.wit"] {
+        let (written, ours) = (wit.join(file), root.join("wit").join(file));
+        assert_eq!(fs::read(written).unwrap(), fs::read(ours).unwrap(), "{file}");
+    }
+    let text = folder.path().join("any-wat/plugin.wat");
+    let made = ["componentize", text.to_str().unwrap(), "--world", "balancer", "-o", "made.wasm"];
+    let (ok, text) = weir(folder.path(), &made);
+    assert!(ok && text.contains("made.wasm"), "{text}");
+    let (ok, text) = weir(folder.path(), &["componentize", "made.wasm", "--world", "balancer"]);
+    assert!(!ok && text.contains("is a component already"), "{text}");
+    // The core module that a tool makes is refused with the advice.
+    let core = folder.path().join("any-assemblyscript/build/core.wasm");
+    let (ok, text) = weir(folder.path(), &["inspect", core.to_str().unwrap()]);
+    assert!(!ok && text.contains("weir plugin componentize"), "{text}");
+    let wrong = ["componentize", core.to_str().unwrap(), "--world", "balancer"];
+    let (ok, text) = weir(folder.path(), &wrong);
+    assert!(!ok && text.contains("world balancer"), "{text}");
+
+    let origins = [Origin::named("one").await, Origin::named("two").await];
+    let plugins = format!(
+        "plugins:\n  - {{ name: in-turn, source: \"file:{}\" }}\n  - {{ name: block, source: \"file:{}\" }}",
+        folder.path().join("made.wasm").display(),
+        folder.path().join("any-assemblyscript/block.wasm").display(),
+    );
+    let weir = Setup::to(&origins)
+        .top(&plugins)
+        .upstream("balancer: in-turn")
+        .routes("  - { filters: [block], upstream: app }")
+        .start()
+        .await;
+    for protocol in Protocol::ALL {
+        let client = weir.client(protocol).await;
+        let mut names = Vec::new();
+        for _ in 0..2 {
+            let answer = client.get("/who").await;
+            assert_eq!(answer.header("x-checked"), "yes", "{protocol:?}");
+            names.push(answer.text().await);
+        }
+        assert_ne!(names[0], names[1], "{protocol:?}");
+        let request = http::Request::get("/who").header("x-block", "1").body(Body::empty());
+        assert_eq!(client.send(request.unwrap()).await.status, 403, "{protocol:?}");
     }
 }
 

@@ -286,8 +286,8 @@ fn check_bytes(plugin: &Arc<str>, wasm: &[u8]) -> Result<(), PluginError> {
         return Err(PluginError::invalid(plugin, "this is not a WebAssembly component"));
     }
     if wasm.starts_with(CORE_MODULE) {
-        let what = "this is a core module, not a component: build a component from the module's project \
-            with `weir plugin build FOLDER`";
+        let what = "this is a core module, not a component: make a component of it with \
+            `weir plugin componentize`, or build the module's project with `weir plugin build FOLDER`";
         return Err(PluginError::invalid(plugin, what));
     }
     Ok(())

@@ -228,6 +228,12 @@ pub(super) static ROUTES: &[Operation] = &[
                 kind: Kind::Flag,
                 meaning: "`true` runs the component beside the serving one without any effect.",
             },
+            Parameter {
+                name: "on_no_traffic",
+                kind: Kind::Word(&["promote", "keep"]),
+                meaning: "The end of a trial that no request reached. Default: that of the \
+                          configuration.",
+            },
         ],
         body: Some(Content { media: &["application/wasm"], schema: None }),
         success: Success::ok("The plugin.", Content::json::<PluginStatus>()),

@@ -3,7 +3,8 @@
 use crate::config;
 use crate::plugins::trial::{Mode, Terms};
 
-/// Reads `share=10&for=60s` or `shadow=true&for=60s`. Missing parameters are taken from `default`.
+/// Reads `share=10&for=60s&on_no_traffic=keep` or `shadow=true&for=60s`. Missing parameters are
+/// taken from `default`.
 ///
 /// # Errors
 /// The fault of a parameter.
@@ -23,11 +24,13 @@ pub(super) fn read(query: &str, default: Terms) -> Result<Terms, String> {
                 terms.mode = Mode::share(share.map_err(wrong)?);
             }
             "for" => terms.time = config::trial_time(value).map_err(wrong)?,
+            "on_no_traffic" => terms.on_no_traffic = value.parse().map_err(wrong)?,
             "shadow" if matches!(value, "" | "true") => terms.mode = Mode::Shadow,
             "shadow" => return Err(format!("shadow: {value:?} is not true")),
             _ => {
                 return Err(format!(
-                    "unknown parameter {key:?}; the parameters are share, for and shadow"
+                    "unknown parameter {key:?}; the parameters are share, for, shadow and \
+                     on_no_traffic"
                 ));
             }
         }
@@ -44,16 +47,22 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::config::NoTraffic;
 
     #[test]
     fn the_terms_of_a_swap_are_read_or_refused() {
-        let default = Terms { mode: Mode::share(1.0), time: Duration::from_secs(10) };
+        let on_no_traffic = NoTraffic::Promote;
+        let default =
+            Terms { mode: Mode::share(1.0), time: Duration::from_secs(10), on_no_traffic };
         assert_eq!(read("", default).ok(), Some(default));
-        let canary = Terms { mode: Mode::Share(1000), time: Duration::from_secs(60) };
+        let canary =
+            Terms { mode: Mode::Share(1000), time: Duration::from_secs(60), on_no_traffic };
         for query in ["share=10&for=60s", "for=1m&share=10%25", "share=10%&for=60s"] {
             assert_eq!(read(query, default).ok(), Some(canary), "{query}");
         }
         assert_eq!(read("shadow=true", default).unwrap().mode, Mode::Shadow);
+        let kept = read("on_no_traffic=keep", default).unwrap();
+        assert_eq!(kept, Terms { on_no_traffic: NoTraffic::Keep, ..default });
         for (query, expected) in [
             ("for=0s", "for: 0s is not between 1s and 24h"),
             ("for=1ms", "for: 1ms is not between 1s and 24h"),
@@ -65,7 +74,11 @@ mod tests {
             ("share=10&share=20", "share: is given twice"),
             ("shadow=true&share=10", "share and shadow: a shadow gets no share of requests"),
             ("shadow=no", "shadow: \"no\" is not true"),
-            ("shares=1", "unknown parameter \"shares\"; the parameters are share, for and shadow"),
+            ("on_no_traffic=stop", "on_no_traffic: \"stop\" is neither promote nor keep"),
+            (
+                "shares=1",
+                "unknown parameter \"shares\"; the parameters are share, for, shadow and on_no_traffic",
+            ),
         ] {
             assert_eq!(read(query, default).unwrap_err(), expected, "{query}");
         }

@@ -1,5 +1,6 @@
 //! `weir plugin …`: write, build, try, publish and swap plugins.
 
+mod any;
 mod inspect;
 mod package;
 mod project;
@@ -26,6 +27,13 @@ pub(super) enum PluginCommand {
         #[arg(default_value = ".")]
         folder: PathBuf,
     },
+    /// Write the interface (WIT) of this Weir, for tools of other languages.
+    Wit {
+        /// The folder. Its files of the same names are replaced.
+        folder: PathBuf,
+    },
+    /// Make a component of a core module of any language.
+    Componentize(any::Componentize),
     /// Run a plugin's cases (YAML) in the real runtime, with a fixed clock and fixed randomness.
     Test(trial::Test),
     /// Measure calls, memory and compile time of a component.
@@ -73,6 +81,13 @@ pub(super) enum PluginCommand {
         /// Run it beside the current generation without any effect on requests.
         #[arg(long, conflicts_with = "share")]
         shadow: bool,
+        /// End of a trial that no request reaches: the new generation serves, or the old one.
+        #[arg(long, value_name = "END", value_parser = running::no_traffic())]
+        on_no_traffic: Option<String>,
+        /// Wait for the end of the trial. The exit code is 0 only if the component serves then, or
+        /// has run its time in the shadow.
+        #[arg(long)]
+        wait: bool,
         #[command(flatten)]
         admin: Admin,
     },
@@ -107,6 +122,8 @@ pub(super) fn execute(command: PluginCommand) -> Result<(), PluginCliError> {
     match command {
         PluginCommand::New(new) => project::write(&new.name, new.lang, new.kind),
         PluginCommand::Build { folder } => project::build(&folder),
+        PluginCommand::Wit { folder } => any::wit(&folder),
+        PluginCommand::Componentize(componentize) => any::componentize(&componentize),
         PluginCommand::Test(test) => trial::test(&test),
         PluginCommand::Bench(bench) => trial::bench(&bench),
         PluginCommand::Inspect { component, reference: true, .. } => inspect::reference(&component),
@@ -116,9 +133,18 @@ pub(super) fn execute(command: PluginCommand) -> Result<(), PluginCliError> {
         PluginCommand::Push(push) => package::push(push),
         PluginCommand::Pull(pull) => package::pull(&pull),
         PluginCommand::List { admin, json } => running::list(&admin, json),
-        PluginCommand::Swap { name, component, share, time, shadow, admin } => {
-            let terms = running::terms(share.as_deref(), time.as_deref(), shadow);
-            running::swap(&name, &component, &terms, &admin)
+        PluginCommand::Swap {
+            name,
+            component,
+            share,
+            time,
+            shadow,
+            on_no_traffic,
+            wait,
+            admin,
+        } => {
+            let terms = running::Terms { share, time, shadow, on_no_traffic };
+            running::swap(&name, &component, &terms, wait, &admin)
         }
         PluginCommand::Rollback { name, admin } => running::rollback(&name, &admin),
     }

@@ -5,9 +5,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::{
-    Canary, ControlAddress, Endpoint, ListenerLimits, Log, LogFormat, MetricsEndpoint, OnFailure,
-    Plugin, PluginLimits, Quic, Respond, Retry, Reuse, Rotation, SharedState, Source, Timeouts,
-    UpstreamLimits,
+    Canary, ControlAddress, Endpoint, ListenerLimits, Log, LogFormat, MetricsEndpoint, NoTraffic,
+    OnFailure, Plugin, PluginLimits, Quic, Respond, Retry, Reuse, Rotation, SharedState, Source,
+    Timeouts, UpstreamLimits,
 };
 
 /// Browsers open all requests of a page at once. RFC 9114 §6.1 asks for at least 100.
@@ -178,7 +178,7 @@ impl Default for ListenerLimits {
 
 impl Default for Canary {
     fn default() -> Self {
-        Self { share: 1.0, time: CANARY_TIME }
+        Self { share: 1.0, time: CANARY_TIME, on_no_traffic: NoTraffic::default() }
     }
 }
 

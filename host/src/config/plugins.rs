@@ -1,6 +1,7 @@
 //! Plugins in the form that the rest of the program uses, and the state that they share.
 
 use std::path::PathBuf;
+use std::str::FromStr;
 use std::time::Duration;
 
 use schemars::JsonSchema;
@@ -79,6 +80,42 @@ pub struct Canary {
     #[serde(rename = "for", with = "As::<units::Duration>")]
     #[schemars(extend("x-minimum" = TRIAL_TIME.0, "x-maximum" = TRIAL_TIME.1))]
     pub time: Duration,
+    /// The end of a trial in which no request reached the new generation: `promote` has it serve,
+    /// `keep` lets the old one serve on.
+    pub on_no_traffic: NoTraffic,
+}
+
+/// The end of a trial without requests.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum NoTraffic {
+    /// The new generation serves.
+    #[default]
+    Promote,
+    /// The old generation serves on.
+    Keep,
+}
+
+impl NoTraffic {
+    /// All of them, as they are written.
+    pub const ALL: [(&str, Self); 2] = [("promote", Self::Promote), ("keep", Self::Keep)];
+
+    /// Returns the word for it.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Promote => "promote",
+            Self::Keep => "keep",
+        }
+    }
+}
+
+impl FromStr for NoTraffic {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let known = Self::ALL.iter().find(|(word, _)| *word == text);
+        known.map(|(_, it)| *it).ok_or_else(|| format!("{text:?} is neither promote nor keep"))
+    }
 }
 
 /// Reads the duration of a trial, by the rules of [`Canary::time`]. It serves every place where one

@@ -287,6 +287,7 @@ impl Slot {
         } else {
             let previous = lanes.previous.take().ok_or(NothingBefore)?;
             let gone = std::mem::replace(&mut lanes.serving, previous);
+            self.metrics.linger(&gone.metrics);
             self.note(&mut lanes, gone.number, Swap::RolledBack, reason.to_owned());
             self.metrics.generation.set(signed(lanes.serving.number));
         }
@@ -306,12 +307,6 @@ impl Slot {
         let trial = lanes.trial.as_ref()?;
         if let Some(reason) = trial.fault(&lanes.serving) {
             let trial = lanes.trial.take()?;
-            tracing::warn!(
-                plugin = &*self.name,
-                generation = trial.generation.number,
-                reason,
-                "plugin rolled back"
-            );
             self.settle(&mut lanes, trial, Swap::RolledBack, reason);
             drop(lanes);
             self.announce();
@@ -322,14 +317,7 @@ impl Slot {
             return Some(ends);
         }
         let trial = lanes.trial.take()?;
-        let reason = match trial.mode {
-            Mode::Share(_) => "its trial succeeded",
-            Mode::Shadow => "its time in the shadow is over",
-        };
-        let outcome = match trial.mode {
-            Mode::Share(_) => Swap::Promoted,
-            Mode::Shadow => Swap::Superseded,
-        };
+        let (outcome, reason) = trial.outcome();
         self.settle(&mut lanes, trial, outcome, reason.to_owned());
         drop(lanes);
         self.announce();
@@ -343,12 +331,20 @@ impl Slot {
             let before = std::mem::replace(&mut lanes.serving, trial.generation);
             lanes.previous = Some(before);
             self.metrics.generation.set(signed(number));
-            tracing::info!(plugin = &*self.name, generation = number, "plugin serves");
+        } else {
+            self.metrics.linger(&trial.generation.metrics);
         }
         self.note(lanes, number, outcome, reason);
     }
 
     fn note(&self, lanes: &mut Lanes, generation: u64, outcome: Swap, reason: String) {
+        let plugin = &*self.name;
+        match outcome {
+            Swap::Promoted => tracing::info!(plugin, generation, reason, "plugin serves"),
+            Swap::Superseded => tracing::info!(plugin, generation, reason, "plugin's trial ended"),
+            Swap::RolledBack => tracing::warn!(plugin, generation, reason, "plugin rolled back"),
+            Swap::Refused => tracing::warn!(plugin, generation, reason, "plugin refused"),
+        }
         lanes.changes += 1;
         self.metrics.swap(generation, outcome, &reason);
         lanes.last = Some(Verdict::new(generation, outcome, reason));

@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 use super::generation::Generation;
 use super::health::Health;
 use super::tally::Tally;
-use crate::config::Canary;
+use crate::config::{Canary, NoTraffic};
+use crate::telemetry::metrics::Swap;
 
 /// A generation on trial.
 #[derive(Debug, Clone)]
@@ -16,6 +17,8 @@ pub struct Trial {
     pub generation: Arc<Generation>,
     /// The kind of the trial.
     pub mode: Mode,
+    /// Its end if no request reached it.
+    pub on_no_traffic: NoTraffic,
     pub(super) ends: Instant,
 }
 
@@ -35,11 +38,14 @@ pub struct Terms {
     pub mode: Mode,
     /// The duration of the trial.
     pub time: Duration,
+    /// The end of a trial that no request reached.
+    pub on_no_traffic: NoTraffic,
 }
 
 impl From<Canary> for Terms {
     fn from(canary: Canary) -> Self {
-        Self { mode: Mode::share(canary.share), time: canary.time }
+        let Canary { share, time, on_no_traffic } = canary;
+        Self { mode: Mode::share(share), time, on_no_traffic }
     }
 }
 
@@ -54,12 +60,31 @@ impl Mode {
 impl Trial {
     /// Begins a trial.
     pub(super) fn new(generation: Arc<Generation>, terms: Terms) -> Self {
-        Self { generation, mode: terms.mode, ends: Instant::now() + terms.time }
+        let Terms { mode, time, on_no_traffic } = terms;
+        Self { generation, mode, on_no_traffic, ends: Instant::now() + time }
     }
 
     /// Starts the clock again, for a trial that was made before requests could reach it.
     pub(super) fn restart(&mut self, time: Duration) {
         self.ends = Instant::now() + time;
+    }
+
+    /// Returns the outcome of a trial whose time is over, and the reason.
+    pub(super) fn outcome(&self) -> (Swap, &'static str) {
+        let has_served = self.generation.tally.trial_calls.load(Ordering::Relaxed) > 0;
+        match (self.mode, has_served, self.on_no_traffic) {
+            (Mode::Shadow, true, _) => (Swap::Superseded, "its time in the shadow is over"),
+            (Mode::Shadow, false, _) => {
+                (Swap::Superseded, "its time in the shadow is over, and no request came")
+            }
+            (Mode::Share(_), true, _) => (Swap::Promoted, "its trial succeeded"),
+            (Mode::Share(_), false, NoTraffic::Promote) => {
+                (Swap::Promoted, "its trial is over, and no request reached it")
+            }
+            (Mode::Share(_), false, NoTraffic::Keep) => {
+                (Swap::RolledBack, "no request reached it in its trial (on_no_traffic: keep)")
+            }
+        }
     }
 
     /// Returns the reason for which the trial must end, if there is one.

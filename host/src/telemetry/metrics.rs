@@ -18,6 +18,7 @@ use crate::tls::CertificateStatus;
 
 mod backend;
 mod cut;
+mod lingering;
 mod local;
 mod plugin;
 mod route;
@@ -224,6 +225,7 @@ impl Metrics {
         if let Err(error) = TextEncoder::new().encode_utf8(&self.registry.gather(), &mut text) {
             tracing::error!(error = &error as &dyn std::error::Error, "encode metrics");
         }
+        self.plugin.scraped();
         text
     }
 

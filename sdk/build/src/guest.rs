@@ -6,6 +6,7 @@
 mod bindings;
 mod c;
 mod go;
+mod other;
 mod places;
 mod python;
 mod script;
@@ -19,6 +20,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, bail, ensure};
 use serde::Deserialize;
 
+use crate::interface::{WIT, World};
 use crate::workspace::Built;
 
 /// The file that makes a folder a project.
@@ -39,32 +41,14 @@ enum Language {
     Go,
     /// With QuickJS.
     Js,
+    /// Any language, with a command of the user that makes a core module.
+    Other,
     /// With CPython.
     Python,
     /// Like JavaScript, after a check of its types.
     Ts,
     /// With Zig's own compiler.
     Zig,
-}
-
-/// The world of a plugin.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-enum World {
-    /// Chooses endpoints.
-    Balancer,
-    /// Decides on requests and responses.
-    Filter,
-}
-
-impl World {
-    /// Its name in the interface.
-    fn name(self) -> &'static str {
-        match self {
-            World::Balancer => "balancer",
-            World::Filter => "filter",
-        }
-    }
 }
 
 /// The content of `plugin.yaml`.
@@ -75,6 +59,10 @@ struct Manifest {
     name: String,
     language: Language,
     world: World,
+    /// For [`Language::Other`]: a command of the shell.
+    build: Option<String>,
+    /// For [`Language::Other`]: the core module, relative to the folder.
+    module: Option<PathBuf>,
 }
 
 /// A project during a build.
@@ -86,6 +74,8 @@ struct Project {
     name: String,
     language: Language,
     world: World,
+    command: Option<String>,
+    module: PathBuf,
 }
 
 /// Whether a folder has a project for [`build`].
@@ -101,11 +91,12 @@ pub(crate) fn is_guest(folder: &Path) -> bool {
 /// it), or a tool fails.
 pub(crate) fn build(folder: &Path) -> anyhow::Result<Built> {
     let project = Project::open(folder)?;
-    project.put("wit", bindings::WIT)?;
+    project.put("wit", WIT)?;
     let wasm = match project.language {
         Language::C | Language::Cpp => c::build(&project),
         Language::Go => go::build(&project),
         Language::Js | Language::Ts => script::build(&project),
+        Language::Other => other::build(&project),
         Language::Python => python::build(&project),
         Language::Zig => zig::build(&project),
     }?;
@@ -116,8 +107,24 @@ impl Project {
     fn open(folder: &Path) -> anyhow::Result<Self> {
         let path = folder.join(MANIFEST);
         let text = text(&path)?;
-        let Manifest { name, language, world } =
+        let Manifest { name, language, world, build: command, module } =
             serde_yaml::from_str(&text).with_context(|| format!("read {}", path.display()))?;
+        let shown = path.display();
+        if language == Language::Other {
+            ensure!(
+                command.is_some() || module.is_some(),
+                "{shown}: language: other needs build: COMMAND, module: FILE, or both"
+            );
+        } else {
+            ensure!(
+                command.is_none() && module.is_none(),
+                "{shown}: only language: other has build: and module:"
+            );
+            ensure!(
+                world != World::BodyFilter,
+                "{shown}: filters of bodies are written in Rust, or with language: other"
+            );
+        }
         let is_name = !name.is_empty()
             && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_');
         ensure!(is_name, "{}: {name:?} is no name for a component", path.display());
@@ -133,7 +140,8 @@ impl Project {
             );
             fs::remove_dir_all(&build).with_context(|| format!("empty {}", build.display()))?;
         }
-        let project = Project { folder, build, name, language, world };
+        let module = module.unwrap_or_else(|| Path::new("build").join("core.wasm"));
+        let project = Project { folder, build, name, language, world, command, module };
         project.put("", &[(".gitignore", MARK)])?;
         Ok(project)
     }
@@ -210,6 +218,9 @@ mod tests {
             ("{ name: gate, language: go, world: proxy }", "unknown variant `proxy`"),
             ("{ name: ../gate, language: go, world: filter }", "is no name for a component"),
             ("{ name: gate, language: go, world: filter, lang: c }", "unknown field `lang`"),
+            ("{ name: gate, language: go, world: filter, build: make }", "only language: other"),
+            ("{ name: gate, language: go, world: body-filter }", "are written in Rust"),
+            ("{ name: gate, language: other, world: filter }", "needs build: COMMAND"),
         ] {
             let fault = fault(&project(manifest));
             assert!(fault.contains(expected), "{fault}");

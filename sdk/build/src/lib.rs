@@ -5,15 +5,19 @@
 //! It installs nothing. The binary `weir-sdk-build` is its command line; `make plugins` calls it.
 
 mod component;
+mod componentize;
 mod dist;
 mod guest;
+mod interface;
 mod project;
 mod reference;
 mod toolchain;
 mod workspace;
 
 pub use component::component;
+pub use componentize::componentize;
 pub use dist::{Entry, digest, verify, write};
+pub use interface::{Adapter, WIT, World};
 pub use project::build;
 pub use reference::{reference, wrapped};
 pub use toolchain::Toolchain;

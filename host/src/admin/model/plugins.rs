@@ -76,6 +76,8 @@ pub(crate) struct TrialStatus {
     mode: String,
     /// The share of requests that it gets, from 0 to 1. Absent in a shadow.
     share: Option<f64>,
+    /// The end of a trial that no request reached: `promote` or `keep`.
+    on_no_traffic: String,
     /// The time that is left.
     seconds_left: f64,
     /// The calls so far.

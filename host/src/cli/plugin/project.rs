@@ -134,12 +134,13 @@ pub(super) fn place(folder: &Path, built: &Built) -> Result<(), PluginCliError> 
     Ok(())
 }
 
-fn put(path: &Path, text: &str) -> Result<(), PluginCliError> {
+/// Writes a file, with the folders around it.
+pub(super) fn put(path: &Path, bytes: impl AsRef<[u8]>) -> Result<(), PluginCliError> {
     let made = match path.parent() {
         Some(folder) => fs::create_dir_all(folder),
         None => Ok(()),
     };
-    made.and_then(|()| fs::write(path, text))
+    made.and_then(|()| fs::write(path, bytes))
         .map_err(|source| PluginCliError::Io { what: format!("write {}", path.display()), source })
 }
 

@@ -1,7 +1,9 @@
 //! Commands that talk to a running Weir.
 
 use std::path::Path;
+use std::time::Duration;
 
+use clap::builder::PossibleValuesParser;
 use http::Method;
 use serde_json::Value;
 
@@ -9,19 +11,33 @@ use super::{PluginCliError, print, progress, read_file};
 use crate::cli::remote::{Admin, RemoteError, cell, items, table};
 use crate::config;
 
-/// Returns the query of a swap.
-pub(super) fn terms(share: Option<&str>, time: Option<&str>, shadow: bool) -> String {
-    let mut query = Vec::new();
-    if let Some(share) = share {
-        query.push(format!("share={share}"));
+/// The terms of a trial, as they were given.
+pub(super) struct Terms {
+    pub(super) share: Option<String>,
+    pub(super) time: Option<String>,
+    pub(super) shadow: bool,
+    pub(super) on_no_traffic: Option<String>,
+}
+
+impl Terms {
+    /// Returns the query of a swap.
+    fn query(&self) -> String {
+        let given = |key: &str, value: &Option<String>| {
+            value.as_ref().map(|value| format!("{key}={value}"))
+        };
+        let parts = [
+            given("share", &self.share),
+            given("for", &self.time),
+            self.shadow.then(|| "shadow=true".to_owned()),
+            given("on_no_traffic", &self.on_no_traffic),
+        ];
+        parts.into_iter().flatten().collect::<Vec<_>>().join("&")
     }
-    if let Some(time) = time {
-        query.push(format!("for={time}"));
-    }
-    if shadow {
-        query.push("shadow=true".to_owned());
-    }
-    query.join("&")
+}
+
+/// The ends of a trial that no request reaches.
+pub(super) fn no_traffic() -> PossibleValuesParser {
+    PossibleValuesParser::new(config::NoTraffic::ALL.map(|(word, _)| word))
 }
 
 /// Checks a share in percent, with or without the sign, and removes the sign. The server reads it
@@ -40,8 +56,10 @@ pub(super) fn list(admin: &Admin, as_json: bool) -> Result<(), PluginCliError> {
     if as_json {
         return print(&format!("{answer:#}\n"));
     }
-    let mut rows =
-        vec![["NAME", "WORLD", "STATE", "GENERATION", "VERSION", "SOURCE"].map(str::to_owned)];
+    let mut rows = vec![
+        ["NAME", "WORLD", "STATE", "GENERATION", "VERSION", "SOURCE", "LAST SWAP"]
+            .map(str::to_owned),
+    ];
     for plugin in items(&answer, "/plugins") {
         let text = |path: &str| cell(plugin, path);
         rows.push([
@@ -51,6 +69,7 @@ pub(super) fn list(admin: &Admin, as_json: bool) -> Result<(), PluginCliError> {
             text("/generation/number"),
             text("/generation/version"),
             serves(plugin),
+            last(plugin),
         ]);
     }
     print(&table(&rows))
@@ -59,15 +78,81 @@ pub(super) fn list(admin: &Admin, as_json: bool) -> Result<(), PluginCliError> {
 pub(super) fn swap(
     name: &str,
     component: &Path,
-    terms: &str,
+    terms: &Terms,
+    wait: bool,
     admin: &Admin,
 ) -> Result<(), PluginCliError> {
     let client = admin.client()?;
     let wasm = read_file(component)?;
     progress(&format!("compiling {} on the server", component.display()));
-    let path = format!("/api/plugins/{name}?{terms}");
+    let path = format!("/api/plugins/{name}?{}", terms.query());
     let answer = client.call(Method::PUT, &path, wasm).map_err(RemoteError::from)?;
-    print(&told(name, &answer))
+    print(&told(name, &answer))?;
+    if !wait {
+        return Ok(());
+    }
+    let number = answer.pointer("/trial/generation/number").and_then(Value::as_u64);
+    let Some(number) = number else {
+        // Another swap or a reload was faster than the answer.
+        let reason = "another swap or a reload came before the trial; see `weir plugin list`";
+        return Err(PluginCliError::Failed(format!("{name}: {reason}")));
+    };
+    loop {
+        std::thread::sleep(LOOK_EVERY);
+        let path = format!("/api/plugins/{name}");
+        let status = client.call(Method::GET, &path, Vec::new()).map_err(RemoteError::from)?;
+        match ended(&status, number, terms.shadow) {
+            None => {}
+            Some(Ok(reason)) => return print(&format!("{name}: generation {number} {reason}\n")),
+            Some(Err(reason)) => {
+                let text = format!("{name}: generation {number} {reason}");
+                return Err(PluginCliError::Failed(text));
+            }
+        }
+    }
+}
+
+/// Returns the outcome of a trial, or `None` while it lasts. The error is that of a generation that
+/// does not serve.
+fn ended(status: &Value, number: u64, shadow: bool) -> Option<Result<String, String>> {
+    let at = |path| status.pointer(path).and_then(Value::as_u64);
+    if at("/trial/generation/number") == Some(number) {
+        return None;
+    }
+    if at("/last_swap/generation") == Some(number) {
+        let (outcome, reason) = verdict(status);
+        let text = format!("{outcome}: {reason}");
+        let is_good = outcome == "serves" || (shadow && outcome == "ended");
+        return Some(if is_good { Ok(text) } else { Err(text) });
+    }
+    // Further swaps came, and only the last outcome is told.
+    Some(match at("/generation/number") {
+        Some(serving) if serving == number => Ok("serves".to_owned()),
+        _ => Err("does not serve; later swaps followed, see `weir plugin list`".to_owned()),
+    })
+}
+
+/// Returns the outcome of the last swap as a word, and its reason.
+fn verdict(status: &Value) -> (&'static str, &str) {
+    let text = |path| status.pointer(path).and_then(Value::as_str).unwrap_or_default();
+    let outcome = match text("/last_swap/outcome") {
+        "promoted" => "serves",
+        "rolled_back" => "was rolled back",
+        "refused" => "was refused",
+        _ => "ended",
+    };
+    (outcome, text("/last_swap/reason"))
+}
+
+/// Returns the outcome of the last swap in a line.
+fn last(status: &Value) -> String {
+    let Some(number) = status.pointer("/last_swap/generation").and_then(Value::as_u64) else {
+        return "-".to_owned();
+    };
+    let (outcome, reason) = verdict(status);
+    // The error of a component can have several lines.
+    let reason = reason.lines().next().unwrap_or_default();
+    format!("{number} {outcome}: {reason}")
 }
 
 pub(super) fn rollback(name: &str, admin: &Admin) -> Result<(), PluginCliError> {
@@ -118,6 +203,9 @@ fn trial(status: &Value) -> (Option<f64>, f64) {
     let share = number("/trial/share").map(|share| share * 100.0);
     (share, number("/trial/seconds_left").unwrap_or_default())
 }
+
+/// Time between two looks at a trial.
+const LOOK_EVERY: Duration = Duration::from_millis(250);
 
 /// Digits of a digest in a list. `--json` shows all.
 const SHOWN_DIGEST: usize = 12;
@@ -172,8 +260,36 @@ mod tests {
 
     #[test]
     fn a_query_is_made_of_what_was_given() {
-        assert_eq!(terms(None, None, false), "");
-        assert_eq!(terms(Some("10"), Some("60s"), false), "share=10&for=60s");
-        assert_eq!(terms(None, None, true), "shadow=true");
+        let given = |text: &str| Some(text.to_owned());
+        let none = || Terms { share: None, time: None, shadow: false, on_no_traffic: None };
+        assert_eq!(none().query(), "");
+        let all = Terms { share: given("10"), time: given("60s"), ..none() };
+        let all = Terms { on_no_traffic: given("keep"), ..all };
+        assert_eq!(all.query(), "share=10&for=60s&on_no_traffic=keep");
+        assert_eq!(Terms { shadow: true, ..none() }.query(), "shadow=true");
+    }
+
+    #[test]
+    fn the_outcome_of_a_trial_is_known_when_it_ends() {
+        let swapped = |generation, outcome, serving| {
+            json!({
+                "generation": { "number": serving },
+                "trial": null,
+                "last_swap": { "generation": generation, "outcome": outcome, "reason": "why\nmore" },
+            })
+        };
+        let going = json!({ "trial": { "generation": { "number": 2 } } });
+        assert_eq!(ended(&going, 2, false), None);
+        assert!(ended(&swapped(2, "promoted", 2), 2, false).unwrap().is_ok());
+        for outcome in ["rolled_back", "refused", "superseded"] {
+            assert!(ended(&swapped(2, outcome, 1), 2, false).unwrap().is_err(), "{outcome}");
+        }
+        assert!(ended(&swapped(2, "superseded", 1), 2, true).unwrap().is_ok(), "a shadow");
+        assert!(ended(&swapped(2, "rolled_back", 1), 2, true).unwrap().is_err(), "a shadow");
+        // Later swaps have hidden the outcome.
+        assert!(ended(&swapped(3, "refused", 2), 2, false).unwrap().is_ok());
+        assert!(ended(&swapped(3, "promoted", 3), 2, false).unwrap().is_err());
+        assert_eq!(last(&swapped(2, "rolled_back", 1)), "2 was rolled back: why");
+        assert_eq!(last(&json!({ "last_swap": null })), "-");
     }
 }

@@ -35,6 +35,7 @@ impl Slot {
                     Mode::Share(share) => Some(f64::from(share) / f64::from(WHOLE)),
                     Mode::Shadow => None,
                 },
+                "on_no_traffic": trial.on_no_traffic.word(),
                 "seconds_left": trial.ends.saturating_duration_since(Instant::now()).as_secs_f64(),
                 "calls": trial.generation.tally.trial_calls.load(Ordering::Relaxed),
             })),

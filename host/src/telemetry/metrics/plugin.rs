@@ -6,6 +6,7 @@ use prometheus::{Histogram, HistogramVec, IntCounter, IntCounterVec, IntGauge, I
 use serde_json::json;
 
 use super::Set;
+use super::lingering::Lingering;
 use super::users::Users;
 use crate::telemetry::events::{Event, Events};
 
@@ -24,6 +25,7 @@ pub(super) struct PluginMetrics {
     shadow: IntCounterVec,
     custom: IntCounterVec,
     users: Arc<PluginUsers>,
+    lingering: Arc<Lingering<GenerationCounters>>,
     events: Events,
 }
 
@@ -177,8 +179,14 @@ impl PluginMetrics {
                 &["plugin", "metric"],
             ),
             users: Arc::default(),
+            lingering: Arc::default(),
             events: events.clone(),
         }
+    }
+
+    /// Notes that all series were read.
+    pub(super) fn scraped(&self) {
+        self.lingering.scraped();
     }
 
     pub(super) fn plugin(&self, name: &str) -> PluginCounters {
@@ -215,6 +223,11 @@ impl PluginCounters {
                 series: Arc::new(Series { metrics: metrics.clone(), plugin, generation, number }),
             }
         })
+    }
+
+    /// Keeps the series of a generation that is over for two scrapes.
+    pub fn linger(&self, generation: &GenerationCounters) {
+        self.series.metrics.lingering.add(generation.clone());
     }
 
     /// Counts the outcome of a generation, and tells it.

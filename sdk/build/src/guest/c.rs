@@ -18,7 +18,7 @@ pub(super) fn build(project: &Project) -> anyhow::Result<Vec<u8>> {
     link.args(TARGET).args(["-mexec-model=reactor", "-Wl,--strip-debug", "-o", "core.wasm"]);
     link.args(objects).arg(format!("gen/{world}_component_type.o"));
     run(&mut link)?;
-    bindings::component(&project.made("core.wasm")?, project)
+    bindings::component(&project.made("core.wasm")?)
 }
 
 fn objects(project: &Project, is_cpp: bool) -> anyhow::Result<Vec<String>> {

@@ -16,7 +16,7 @@ pub(super) fn build(project: &Project) -> anyhow::Result<Vec<u8>> {
         "weir",
         match project.world {
             World::Balancer => BALANCER,
-            World::Filter => FILTER,
+            World::Filter | World::BodyFilter => FILTER,
         },
     )?;
     let text = MODULE.replace("@MODULE@", &module);
@@ -30,7 +30,7 @@ pub(super) fn build(project: &Project) -> anyhow::Result<Vec<u8>> {
     run(&mut command)?;
     let mut core = project.made("core.wasm")?;
     bindings::embed(&mut core, project)?;
-    bindings::component(&core, project)
+    bindings::component(&core)
 }
 
 /// Returns the name of the user's module, which is a package beside the generated `main`.

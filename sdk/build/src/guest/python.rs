@@ -10,7 +10,7 @@ pub(super) fn build(project: &Project) -> anyhow::Result<Vec<u8>> {
         "weir",
         match project.world {
             super::World::Balancer => BALANCER,
-            super::World::Filter => FILTER,
+            super::World::Filter | super::World::BodyFilter => FILTER,
         },
     )?;
     let mut componentize = COMPONENTIZE.command(&project.build)?;

@@ -19,11 +19,7 @@ impl Tool {
     /// Finds the program where npm and Python install programs for a folder (`node_modules/.bin`
     /// and `.venv/bin`, in it or in a folder above), else in the search path.
     pub(super) fn find(&self, folder: &Path) -> anyhow::Result<PathBuf> {
-        let local = folder
-            .ancestors()
-            .flat_map(|folder| [folder.join("node_modules/.bin"), folder.join(".venv/bin")]);
-        let path = env::var_os("PATH").unwrap_or_default();
-        let places: Vec<PathBuf> = local.chain(env::split_paths(&path)).collect();
+        let places = places(folder);
         let found = self.names.iter().find_map(|name| {
             places.iter().map(|place| place.join(name)).find(|program| program.is_file())
         });
@@ -40,6 +36,15 @@ impl Tool {
         command.current_dir(folder);
         Ok(command)
     }
+}
+
+/// Returns the places of programs: those of npm and Python around a folder, then the search path.
+pub(super) fn places(folder: &Path) -> Vec<PathBuf> {
+    let local = folder
+        .ancestors()
+        .flat_map(|folder| [folder.join("node_modules/.bin"), folder.join(".venv/bin")]);
+    let path = env::var_os("PATH").unwrap_or_default();
+    local.chain(env::split_paths(&path)).collect()
 }
 
 /// Runs a command to its end. Standard output belongs to the build, so a tool's output goes to

@@ -10,7 +10,7 @@ pub(super) fn build(project: &Project) -> anyhow::Result<Vec<u8>> {
     project.put("weir", SDK)?;
     let root = match project.world {
         World::Balancer => "weir/balancer.zig",
-        World::Filter => "weir/filter.zig",
+        World::Filter | World::BodyFilter => "weir/filter.zig",
     };
     let mut zig = ZIG.command(&project.build)?;
     // A detected bug ends the instance, and the host starts a fresh one.
@@ -21,7 +21,7 @@ pub(super) fn build(project: &Project) -> anyhow::Result<Vec<u8>> {
     run(&mut zig)?;
     let mut core = without_dwarf(&project.made("core.wasm")?)?;
     bindings::embed(&mut core, project)?;
-    bindings::component(&core, project)
+    bindings::component(&core)
 }
 
 const ZIG: Tool = Tool {
