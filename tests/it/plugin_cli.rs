@@ -150,9 +150,15 @@ fn what_fails_its_cases_takes_no_component_s_place() {
     fs::write(&cases, bad).unwrap();
     let (ok, text) = weir(&project, &["test"]);
     assert!(!ok && text.contains("FAIL  a stranger does not"), "{text}");
+    assert!(text.contains("the component was not written"), "{text}");
     assert_eq!(fs::read(&component).unwrap(), b"the one before");
     fs::write(&cases, good).unwrap();
     assert!(weir(&project, &["test"]).0);
+    // Without an argument, the component is that of the project.
+    let (ok, text) = weir(&project, &["inspect"]);
+    assert!(ok && text.contains("world    filter"), "{text}");
+    let (ok, text) = weir(&project, &["bench"]);
+    assert!(ok && text.contains("on-request "), "{text}");
     assert!(fs::read(&component).unwrap().starts_with(b"\0asm"));
 }
 
@@ -280,6 +286,72 @@ fn a_plugin_under_test_reaches_what_its_cases_allow_and_nothing_else() {
     let config = "{\"do\": \"space\", \"value\": \"sessions\"}";
     let (ok, text) = weir(folder.path(), &["bench", component, "--config", config]);
     assert!(ok && !text.contains("failed"), "{text}");
+    // A function that fails has no time.
+    let trap = ["bench", component, "--config", "{\"do\": \"trap\"}"];
+    let (ok, text) = weir(folder.path(), &trap);
+    assert!(!ok && text.contains("on-request failed: "), "{text}");
+}
+
+/// The state before and after, the ends of earlier requests, and several requests in a row.
+#[test]
+fn a_case_has_a_past_and_goes_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let test = |name: &str, cases: &str| {
+        let (path, component) = (folder.path().join("cases.yaml"), guest(name));
+        fs::write(path, format!("cases:\n{cases}\n")).unwrap();
+        weir(folder.path(), &["test", component.to_str().unwrap(), "--cases", "cases.yaml"])
+    };
+    let says = |command: &str, body: &str| {
+        format!(
+            "request: {{ headers: {{ x-do: \"{command}\" }} }}, expect: {{ reply: {{ body: \"{body}\" }} }}"
+        )
+    };
+    let (ok, text) = test(
+        "ledger",
+        &format!(
+            "  - {{ name: a counter goes on, state: {{ '': {{ hits: 7, name: seven }} }}, {}, expect_state: {{ '': {{ hits: 8, name: seven, other: null }} }} }}
+  - name: a time to live ends
+    {{set}}
+    then:
+      - {{ advance: 1s, {} }}
+      - {{ advance: 1s, {}, expect_state: {{ '': {{ k: null }} }} }}
+  - {{ name: a value is removed, state: {{ '': {{ hits: null }} }}, {} }}",
+            says("add hits 1 0", "8"),
+            says("get k", "v"),
+            says("get k", "none"),
+            says("get hits", "none"),
+        )
+        .replace("{set}", "request: { headers: { x-do: set k v 1500 } }"),
+    );
+    assert!(ok && text.contains("3 cases passed"), "{text}");
+    for (case, fault) in [
+        ("name: a, expect_state: { '': { k: v } }", "expected \"v\", got no value"),
+        ("name: a, state: { other: { k: v } }", "allow.state does not name the space \"other\""),
+        ("name: a, state: { '': { k: [] } }", "is no text or number"),
+        ("name: a, then: [{}, { expect: { reply: {} } }]", "then, 2: expect"),
+        ("name: a, then: [{ then: [{}] }]", "has no `then` of its own"),
+        ("request: {}", "a case needs a name"),
+    ] {
+        let (ok, text) = test("ledger", &format!("  - {{ {case} }}"));
+        assert!(!ok && text.contains(fault), "{case}: {text}");
+    }
+
+    let endpoints = "endpoints: [{ address: '10.0.0.1:80' }], ";
+    let (ok, text) = test(
+        "turns",
+        &format!(
+            "  - {{ name: a, {endpoints} outcomes: [{{ endpoint: '10.0.0.1:80', status: 503, after: 20ms }}], picks: ['10.0.0.1:80'] }}"
+        ),
+    );
+    assert!(ok && text.contains("observe 20000"), "{text}");
+    for (case, fault) in [
+        ("outcomes: [{ endpoint: '10.0.0.2:80' }]", "10.0.0.2:80 is no endpoint"),
+        ("outcomes: [{ endpoint: '10.0.0.1:80', after: soon }]", "\"soon\" is no duration"),
+        ("picks: [null]", "expected none, got 10.0.0.1:80"),
+    ] {
+        let (ok, text) = test("turns", &format!("  - {{ name: a, {endpoints} {case} }}"));
+        assert!(!ok && text.contains(fault), "{case}: {text}");
+    }
 }
 
 #[test]
@@ -445,8 +517,8 @@ fn what_is_wrong_is_told_with_what_would_help() {
     let (ok, text) = weir(folder.path(), &["inspect", "gone.wasm"]);
     assert!(!ok && text.contains("gone.wasm"), "{text}");
     for command in ["inspect", "bench"] {
-        let (ok, text) = weir(folder.path(), &[command, "."]);
-        assert!(!ok && text.contains("weir plugin build ."), "{text}");
+        let (ok, text) = weir(folder.path(), &[command]);
+        assert!(!ok && text.contains("weir plugin new"), "{text}");
     }
     let (ok, text) = weir(folder.path(), &["bench", "builtin:rate-limit"]);
     assert!(!ok && text.contains("plugin builtin:rate-limit refused"), "{text}");

@@ -84,6 +84,15 @@ pub struct SystemServices;
 
 impl Services for SystemServices {}
 
+/// A value of the shared state.
+#[derive(Debug, Clone, Copy)]
+pub enum Preset<'a> {
+    /// A counter with this sum.
+    Counter(i64),
+    /// Bytes.
+    Bytes(&'a [u8]),
+}
+
 /// Everything that one plugin can reach. Cloning shares it.
 #[derive(Clone)]
 pub struct Environment {
@@ -133,6 +142,28 @@ impl Environment {
     #[must_use]
     pub fn apart(&self, services: Arc<dyn Services>, state: Arc<dyn SharedState>) -> Self {
         Self { services, state, log: Arc::default(), ..self.clone() }
+    }
+
+    /// Returns a value of the shared state, as the plugin gets it. `None` also if the plugin may
+    /// not reach the space.
+    pub fn value(&self, space: &str, key: &str) -> Option<Vec<u8>> {
+        self.state.get(&self.key(space, key)?, self.services.now())
+    }
+
+    /// Changes a value of the shared state, without a time to live. Returns whether the plugin may
+    /// reach the space.
+    pub fn set_value(&self, space: &str, key: &str, value: Option<Preset<'_>>) -> bool {
+        let Some(key) = self.key(space, key) else { return false };
+        let now = self.services.now();
+        self.state.remove(&key);
+        match value {
+            Some(Preset::Counter(sum)) => {
+                self.state.add(&key, sum, 0, now);
+            }
+            Some(Preset::Bytes(bytes)) => self.state.set(&key, bytes, 0, now),
+            None => {}
+        }
+        true
     }
 
     /// Writes a line to the log if the plugin's budget allows it. The message must be

@@ -13,6 +13,7 @@
 
 mod balancer;
 mod bindings;
+mod bounds;
 mod clock;
 mod engine;
 mod environment;
@@ -29,7 +30,7 @@ mod voice;
 
 pub use balancer::{BalancerInstance, Endpoint, Needs, Outcome, Pick, TRIED};
 pub use engine::Engine;
-pub use environment::{Environment, Level, Line, Services, SystemServices};
+pub use environment::{Environment, Level, Line, Preset, Services, SystemServices};
 pub use error::{PluginError, with_causes};
 pub use filter::{FilterInstance, FilterNeeds};
 pub use limits::Limits;

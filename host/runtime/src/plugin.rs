@@ -5,6 +5,7 @@ use std::sync::Arc;
 use wasmtime::component::{Component, HasSelf, InstancePre, Linker};
 
 use crate::bindings::{balancer, body_filter, filter, types};
+use crate::bounds;
 use crate::engine::Engine;
 use crate::environment::Environment;
 use crate::error::PluginError;
@@ -290,7 +291,7 @@ fn check_bytes(plugin: &Arc<str>, wasm: &[u8]) -> Result<(), PluginError> {
             `weir plugin componentize`, or build the module's project with `weir plugin build FOLDER`";
         return Err(PluginError::invalid(plugin, what));
     }
-    Ok(())
+    bounds::check(wasm).map_err(|excess| PluginError::invalid(plugin, excess.to_string()))
 }
 
 fn link(engine: &Engine, plugin: &Arc<str>, wasm: &[u8]) -> Result<World, PluginError> {

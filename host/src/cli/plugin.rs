@@ -40,7 +40,8 @@ pub(super) enum PluginCommand {
     Bench(trial::Bench),
     /// Show a component: its manifest, world, imports, needs and default limits.
     Inspect {
-        /// A component, or builtin:NAME.
+        /// A component, builtin:NAME, or a project's folder, which is built first.
+        #[arg(default_value = ".")]
         component: String,
         /// Configuration (JSON) to show the needs for.
         #[arg(long, value_name = "JSON")]

@@ -14,6 +14,15 @@
 //!     expect: { reply: { status: 403 } }
 //!   - name: requests take turns
 //!     picks: ["10.0.0.1:80", "10.0.0.2:80"]
+//!   - name: failures count
+//!     outcomes: [{ endpoint: "10.0.0.1:80", status: 503, after: 20ms }]
+//!     picks: ["10.0.0.2:80"]
+//!   - name: the third request of a minute is refused
+//!     state: { "": { hits: 1 } }
+//!     expect: next
+//!     then:
+//!       - { advance: 1s, expect: { reply: { status: 429 } }, expect_state: { "": { hits: 3 } } }
+//!       - { advance: 60s, expect: next }
 //!   - name: yesterday's traffic
 //!     replay: access.jsonl
 //!     decisions: { next: 90, reply: 10 }
@@ -26,6 +35,7 @@ mod body;
 mod decision;
 mod file;
 mod record;
+mod state;
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -38,7 +48,7 @@ use weir_runtime::{Endpoint, Kind, PluginError, with_causes};
 use crate::{Allow, Balancer, Component, Filter, Request};
 use decision::{compare, fetch_value, request_value, response_value};
 
-pub use file::{Case, Cases, Member, Message, Streamed};
+pub use file::{Case, Cases, Ended, Member, Message, Spaces, Streamed};
 
 /// The result of a case.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -67,7 +77,14 @@ pub enum CasesError {
 pub fn run(component: &Component, text: &str, folder: &Path) -> Result<Vec<Outcome>, CasesError> {
     let cases: Cases = serde_yaml::from_str(unmarked(text))?;
     let mut runner = Runner { component, cases: &cases, folder, subjects: BTreeMap::new() };
-    let run = |case: &Case| Outcome { name: case.name.clone(), fault: runner.run(case).err() };
+    let run = |case: &Case| {
+        let fault = if case.name.is_empty() {
+            Err("a case needs a name".to_owned())
+        } else {
+            runner.run_all(case)
+        };
+        Outcome { name: case.name.clone(), fault: fault.err() }
+    };
     Ok(cases.cases.iter().map(run).collect())
 }
 
@@ -86,16 +103,33 @@ enum Subject {
 }
 
 impl Runner<'_> {
-    fn run(&mut self, case: &Case) -> Result<(), String> {
+    /// Runs a case and those that follow it.
+    fn run_all(&mut self, case: &Case) -> Result<(), String> {
+        self.run(case, case)?;
+        for (number, next) in case.then.iter().enumerate() {
+            if !next.then.is_empty() {
+                return Err("then: a case in `then` has no `then` of its own".to_owned());
+            }
+            self.run(next, case).map_err(|fault| format!("then, {}: {fault}", number + 1))?;
+        }
+        Ok(())
+    }
+
+    /// Runs a case. It takes what it does not have from `first`.
+    fn run(&mut self, case: &Case, first: &Case) -> Result<(), String> {
         if let Some(time) = &case.advance {
             let time = duration(time).ok_or_else(|| format!("advance: {time:?} is no duration"))?;
             self.component.world().advance(time);
         }
-        let config = case.config.as_ref().unwrap_or(&self.cases.config);
+        let config = case.config.as_ref().or(first.config.as_ref()).unwrap_or(&self.cases.config);
         let config = if config.is_null() { "{}".to_owned() } else { config.to_string() };
-        let allow = case.allow.as_ref().or(self.cases.allow.as_ref()).cloned();
+        let allow = case.allow.as_ref().or(first.allow.as_ref());
+        let allow = allow.or(self.cases.allow.as_ref()).cloned();
+        let members = case.endpoints.as_ref().or(first.endpoints.as_ref());
+        let members = members.unwrap_or(&self.cases.endpoints);
         let key = (config, allow);
-        let members = case.endpoints.as_ref().unwrap_or(&self.cases.endpoints);
+        let component = self.component(key.1.as_ref());
+        state::prepare(&component, &case.state)?;
         let mut subject = match self.subjects.remove(&key) {
             Some(subject) => subject,
             None => match self.subject(&key, members) {
@@ -112,6 +146,7 @@ impl Runner<'_> {
                     balancer.update(&wanted).map_err(|error| with_causes(&error))?;
                     *given = wanted;
                 }
+                observe(balancer, case, members)?;
                 run_balancer(self, balancer, case, members)
             }
         };
@@ -119,7 +154,15 @@ impl Runner<'_> {
         if result.is_ok() {
             self.subjects.insert(key, subject);
         }
-        result
+        result.and_then(|()| state::compare(&component, &case.expect_state))
+    }
+
+    /// Returns the component with these permissions.
+    fn component(&self, allow: Option<&Allow>) -> Component {
+        match allow {
+            Some(allow) => self.component.allowing(allow.clone()),
+            None => self.component.clone(),
+        }
     }
 
     fn subject(
@@ -127,8 +170,7 @@ impl Runner<'_> {
         (config, allow): &(String, Option<Allow>),
         members: &[Member],
     ) -> Result<Subject, PluginError> {
-        let allowed = allow.as_ref().map(|allow| self.component.allowing(allow.clone()));
-        let component = allowed.as_ref().unwrap_or(self.component);
+        let component = self.component(allow.as_ref());
         Ok(match component.plugin().kind() {
             Kind::Balancer => {
                 let given = endpoints(members);
@@ -291,6 +333,27 @@ fn run_balancer(
         }
     }
     Ok(())
+}
+
+/// Tells a balancer how earlier requests ended.
+fn observe(balancer: &mut Balancer, case: &Case, members: &[Member]) -> Result<(), String> {
+    if case.outcomes.is_empty() {
+        return Ok(());
+    }
+    let outcome = |ended: &Ended| {
+        let known = members.iter().position(|member| member.address == ended.endpoint);
+        let id = known.and_then(|id| u32::try_from(id).ok());
+        let id = id.ok_or_else(|| format!("outcomes: {} is no endpoint", ended.endpoint))?;
+        let after = duration(&ended.after)
+            .ok_or_else(|| format!("outcomes: {:?} is no duration", ended.after))?;
+        let duration_us = u64::try_from(after.as_micros()).unwrap_or(u64::MAX);
+        Ok(weir_runtime::Outcome { endpoint: id, status: ended.status, duration_us })
+    };
+    let outcomes: Vec<_> = case.outcomes.iter().map(outcome).collect::<Result<_, String>>()?;
+    if !balancer.instance().needs().outcomes {
+        return Err("outcomes: the balancer does not ask for them".to_owned());
+    }
+    balancer.instance().observe(&outcomes).map_err(|error| with_causes(&error))
 }
 
 fn compare_counts(case: &Case, counts: &BTreeMap<String, u64>) -> Result<(), String> {

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use weir_runtime::{Engine, Environment, Kind, Limits, Plugin, PluginError};
 
-use super::{PluginCliError, print, read};
+use super::{PluginCliError, print, project, read};
 use crate::config::{defaults, plugin_keys};
 use crate::oci::Digest;
 
@@ -17,7 +17,7 @@ pub(super) fn run(
     config: Option<&str>,
     as_json: bool,
 ) -> Result<(), PluginCliError> {
-    let wasm = read(component)?;
+    let wasm = project::component(component)?;
     let plugin = load(component, &wasm)?;
     if plugin.kind().is_standard() {
         return standard(&plugin, &wasm, as_json);

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use clap::{Args, ValueEnum};
 use weir_sdk_build::Built;
 
-use super::{PluginCliError, print, progress};
+use super::{PluginCliError, print, progress, read};
 
 #[derive(Debug, Args)]
 pub(in crate::cli) struct New {
@@ -119,6 +119,12 @@ pub(super) fn build(folder: &Path) -> Result<(), PluginCliError> {
 pub(super) fn compile(folder: &Path) -> Result<Built, PluginCliError> {
     progress(&format!("building {}", folder.display()));
     weir_sdk_build::build(folder).map_err(|error| PluginCliError::Failed(format!("{error:#}")))
+}
+
+/// Returns the bytes of a component: a file, a built-in plugin, or a project's, which is built.
+pub(super) fn component(subject: &str) -> Result<Vec<u8>, PluginCliError> {
+    let folder = Path::new(subject);
+    if folder.is_dir() { Ok(compile(folder)?.wasm) } else { read(subject) }
 }
 
 /// Replaces the previous component. A reader never sees half a file.

@@ -8,7 +8,7 @@ use clap::Args;
 use weir_runtime::{Endpoint, Engine, Environment, Kind, Limits, Pick, Plugin, service};
 use weir_sdk_testing::{Component, cases};
 
-use super::{PluginCliError, print, progress, project, read, read_file};
+use super::{PluginCliError, print, progress, project, read_file};
 use crate::config::defaults;
 use crate::files;
 use crate::plugins::rules::ProxyRules;
@@ -28,7 +28,8 @@ pub(in crate::cli) struct Test {
 
 #[derive(Debug, Args)]
 pub(in crate::cli) struct Bench {
-    /// A component, or builtin:NAME.
+    /// A component, builtin:NAME, or a project's folder, which is built first.
+    #[arg(default_value = ".")]
     component: String,
     /// Configuration (JSON).
     #[arg(long, value_name = "JSON", default_value = "{}")]
@@ -88,12 +89,15 @@ fn pass(wasm: &[u8], beside: &Path, test: &Test) -> Result<(), PluginCliError> {
     match (count, failed) {
         (0, _) => Err(PluginCliError::Failed(format!("{} has no cases", path.display()))),
         (_, 0) => print(&format!("{count} cases passed\n")),
+        _ if test.subject.is_dir() => Err(PluginCliError::Failed(format!(
+            "{failed} of {count} cases failed; the component was not written"
+        ))),
         _ => Err(PluginCliError::Failed(format!("{failed} of {count} cases failed"))),
     }
 }
 
 pub(super) fn bench(bench: &Bench) -> Result<(), PluginCliError> {
-    let wasm = read(&bench.component)?;
+    let wasm = project::component(&bench.component)?;
     ours(&wasm, "serve it as a route's `component` and put load on the route")?;
     let engine = Engine::new()?;
     let environment = Environment::default().with_every_space();
@@ -104,23 +108,22 @@ pub(super) fn bench(bench: &Bench) -> Result<(), PluginCliError> {
     let compile = start.elapsed();
     let time = Duration::from_secs(bench.seconds);
     let input = Some(bench.input.as_bytes());
-    let mut report = format!(
+    let report = format!(
         "component    {} bytes, {}\ncompile      {compile:.1?}\n",
         wasm.len(),
         plugin.kind().world()
     );
-    let mut line = |name: &str, result: Result<Duration, PluginCliError>| {
-        let text = match result {
-            Ok(each) => format!("{:.0} ns", each.as_secs_f64() * 1e9),
-            Err(error) => format!("failed: {error}"),
-        };
-        report.push_str(&format!("{name:<12} {text}\n"));
+    print(&report)?;
+    let line = |name: &str, result: Result<Duration, PluginCliError>| {
+        let each =
+            result.map_err(|error| PluginCliError::Failed(format!("{name} failed: {error}")))?;
+        print(&format!("{name:<12} {:.0} ns\n", each.as_secs_f64() * 1e9))
     };
     let memory = if plugin.kind() == Kind::Balancer {
-        line("instantiate", each(time, || Ok(plugin.balancer(&bench.config)?)));
+        line("instantiate", each(time, || Ok(plugin.balancer(&bench.config)?)))?;
         let mut instance = plugin.balancer(&bench.config)?;
         let endpoints: Vec<Endpoint> = (0..bench.endpoints).map(endpoint).collect();
-        line("update", each(time, || Ok(instance.update(&endpoints)?)));
+        line("update", each(time, || Ok(instance.update(&endpoints)?)))?;
         let needs = instance.needs().clone();
         let inputs = vec![input; needs.inputs.len()];
         let loads: Vec<u32> = (0..bench.endpoints).map(|n| n * 7919 % 61).collect();
@@ -133,24 +136,23 @@ pub(super) fn bench(bench: &Bench) -> Result<(), PluginCliError> {
                 instance.pick(Pick { sequence, attempt: 0, inputs: &inputs, loads })?;
                 Ok(())
             }),
-        );
+        )?;
         instance.memory()
     } else {
-        line("instantiate", each(time, || Ok(plugin.filter(&bench.config)?)));
+        line("instantiate", each(time, || Ok(plugin.filter(&bench.config)?)))?;
         let mut instance = plugin.filter(&bench.config)?;
         let needs = instance.needs().clone();
         let request = vec![input; needs.inputs.len()];
         let response = vec![input; needs.response_inputs.len()];
         if needs.on_request {
-            line("on-request", each(time, || Ok(instance.on_request(&request)?)));
+            line("on-request", each(time, || Ok(instance.on_request(&request)?)))?;
         }
         if needs.on_response {
-            line("on-response", each(time, || Ok(instance.on_response(200, &response, b"")?)));
+            line("on-response", each(time, || Ok(instance.on_response(200, &response, b"")?)))?;
         }
         instance.memory()
     };
-    report.push_str(&format!("memory       {} KiB for each instance\n", memory >> 10));
-    print(&report)
+    print(&format!("memory       {} KiB for each instance\n", memory >> 10))
 }
 
 /// Refuses a standard component, and names the tool for it.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
 use crate::request::fields;
@@ -46,7 +46,8 @@ pub struct Member {
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Case {
-    /// The behaviour that it shows.
+    /// The behaviour that it shows. Only a case in `then` may have none.
+    #[serde(default)]
     pub name: String,
     /// Replaces the file's `config`.
     pub config: Option<Value>,
@@ -54,6 +55,13 @@ pub struct Case {
     pub allow: Option<Allow>,
     /// Time that passes before the case, such as `1s` or `500ms`.
     pub advance: Option<String>,
+    /// Values of the shared state before the case, by space and key. The plugin's own space is
+    /// `""`. A number is the sum of a counter, and null removes a value.
+    #[serde(default)]
+    pub state: Spaces,
+    /// Values of the shared state after the case. Null expects that there is none.
+    #[serde(default)]
+    pub expect_state: Spaces,
     /// The request.
     #[serde(default)]
     pub request: Request,
@@ -87,8 +95,13 @@ pub struct Case {
     /// The number of the attempt.
     #[serde(default)]
     pub attempt: u32,
-    /// Addresses that a balancer chooses for this many requests in turn; `none` for no endpoint.
+    /// Addresses that a balancer chooses for this many requests in turn; `none` or null for no
+    /// endpoint.
+    #[serde(default, deserialize_with = "picks")]
     pub picks: Option<Vec<String>>,
+    /// Ends of earlier requests, which a balancer learns before it chooses.
+    #[serde(default)]
+    pub outcomes: Vec<Ended>,
     /// The number of choices of each address in `repeat` requests, as bounds: `[400, 600]`.
     pub shares: Option<BTreeMap<String, (u64, u64)>>,
     /// A file of Weir's access records (JSON), relative to the file of cases. Each record is a
@@ -97,6 +110,37 @@ pub struct Case {
     /// The number of replayed requests for each decision (`next`, `edit`, `reply`, `fetch`) or
     /// endpoint.
     pub decisions: Option<BTreeMap<String, u64>>,
+    /// Further requests after this one. Each is a case of its own, with the configuration,
+    /// permissions and endpoints of this one if it has none. A fault names its number.
+    #[serde(default)]
+    pub then: Vec<Case>,
+}
+
+/// Values by space and key.
+pub type Spaces = BTreeMap<String, BTreeMap<String, Value>>;
+
+/// The end of a request at an endpoint.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Ended {
+    /// The address of the endpoint.
+    pub endpoint: String,
+    /// The status; 0 if there was no response.
+    #[serde(default)]
+    pub status: u16,
+    /// The time to the response's header section, or to the failure, such as `20ms`.
+    #[serde(default = "no_time")]
+    pub after: String,
+}
+
+fn no_time() -> String {
+    "0ms".to_owned()
+}
+
+fn picks<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Vec<String>>, D::Error> {
+    let picks = Option::<Vec<Option<String>>>::deserialize(deserializer)?;
+    let named = |pick: Option<String>| pick.unwrap_or_else(|| "none".to_owned());
+    Ok(picks.map(|picks| picks.into_iter().map(named).collect()))
 }
 
 /// A response, or an answer.
