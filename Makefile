@@ -56,7 +56,7 @@ test-doc: ## run the examples in doc comments
 test-guests: ## run the tests of plugins, guests and examples
 	.ci/each-guest cargo test --workspace --quiet
 
-check: ## what CI runs: formatting, lints, documentation, dependencies, two minutes of fuzzing, then the tests
+check: ## what CI runs: formatting, lints, documentation, dependencies, some minutes of fuzzing, then the tests
 	.ci/setup
 	$(MAKE) --no-print-directory fmt lint doc deny fuzz test
 
@@ -79,9 +79,9 @@ deny: ## licences, sources and duplicates among the dependencies
 	cd plugins && cargo deny --workspace --config ../deny.toml --log-level error check bans licenses sources
 
 # Without a sanitizer the stable toolchain is enough, and there is no unsafe code that one would watch.
-fuzz: ## fuzz HTTP/3: frames, control stream, QPACK, requests (FUZZ=seconds for each)
+fuzz: ## fuzz HTTP/3: frames, control stream, QPACK, requests, capsules (FUZZ=seconds for each)
 	.ci/setup check
-	cd host/h3 && for target in frames control qpack request; do \
+	cd host/h3 && for target in frames control qpack request capsules; do \
 	  mkdir -p fuzz/corpus/$$target && \
 	  cargo fuzz run --sanitizer none --target-dir $(CURDIR)/target/fuzz $$target fuzz/corpus/$$target fuzz/seeds/$$target \
 	    -- -max_total_time=$(or $(FUZZ),30) -max_len=4096 -rss_limit_mb=512 -verbosity=0 || exit 1; \

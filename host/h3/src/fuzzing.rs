@@ -7,6 +7,7 @@
 use bytes::Bytes;
 use http::{HeaderMap, Request, Response};
 
+use crate::capsule::{Capsule, Capsules, as_packet};
 use crate::code::{Code, Violation};
 use crate::control::{Control, Word};
 use crate::frame::{Event, Frames, Kind, Treatment};
@@ -57,6 +58,12 @@ pub fn qpack(data: &[u8]) {
     }
 }
 
+/// Reads capsules, and the packets in their datagrams.
+pub fn capsules(data: &[u8]) {
+    let (size, data) = piece(data);
+    assert_eq!(read_capsules(data, data.len()), read_capsules(data, size), "pieces of {size}");
+}
+
 /// Reads the size of the pieces of the stream from its first byte.
 fn piece(data: &[u8]) -> (usize, &[u8]) {
     match data {
@@ -85,6 +92,27 @@ fn push(events: &mut Vec<Event>, event: Event) {
         }
         (_, event) => events.push(event),
     }
+}
+
+/// The datagrams, the bytes of all other capsules, and the end.
+type Read = (Vec<Result<Option<Bytes>, Code>>, Vec<u8>, Result<(), Code>);
+
+fn read_capsules(data: &[u8], size: usize) -> Read {
+    let mut capsules = Capsules::default();
+    let (mut datagrams, mut others) = (Vec::new(), Vec::new());
+    let end = feed(data, size, |piece| {
+        capsules.push(&piece);
+        while let Some(capsule) = capsules.next()? {
+            match capsule {
+                Capsule::Datagram(payload) => {
+                    datagrams.push(as_packet(payload).map_err(|violation| violation.code));
+                }
+                Capsule::Other(bytes) => others.extend_from_slice(&bytes),
+            }
+        }
+        Ok(())
+    });
+    (datagrams, others, end.and(capsules.end().map_err(|violation| violation.code)))
 }
 
 fn read_frames(data: &[u8], size: usize) -> (Vec<Event>, Result<(), Code>) {
@@ -341,6 +369,7 @@ mod tests {
             ("control", control),
             ("qpack", qpack),
             ("request", request),
+            ("capsules", capsules),
         ] {
             let entries: Vec<_> = std::fs::read_dir(format!("{seeds}/{target}")).unwrap().collect();
             assert!(entries.len() > 3, "{target}");
@@ -366,5 +395,7 @@ mod tests {
         assert!(expected, "{said:?}");
         assert_eq!(end, Ok(()));
         assert_eq!(read_control(Side::Client, &seed("control/all"), 1).0.len(), 3);
+        let (datagrams, others, end) = read_capsules(&seed("capsules/other"), 1);
+        assert_eq!((datagrams.len(), others.len(), end), (1, 11, Ok(())));
     }
 }

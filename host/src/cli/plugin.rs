@@ -34,6 +34,12 @@ pub(super) enum PluginCommand {
     },
     /// Make a component of a core module of any language.
     Componentize(any::Componentize),
+    /// Print the JSON Schema of a file of plugin projects, for editors.
+    Schema {
+        /// The file.
+        #[arg(value_enum)]
+        file: any::ProjectFile,
+    },
     /// Run a plugin's cases (YAML) in the real runtime, with a fixed clock and fixed randomness.
     Test(trial::Test),
     /// Measure calls, memory and compile time of a component.
@@ -125,6 +131,7 @@ pub(super) fn execute(command: PluginCommand) -> Result<(), PluginCliError> {
         PluginCommand::Build { folder } => project::build(&folder),
         PluginCommand::Wit { folder } => any::wit(&folder),
         PluginCommand::Componentize(componentize) => any::componentize(&componentize),
+        PluginCommand::Schema { file } => any::schema(file),
         PluginCommand::Test(test) => trial::test(&test),
         PluginCommand::Bench(bench) => trial::bench(&bench),
         PluginCommand::Inspect { component, reference: true, .. } => inspect::reference(&component),

@@ -18,6 +18,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail, ensure};
+use schemars::JsonSchema;
 use serde::Deserialize;
 
 use crate::interface::{WIT, World};
@@ -30,7 +31,7 @@ pub(crate) const MANIFEST: &str = "plugin.yaml";
 const MARK: &str = "# Written anew by weir plugin build.\n*\n";
 
 /// A language of components, with its tools.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 enum Language {
     /// With clang and Debian's wasi-libc.
@@ -52,16 +53,19 @@ enum Language {
 }
 
 /// The content of `plugin.yaml`.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct Manifest {
     /// The component is `NAME.wasm`.
     name: String,
+    /// The language.
     language: Language,
+    /// The world of the plugin.
     world: World,
-    /// For [`Language::Other`]: a command of the shell.
+    /// Only for `other`: a command of the shell that makes the core module.
     build: Option<String>,
-    /// For [`Language::Other`]: the core module, relative to the folder.
+    /// Only for `other`: the core module or its text, relative to the folder. If left out, it is
+    /// `build/core.wasm`.
     module: Option<PathBuf>,
 }
 
@@ -76,6 +80,11 @@ struct Project {
     world: World,
     command: Option<String>,
     module: PathBuf,
+}
+
+/// Returns the JSON Schema of `plugin.yaml`, for editors.
+pub fn schema() -> serde_json::Value {
+    schemars::schema_for!(Manifest).to_value()
 }
 
 /// Whether a folder has a project for [`build`].

@@ -17,6 +17,7 @@ mod workspace;
 pub use component::component;
 pub use componentize::componentize;
 pub use dist::{Entry, digest, verify, write};
+pub use guest::schema;
 pub use interface::{Adapter, WIT, World};
 pub use project::build;
 pub use reference::{reference, wrapped};

@@ -1,11 +1,12 @@
 //! The permissions of a plugin under test.
 
+use schemars::JsonSchema;
 use serde::Deserialize;
 use weir_runtime::filter::{Edit, RequestDecision, not_allowed};
 
 /// The permissions of a plugin under test, in the form of `allow` in Weir's configuration. Nothing
 /// by default.
-#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Allow {
     /// Upstreams that it may fetch from and send requests to.

@@ -88,6 +88,11 @@ pub fn run(component: &Component, text: &str, folder: &Path) -> Result<Vec<Outco
     Ok(cases.cases.iter().map(run).collect())
 }
 
+/// Returns the JSON Schema of a file of cases, for editors.
+pub fn schema() -> Value {
+    schemars::schema_for!(Cases).to_value()
+}
+
 struct Runner<'a> {
     component: &'a Component,
     cases: &'a Cases,

@@ -3,11 +3,12 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use schemars::JsonSchema;
 use serde::Deserialize;
 use weir_runtime::PluginError;
 
 /// A request, with all inputs that a plugin may ask for.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Request {
     /// The method.
@@ -32,6 +33,7 @@ pub struct Request {
     pub parts: BTreeMap<String, String>,
     /// Header fields; the names in lower case.
     #[serde(deserialize_with = "fields")]
+    #[schemars(with = "BTreeMap<String, Values>")]
     pub headers: Vec<(String, String)>,
 }
 
@@ -139,16 +141,18 @@ fn lines(fields: &[(String, String)]) -> Vec<u8> {
     lines.concat().into_bytes()
 }
 
+/// The value of a field, or several.
+#[derive(Deserialize, JsonSchema)]
+#[serde(untagged)]
+pub(crate) enum Values {
+    One(String),
+    Several(Vec<String>),
+}
+
 /// Reads fields from a map of names to one value or several.
 pub(crate) fn fields<'de, D: serde::Deserializer<'de>>(
     deserializer: D,
 ) -> Result<Vec<(String, String)>, D::Error> {
-    #[derive(Deserialize)]
-    #[serde(untagged)]
-    enum Values {
-        One(String),
-        Several(Vec<String>),
-    }
     let map = BTreeMap::<String, Values>::deserialize(deserializer)?;
     let mut fields = Vec::new();
     for (name, values) in map {

@@ -2,11 +2,11 @@
 
 use std::path::{Path, PathBuf};
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 use weir_sdk_build::{Adapter, World};
 
 use super::project::{NewKind, put};
-use super::{PluginCliError, progress, read_file};
+use super::{PluginCliError, print, progress, read_file};
 
 #[derive(Debug, Args)]
 pub(in crate::cli) struct Componentize {
@@ -22,6 +22,24 @@ pub(in crate::cli) struct Componentize {
     /// The component. [default: MODULE with the ending .component.wasm]
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
+}
+
+/// A file of plugin projects.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub(in crate::cli) enum ProjectFile {
+    /// cases.yaml
+    Cases,
+    /// plugin.yaml
+    Plugin,
+}
+
+/// Prints the JSON Schema of a file.
+pub(super) fn schema(file: ProjectFile) -> Result<(), PluginCliError> {
+    let schema = match file {
+        ProjectFile::Cases => weir_sdk_testing::cases::schema(),
+        ProjectFile::Plugin => weir_sdk_build::schema(),
+    };
+    print(&format!("{schema:#}\n"))
 }
 
 /// Writes the interface into a folder.
@@ -70,6 +88,48 @@ fn adapter(text: &str) -> Result<Adapter, PluginCliError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// All files of this repository are valid by the schemas, and other keys are not.
+    #[test]
+    fn the_schemas_describe_the_files_of_projects() {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+        let (cases, plugin) = (weir_sdk_testing::cases::schema(), weir_sdk_build::schema());
+        let (mut pending, mut seen) = (vec![root.join("plugins"), root.join("examples")], [0, 0]);
+        while let Some(folder) = pending.pop() {
+            for entry in folder.read_dir().unwrap() {
+                let path = entry.unwrap().path();
+                let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+                let (at, schema) = match name {
+                    "cases.yaml" => (0, &cases),
+                    "plugin.yaml" => (1, &plugin),
+                    "target" | "build" | "node_modules" => continue,
+                    _ if path.is_dir() => {
+                        pending.push(path);
+                        continue;
+                    }
+                    _ => continue,
+                };
+                let text = std::fs::read_to_string(&path).unwrap();
+                let value: serde_json::Value = serde_yaml::from_str(&text).unwrap();
+                let fault = jsonschema::validate(schema, &value).err().map(|e| e.to_string());
+                assert_eq!(fault, None, "{}", path.display());
+                seen[at] += 1;
+            }
+        }
+        assert!(seen[0] > 15 && seen[1] > 10, "{seen:?}");
+        let valid =
+            |schema, text| jsonschema::is_valid(schema, &serde_yaml::from_str(text).unwrap());
+        assert!(valid(
+            &cases,
+            "{ cases: [{ name: a, picks: [null, none], then: [{ attempt: 1 }] }] }"
+        ));
+        for wrong in
+            ["{ cases: [{ name: a, expects: next }] }", "{ cases: [{ name: a, repeat: x }] }", "{}"]
+        {
+            assert!(!valid(&cases, wrong), "{wrong}");
+        }
+        assert!(!valid(&plugin, "{ name: a, language: cobol, world: filter }"));
+    }
 
     #[test]
     fn an_adapter_has_the_name_of_its_file_or_another() {

@@ -2,14 +2,15 @@
 
 use std::collections::BTreeMap;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
-use crate::request::fields;
+use crate::request::{Values, fields};
 use crate::{Allow, Request};
 
 /// A file of cases.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Cases {
     /// The plugin's configuration; a case may have its own.
@@ -26,7 +27,7 @@ pub struct Cases {
 }
 
 /// An endpoint.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Member {
     /// IP address and port, as `picks` names it.
@@ -43,7 +44,7 @@ pub struct Member {
 }
 
 /// One case.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Case {
     /// The behaviour that it shows. Only a case in `then` may have none.
@@ -98,6 +99,7 @@ pub struct Case {
     /// Addresses that a balancer chooses for this many requests in turn; `none` or null for no
     /// endpoint.
     #[serde(default, deserialize_with = "picks")]
+    #[schemars(with = "Option<Vec<Option<String>>>")]
     pub picks: Option<Vec<String>>,
     /// Ends of earlier requests, which a balancer learns before it chooses.
     #[serde(default)]
@@ -120,7 +122,7 @@ pub struct Case {
 pub type Spaces = BTreeMap<String, BTreeMap<String, Value>>;
 
 /// The end of a request at an endpoint.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Ended {
     /// The address of the endpoint.
@@ -144,20 +146,21 @@ fn picks<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Vec<String
 }
 
 /// A response, or an answer.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Message {
     /// The status; 200 if left out.
     pub status: Option<u16>,
     /// Header fields.
     #[serde(deserialize_with = "fields")]
+    #[schemars(with = "BTreeMap<String, Values>")]
     pub headers: Vec<(String, String)>,
     /// The body.
     pub body: String,
 }
 
 /// A body.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Streamed {
     /// Its pieces.
