@@ -98,8 +98,7 @@ fn push(events: &mut Vec<Event>, event: Event) {
 type Read = (Vec<Result<Option<Bytes>, Code>>, Vec<u8>, Result<(), Code>);
 
 fn read_capsules(data: &[u8], size: usize) -> Read {
-    let mut capsules = Capsules::default();
-    let (mut datagrams, mut others) = (Vec::new(), Vec::new());
+    let (mut capsules, mut datagrams, mut others) = (Capsules::default(), Vec::new(), Vec::new());
     let end = feed(data, size, |piece| {
         capsules.push(&piece);
         while let Some(capsule) = capsules.next()? {
