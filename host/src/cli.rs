@@ -18,6 +18,7 @@ use weir_runtime::with_causes;
 
 use crate::config::{self, Config, ConfigErrors, ListenerId, Loader, Overrides, Stamps};
 use crate::demo;
+use crate::plugins::outside;
 use crate::server::{self, Before, Server, ServerError};
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::{Telemetry, TelemetryError, log};
@@ -44,6 +45,18 @@ enum Command {
     /// Write, build, test, measure and swap plugins.
     #[command(subcommand)]
     Plugin(plugin::PluginCommand),
+    /// Compile a component from standard input to standard output. Weir calls this itself.
+    #[command(name = outside::COMMAND, hide = true)]
+    CompileComponent {
+        /// The settings of the engine.
+        settings: String,
+        /// Seconds of CPU time.
+        #[arg(long)]
+        seconds: u64,
+        /// MiB of memory.
+        #[arg(long)]
+        memory: u64,
+    },
     /// Print the JSON Schema of the configuration, for editors.
     Schema {
         /// Print the reference as Markdown instead.
@@ -114,6 +127,7 @@ enum CliError {
 
 /// Runs the command of the process.
 pub fn main() -> ExitCode {
+    outside::announce();
     let cli = Cli::try_parse().unwrap_or_else(|error| hinted(error).exit());
     match execute(cli.command) {
         Ok(()) => ExitCode::SUCCESS,
@@ -140,6 +154,12 @@ fn hinted(mut error: clap::Error) -> clap::Error {
 
 fn execute(command: Command) -> Result<(), CliError> {
     match command {
+        Command::CompileComponent { settings, seconds, memory } => {
+            match outside::run(&settings, seconds, memory) {
+                0 => Ok(()),
+                code => std::process::exit(code.into()),
+            }
+        }
         Command::Demo(args) => {
             let demo = demo::Demo::bind()?;
             let config = demo.config(args.listen, args.metrics, args.admin)?;

@@ -10,6 +10,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <type_traits>
 #include <utility>
 #include <variant>
 #include <vector>
@@ -28,17 +29,25 @@ struct About {
   const char *config_schema = "";
 };
 
-// A requested input.
-using Input = size_t;
+inline std::string_view view(const weir_string &text) { return {reinterpret_cast<const char *>(text.ptr), text.len}; }
+
+// A requested input of a request, and one of a response.
+struct Input {
+  size_t at = 0;
+};
+struct ResponseInput {
+  size_t at = 0;
+};
 
 // The values of inputs. Valid during the call.
-class Values {
+template <class Handle>
+class ValuesOf {
  public:
-  explicit Values(const weir_inputs *inputs) : inputs_(inputs) {}
+  explicit ValuesOf(const weir_inputs *inputs) : inputs_(inputs) {}
 
   // Returns the value of an input, if there is one.
-  std::optional<std::string_view> operator[](Input input) const {
-    const weir_bytes *value = weir_input(inputs_, input);
+  std::optional<std::string_view> operator[](Handle input) const {
+    const weir_bytes *value = weir_input(inputs_, input.at);
     if (!value) return std::nullopt;
     return std::string_view(reinterpret_cast<const char *>(value->ptr), value->len);
   }
@@ -46,6 +55,74 @@ class Values {
  private:
   const weir_inputs *inputs_;
 };
+using Values = ValuesOf<Input>;
+using ResponseValues = ValuesOf<ResponseInput>;
+
+enum class Level { Debug = WEIR_DEBUG, Info = WEIR_INFO, Warn = WEIR_WARN, Error = WEIR_ERROR };
+
+// Writes a line to the host's log: at most 4 KiB, and 20 lines a second.
+inline void log(Level level, const std::string &message) {
+  weir_log(static_cast<weir_level>(level), message.c_str());
+}
+
+// Returns the time, in microseconds since the Unix epoch.
+inline uint64_t now_us() { return weir_now_us(); }
+
+// Returns unpredictable bytes, at most 4096.
+inline std::string random(size_t len) {
+  std::string bytes(len, '\0');
+  weir_random(bytes.data(), len);
+  return bytes;
+}
+
+// Adds to one of the plugin's own counters.
+inline void count(const std::string &metric, uint64_t by = 1) { weir_count(metric.c_str(), by); }
+
+// Compares text with a secret. The time reveals nothing about the secret except its length.
+inline bool equals_secret(std::string_view secret, std::string_view given) {
+  volatile unsigned char differences = secret.size() != given.size();
+  for (size_t n = 0; n < secret.size() && n < given.size(); n++) differences = differences | (secret[n] ^ given[n]);
+  return !differences;
+}
+
+// Values that all instances of a plugin share. A space is "" for the plugin's own, or a name in its
+// `allow.state`. A time to live is in milliseconds, or 0 for none.
+namespace state {
+
+// Adds to a counter and returns the sum.
+inline int64_t add(const std::string &space, const std::string &key, int64_t by, uint64_t ttl_ms = 0) {
+  return weir_state_add(space.c_str(), key.c_str(), by, ttl_ms);
+}
+
+// Returns the value of a key, if there is one. The value of a counter is its sum in decimal.
+inline std::optional<std::string> get(const std::string &space, const std::string &key) {
+  weir_bytes value;
+  if (!weir_state_get(space.c_str(), key.c_str(), &value)) return std::nullopt;
+  std::string copy(reinterpret_cast<const char *>(value.ptr), value.len);
+  weir_bytes_free(&value);
+  return copy;
+}
+
+// Sets a value and its time to live.
+inline void set(const std::string &space, const std::string &key, std::string_view value, uint64_t ttl_ms = 0) {
+  weir_state_set(space.c_str(), key.c_str(), value.data(), value.size(), ttl_ms);
+}
+
+// Sets a value if the present one equals the expected one, in one atomic step. Returns whether it
+// did.
+inline bool replace(const std::string &space, const std::string &key, std::optional<std::string_view> expected,
+                    std::string_view value, uint64_t ttl_ms = 0) {
+  const char *old = expected ? (expected->empty() ? "" : expected->data()) : nullptr;
+  return weir_state_replace(space.c_str(), key.c_str(), old, expected ? expected->size() : 0, value.data(),
+                            value.size(), ttl_ms);
+}
+
+// Removes a key.
+inline void remove(const std::string &space, const std::string &key) {
+  weir_state_remove(space.c_str(), key.c_str());
+}
+
+}  // namespace state
 
 // A JSON value. Valid as long as the document.
 class Json {
@@ -91,11 +168,12 @@ class Document {
 };
 
 // The inputs that a plugin requests, by their names in the host.
-class Inputs {
+template <class Handle>
+class InputsOf {
  public:
-  Input input(std::string_view name) {
+  Handle input(std::string_view name) {
     names_.emplace_back(name);
-    return names_.size() - 1;
+    return {names_.size() - 1};
   }
   void move_to(weir_strings *inputs) const {
     for (const std::string &name : names_) weir_need(inputs, name.data(), name.size());
@@ -104,6 +182,7 @@ class Inputs {
  private:
   std::vector<std::string> names_;
 };
+using Inputs = InputsOf<Input>;
 
 // A new plugin, or the fault in its configuration.
 template <class Plugin>
@@ -144,7 +223,7 @@ class Balancer {
 #elif defined(WEIR_FILTER)
 
 struct Needs : Inputs {
-  Inputs response;
+  InputsOf<ResponseInput> response;
   bool on_response = false;
   // Promises that decisions depend only on the arguments of a call. The host may then remember
   // them.
@@ -173,9 +252,32 @@ class Changes {
     weir_path(&changes_, path.data(), path.size());
     return *this;
   }
+  Changes &authority(std::string_view authority) {
+    weir_authority(&changes_, authority.data(), authority.size());
+    return *this;
+  }
+  Changes &upstream(const char *upstream) {
+    weir_upstream(&changes_, upstream);
+    return *this;
+  }
+  Changes &status(uint16_t status) {
+    weir_status(&changes_, status);
+    return *this;
+  }
+  // Notes a value about the request, for its access record and its span.
+  Changes &attribute(const char *name, std::string_view value) {
+    weir_attribute(&changes_, name, value.data(), value.size());
+    return *this;
+  }
   Changes &context(std::string_view context) {
     weir_context(&changes_, context.data(), context.size());
     return *this;
+  }
+  // Sets the context to a plain value. `recall` returns it.
+  template <class T>
+    requires std::is_trivially_copyable_v<T>
+  Changes &remember(const T &value) {
+    return context({reinterpret_cast<const char *>(&value), sizeof value});
   }
 
   Changes() = default;
@@ -215,18 +317,98 @@ class Reply {
   weir_reply reply_{};
 };
 
-using Decision = std::variant<Next, Changes, Reply>;
+// Makes the host send a request. `on_fetch` then decides.
+class Fetch {
+ public:
+  Fetch(const char *upstream, std::string_view path) {
+    weir_request_decision decision;
+    fetch_ = *weir_ask(&decision, upstream, path.data(), path.size());
+  }
+  // Sets the method and the body. Without it, the request is a GET.
+  Fetch &send(const char *method, std::string_view body) {
+    weir_fetch_send(&fetch_, method, body.data(), body.size());
+    return *this;
+  }
+  Fetch &header(const char *name, std::string_view value) {
+    weir_fetch_header(&fetch_, name, value.data(), value.size());
+    return *this;
+  }
+  // Sets host and port. Without it, they are the client's own.
+  Fetch &authority(std::string_view authority) {
+    filter_string_free(&fetch_.authority);
+    fetch_.authority = weir_copy_n(authority.data(), authority.size());
+    return *this;
+  }
+  // Sets the time for the whole answer: 5 s without it, at most 60 s.
+  Fetch &timeout_ms(uint32_t timeout_ms) {
+    fetch_.timeout_ms = timeout_ms;
+    return *this;
+  }
+  Fetch &context(std::string_view context) {
+    weir_fetch_context(&fetch_, context.data(), context.size());
+    return *this;
+  }
+  template <class T>
+    requires std::is_trivially_copyable_v<T>
+  Fetch &remember(const T &value) {
+    return context({reinterpret_cast<const char *>(&value), sizeof value});
+  }
+
+  Fetch(Fetch &&other) noexcept : fetch_(std::exchange(other.fetch_, {})) {}
+  Fetch &operator=(Fetch &&other) noexcept {
+    std::swap(fetch_, other.fetch_);
+    return *this;
+  }
+  ~Fetch() { weir_plugin_filtering_fetch_free(&fetch_); }
+  weir_fetch release() { return std::exchange(fetch_, {}); }
+
+ private:
+  weir_fetch fetch_{};
+};
+
+// The answer to a fetch. Valid during the call.
+class Answer {
+ public:
+  explicit Answer(const weir_reply *answer) : answer_(answer) {}
+  uint16_t status() const { return answer_->status; }
+  std::string_view body() const { return {reinterpret_cast<const char *>(answer_->body.ptr), answer_->body.len}; }
+  // Returns the first value of a header field. The name is in lower case.
+  std::optional<std::string_view> header(const char *name) const {
+    const weir_bytes *value = weir_field(answer_, name);
+    if (!value) return std::nullopt;
+    return std::string_view(reinterpret_cast<const char *>(value->ptr), value->len);
+  }
+
+ private:
+  const weir_reply *answer_;
+};
+
+// Returns the value that `remember` kept, or none if the context is no value of this type.
+template <class T>
+  requires std::is_trivially_copyable_v<T>
+std::optional<T> recall(std::string_view context) {
+  if (context.size() != sizeof(T)) return std::nullopt;
+  T value;
+  std::memcpy(&value, context.data(), sizeof value);
+  return value;
+}
+
+// The decision on a request, and on a response.
+using RequestDecision = std::variant<Next, Changes, Reply, Fetch>;
+using ResponseDecision = std::variant<Next, Changes, Reply>;
 
 class Filter {
  public:
   virtual ~Filter() = default;
-  virtual Decision on_request(const Values &inputs) = 0;
-  virtual Decision on_response(uint16_t, const Values &, std::string_view) { return Next{}; }
+  virtual RequestDecision on_request(const Values &inputs) = 0;
+  // Decides after a fetch, with its context. Without an answer, the error has the reason.
+  virtual RequestDecision on_fetch(std::string_view, std::expected<Answer, std::string_view>) { return Next{}; }
+  virtual ResponseDecision on_response(uint16_t, const ResponseValues &, std::string_view) { return Next{}; }
 };
 
 // Converts a decision for the bindings. Decisions on requests and responses begin with the same
 // members.
-template <class Out>
+template <class Decision, class Out>
 void give(Decision decision, Out *out) {
   std::memset(out, 0, sizeof *out);
   if (auto *changes = std::get_if<Changes>(&decision)) {
@@ -235,12 +417,15 @@ void give(Decision decision, Out *out) {
   } else if (auto *reply = std::get_if<Reply>(&decision)) {
     out->tag = 2;
     out->val.reply = reply->release();
+  } else if constexpr (std::is_same_v<Decision, RequestDecision>) {
+    if (auto *fetch = std::get_if<Fetch>(&decision)) {
+      out->tag = 3;
+      out->val.fetch = fetch->release();
+    }
   }
 }
 
 #endif
-
-inline std::string_view view(const weir_string &text) { return {reinterpret_cast<const char *>(text.ptr), text.len}; }
 
 }  // namespace weir
 
@@ -320,14 +505,17 @@ inline std::string_view view(const weir_string &text) { return {reinterpret_cast
     weir_inputs_free(inputs);                                                                                          \
   }                                                                                                                    \
   extern "C" void exports_filter_on_fetch(weir_bytes *context, weir_answer *answer, weir_request_decision *decision) { \
-    weir::give(weir::Next{}, decision);                                                                                \
+    std::string_view remembered(reinterpret_cast<const char *>(context->ptr), context->len);                           \
+    std::expected<weir::Answer, std::string_view> came{weir::Answer(&answer->val.ok)};                                 \
+    if (answer->is_err) came = std::unexpected(weir::view(answer->val.err));                                           \
+    weir::give(weir_plugin->on_fetch(remembered, came), decision);                                                     \
     filter_list_u8_free(context);                                                                                      \
-    filter_result_reply_string_free(answer);                                                                           \
+    weir_answer_free(answer);                                                                                          \
   }                                                                                                                    \
   extern "C" void exports_filter_on_response(uint16_t status, weir_inputs *inputs, weir_bytes *context,                \
                                              weir_response_decision *decision) {                                       \
     std::string_view remembered(reinterpret_cast<const char *>(context->ptr), context->len);                           \
-    weir::give(weir_plugin->on_response(status, weir::Values(inputs), remembered), decision);                          \
+    weir::give(weir_plugin->on_response(status, weir::ResponseValues(inputs), remembered), decision);                  \
     weir_inputs_free(inputs);                                                                                          \
     filter_list_u8_free(context);                                                                                      \
   }

@@ -1,9 +1,8 @@
 """Balancers: derive a class from `Balancer`, and name it `Plugin` in src/plugin.py."""
 
-from dataclasses import dataclass
 from typing import Any, ClassVar, List, Optional
 
-from weir import About, Inputs
+from weir import About, Input, Inputs, Values
 from wit_world.imports.balancing import Endpoint, Outcome
 
 TRIED = 2147483647
@@ -18,14 +17,19 @@ class Needs(Inputs):
     outcomes = False
 
 
-@dataclass(slots=True)
-class Pick:
-    """A request that needs an endpoint. `inputs` has a value, or None, for each requested input."""
+class Pick(Values[Input]):
+    """A request that needs an endpoint, with the values of the requested inputs."""
 
-    sequence: int
-    attempt: int
-    inputs: List[Optional[bytes]]
-    loads: List[int]
+    __slots__ = ("sequence", "attempt", "loads")
+
+    def __init__(self, sequence: int, attempt: int, inputs: List[Optional[bytes]], loads: List[int]) -> None:
+        self.sequence = sequence
+        """Counts the requests of the upstream over all workers."""
+        self.attempt = attempt
+        """Counts the retries of the request."""
+        self.inputs = inputs
+        self.loads = loads
+        """The requests in flight at each endpoint of the last update, in its order."""
 
 
 class Balancer:

@@ -22,7 +22,7 @@ def made(config: str, needs: Needs) -> Union[Plugin, Err]:
 
 def picked(pick: Pick) -> Optional[int]:
     picked = plugin.pick(pick)
-    return None if picked is None else whole(picked, "the endpoint's id", 0, 2**32 - 1)
+    return None if picked is None else whole(picked, "the endpoint's id", 0, 2**31 - 1)
 
 
 class WitWorld(wit_world.WitWorld):
@@ -30,13 +30,13 @@ class WitWorld(wit_world.WitWorld):
         about = Plugin.about
         return types.Manifest(about.name, about.version, about.summary, about.schema_text())
 
-    def configure(self, config: str) -> balancing.Needs:
+    def configure(self, config: str) -> balancing.BalancerNeeds:
         global plugin
         needs = Needs()
         plugin = telling(made, config, needs)
         if isinstance(plugin, Err):
             raise plugin
-        return balancing.Needs(needs.names, needs.sequence, needs.loads, needs.outcomes)
+        return balancing.BalancerNeeds(needs.names, needs.sequence, needs.loads, needs.outcomes)
 
     def update(self, endpoints: List[balancing.Endpoint]) -> None:
         telling(plugin.update, endpoints)

@@ -7,7 +7,7 @@ import wit_world
 from componentize_py_types import Err, Ok, Result
 from plugin import Plugin
 from weir import Refused, telling
-from weir.filter import Changes, Fetch, Needs, Reply
+from weir.filter import Answer, Changes, Fetch, Needs, Reply, Request, Response
 from wit_world.imports import filtering, types
 
 plugin: Optional[Plugin] = None
@@ -21,7 +21,18 @@ def of_request(decision) -> filtering.RequestDecision:
     if isinstance(decision, Reply):
         return filtering.RequestDecision_Reply(filtering.Reply(decision.status, decision.headers, decision.body))
     if isinstance(decision, Fetch):
-        return filtering.RequestDecision_Fetch(decision)
+        return filtering.RequestDecision_Fetch(
+            filtering.Fetch(
+                decision.upstream,
+                decision.method,
+                decision.path,
+                decision.authority,
+                decision.headers,
+                decision.body,
+                decision.timeout_ms,
+                decision.context,
+            )
+        )
     raise no_decision(decision)
 
 
@@ -60,11 +71,12 @@ class WitWorld(wit_world.WitWorld):
         return filtering.FilterNeeds(needs.on_request, needs.on_response, needs.pure, needs.names, needs.response.names)
 
     def on_request(self, inputs: List[Optional[bytes]]) -> filtering.RequestDecision:
-        return telling(lambda: of_request(plugin.on_request(inputs)))
+        return telling(lambda: of_request(plugin.on_request(Request(inputs))))
 
     def on_fetch(self, context: bytes, answer: Result[filtering.Reply, str]) -> filtering.RequestDecision:
-        reply = answer.value if isinstance(answer, Ok) else None
-        return telling(lambda: of_request(plugin.on_fetch(context, reply)))
+        came = isinstance(answer, Ok)
+        reply, failure = (Answer(answer.value), "") if came else (None, answer.value)
+        return telling(lambda: of_request(plugin.on_fetch(context, reply, failure)))
 
     def on_response(self, status: int, inputs: List[Optional[bytes]], context: bytes) -> filtering.ResponseDecision:
-        return telling(lambda: of_response(plugin.on_response(status, inputs, context)))
+        return telling(lambda: of_response(plugin.on_response(Response(status, inputs, context))))

@@ -1,13 +1,56 @@
 """Filters: derive a class from `Filter`, and name it `Plugin` in src/plugin.py."""
 
-from typing import Any, ClassVar, List, Optional, Union
+import json
+from typing import Any, ClassVar, List, Mapping, Optional, Union
 
-from weir import About, Inputs, octets, text, whole
+from weir import About, Input, Inputs, InputsOf, ResponseInput, Values, octets, text, whole
 from wit_world.imports import filtering
-from wit_world.imports.filtering import Fetch, Header
+from wit_world.imports.filtering import Header
 
-Values = List[Optional[bytes]]
-"""A value, or None, for each requested input."""
+
+class Request(Values[Input]):
+    """A request, with the values of the requested inputs."""
+
+    __slots__ = ()
+
+
+class Response(Values[ResponseInput]):
+    """A response, with the values of the requested inputs of the response."""
+
+    __slots__ = ("status", "context")
+
+    def __init__(self, status: int, inputs: List[Optional[bytes]], context: bytes) -> None:
+        self.status = status
+        self.inputs = inputs
+        self.context = context
+        """The context of the decision on the request."""
+
+    def recall(self) -> Any:
+        """Returns the value that `remember` kept, or None."""
+        return recall(self.context)
+
+
+class Answer:
+    """The answer to a fetch."""
+
+    __slots__ = ("status", "headers", "body")
+
+    def __init__(self, reply: filtering.Reply) -> None:
+        self.status: int = reply.status
+        self.headers: List[Header] = reply.headers
+        self.body: bytes = reply.body
+
+    def header(self, name: str) -> Optional[bytes]:
+        """Returns the first value of a header field, or None. The name is in lower case."""
+        return next((header.value for header in self.headers if header.name == name), None)
+
+
+def recall(context: bytes) -> Any:
+    """Returns the value that `remember` kept, or None."""
+    try:
+        return json.loads(context)
+    except ValueError:
+        return None
 
 
 class Needs(Inputs):
@@ -20,7 +63,7 @@ class Needs(Inputs):
 
     def __init__(self) -> None:
         super().__init__()
-        self.response = Inputs()
+        self.response: InputsOf[ResponseInput] = InputsOf()
         """The inputs of each response."""
 
 
@@ -66,6 +109,17 @@ class Changes:
         self.edits.append(filtering.Edit_Status(whole(status, "the status", 0, 65535)))
         return self
 
+    def attribute(self, name: str, value: str) -> "Changes":
+        """Notes a value about the request, for its access record and its span."""
+        note = filtering.Attribute(text(name, "the name of an attribute"), text(value, "the value of an attribute"))
+        self.edits.append(filtering.Edit_Attribute(note))
+        return self
+
+    def remember(self, value: Any) -> "Changes":
+        """Sets the context to a value as JSON. `Response.recall` returns it."""
+        self.context = json.dumps(value).encode()
+        return self
+
 
 class Reply:
     """The plugin answers with a whole response."""
@@ -81,6 +135,37 @@ class Reply:
         return self
 
 
+class Fetch:
+    """Makes the host send a request. `on_fetch` then decides. Without an authority, it is the
+    client's own. The time for the whole answer is `timeout_ms`: 0 for 5 s, at most 60 s."""
+
+    def __init__(
+        self,
+        upstream: str,
+        path: str,
+        *,
+        method: str = "GET",
+        authority: str = "",
+        headers: Optional[Mapping[str, Union[str, bytes]]] = None,
+        body: Union[str, bytes] = b"",
+        timeout_ms: int = 0,
+        context: Union[str, bytes] = b"",
+    ) -> None:
+        self.upstream = text(upstream, "the upstream")
+        self.path = text(path, "the path")
+        self.method = text(method, "the method")
+        self.authority = text(authority, "the authority")
+        self.headers = [field(name, value) for name, value in (headers or {}).items()]
+        self.body = octets(body, "the body")
+        self.timeout_ms = whole(timeout_ms, "timeout_ms", 0, 2**31 - 1)
+        self.context = octets(context, "the context")
+
+    def remember(self, value: Any) -> "Fetch":
+        """Sets the context to a value as JSON. `weir.filter.recall` returns it."""
+        self.context = json.dumps(value).encode()
+        return self
+
+
 class Filter:
     """The base class of a plugin. A decision is `None` to go on unchanged, `Changes`, `Reply`, or
     for a request also `Fetch`. The configuration is parsed JSON; `weir.Refused` refuses it."""
@@ -90,13 +175,13 @@ class Filter:
     def __init__(self, config: Any, needs: Needs) -> None:
         pass
 
-    def on_request(self, inputs: Values) -> Union[None, Changes, Reply, Fetch]:
+    def on_request(self, request: Request) -> Union[None, Changes, Reply, Fetch]:
         """Decides on a request."""
 
-    def on_fetch(self, context: bytes, answer: Optional[filtering.Reply]) -> Union[None, Changes, Reply, Fetch]:
-        """Decides after a fetch. The answer is None if there was none."""
+    def on_fetch(self, context: bytes, answer: Optional[Answer], failure: str) -> Union[None, Changes, Reply, Fetch]:
+        """Decides after a fetch. The answer is None if there was none, and `failure` the reason."""
 
-    def on_response(self, status: int, inputs: Values, context: bytes) -> Union[None, Changes, Reply]:
+    def on_response(self, response: Response) -> Union[None, Changes, Reply]:
         """Decides on a response, if `needs.on_response` is set."""
 
 

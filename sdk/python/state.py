@@ -7,13 +7,13 @@ is done.
 
 from typing import Optional, Union
 
-from weir import octets, text, whole
+from weir import MOST_WHOLE, octets, text, whole
 from wit_world.imports import state
 
 
 def add(space: str, key: str, by: int = 1, ttl_ms: int = 0) -> int:
     """Adds to a counter and returns the sum."""
-    by = whole(by, "by", -(2**63), 2**63 - 1)
+    by = whole(by, "by", -MOST_WHOLE, MOST_WHOLE)
     return state.add(text(space, "the space"), text(key, "the key"), by, milliseconds(ttl_ms))
 
 
@@ -46,4 +46,4 @@ def remove(space: str, key: str) -> None:
 
 
 def milliseconds(value: int) -> int:
-    return whole(value, "ttl_ms", 0, 2**64 - 1)
+    return whole(value, "ttl_ms", 0, MOST_WHOLE)

@@ -7,7 +7,7 @@ once, by the configuration, and kept here.
 import json
 from collections import deque
 from dataclasses import dataclass
-from typing import Any, Callable, Iterator, List, Optional, TypeVar
+from typing import Any, Callable, Generic, Iterator, List, NewType, Optional, TypeVar, cast
 
 from wit_world.imports import host
 from wit_world.imports.host import Level
@@ -26,23 +26,61 @@ class About:
         return json.dumps(self.config_schema) if self.config_schema else ""
 
 
+MOST_WHOLE = 2**53 - 1
+"""The largest number of 64 bits that crosses to the host, and negated the least."""
+
+
 class Refused(Exception):
     """A refused configuration. The user sees the message."""
 
 
-class Inputs:
-    """The requested inputs."""
+Input = NewType("Input", int)
+"""The handle of a requested input of a request."""
+
+ResponseInput = NewType("ResponseInput", int)
+"""The handle of a requested input of a response."""
+
+Handle = TypeVar("Handle", bound=int)
+T = TypeVar("T")
+
+
+class InputsOf(Generic[Handle]):
+    """The requested inputs, with handles of one kind."""
 
     def __init__(self) -> None:
         self.names: List[str] = []
 
-    def input(self, name: str) -> int:
-        """Requests an input by its name in the host, such as "header:x-user". Returns its index."""
+    def input(self, name: str) -> Handle:
+        """Requests an input by its name in the host, such as "header:x-user". Returns its handle."""
         self.names.append(text(name, "the name of an input"))
-        return len(self.names) - 1
+        return cast(Handle, len(self.names) - 1)
 
 
-T = TypeVar("T")
+class Inputs(InputsOf[Input]):
+    """The requested inputs of a request."""
+
+
+class Values(Generic[Handle]):
+    """The values of the requested inputs."""
+
+    __slots__ = ("inputs",)
+
+    def __init__(self, inputs: List[Optional[bytes]]) -> None:
+        self.inputs = inputs
+
+    def bytes(self, handle: Handle) -> Optional[bytes]:
+        """Returns the value of an input, or None."""
+        return self.inputs[handle]
+
+    def text(self, handle: Handle) -> Optional[str]:
+        """Returns the value of an input, or None without one or for invalid UTF-8."""
+        value = self.inputs[handle]
+        if value is None:
+            return None
+        try:
+            return value.decode()
+        except UnicodeDecodeError:
+            return None
 
 
 def telling(call: Callable[..., T], *values: Any) -> T:
@@ -96,9 +134,9 @@ def log(message: str, level: Level = Level.INFO) -> None:
     host.log(level, str(message))
 
 
-def now() -> int:
-    """Returns nanoseconds since the Unix epoch. The module time has no real clock here."""
-    return host.now()
+def now_us() -> int:
+    """Returns microseconds since the Unix epoch. The module time has no real clock here."""
+    return host.now_us()
 
 
 def random(length: int) -> bytes:
@@ -108,7 +146,7 @@ def random(length: int) -> bytes:
 
 def count(metric: str, by: int = 1) -> None:
     """Adds to one of the plugin's own counters."""
-    host.count(text(metric, "the metric"), whole(by, "the number", 0, 2**64 - 1))
+    host.count(text(metric, "the metric"), whole(by, "the number", 0, MOST_WHOLE))
 
 
 def check_keys(value: Any, keys: dict, what: str = "the configuration") -> dict:

@@ -2,7 +2,7 @@
 
 use crate::bindings::balancing;
 use crate::needs::{Input, Names, bytes, text};
-use crate::{Config, Manifest};
+use crate::{Config, Manifest, Refused, Values};
 
 pub use crate::bindings::balancing::{Endpoint, Outcome};
 
@@ -25,7 +25,7 @@ pub trait Balancer: Sized + 'static {
     /// # Errors
     ///
     /// The reason, for the user.
-    fn new(config: Self::Config, needs: &mut Needs) -> Result<Self, String>;
+    fn new(config: Self::Config, needs: &mut BalancerNeeds) -> Result<Self, Refused>;
 
     /// Replaces the endpoints to choose from.
     fn update(&mut self, endpoints: Vec<Endpoint>);
@@ -33,7 +33,7 @@ pub trait Balancer: Sized + 'static {
     /// Chooses an endpoint by its id, or none if no endpoint should take the request.
     fn pick(&mut self, pick: &Pick<'_>) -> Option<u32>;
 
-    /// Receives how requests ended, in batches, if [`Needs::outcomes`] was called.
+    /// Receives how requests ended, in batches, if [`BalancerNeeds::outcomes`] was called.
     fn observe(&mut self, outcomes: Vec<Outcome>) {
         let _ = outcomes;
     }
@@ -41,14 +41,14 @@ pub trait Balancer: Sized + 'static {
 
 /// The data that a balancer asks the host for. Other data never crosses the boundary.
 #[derive(Debug, Default)]
-pub struct Needs {
+pub struct BalancerNeeds {
     names: Names,
     sequence: bool,
     loads: bool,
     outcomes: bool,
 }
 
-impl Needs {
+impl BalancerNeeds {
     /// Makes [`Pick::sequence`] count.
     pub fn sequence(&mut self) {
         self.sequence = true;
@@ -70,19 +70,24 @@ impl Needs {
         self.names = Names::raw(names);
     }
 
+    /// Returns the values of a request for a unit test: none for each requested input.
+    pub fn request(&self) -> Values {
+        self.names.values()
+    }
+
     /// Asks for an input by its name; the WIT lists them.
     pub fn input(&mut self, name: impl Into<String>) -> Input {
-        self.names.add(name.into())
+        Input(self.names.add(name.into()))
     }
 
     /// Asks for the first value of a header field.
     pub fn header(&mut self, name: &str) -> Input {
-        self.names.header(name)
+        Input(self.names.header(name))
     }
 
     /// Asks for the value of a cookie.
     pub fn cookie(&mut self, name: &str) -> Input {
-        self.names.add(format!("cookie:{name}"))
+        self.input(format!("cookie:{name}"))
     }
 
     /// Asks for the path, with the query.
@@ -96,9 +101,9 @@ impl Needs {
     }
 }
 
-impl From<Needs> for balancing::Needs {
-    fn from(needs: Needs) -> Self {
-        let Needs { names, sequence, loads, outcomes } = needs;
+impl From<BalancerNeeds> for balancing::BalancerNeeds {
+    fn from(needs: BalancerNeeds) -> Self {
+        let BalancerNeeds { names, sequence, loads, outcomes } = needs;
         Self { inputs: names.into(), sequence, loads, outcomes }
     }
 }
@@ -107,27 +112,27 @@ impl From<Needs> for balancing::Needs {
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Pick<'a> {
     /// The request's number in its upstream, over all workers, without gaps. It is the same for
-    /// every attempt. 0 unless [`Needs::sequence`] was called.
+    /// every attempt. 0 unless [`BalancerNeeds::sequence`] was called.
     pub sequence: u64,
     /// 0 at first, then counts the retries of this request. A retry should go elsewhere.
     pub attempt: u32,
     /// A value, or `None`, for each requested input, in that order.
     pub inputs: &'a [Option<Vec<u8>>],
     /// Requests in flight at each endpoint of the last update, in its order, over all workers. An
-    /// endpoint that this request was already sent to has [`TRIED`]. Empty unless [`Needs::loads`]
-    /// was called.
+    /// endpoint that this request was already sent to has [`TRIED`]. Empty unless
+    /// [`BalancerNeeds::loads`] was called.
     pub loads: &'a [u32],
 }
 
 impl<'a> Pick<'a> {
     /// The value of an input, if the request has it.
     pub fn bytes(&self, input: Input) -> Option<&'a [u8]> {
-        bytes(self.inputs, input)
+        bytes(self.inputs, input.0)
     }
 
     /// The value of an input, if the request has it and it is text.
     pub fn text(&self, input: Input) -> Option<&'a str> {
-        text(self.inputs, input)
+        text(self.inputs, input.0)
     }
 
     /// The load of the endpoint at this index of the last update; 0 if it was not given.

@@ -17,6 +17,7 @@ pub mod body_filter {
         path: "../wit",
         world: "body-filter",
         pub_export_macro: true,
+        additional_derives: [PartialEq],
         export_macro_name: "export_body_filter_world",
         default_bindings_module: "weir_sdk::bindings::body_filter",
     });
@@ -27,13 +28,14 @@ pub mod filter {
         path: "../wit",
         world: "filter",
         pub_export_macro: true,
+        additional_derives: [PartialEq],
         export_macro_name: "export_filter_world",
         default_bindings_module: "weir_sdk::bindings::filter",
         with: {
-            "weir:plugin/types@0.1.0": crate::bindings::body_filter::weir::plugin::types,
-            "weir:plugin/filtering@0.1.0": crate::bindings::body_filter::weir::plugin::filtering,
-            "weir:plugin/host@0.1.0": crate::bindings::body_filter::weir::plugin::host,
-            "weir:plugin/state@0.1.0": crate::bindings::body_filter::weir::plugin::state,
+            "weir:plugin/types@0.2.0": crate::bindings::body_filter::weir::plugin::types,
+            "weir:plugin/filtering@0.2.0": crate::bindings::body_filter::weir::plugin::filtering,
+            "weir:plugin/host@0.2.0": crate::bindings::body_filter::weir::plugin::host,
+            "weir:plugin/state@0.2.0": crate::bindings::body_filter::weir::plugin::state,
         },
     });
 }
@@ -43,12 +45,13 @@ pub mod balancer {
         path: "../wit",
         world: "balancer",
         pub_export_macro: true,
+        additional_derives: [PartialEq],
         export_macro_name: "export_balancer_world",
         default_bindings_module: "weir_sdk::bindings::balancer",
         with: {
-            "weir:plugin/types@0.1.0": crate::bindings::body_filter::weir::plugin::types,
-            "weir:plugin/host@0.1.0": crate::bindings::body_filter::weir::plugin::host,
-            "weir:plugin/state@0.1.0": crate::bindings::body_filter::weir::plugin::state,
+            "weir:plugin/types@0.2.0": crate::bindings::body_filter::weir::plugin::types,
+            "weir:plugin/host@0.2.0": crate::bindings::body_filter::weir::plugin::host,
+            "weir:plugin/state@0.2.0": crate::bindings::body_filter::weir::plugin::state,
         },
     });
 }

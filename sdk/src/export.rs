@@ -62,11 +62,14 @@ macro_rules! export_balancer {
                     ))
                 }
 
-                fn configure(config: String) -> Result<$crate::bindings::balancing::Needs, String> {
+                fn configure(
+                    config: String,
+                ) -> Result<$crate::bindings::balancing::BalancerNeeds, String> {
                     $crate::host::tell_panics();
-                    let mut needs = $crate::Needs::default();
+                    let mut needs = $crate::BalancerNeeds::default();
                     let config = $crate::Config::parse(&config)?;
-                    let plugin = <$plugin as $crate::Balancer>::new(config, &mut needs)?;
+                    let plugin = <$plugin as $crate::Balancer>::new(config, &mut needs);
+                    let plugin = plugin.map_err(String::from)?;
                     INSTANCE.set(Some(plugin));
                     Ok(needs.into())
                 }
@@ -113,7 +116,8 @@ macro_rules! filter_functions {
             $crate::host::tell_panics();
             let mut needs = $crate::FilterNeeds::default();
             let config = $crate::Config::parse(&config)?;
-            let plugin = <$plugin as $crate::Filter>::new(config, &mut needs)?;
+            let plugin = <$plugin as $crate::Filter>::new(config, &mut needs);
+            let plugin = plugin.map_err(String::from)?;
             INSTANCE.set(Some(plugin));
             Ok(needs.into())
         }

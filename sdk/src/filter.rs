@@ -2,13 +2,17 @@
 
 mod decisions;
 
+use serde::de::DeserializeOwned;
+
 use crate::bindings::{bodies, filtering};
-use crate::needs::{Input, Names, bytes, text};
-use crate::{Config, Manifest};
+use crate::needs::{Input, Names, ResponseInput, Values, bytes, text};
+use crate::{Config, Manifest, Refused};
+
+pub use decisions::{Next, edit, fetch, next, reply};
 
 pub use crate::bindings::bodies::BodyDecision;
 pub use crate::bindings::filtering::{
-    Changes, Edit, Fetch, Header, Reply, RequestDecision, ResponseDecision,
+    Attribute, Changes, Edit, Fetch, Header, Reply, RequestDecision, ResponseDecision,
 };
 
 /// Decides on requests and responses. There is one instance for each worker, and it gets all
@@ -31,7 +35,7 @@ pub trait Filter: Sized + 'static {
     /// # Errors
     ///
     /// The reason, for the user.
-    fn new(config: Self::Config, needs: &mut FilterNeeds) -> Result<Self, String>;
+    fn new(config: Self::Config, needs: &mut FilterNeeds) -> Result<Self, Refused>;
 
     /// Decides on a request, if `new` called [`FilterNeeds::on_request`] or asked for an input of
     /// the request.
@@ -107,13 +111,13 @@ impl FilterNeeds {
     /// Asks for an input of the request by its name; the WIT lists them.
     pub fn input(&mut self, name: impl Into<String>) -> Input {
         self.on_request = true;
-        self.request.add(name.into())
+        Input(self.request.add(name.into()))
     }
 
     /// Asks for the first value of a header field of the request.
     pub fn header(&mut self, name: &str) -> Input {
         self.on_request = true;
-        self.request.header(name)
+        Input(self.request.header(name))
     }
 
     /// Asks for the value of a cookie.
@@ -163,15 +167,27 @@ impl FilterNeeds {
     }
 
     /// Asks for an input of the response by its name; the WIT lists them.
-    pub fn response_input(&mut self, name: impl Into<String>) -> Input {
+    pub fn response_input(&mut self, name: impl Into<String>) -> ResponseInput {
         self.on_response = true;
-        self.response.add(name.into())
+        ResponseInput(self.response.add(name.into()))
     }
 
     /// Asks for the first value of a header field of the response.
-    pub fn response_header(&mut self, name: &str) -> Input {
+    pub fn response_header(&mut self, name: &str) -> ResponseInput {
         self.on_response = true;
-        self.response.header(name)
+        ResponseInput(self.response.header(name))
+    }
+}
+
+impl FilterNeeds {
+    /// Returns the values of a request for a unit test: none for each requested input.
+    pub fn request(&self) -> Values {
+        self.request.values()
+    }
+
+    /// Returns the values of a response for a unit test: none for each requested input.
+    pub fn response(&self) -> Values {
+        self.response.values()
     }
 }
 
@@ -193,12 +209,12 @@ pub struct Request<'a> {
 impl<'a> Request<'a> {
     /// The value of an input, if the request has it.
     pub fn bytes(&self, input: Input) -> Option<&'a [u8]> {
-        bytes(self.inputs, input)
+        bytes(self.inputs, input.0)
     }
 
     /// The value of an input, if the request has it and it is text.
     pub fn text(&self, input: Input) -> Option<&'a str> {
-        text(self.inputs, input)
+        text(self.inputs, input.0)
     }
 }
 
@@ -215,13 +231,20 @@ pub struct Response<'a> {
 
 impl<'a> Response<'a> {
     /// The value of an input, if there is one.
-    pub fn bytes(&self, input: Input) -> Option<&'a [u8]> {
-        bytes(self.inputs, input)
+    pub fn bytes(&self, input: ResponseInput) -> Option<&'a [u8]> {
+        bytes(self.inputs, input.0)
     }
 
     /// The value of an input, if there is one and it is text.
-    pub fn text(&self, input: Input) -> Option<&'a str> {
-        text(self.inputs, input)
+    pub fn text(&self, input: ResponseInput) -> Option<&'a str> {
+        text(self.inputs, input.0)
+    }
+}
+
+impl Response<'_> {
+    /// The value that [`Changes::remember`] kept, or `None` if there is none of this type.
+    pub fn recall<T: DeserializeOwned>(&self) -> Option<T> {
+        serde_json::from_slice(self.context).ok()
     }
 }
 

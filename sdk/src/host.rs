@@ -5,6 +5,8 @@
 #[cfg_attr(not(target_arch = "wasm32"), path = "host/native.rs")]
 mod imp;
 
+use std::time::Duration;
+
 pub use crate::bindings::host::Level;
 
 /// Writes a line to the host's log, with the plugin's name. At most 4 KiB per line, and 20 lines
@@ -13,9 +15,9 @@ pub fn log(level: Level, message: &str) {
     imp::log(level, message);
 }
 
-/// Returns the time, in nanoseconds since the Unix epoch.
-pub fn now() -> u64 {
-    imp::now()
+/// Returns the time since the Unix epoch, to the microsecond.
+pub fn now() -> Duration {
+    Duration::from_micros(imp::now_us())
 }
 
 /// Returns eight unpredictable bytes: a seed. It is a call of the host: make it once, not in each

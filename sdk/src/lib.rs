@@ -8,7 +8,7 @@
 //! A balancer chooses:
 //!
 //! ```
-//! use weir_sdk::{Balancer, Endpoint, Needs, NoConfig, Pick};
+//! use weir_sdk::{Balancer, BalancerNeeds, Endpoint, NoConfig, Pick, Refused};
 //!
 //! struct First(Option<u32>);
 //!
@@ -16,7 +16,7 @@
 //! impl Balancer for First {
 //!     type Config = NoConfig;
 //!
-//!     fn new(_config: NoConfig, _needs: &mut Needs) -> Result<Self, String> {
+//!     fn new(_config: NoConfig, _needs: &mut BalancerNeeds) -> Result<Self, Refused> {
 //!         Ok(First(None))
 //!     }
 //!
@@ -35,7 +35,9 @@
 //! ```
 //! use schemars::JsonSchema;
 //! use serde::Deserialize;
-//! use weir_sdk::{Changes, Filter, FilterNeeds, Input, Reply, Request, RequestDecision};
+//! use weir_sdk::{
+//!     Filter, FilterNeeds, Input, Refused, Request, RequestDecision, edit, reply,
+//! };
 //!
 //! #[derive(Deserialize, JsonSchema)]
 //! #[serde(deny_unknown_fields)]
@@ -53,24 +55,24 @@
 //! impl Filter for Gate {
 //!     type Config = Config;
 //!
-//!     fn new(config: Config, needs: &mut FilterNeeds) -> Result<Self, String> {
+//!     fn new(config: Config, needs: &mut FilterNeeds) -> Result<Self, Refused> {
 //!         Ok(Gate { tenant: config.tenant, given: needs.header("x-tenant") })
 //!     }
 //!
 //!     fn on_request(&mut self, request: &Request<'_>) -> RequestDecision {
 //!         match request.text(self.given) {
 //!             Some(tenant) if tenant == self.tenant => {
-//!                 Changes::new().set("x-checked", "1").into()
+//!                 edit().set("x-checked", "1").into()
 //!             }
-//!             _ => Reply::new(403).body("unknown tenant\n").into(),
+//!             _ => reply(403).body("unknown tenant\n").into(),
 //!         }
 //!     }
 //! }
 //!
 //! let mut needs = FilterNeeds::default();
 //! let mut gate = Gate::new(Config { tenant: "acme".into() }, &mut needs).unwrap();
-//! let inputs = [Some(b"acme".to_vec())];
-//! assert!(matches!(gate.on_request(&Request { inputs: &inputs }), RequestDecision::Edit(_)));
+//! let values = needs.request().with(gate.given, "acme");
+//! assert!(matches!(gate.on_request(&values.request()), RequestDecision::Edit(_)));
 //! ```
 //!
 //! `weir plugin build` turns the crate into a component. The interface itself is in `wit/`, in WIT;
@@ -89,17 +91,19 @@ mod filter;
 pub mod host;
 mod needs;
 pub mod parse;
+mod refused;
 mod secret;
 pub mod state;
 
-pub use balancer::{Balancer, Endpoint, Needs, Outcome, Pick, TRIED};
+pub use balancer::{Balancer, BalancerNeeds, Endpoint, Outcome, Pick, TRIED};
 pub use bindings::types::Manifest;
 pub use config::{Config, NoConfig};
 pub use filter::{
-    BodyDecision, BodyFilter, Changes, Edit, Fetch, Filter, FilterNeeds, Header, Piece, Reply,
-    Request, RequestDecision, Response, ResponseDecision,
+    Attribute, BodyDecision, BodyFilter, Changes, Edit, Fetch, Filter, FilterNeeds, Header, Next,
+    Piece, Reply, Request, RequestDecision, Response, ResponseDecision, edit, fetch, next, reply,
 };
-pub use needs::Input;
+pub use needs::{Input, ResponseInput, Values};
+pub use refused::Refused;
 pub use secret::Secret;
 
 /// Exports the type of an `impl Balancer for …` from a component.

@@ -1,6 +1,6 @@
 // Logs the errors that end a call: the host learns only of the trap.
 
-import { log } from "weir:plugin/host@0.1.0";
+import { log } from "./host";
 import { shown } from "./check";
 
 /**

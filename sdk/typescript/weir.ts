@@ -1,7 +1,10 @@
 // The module "weir" for plugins in TypeScript and JavaScript.
 
-import { exactUnsigned, octets, shown, string, unsigned } from "./check";
+import { octets, shown, string, unsigned } from "./check";
 import { telling } from "./telling";
+
+export { type Level, count, isSecret, log, nowUs, random } from "./host";
+export * as state from "./state";
 
 /** The description of a plugin. */
 export interface About {
@@ -15,19 +18,34 @@ export interface About {
 /** A JSON value. */
 export type Json = null | boolean | number | string | Json[] | { [key: string]: Json };
 
-/** A value, or null, for each requested input. */
-export type Values = (Uint8Array | null)[];
+/** The handle of a requested input of a request. */
+export type Input = number & { readonly of: "request" };
 
-/** The requested inputs. */
-export class Inputs {
+/** The handle of a requested input of a response. */
+export type ResponseInput = number & { readonly of: "response" };
+
+/** The values of the requested inputs, with handles of one kind. */
+export class Values<Handle extends number = Input> {
+  constructor(private readonly inputs: (Uint8Array | null)[]) {}
+
+  /** Returns the value of an input, if there is one. */
+  bytes(input: Handle): Uint8Array | undefined {
+    return this.inputs[input] ?? undefined;
+  }
+
+  /** Returns the value of an input, if there is one and it is valid UTF-8. */
+  text(input: Handle): string | undefined {
+    return text(this.inputs[input]);
+  }
+}
+
+/** The requested inputs, with handles of one kind. */
+export class Inputs<Handle extends number = Input> {
   readonly names: string[] = [];
 
-  /**
-   * Requests an input by its name in the host, such as "header:x-user". Returns its index among the
-   * values.
-   */
-  input(name: string): number {
-    return this.names.push(string(name, "the name of an input")) - 1;
+  /** Requests an input by its name in the host, such as "header:x-user". Returns its handle. */
+  input(name: string): Handle {
+    return (this.names.push(string(name, "the name of an input")) - 1) as Handle;
   }
 }
 
@@ -67,7 +85,7 @@ export interface Endpoint {
 export interface Outcome {
   endpoint: number;
   status: number;
-  durationUs: bigint;
+  durationUs: number;
 }
 
 /** The values that a balancer needs from the host. */
@@ -78,14 +96,18 @@ export class BalancerNeeds extends Inputs {
 }
 
 /** A request that needs an endpoint. */
-export interface Pick {
-  /** Counts the requests of the upstream over all workers. */
-  sequence: bigint;
-  /** Counts the retries of the request. */
-  attempt: number;
-  inputs: Values;
-  /** The requests in flight at each endpoint of the last update, in its order. */
-  loads: ArrayLike<number>;
+export class Pick extends Values {
+  constructor(
+    /** Counts the requests of the upstream over all workers. */
+    readonly sequence: number,
+    /** Counts the retries of the request. */
+    readonly attempt: number,
+    inputs: (Uint8Array | null)[],
+    /** The requests in flight at each endpoint of the last update, in its order. */
+    readonly loads: ArrayLike<number>,
+  ) {
+    super(inputs);
+  }
 }
 
 /** The load that marks an endpoint that the request has already tried. */
@@ -112,16 +134,13 @@ export function balancer(about: About, create: (config: Json, needs: BalancerNee
       return { inputs: needs.names, sequence: !!sequence, loads: !!loads, outcomes: !!outcomes };
     },
     update: (endpoints: Endpoint[]) => telling(() => plugin.update(endpoints)),
-    pick: (sequence: number | bigint, attempt: number, inputs: Values, loads: ArrayLike<number>) =>
+    pick: (sequence: number | bigint, attempt: number, inputs: (Uint8Array | null)[], loads: ArrayLike<number>) =>
       telling(() => {
-        const picked = plugin.pick({ sequence: exactUnsigned(sequence, "the sequence"), attempt, inputs, loads });
+        const picked = plugin.pick(new Pick(Number(sequence), attempt, inputs, loads));
         return picked == null ? undefined : unsigned(picked, "the endpoint's id", MOST_32);
       }),
     observe: (outcomes: (Omit<Outcome, "durationUs"> & { durationUs: number | bigint })[]) =>
-      telling(() => {
-        const exact = (duration: number | bigint) => exactUnsigned(duration, "the duration");
-        plugin.observe?.(outcomes.map((outcome) => ({ ...outcome, durationUs: exact(outcome.durationUs) })));
-      }),
+      telling(() => plugin.observe?.(outcomes.map((outcome) => ({ ...outcome, durationUs: Number(outcome.durationUs) })))),
   };
 }
 
@@ -136,7 +155,8 @@ export interface Header {
 export type Edit =
   | { tag: "set" | "append"; val: Header }
   | { tag: "remove" | "path" | "authority" | "upstream"; val: string }
-  | { tag: "status"; val: number };
+  | { tag: "status"; val: number }
+  | { tag: "attribute"; val: { name: string; value: string } };
 
 /** The message goes on with changes. The context comes back with the response. */
 export class Changes {
@@ -179,6 +199,18 @@ export class Changes {
     return this.add({ tag: "status", val: unsigned(status, "the status", MOST_16) });
   }
 
+  /** Notes a value about the request, for its access record and its span. */
+  attribute(name: string, value: string): this {
+    const val = { name: string(name, "the name of an attribute"), value: string(value, "the value of an attribute") };
+    return this.add({ tag: "attribute", val });
+  }
+
+  /** Sets the context to a value as JSON. `Response.recall` returns it. */
+  remember(value: Json): this {
+    this.context = bytes(JSON.stringify(value));
+    return this;
+  }
+
   private add(edit: Edit): this {
     this.edits.push(edit);
     return this;
@@ -205,34 +237,113 @@ export class Reply {
   }
 }
 
+/** The parts of a fetch beside its upstream and path. */
+export interface FetchOptions {
+  /** The method; GET if it is left out. */
+  method?: string;
+  /** Host and port; the client's own if it is left out. */
+  authority?: string;
+  headers?: { [name: string]: string | Uint8Array };
+  body?: string | Uint8Array;
+  /** The time for the whole answer: 0 or nothing means 5,000, at most 60,000. */
+  timeoutMs?: number;
+  /** Comes back with the answer. */
+  context?: string | Uint8Array;
+}
+
 /** Makes the host send a request. `onFetch` then decides. */
 export class Fetch {
-  headers: Header[] = [];
-  method = "GET";
-  authority = "";
-  body: Uint8Array = new Uint8Array();
-  timeoutMs = 0;
-  context: Uint8Array = new Uint8Array();
+  readonly headers: Header[];
+  readonly method: string;
+  readonly authority: string;
+  readonly body: Uint8Array;
+  readonly timeoutMs: number;
+  context: Uint8Array;
 
   constructor(
     readonly upstream: string,
     readonly path: string,
-  ) {}
+    options: FetchOptions = {},
+  ) {
+    const { method = "GET", authority = "", headers = {}, body = "", timeoutMs = 0, context = "" } = options;
+    string(upstream, "the upstream of a fetch");
+    string(path, "the path of a fetch");
+    this.method = string(method, "the method of a fetch");
+    this.authority = string(authority, "the authority of a fetch");
+    this.headers = Object.entries(headers).map(([name, value]) => field(name, value));
+    this.body = bytes(body);
+    this.timeoutMs = unsigned(timeoutMs, "timeoutMs", MOST_32);
+    this.context = bytes(context);
+  }
+
+  /** Sets the context to a value as JSON. `recall` returns it. */
+  remember(value: Json): this {
+    this.context = bytes(JSON.stringify(value));
+    return this;
+  }
+}
+
+/** Lets a message go on unchanged. */
+export const next = (): undefined => undefined;
+
+/** Makes an empty set of changes. */
+export const edit = (): Changes => new Changes();
+
+/** Makes a whole response. */
+export const reply = (status: number, body: string | Uint8Array = ""): Reply => new Reply(status, body);
+
+/** Makes the host send a request. */
+export const fetch = (upstream: string, path: string, options?: FetchOptions): Fetch => new Fetch(upstream, path, options);
+
+/** Returns the value that `remember` kept, if there is one. */
+export function recall(context: Uint8Array): Json | undefined {
+  try {
+    return JSON.parse(text(context) ?? "");
+  } catch {
+    return undefined;
+  }
 }
 
 /** The values that a filter needs from the host. */
 export class FilterNeeds extends Inputs {
   /** The inputs of each response, for a filter with `onResponse`. */
-  readonly response = new Inputs();
+  readonly response = new Inputs<ResponseInput>();
   /** Whether decisions depend only on the arguments of a call. The host may then remember them. */
   pure = false;
 }
 
 /** The answer to a fetch. */
-export interface Answer {
-  status: number;
-  headers: Header[];
-  body: Uint8Array;
+export class Answer {
+  constructor(
+    readonly status: number,
+    readonly headers: Header[],
+    readonly body: Uint8Array,
+  ) {}
+
+  /** Returns the first value of a header field, if there is one. The name is in lower case. */
+  header(name: string): string | undefined {
+    return text(this.headers.find((header) => header.name === name)?.value);
+  }
+}
+
+/** A request, with the values of the requested inputs. */
+export class Request extends Values {}
+
+/** A response, with the values of the requested inputs of the response. */
+export class Response extends Values<ResponseInput> {
+  constructor(
+    readonly status: number,
+    inputs: (Uint8Array | null)[],
+    /** The context of the decision on the request. */
+    readonly context: Uint8Array,
+  ) {
+    super(inputs);
+  }
+
+  /** Returns the value that `remember` kept, if there is one. */
+  recall(): Json | undefined {
+    return recall(this.context);
+  }
 }
 
 /** A filter's decision on a message. `undefined` lets it go on unchanged. */
@@ -240,10 +351,10 @@ export type RequestDecision = undefined | Changes | Reply | Fetch;
 export type ResponseDecision = undefined | Changes | Reply;
 
 export interface Filter {
-  onRequest(inputs: Values): RequestDecision;
-  /** Decides after a fetch. The answer is undefined if there was none. */
-  onFetch?(context: Uint8Array, answer: Answer | undefined): RequestDecision;
-  onResponse?(status: number, inputs: Values, context: Uint8Array): ResponseDecision;
+  onRequest(request: Request): RequestDecision;
+  /** Decides after a fetch. The answer is undefined if there was none, and `failure` the reason. */
+  onFetch?(context: Uint8Array, answer: Answer | undefined, failure: string): RequestDecision;
+  onResponse?(response: Response): ResponseDecision;
 }
 
 /** Returns the exports of a filter. src/plugin must export them under these names. */
@@ -262,11 +373,15 @@ export function filter(about: About, create: (config: Json, needs: FilterNeeds) 
         responseInputs: needs.response.names,
       };
     },
-    onRequest: (inputs: Values) => telling(() => ofRequest(plugin.onRequest(inputs))),
+    onRequest: (inputs: (Uint8Array | null)[]) => telling(() => ofRequest(plugin.onRequest(new Request(inputs)))),
     onFetch: (context: Uint8Array, answer: { tag: "ok"; val: Answer } | { tag: "err"; val: string }) =>
-      telling(() => ofRequest(plugin.onFetch?.(context, answer.tag === "ok" ? answer.val : undefined))),
-    onResponse: (status: number, inputs: Values, context: Uint8Array) =>
-      telling(() => ofResponse(plugin.onResponse?.(status, inputs, context))),
+      telling(() => {
+        if (answer.tag === "err") return ofRequest(plugin.onFetch?.(context, undefined, answer.val));
+        const { status, headers, body } = answer.val;
+        return ofRequest(plugin.onFetch?.(context, new Answer(status, headers, body), ""));
+      }),
+    onResponse: (status: number, inputs: (Uint8Array | null)[], context: Uint8Array) =>
+      telling(() => ofResponse(plugin.onResponse?.(new Response(status, inputs, context)))),
   };
 }
 
@@ -287,8 +402,8 @@ export function bytes(value: string | Uint8Array): Uint8Array {
 }
 
 /** Returns the text of UTF-8, or undefined without a value or for invalid UTF-8. */
-export function text(value: Uint8Array | null): string | undefined {
-  if (value === null) return undefined;
+export function text(value: Uint8Array | null | undefined): string | undefined {
+  if (value === null || value === undefined) return undefined;
   if (value.every((byte) => byte < 0x80)) {
     let ascii = "";
     // Works in parts, because the number of arguments of a call is limited.
@@ -333,15 +448,10 @@ function ofResponse(made: ResponseDecision) {
   throw new TypeError(`this is no decision here: ${what}`);
 }
 
-/** Checks the values that a plugin can set itself. */
+/** Checks the header fields, which a plugin can add itself. */
 function checked<T extends Reply | Fetch>(made: T): T {
   for (const { name, value } of made.headers) field(name, octets(value, `the value of the field ${name}`));
-  octets(made.body, "the body");
-  if (made instanceof Fetch) {
-    for (const key of ["upstream", "method", "path", "authority"] as const) string(made[key], `${key} of a fetch`);
-    unsigned(made.timeoutMs, "timeoutMs", MOST_32);
-    octets(made.context, "the context");
-  }
+  if (made instanceof Fetch) octets(made.context, "the context");
   return made;
 }
 

@@ -7,7 +7,7 @@
 ;; this reason the module imports only the memory and the log. It calls the log only when a line is
 ;; written, and a library does that within `cabi_realloc` only while it dies.
 (module
-  (import "weir:plugin/host@0.1.0" "log" (func $log (param $level i32) (param $text i32) (param $len i32)))
+  (import "weir:plugin/host@0.2.0" "log" (func $log (param $level i32) (param $text i32) (param $len i32)))
   (import "env" "memory" (memory 0))
 
   ;; The memory for an unfinished line. It belongs to the program, because this module has none. 0

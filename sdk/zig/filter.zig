@@ -8,14 +8,23 @@ pub const panic = std.debug.FullPanic(weir.panic);
 
 const Reply = extern struct { status: u16, headers: weir.List(weir.Header), body: weir.Text };
 
-/// A decision on a request or a response. It omits the fetch of requests, which is the last and
-/// largest variant.
+/// A decision on a request or a response. Only a request has the last variant.
 const Decision = extern struct {
-    tag: enum(u8) { next, edit, reply },
+    tag: enum(u8) { next, edit, reply, fetch },
     value: extern union {
         none: void,
         edit: extern struct { edits: weir.List(weir.Edit), context: weir.Text },
         reply: Reply,
+        fetch: extern struct {
+            upstream: weir.Text,
+            method: weir.Text,
+            path: weir.Text,
+            authority: weir.Text,
+            headers: weir.List(weir.Header),
+            body: weir.Text,
+            timeout_ms: u32,
+            context: weir.Text,
+        },
     },
 };
 
@@ -78,9 +87,25 @@ fn onRequest(inputs: [*]const weir.Option, len: usize) callconv(.c) *const Decis
     return give(plugin.onRequest(.{ .all = inputs[0..len] }));
 }
 
-/// Filters of this SDK never ask first.
-fn onFetch(_: u32, _: u32, _: u32, _: u32, _: u32, _: u32, _: u32, _: u32) callconv(.c) *const Decision {
-    return give(.next);
+/// The answer is a result: of a reply, or of text in the first two of its values.
+fn onFetch(
+    context: [*]const u8,
+    context_len: usize,
+    is_err: u32,
+    status: u32,
+    headers: usize,
+    headers_len: usize,
+    body: [*]const u8,
+    body_len: usize,
+) callconv(.c) *const Decision {
+    if (!@hasDecl(plugin, "onFetch")) return give(.next);
+    const answer: ?weir.Answer = if (is_err != 0) null else .{
+        .status = @intCast(status),
+        .headers = if (headers_len == 0) &.{} else @as([*]const weir.Header, @ptrFromInt(headers))[0..headers_len],
+        .body = body[0..body_len],
+    };
+    const failure: []const u8 = if (is_err == 0 or headers == 0) "" else @as([*]const u8, @ptrFromInt(status))[0..headers];
+    return give(plugin.onFetch(context[0..context_len], answer, failure));
 }
 
 fn onResponse(
@@ -91,10 +116,18 @@ fn onResponse(
     context_len: usize,
 ) callconv(.c) *const Decision {
     if (!@hasDecl(plugin, "onResponse")) return give(.next);
-    return give(plugin.onResponse(@intCast(status), .{ .all = inputs[0..len] }, context[0..context_len]));
+    return giveResponse(plugin.onResponse(@intCast(status), .{ .all = inputs[0..len] }, context[0..context_len]));
 }
 
-fn give(decision: weir.Decision) *const Decision {
+fn giveResponse(decision: weir.ResponseDecision) *const Decision {
+    return give(switch (decision) {
+        .next => .next,
+        .edit => |changes| .{ .edit = changes },
+        .reply => |reply| .{ .reply = reply },
+    });
+}
+
+fn give(decision: weir.RequestDecision) *const Decision {
     decided = switch (decision) {
         .next => .{ .tag = .next, .value = .{ .none = {} } },
         .edit => |changes| .{ .tag = .edit, .value = .{ .edit = .{
@@ -105,6 +138,16 @@ fn give(decision: weir.Decision) *const Decision {
             .status = reply.status,
             .headers = .of(reply.headers.items),
             .body = .of(reply.body),
+        } } },
+        .fetch => |fetch| .{ .tag = .fetch, .value = .{ .fetch = .{
+            .upstream = .of(fetch.upstream),
+            .method = .of(fetch.method),
+            .path = .of(fetch.path),
+            .authority = .of(fetch.authority),
+            .headers = .of(fetch.headers.items),
+            .body = .of(fetch.body),
+            .timeout_ms = fetch.timeout_ms,
+            .context = .of(fetch.context),
         } } },
     };
     return &decided;

@@ -86,30 +86,43 @@ pub const Manifest = extern struct {
 
 pub const Option = extern struct { is_some: bool, value: Text };
 
-/// A requested input.
-pub const Input = usize;
+/// A requested input of a request.
+pub const Input = enum(usize) { _ };
+
+/// A requested input of a response.
+pub const ResponseInput = enum(usize) { _ };
 
 /// The values of inputs. Valid during the call.
-pub const Values = struct {
-    all: []const Option,
+pub fn ValuesOf(Handle: type) type {
+    return struct {
+        all: []const Option,
 
-    /// Returns the value of an input, if there is one.
-    pub fn get(self: Values, input: Input) ?[]const u8 {
-        if (input >= self.all.len or !self.all[input].is_some) return null;
-        return self.all[input].value.slice();
-    }
-};
+        /// Returns the value of an input, if there is one.
+        pub fn get(self: @This(), input: Handle) ?[]const u8 {
+            const at = @backingInt(input);
+            if (at >= self.all.len or !self.all[at].is_some) return null;
+            return self.all[at].value.slice();
+        }
+    };
+}
+
+pub const Values = ValuesOf(Input);
+pub const ResponseValues = ValuesOf(ResponseInput);
 
 /// The inputs that a plugin requests, by their names in the host.
-pub const Inputs = struct {
-    names: std.ArrayList(Text) = .empty,
+pub fn InputsOf(Handle: type) type {
+    return struct {
+        names: std.ArrayList(Text) = .empty,
 
-    pub fn input(self: *Inputs, name: []const u8) Input {
-        const copy = gpa.dupe(u8, name) catch outOfMemory();
-        self.names.append(gpa, .of(copy)) catch outOfMemory();
-        return self.names.items.len - 1;
-    }
-};
+        pub fn input(self: *@This(), name: []const u8) Handle {
+            const copy = gpa.dupe(u8, name) catch outOfMemory();
+            self.names.append(gpa, .of(copy)) catch outOfMemory();
+            return @enumFromInt(self.names.items.len - 1);
+        }
+    };
+}
+
+pub const Inputs = InputsOf(Input);
 
 /// Records the fault in a configuration, for `return weir.refuse(...)`.
 pub fn refuse(comptime format: []const u8, values: anytype) error{Refused} {
@@ -167,7 +180,7 @@ pub const BalancerNeeds = struct {
 /// The values that a filter needs from the host.
 pub const FilterNeeds = struct {
     inputs: Inputs = .{},
-    response: Inputs = .{},
+    response: InputsOf(ResponseInput) = .{},
     on_response: bool = false,
     /// Promises that decisions depend only on the arguments of a call. The host may then remember
     /// them.
@@ -177,8 +190,8 @@ pub const FilterNeeds = struct {
 pub const Header = extern struct { name: Text, value: Text };
 
 pub const Edit = extern struct {
-    tag: enum(u8) { set, append, remove, path, authority, upstream, status, body },
-    value: extern union { header: Header, text: Text, status: u16 },
+    tag: enum(u8) { set, append, remove, path, authority, upstream, status, attribute, body },
+    value: extern union { pair: Header, text: Text, status: u16 },
 };
 
 /// The message goes on with changes. The context comes back with the response. The arguments are
@@ -188,11 +201,11 @@ pub const Changes = struct {
     context: []const u8 = "",
 
     pub fn set(self: *Changes, name: []const u8, value: []const u8) void {
-        self.add(.{ .tag = .set, .value = .{ .header = .{ .name = .of(name), .value = .of(value) } } });
+        self.add(.{ .tag = .set, .value = .{ .pair = .{ .name = .of(name), .value = .of(value) } } });
     }
 
     pub fn append(self: *Changes, name: []const u8, value: []const u8) void {
-        self.add(.{ .tag = .append, .value = .{ .header = .{ .name = .of(name), .value = .of(value) } } });
+        self.add(.{ .tag = .append, .value = .{ .pair = .{ .name = .of(name), .value = .of(value) } } });
     }
 
     pub fn remove(self: *Changes, name: []const u8) void {
@@ -201,6 +214,23 @@ pub const Changes = struct {
 
     pub fn path(self: *Changes, text: []const u8) void {
         self.add(.{ .tag = .path, .value = .{ .text = .of(text) } });
+    }
+
+    pub fn authority(self: *Changes, text: []const u8) void {
+        self.add(.{ .tag = .authority, .value = .{ .text = .of(text) } });
+    }
+
+    pub fn upstream(self: *Changes, text: []const u8) void {
+        self.add(.{ .tag = .upstream, .value = .{ .text = .of(text) } });
+    }
+
+    pub fn status(self: *Changes, code: u16) void {
+        self.add(.{ .tag = .status, .value = .{ .status = code } });
+    }
+
+    /// Notes a value about the request, for its access record and its span.
+    pub fn attribute(self: *Changes, name: []const u8, value: []const u8) void {
+        self.add(.{ .tag = .attribute, .value = .{ .pair = .{ .name = .of(name), .value = .of(value) } } });
     }
 
     fn add(self: *Changes, edit: Edit) void {
@@ -219,14 +249,58 @@ pub const Reply = struct {
     }
 };
 
-/// A filter's decision on a message.
-pub const Decision = union(enum) { next, edit: Changes, reply: Reply };
+/// Makes the host send a request. `onFetch` then decides. The arguments are not copied.
+pub const Fetch = struct {
+    upstream: []const u8,
+    path: []const u8,
+    method: []const u8 = "GET",
+    /// Host and port; empty for the client's own.
+    authority: []const u8 = "",
+    headers: std.ArrayList(Header) = .empty,
+    body: []const u8 = "",
+    /// The time for the whole answer; 0 means 5,000, at most 60,000.
+    timeout_ms: u32 = 0,
+    context: []const u8 = "",
+
+    pub fn header(self: *Fetch, name: []const u8, value: []const u8) void {
+        self.headers.append(scratch(), .{ .name = .of(name), .value = .of(value) }) catch outOfMemory();
+    }
+};
+
+/// The answer to a fetch. Valid during the call.
+pub const Answer = struct {
+    status: u16,
+    headers: []const Header,
+    body: []const u8,
+
+    /// Returns the first value of a header field. The name is in lower case.
+    pub fn header(self: Answer, name: []const u8) ?[]const u8 {
+        for (self.headers) |field| {
+            if (std.mem.eql(u8, field.name.slice(), name)) return field.value.slice();
+        }
+        return null;
+    }
+};
+
+/// A filter's decision on a request.
+pub const RequestDecision = union(enum) { next, edit: Changes, reply: Reply, fetch: Fetch };
+
+/// A filter's decision on a response.
+pub const ResponseDecision = union(enum) { next, edit: Changes, reply: Reply };
+
+/// Whether bytes equal a secret. The time reveals nothing about the secret except its length.
+pub fn isSecret(given: []const u8, secret: []const u8) bool {
+    var differences: u8 = @intFromBool(given.len != secret.len);
+    for (0..@min(given.len, secret.len)) |n| differences |= given[n] ^ secret[n];
+    std.mem.doNotOptimizeAway(differences);
+    return differences == 0;
+}
 
 const host = struct {
-    extern "weir:plugin/host@0.1.0" fn log(level: u32, ptr: [*]const u8, len: usize) void;
-    extern "weir:plugin/host@0.1.0" fn now() u64;
-    extern "weir:plugin/host@0.1.0" fn count(ptr: [*]const u8, len: usize, by: u64) void;
-    extern "weir:plugin/host@0.1.0" fn random(len: u32, out: *Text) void;
+    extern "weir:plugin/host@0.2.0" fn log(level: u32, ptr: [*]const u8, len: usize) void;
+    extern "weir:plugin/host@0.2.0" fn @"now-us"() u64;
+    extern "weir:plugin/host@0.2.0" fn count(ptr: [*]const u8, len: usize, by: u64) void;
+    extern "weir:plugin/host@0.2.0" fn random(len: u32, out: *Text) void;
 };
 
 /// The level of a log line.
@@ -237,9 +311,9 @@ pub fn log(level: Level, message: []const u8) void {
     host.log(@backingInt(level), message.ptr, message.len);
 }
 
-/// Returns the time, in nanoseconds since the Unix epoch.
-pub fn now() u64 {
-    return host.now();
+/// Returns the time, in microseconds since the Unix epoch.
+pub fn nowUs() u64 {
+    return host.@"now-us"();
 }
 
 /// Returns up to 4096 unpredictable bytes.
@@ -258,7 +332,7 @@ pub fn count(metric: []const u8, by: u64) void {
 /// its `allow.state`. A time to live is in milliseconds, or 0 for none.
 pub const state = struct {
     const imports = struct {
-        extern "weir:plugin/state@0.1.0" fn add(
+        extern "weir:plugin/state@0.2.0" fn add(
             space: [*]const u8,
             space_len: usize,
             key: [*]const u8,
@@ -266,14 +340,14 @@ pub const state = struct {
             by: i64,
             ttl_ms: u64,
         ) i64;
-        extern "weir:plugin/state@0.1.0" fn get(
+        extern "weir:plugin/state@0.2.0" fn get(
             space: [*]const u8,
             space_len: usize,
             key: [*]const u8,
             key_len: usize,
             out: *Option,
         ) void;
-        extern "weir:plugin/state@0.1.0" fn set(
+        extern "weir:plugin/state@0.2.0" fn set(
             space: [*]const u8,
             space_len: usize,
             key: [*]const u8,
@@ -282,7 +356,7 @@ pub const state = struct {
             value_len: usize,
             ttl_ms: u64,
         ) void;
-        extern "weir:plugin/state@0.1.0" fn replace(
+        extern "weir:plugin/state@0.2.0" fn replace(
             space: [*]const u8,
             space_len: usize,
             key: [*]const u8,
@@ -294,7 +368,7 @@ pub const state = struct {
             value_len: usize,
             ttl_ms: u64,
         ) bool;
-        extern "weir:plugin/state@0.1.0" fn remove(
+        extern "weir:plugin/state@0.2.0" fn remove(
             space: [*]const u8,
             space_len: usize,
             key: [*]const u8,

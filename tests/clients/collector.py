@@ -23,6 +23,7 @@ class Collector(service.TraceServiceServicer):
                         "name": span.name,
                         "kind": span.kind,
                         "nanoseconds": span.end_time_unix_nano - span.start_time_unix_nano,
+                        "status": span.status.message,
                         "attributes": {a.key: str(a.value) for a in span.attributes},
                     }
                     print(json.dumps(line), flush=True)

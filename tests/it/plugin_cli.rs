@@ -428,7 +428,7 @@ fn inspect_tells_world_imports_needs_and_limits() {
 fn a_plugin_for_another_version_of_the_interface_is_refused_by_every_command() {
     let folder = tempfile::tempdir().unwrap();
     let wasm = fs::read(builtin("weighted")).unwrap();
-    let (own, other) = (b"@0.1.0", b"@0.9.0");
+    let (own, other) = (b"@0.2.0", b"@0.9.0");
     let mut changed = wasm.clone();
     for at in 0..wasm.len() - own.len() {
         let before = &wasm[at.saturating_sub(24)..at];
@@ -441,7 +441,7 @@ fn a_plugin_for_another_version_of_the_interface_is_refused_by_every_command() {
     fs::write(folder.path().join("cases.yaml"), "cases: [{ name: loads, picks: [none] }]").unwrap();
     for command in ["inspect", "bench", "test"] {
         let (ok, text) = weir(folder.path(), &[command, "old.wasm"]);
-        let told = "@0.9.0; this Weir has weir:plugin@0.1.0: build it with the SDK of this Weir";
+        let told = "@0.9.0; this Weir has weir:plugin@0.2.0: build it with the SDK of this Weir";
         assert!(!ok && text.contains(told), "{command}: {text}");
     }
 }

@@ -1,6 +1,7 @@
 //! Swaps of plugins under load: by the admin API, by the commands, by a changed file; canaries,
 //! shadows, and the rollback.
 
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
@@ -403,15 +404,16 @@ async fn compiled_code_is_taken_from_the_cache_by_the_next_process() {
     assert_eq!(check(), first, "nothing was compiled and written again");
 }
 
-/// Returns the files of compiled code below a folder, with the time of their last change.
-fn compiled(folder: &Path) -> Vec<(PathBuf, std::time::SystemTime)> {
+/// Returns the files of compiled code below a folder, with their inodes. A file that is written
+/// again has another one.
+fn compiled(folder: &Path) -> Vec<(PathBuf, u64)> {
     let mut found = Vec::new();
     for entry in std::fs::read_dir(folder).unwrap().map(Result::unwrap) {
         let (path, metadata) = (entry.path(), entry.metadata().unwrap());
         if metadata.is_dir() {
             found.extend(compiled(&path));
-        } else if path.extension().is_none() {
-            found.push((path, metadata.modified().unwrap()));
+        } else if path.extension().is_some_and(|extension| extension == "cwasm") {
+            found.push((path, metadata.ino()));
         }
     }
     found.sort();

@@ -15,7 +15,7 @@ pub(crate) struct Api {
 }
 
 /// The token of the tests.
-const TOKEN: &str = "s3cret";
+pub(crate) const TOKEN: &str = "s3cret";
 
 impl Api {
     /// The top-level key `admin`, at an address such as `127.0.0.1:0`.
@@ -26,6 +26,11 @@ impl Api {
     /// The API of a Weir that serves it over TCP.
     pub(crate) fn of(weir: &Weir) -> Self {
         Self::at(&weir.admin_address().to_string())
+    }
+
+    /// The address, for the environment of commands.
+    pub(crate) fn address(&self) -> &str {
+        &self.address
     }
 
     /// The API at an address, or at `unix:PATH`.

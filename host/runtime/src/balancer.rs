@@ -3,6 +3,7 @@
 use crate::bindings::{balancer, balancing};
 use crate::error::PluginError;
 use crate::instance::Sandbox;
+use crate::limits::MOST_WHOLE;
 use crate::plugin::{Kind, Plugin, World, check_inputs};
 
 impl Plugin {
@@ -19,10 +20,10 @@ impl Plugin {
         let mut sandbox = self.sandbox();
         let guest = sandbox.set_up("instantiate", |store| world.instantiate(store))?;
         let needs = sandbox.set_up("configure", |store| guest.call_configure(store, config))?;
-        let balancing::Needs { inputs, sequence, loads, outcomes } =
+        let balancing::BalancerNeeds { inputs, sequence, loads, outcomes } =
             needs.map_err(|message| self.refused(message))?;
         check_inputs(&self.name, &inputs)?;
-        let needs = Needs { inputs, sequence, loads, outcomes };
+        let needs = BalancerNeeds { inputs, sequence, loads, outcomes };
         Ok(BalancerInstance { sandbox, guest, needs })
     }
 }
@@ -33,7 +34,7 @@ impl Plugin {
 pub struct BalancerInstance {
     sandbox: Sandbox,
     guest: balancer::Balancer,
-    needs: Needs,
+    needs: BalancerNeeds,
 }
 
 impl BalancerInstance {
@@ -44,7 +45,7 @@ impl BalancerInstance {
     }
 
     /// The data that the plugin asks for.
-    pub fn needs(&self) -> &Needs {
+    pub fn needs(&self) -> &BalancerNeeds {
         &self.needs
     }
 
@@ -98,7 +99,7 @@ impl BalancerInstance {
 
 /// The data that a plugin asks for.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Needs {
+pub struct BalancerNeeds {
     /// Names of the inputs that each pick hands over, in this order: at most 64, each of at most
     /// 256 bytes. The host defines the names.
     pub inputs: Vec<String>,
@@ -144,7 +145,7 @@ pub struct Pick<'a> {
     pub sequence: u64,
     /// 0 at first, then counts the retries of this request.
     pub attempt: u32,
-    /// A value, or `None`, for each of [`Needs::inputs`].
+    /// A value, or `None`, for each of [`BalancerNeeds::inputs`].
     pub inputs: &'a [Option<&'a [u8]>],
     /// Requests in flight at each endpoint of the last update, in the order of that update. An
     /// endpoint that this request was already sent to has [`TRIED`]. Empty if the plugin does not
@@ -169,6 +170,6 @@ pub struct Outcome {
 impl Outcome {
     fn lower(&self) -> balancing::Outcome {
         let Outcome { endpoint, status, duration_us } = *self;
-        balancing::Outcome { endpoint, status, duration_us }
+        balancing::Outcome { endpoint, status, duration_us: duration_us.min(MOST_WHOLE) }
     }
 }

@@ -21,6 +21,7 @@ pub mod body_filter {
         additional_derives: [PartialEq],
         imports: {
             "weir:plugin/host.random": trappable,
+            "weir:plugin/host.count": trappable,
             "weir:plugin/state": trappable,
         },
     });

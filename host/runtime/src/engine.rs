@@ -1,14 +1,14 @@
 //! [`Engine`] compiles components, holds the memory of their instances, and owns the clock that
 //! bounds their calls.
 
-use std::path::Path;
+use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 
-use wasmtime::{
-    Cache, CacheConfig, Config, Enabled, InstanceAllocationStrategy, PoolingAllocationConfig,
-};
+use wasmtime::component::Component;
+use wasmtime::{Config, Enabled, InstanceAllocationStrategy, PoolingAllocationConfig};
 
 use crate::clock::{Clock, Running};
+use crate::code::{Code, Outside, Settings};
 use crate::error::PluginError;
 use crate::service;
 
@@ -23,7 +23,7 @@ pub struct Engine {
 }
 
 impl Engine {
-    /// Starts an engine without a cache of compiled code.
+    /// Starts an engine that compiles in this process and keeps no compiled code.
     ///
     /// It reserves the address space for instances at once: about 8 TiB, none of it in use. Where a
     /// limit on address space prevents this, each instance gets its own memory, a little slower.
@@ -33,29 +33,23 @@ impl Engine {
     /// [`PluginError::Engine`] if the compiler does not support the machine, or if no thread can
     /// start.
     pub fn new() -> Result<Engine, PluginError> {
-        Engine::build(None, config)
+        Engine::build(Code::default(), false)
     }
 
-    /// Starts an engine that keeps compiled code in `directory`, up to 1 GiB. The key of an entry
-    /// is the component's digest, the compiler's version and its settings. The engine runs the code
-    /// in the directory without a check: a process that can write there can run code in this
-    /// process. If the directory does not exist or is not writable, the engine compiles everything
-    /// anew.
+    /// Starts an engine that keeps compiled code in `directory`, up to 1 GiB, and compiles with
+    /// `outside`, if it is given. The name of a file is the component's digest and that of the
+    /// compiler and its settings. The engine runs the code in the directory without a check: a
+    /// process that can write there can run code in this process. If the directory is not writable,
+    /// the engine compiles everything anew.
     ///
     /// # Errors
     ///
     /// As for [`Engine::new`].
-    pub fn with_cache(directory: &Path) -> Result<Engine, PluginError> {
-        let mut cache = CacheConfig::new();
-        cache.with_directory(directory).with_files_total_size_soft_limit(CACHE);
-        match Cache::new(cache) {
-            Ok(cache) => Engine::build(Some(cache), config),
-            Err(error) => {
-                let directory = directory.display();
-                tracing::info!(%directory, error = format!("{error:#}"), "no cache of compiled code");
-                Engine::build(None, config)
-            }
-        }
+    pub fn with_code(
+        directory: Option<PathBuf>,
+        outside: Option<Arc<dyn Outside>>,
+    ) -> Result<Engine, PluginError> {
+        Engine::build(Code { directory, outside }, false)
     }
 
     /// Returns the engine for standard components, with the same cache. The first standard
@@ -68,21 +62,45 @@ impl Engine {
         if let Some(engine) = self.shared.standard.get() {
             return Ok(engine.clone());
         }
-        let engine = Engine::build(self.shared.cache.clone(), service::config)?;
+        let engine = Engine::build(self.shared.code.clone(), true)?;
         Ok(self.shared.standard.get_or_init(|| engine).clone())
     }
 
-    fn build(cache: Option<Cache>, config: fn() -> Config) -> Result<Engine, PluginError> {
-        let pooled =
-            wasmtime::Engine::new(config().cache(cache.clone()).allocation_strategy(pool()));
+    fn build(code: Code, is_standard: bool) -> Result<Engine, PluginError> {
+        let config = of(is_standard);
+        let pooled = wasmtime::Engine::new(config().allocation_strategy(pool()));
+        let is_pooled = pooled.is_ok();
         let engine = pooled.or_else(|error| {
             tracing::info!(
                 error = format!("{error:#}"),
                 "no address space for a pool of plugin instances; each gets its own memory"
             );
-            wasmtime::Engine::new(unpooled(config).cache(cache.clone()))
+            wasmtime::Engine::new(&unpooled(config))
         });
-        Engine::start(engine, cache)
+        Engine::start(engine, code, Settings { is_standard, is_pooled })
+    }
+
+    /// Returns an engine that only compiles, for one with these settings. It needs no pool.
+    pub(crate) fn compiler(settings: Settings) -> wasmtime::Result<wasmtime::Engine> {
+        let config = of(settings.is_standard);
+        let config = if settings.is_pooled { config() } else { unpooled(config) };
+        wasmtime::Engine::new(&config)
+    }
+
+    /// Compiles a component, or finds its code.
+    pub(crate) fn component(
+        &self,
+        plugin: &Arc<str>,
+        wasm: &[u8],
+    ) -> Result<Component, PluginError> {
+        let Shared { engine, code, settings, .. } = &*self.shared;
+        code.load(engine, *settings, plugin, wasm)
+    }
+
+    /// The settings that its code depends on.
+    #[cfg(test)]
+    pub(crate) fn settings(&self) -> Settings {
+        self.shared.settings
     }
 
     /// The Wasmtime engine to compile and link with.
@@ -98,21 +116,28 @@ impl Engine {
 
     fn start(
         engine: wasmtime::Result<wasmtime::Engine>,
-        cache: Option<Cache>,
+        code: Code,
+        settings: Settings,
     ) -> Result<Engine, PluginError> {
         let engine = engine.map_err(|error| PluginError::Engine(error.into_boxed_dyn_error()))?;
         let clock =
             Clock::start(engine.weak()).map_err(|error| PluginError::Engine(Box::new(error)))?;
         let standard = OnceLock::new();
-        Ok(Engine { shared: Arc::new(Shared { engine, clock, cache, standard }) })
+        Ok(Engine { shared: Arc::new(Shared { engine, clock, code, settings, standard }) })
     }
 }
 
 struct Shared {
     engine: wasmtime::Engine,
     clock: Clock,
-    cache: Option<Cache>,
+    code: Code,
+    settings: Settings,
     standard: OnceLock<Engine>,
+}
+
+/// Returns the configuration for plugins of Weir's own worlds, or for standard components.
+fn of(is_standard: bool) -> fn() -> Config {
+    if is_standard { service::config } else { config }
 }
 
 fn config() -> Config {
@@ -173,9 +198,6 @@ const TABLE_ELEMENTS: usize = 20_000;
 /// Bytes of a memory or table that stay resident for the next instance in its place.
 const KEPT: usize = 64 << 10;
 
-/// Bytes of compiled code on disk; the code of one interpreter has 60 MiB.
-const CACHE: u64 = 1 << 30;
-
 /// Bytes of stack for guest code. Workers have 2 MiB; this leaves the larger part to the host.
 pub(crate) const WASM_STACK: usize = 512 << 10;
 
@@ -196,6 +218,8 @@ mod tests {
 
     #[test]
     fn an_engine_starts_without_a_pool() {
-        Engine::start(wasmtime::Engine::new(&unpooled(config)), None).unwrap();
+        let settings = Settings { is_standard: false, is_pooled: false };
+        let engine = wasmtime::Engine::new(&unpooled(config));
+        Engine::start(engine, Code::default(), settings).unwrap();
     }
 }

@@ -4,7 +4,7 @@ use std::error::Error;
 use std::sync::Arc;
 use std::time::Duration;
 
-use wasmtime::{PoolConcurrencyLimitError, Trap};
+use wasmtime::{PoolConcurrencyLimitError, Trap, WasmBacktrace};
 
 use crate::limits::{Limits, MemoryRefused};
 
@@ -72,11 +72,9 @@ pub enum PluginError {
         plugin: Arc<str>,
         /// The function that ran.
         call: &'static str,
-        /// The reason in one line, with the warnings and errors that the guest logged in this call.
+        /// The reason in one line, with the warnings and errors that the guest logged in this call
+        /// and the names of its running functions.
         reason: String,
-        /// The runtime's error, with the guest's stack.
-        #[source]
-        source: Box<dyn Error + Send + Sync>,
     },
 }
 
@@ -129,14 +127,34 @@ impl PluginError {
         if error.downcast_ref::<Trap>() == Some(&Trap::Interrupt) {
             return PluginError::Timeout { plugin, call, limit: limits.time };
         }
-        let cause = error.root_cause().to_string();
-        let reason = match words {
-            Some(words) => format!("{cause}; it had logged: {words}"),
-            None => cause,
-        };
-        PluginError::Trap { plugin, call, reason, source: error.into_boxed_dyn_error() }
+        let mut reason = error.root_cause().to_string();
+        if let Some(words) = words {
+            reason = format!("{reason}; it had logged: {words}");
+        }
+        if let Some(places) = error.downcast_ref::<WasmBacktrace>().and_then(places) {
+            reason = format!("{reason}; in {places}");
+        }
+        PluginError::Trap { plugin, call, reason }
     }
 }
+
+/// Returns the names of the running functions, the innermost first. Most components have no names:
+/// their numbers say nothing, and are left out.
+fn places(backtrace: &WasmBacktrace) -> Option<String> {
+    let text = backtrace.to_string();
+    let functions = text.lines().filter_map(|line| line.split_once(" - "));
+    let named = functions.map(|(_, function)| function).filter(|name| !name.contains(NAMELESS));
+    // The part before the mark is the name of a module.
+    let named = named.map(|name| name.split_once('!').map_or(name, |(_, function)| function));
+    let all: Vec<&str> = named.take(MOST_PLACES).collect();
+    (!all.is_empty()).then(|| all.join(", "))
+}
+
+/// The functions of a backtrace that are told.
+const MOST_PLACES: usize = 8;
+
+/// The mark of a function without a name.
+const NAMELESS: &str = "<wasm function ";
 
 /// Returns an error with its causes on one line, the outermost first. A cause is left out if the
 /// line has its text already.

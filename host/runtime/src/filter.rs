@@ -9,7 +9,7 @@ use crate::plugin::{Kind, Plugin, World, check_inputs};
 
 pub use crate::bindings::bodies::{BodyDecision, Piece};
 pub use crate::bindings::filtering::{
-    Changes, Edit, Fetch, HeaderResult as Header, ReplyResult as Reply, RequestDecision,
+    Attribute, Changes, Edit, Fetch, HeaderResult as Header, ReplyResult as Reply, RequestDecision,
     ResponseDecision,
 };
 
@@ -240,9 +240,13 @@ impl FilterInstance {
         call: &'static str,
         decision: BodyDecision,
     ) -> Result<BodyDecision, PluginError> {
-        if let BodyDecision::Replace(piece) = &decision {
-            self.bound(call, "bytes of a piece", piece.data.len(), MAX_PIECE)?;
-            self.bound(call, "bytes of a piece's context", piece.context.len(), MAX_BODY)?;
+        match &decision {
+            BodyDecision::Keep | BodyDecision::Stop => {}
+            BodyDecision::Replace(piece) => {
+                self.bound(call, "bytes of a piece", piece.data.len(), MAX_PIECE)?;
+                self.bound(call, "bytes of a piece's context", piece.context.len(), MAX_BODY)?;
+            }
+            BodyDecision::Reply(reply) => self.check_reply(call, reply)?,
         }
         Ok(decision)
     }

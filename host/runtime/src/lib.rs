@@ -15,6 +15,7 @@ mod balancer;
 mod bindings;
 mod bounds;
 mod clock;
+pub mod code;
 mod engine;
 mod environment;
 mod error;
@@ -28,7 +29,7 @@ mod state;
 mod version;
 mod voice;
 
-pub use balancer::{BalancerInstance, Endpoint, Needs, Outcome, Pick, TRIED};
+pub use balancer::{BalancerInstance, BalancerNeeds, Endpoint, Outcome, Pick, TRIED};
 pub use engine::Engine;
 pub use environment::{Environment, Level, Line, Preset, Services, SystemServices};
 pub use error::{PluginError, with_causes};

@@ -157,6 +157,10 @@ pub(crate) fn thread_time() -> Duration {
     Duration::new(u64::try_from(time.tv_sec).unwrap_or(0), u32::try_from(time.tv_nsec).unwrap_or(0))
 }
 
+/// The largest number of 64 bits that crosses the boundary of a plugin, in either direction, and
+/// negated the least. A binary64 number holds all whole numbers up to this one (RFC 7493 §2.2).
+pub(crate) const MOST_WHOLE: u64 = (1 << 53) - 1;
+
 #[cfg(test)]
 mod tests {
     use super::*;

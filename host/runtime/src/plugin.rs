@@ -298,20 +298,20 @@ fn link(engine: &Engine, plugin: &Arc<str>, wasm: &[u8]) -> Result<World, Plugin
     let unloadable = |what: &'static str| {
         move |error: wasmtime::Error| PluginError::unloadable(plugin, what, error)
     };
-    let component = Component::new(engine.wasmtime(), wasm)
-        .map_err(unloadable("this is not a WebAssembly component"))?;
+    let component = engine.component(plugin, wasm)?;
     let outline = component.component_type();
-    let imports = outline.imports(engine.wasmtime()).map(|(name, _)| name);
+    let imports = || outline.imports(engine.wasmtime()).map(|(name, _)| name);
     let exports = || outline.exports(engine.wasmtime()).map(|(name, _)| name);
-    version::check_standard(exports()).map_err(|what| PluginError::invalid(plugin, what))?;
-    version::check(imports.chain(exports())).map_err(|what| PluginError::invalid(plugin, what))?;
+    let invalid = |what| PluginError::invalid(plugin, what);
+    version::check_standard(exports()).map_err(invalid)?;
+    version::check(imports().chain(exports())).map_err(invalid)?;
     let mut linker = Linker::new(engine.wasmtime());
     body_filter::BodyFilter::add_to_linker::<State, HasSelf<State>>(&mut linker, |state| state)
         .map_err(unloadable("link weir:plugin"))?;
     let linked = linker.instantiate_pre(&component).map_err(unloadable(
         "it imports an interface that a plugin does not have; only weir:plugin/host and weir:plugin/state exist",
     ))?;
-    world(engine, &component, linked).map_err(|(kind, error)| match kind {
+    let world = world(engine, &component, linked).map_err(|(kind, error)| match kind {
         Some(kind) => {
             let what = format!("it does not implement the world weir:plugin/{}", kind.world());
             PluginError::unloadable(plugin, what, error)
@@ -319,7 +319,9 @@ fn link(engine: &Engine, plugin: &Arc<str>, wasm: &[u8]) -> Result<World, Plugin
         None => {
             PluginError::unloadable(plugin, "it implements none of weir:plugin's worlds", error)
         }
-    })
+    })?;
+    version::expect_named(imports().chain(exports())).map_err(invalid)?;
+    Ok(world)
 }
 
 /// Finds the world by the function that only it has, so that an error about a missing function

@@ -9,14 +9,16 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use indexmap::IndexMap;
 
+use crate::limits::MOST_WHOLE;
+
 /// Counters and values with a time to live, by key. A call must not block for longer than the copy
 /// of a value takes.
 ///
 /// `now` is in nanoseconds since the Unix epoch, `ttl_ms` in milliseconds; a `ttl_ms` of 0 means no
 /// end.
 pub trait SharedState: Send + Sync {
-    /// Adds to a counter and returns the sum. A missing counter begins at 0 and only then gets the
-    /// time to live.
+    /// Adds to a counter and returns the sum, which stays within ±(2^53 - 1). A missing counter
+    /// begins at 0 and only then gets the time to live.
     fn add(&self, key: &[u8], by: i64, ttl_ms: u64, now: u64) -> i64;
     /// Returns a value; a counter as decimal text.
     fn get(&self, key: &[u8], now: u64) -> Option<Vec<u8>>;
@@ -117,9 +119,10 @@ impl SharedState for MemoryState {
     fn add(&self, key: &[u8], by: i64, ttl_ms: u64, now: u64) -> i64 {
         let mut shard = self.shard(key);
         if let Some(Entry { value: Value::Counter(sum), .. }) = shard.live(key, now) {
-            *sum = sum.saturating_add(by);
+            *sum = within(sum.saturating_add(by));
             return *sum;
         }
+        let by = within(by);
         shard.insert(key, Value::Counter(by), ttl_ms, now);
         by
     }
@@ -250,6 +253,12 @@ impl Value {
     }
 }
 
+/// Returns the closest sum that every language holds exactly.
+fn within(sum: i64) -> i64 {
+    let most = MOST_WHOLE.cast_signed();
+    sum.clamp(-most, most)
+}
+
 fn cost(key: &[u8], value: &Value) -> usize {
     let value = match value {
         Value::Counter(_) => 0,
@@ -293,8 +302,11 @@ mod tests {
         assert_eq!(state.add(b"k", 3, 10, 9 * MS), 5);
         assert_eq!(state.get(b"k", 9 * MS), Some(b"5".to_vec()));
         assert_eq!(state.add(b"k", 1, 10, 10 * MS), 1);
-        assert_eq!(state.add(b"max", i64::MAX, 0, 0), i64::MAX);
-        assert_eq!(state.add(b"max", 1, 0, 0), i64::MAX);
+        let most = MOST_WHOLE.cast_signed();
+        assert_eq!(state.add(b"max", i64::MAX, 0, 0), most);
+        assert_eq!(state.add(b"max", 1, 0, 0), most);
+        assert_eq!(state.add(b"min", 1 - most, 0, 0), 1 - most);
+        assert_eq!(state.add(b"min", i64::MIN, 0, 0), -most);
     }
 
     #[test]

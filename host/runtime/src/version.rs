@@ -14,18 +14,37 @@ use std::sync::LazyLock;
 /// The interface, and a remedy.
 pub(crate) fn check<'a>(mut names: impl Iterator<Item = &'a str>) -> Result<(), String> {
     let other = names.find(|name| {
-        let interface = name.strip_prefix(PACKAGE).and_then(|rest| rest.strip_prefix('/'));
-        interface.is_some_and(|interface| {
-            let version = interface.split_once('@').map_or("", |(_, version)| version);
-            track(version) != track(&OWN)
-        })
+        let version = version(name);
+        version.is_some_and(|version| track(version) != track(&OWN))
     });
     other.map_or(Ok(()), |name| {
         Err(format!(
-            "it is made for {name}; this Weir has {PACKAGE}@{}: build it with the SDK of this Weir",
+            "it is made for {name}; this Weir has {PACKAGE}@{}: build it with the SDK of this Weir \
+             (docs/interface.md lists the changes)",
             *OWN
         ))
     })
+}
+
+/// Refuses a component that names no interface of `weir:plugin`, and so no version.
+///
+/// # Errors
+/// The version of this host, and a remedy.
+pub(crate) fn expect_named<'a>(mut names: impl Iterator<Item = &'a str>) -> Result<(), String> {
+    if names.any(|name| version(name).is_some()) {
+        return Ok(());
+    }
+    Err(format!(
+        "it names no version of {PACKAGE}; this Weir has {PACKAGE}@{}: build it with the SDK of \
+         this Weir, or with `weir plugin componentize`",
+        *OWN
+    ))
+}
+
+/// Returns the version in the name of an interface of the package; empty without one.
+fn version(name: &str) -> Option<&str> {
+    let interface = name.strip_prefix(PACKAGE)?.strip_prefix('/')?;
+    Some(interface.split_once('@').map_or("", |(_, version)| version))
 }
 
 /// Refuses a standard component of a version that [`crate::service::standard`] does not know.
@@ -85,7 +104,14 @@ mod tests {
             let told = check(["pick", name].into_iter()).unwrap_err();
             assert!(told.contains(name) && told.contains(&*OWN), "{told}");
         }
-        assert!(check(["weir:plugins/types@9.0.0"].into_iter()).is_ok());
+    }
+
+    #[test]
+    fn a_component_without_a_version_is_told_too() {
+        for names in [&[][..], &["pick"], &["pick", "weir:plugins/types@9.0.0"]] {
+            let told = expect_named(names.iter().copied()).unwrap_err();
+            assert!(told.starts_with("it names no version") && told.contains(&*OWN), "{told}");
+        }
     }
 
     #[test]

@@ -9,7 +9,7 @@ use http::request::Parts;
 use http::uri::{Authority, PathAndQuery};
 use http::{Method, Request, Response, StatusCode, Uri};
 use weir_h3::message as syntax;
-use weir_runtime::filter::{Edit, Fetch, Header, Reply, not_allowed};
+use weir_runtime::filter::{Attribute, Edit, Fetch, Header, Reply, not_allowed};
 
 use super::body::Body;
 use crate::status;
@@ -20,6 +20,8 @@ pub struct Edits {
     checked: Vec<CheckedEdit>,
     /// Bytes that they add to a header section, counted as for the limits of messages.
     added: usize,
+    /// Whether some are attributes.
+    has_attributes: bool,
     /// Whether the filter requests the body of the message.
     pub wants_body: bool,
     /// The name of the upstream that a request is to go to. A name, since a remembered decision may
@@ -36,6 +38,8 @@ enum CheckedEdit {
     Path(PathAndQuery),
     Authority(Authority),
     Status(StatusCode),
+    /// Name and value.
+    Attribute(Box<str>, Box<str>),
 }
 
 impl Edits {
@@ -97,6 +101,11 @@ impl Edits {
                 self.checked.push(CheckedEdit::Append(name, value));
             }
             Edit::Remove(name) => self.checked.push(CheckedEdit::Remove(self::name(&name)?)),
+            Edit::Attribute(attribute) => {
+                let (name, value) = self::attribute(attribute)?;
+                self.has_attributes = true;
+                self.checked.push(CheckedEdit::Attribute(name, value));
+            }
             Edit::Body => self.wants_body = true,
             Edit::Path(_) | Edit::Authority(_) | Edit::Upstream(_) | Edit::Status(_) => {}
         }
@@ -119,12 +128,22 @@ impl Edits {
         self.added > 0
     }
 
+    /// Returns the names and values of the attributes.
+    pub fn attributes(&self) -> impl Iterator<Item = (&str, &str)> {
+        let all = if self.has_attributes { &self.checked[..] } else { &[] };
+        all.iter().filter_map(|edit| match edit {
+            CheckedEdit::Attribute(name, value) => Some((&**name, &**value)),
+            _ => None,
+        })
+    }
+
     /// Returns the number of bytes that the edits occupy.
     pub fn bytes(&self) -> usize {
         let of = |edit: &CheckedEdit| match edit {
             CheckedEdit::Remove(name) => name.as_str().len(),
             CheckedEdit::Path(path) => path.as_str().len(),
             CheckedEdit::Authority(name) => name.as_str().len(),
+            CheckedEdit::Attribute(name, value) => name.len() + value.len(),
             // `added` already counts these.
             CheckedEdit::Set(..) | CheckedEdit::Append(..) | CheckedEdit::Status(_) => 0,
         };
@@ -180,7 +199,7 @@ impl CheckedEdit {
             Self::Remove(name) => {
                 fields.remove(name);
             }
-            Self::Path(_) | Self::Authority(_) | Self::Status(_) => {}
+            Self::Path(_) | Self::Authority(_) | Self::Status(_) | Self::Attribute(..) => {}
         }
     }
 }
@@ -248,6 +267,20 @@ fn field(field: Header) -> Result<(HeaderName, HeaderValue), String> {
     Ok((name, value))
 }
 
+fn attribute(attribute: Attribute) -> Result<(Box<str>, Box<str>), String> {
+    let Attribute { name, value } = attribute;
+    let is_name = (1..=MAX_ATTRIBUTE_NAME).contains(&name.len())
+        && name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'.'));
+    if !is_name || name.starts_with(RESERVED) {
+        return Err(format!("{name:?} is not the name of an attribute"));
+    }
+    if value.len() > MAX_ATTRIBUTE {
+        return Err(format!("the attribute {name} has more than {MAX_ATTRIBUTE} bytes"));
+    }
+    let value: String = value.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+    Ok((name.into(), value.into()))
+}
+
 fn status(status: u16) -> Result<StatusCode, String> {
     let code = StatusCode::from_u16(status).ok().filter(|code| (200..600).contains(&code.as_u16()));
     code.ok_or_else(|| format!("{status} is not the status of a final response"))
@@ -285,6 +318,13 @@ const FORBIDDEN: [HeaderName; 9] = [
 /// Maximum number of bytes of header fields that one decision may set: the default limit of a
 /// listener for a whole header section.
 const MAX_ADDED: usize = 64 << 10;
+
+/// Maximum number of bytes of an attribute's name and of its value.
+const MAX_ATTRIBUTE_NAME: usize = 64;
+const MAX_ATTRIBUTE: usize = 256;
+
+/// The beginning of the names of attributes that the interface may give a meaning.
+const RESERVED: &str = "weir.";
 
 /// Bytes that each field counts in addition to its text (RFC 9114 §4.2.2).
 const FIELD_OVERHEAD: usize = 32;

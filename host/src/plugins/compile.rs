@@ -4,6 +4,7 @@
 use std::io;
 use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
 use std::thread::{self, Thread};
 use std::time::{Duration, Instant};
@@ -13,6 +14,7 @@ use tokio::time::timeout;
 use weir_runtime::with_causes;
 
 use super::generation::Origin;
+use super::outside;
 use super::slot::{LoadError, Outdated, Slot};
 use super::trial::Terms;
 
@@ -42,6 +44,15 @@ impl Wake for Unpark {
 pub struct CompileTurn {
     turn: OwnedSemaphorePermit,
     time: Duration,
+}
+
+/// Ends the compiler's process when nobody waits for its result.
+struct Cancel(Arc<AtomicBool>);
+
+impl Drop for Cancel {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
 }
 
 /// The reason why a component was not compiled.
@@ -126,15 +137,19 @@ impl CompileTurn {
     /// Runs `work` on a thread. Gives up after two minutes by default, or when the future is
     /// dropped.
     ///
-    /// The thread cannot be stopped. It keeps the turn until it ends, and its result is discarded.
+    /// The thread keeps the turn until it ends, and its result is discarded. The compiler's process
+    /// is ended at once, so the next turn comes soon.
     async fn run<T: Send + 'static>(
         self,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, CompileError> {
         let (done, result) = tokio::sync::oneshot::channel();
+        let cancelled = Arc::new(AtomicBool::new(false));
+        let _cancel = Cancel(Arc::clone(&cancelled));
         let thread = thread::Builder::new().name("plugin-compiler".to_owned());
         let Self { turn, time } = self;
         let run = move || {
+            outside::end_when(cancelled);
             // The send fails if the caller has gone. The result is then dropped here, before the
             // turn ends.
             drop(done.send(work()));
@@ -177,8 +192,8 @@ pub async fn swap<W: AsRef<[u8]>>(
     }
 }
 
-/// Time limit for compiling a component. The largest known ones take half a minute.
-const COMPILE: Duration = Duration::from_secs(120);
+/// Time limit for compiling a component and trying it. The compiler's own limit comes before it.
+const COMPILE: Duration = Duration::from_secs(180);
 
 /// Time limit for waiting for a turn. Another component may be in the compiler.
 const WAIT: Duration = Duration::from_secs(30);

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::SystemTime;
 
-use weir_runtime::{Environment, Plugin, PluginError};
+use weir_runtime::{Environment, Plugin, PluginError, with_causes};
 
 use super::bounds::Bounds;
 use super::function::Function;
@@ -234,13 +234,15 @@ impl Generation {
         self.metrics.failure(error.kind());
         self.tally.failures.fetch_add(1, Ordering::Relaxed);
         let (plugin, generation) = (&**self.plugin.name(), self.number);
-        if self.health.is_to_be_told() {
+        let reason = with_causes(error);
+        if let Some(equal) = self.health.is_to_be_told(function, &reason) {
             tracing::warn!(
                 plugin,
                 generation,
                 function = function.name(),
                 request_id = %request,
                 kind = error.kind(),
+                equal_before = (equal > 0).then_some(equal),
                 error = error as &dyn std::error::Error,
                 "plugin failed; {consequence}"
             );

@@ -1,8 +1,9 @@
 //! [`Health`]: decides whether a function of a generation is called, or suspended for a while
 //! because it keeps failing.
 
-use std::sync::LazyLock;
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::{LazyLock, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::function::Function;
@@ -17,8 +18,18 @@ use super::function::Function;
 #[derive(Debug, Default)]
 pub struct Health {
     functions: [FunctionStreak; Function::COUNT],
-    /// The time of the last logged failure, in milliseconds since the start.
-    told_at: AtomicU64,
+    /// The failures that were logged lately.
+    told: Mutex<Vec<Told>>,
+}
+
+/// A logged failure.
+#[derive(Debug)]
+struct Told {
+    /// The fingerprint of its function and its reason.
+    failure: u64,
+    at: Instant,
+    /// Failures of the same kind since then, which were not logged.
+    more: u64,
 }
 
 /// The failures in a row of one function.
@@ -85,16 +96,29 @@ impl Health {
         Some(pause)
     }
 
-    /// Returns whether a failure is to be logged. Failures with each request are logged at
-    /// intervals only.
-    pub(super) fn is_to_be_told(&self) -> bool {
-        let (now, told) = (now(), self.told_at.load(Ordering::Relaxed));
-        let is_due = told == 0 || now >= told + millis(TELL_EVERY);
-        is_due
-            && self
-                .told_at
-                .compare_exchange(told, now.max(1), Ordering::Relaxed, Ordering::Relaxed)
-                .is_ok()
+    /// Returns whether a failure is to be logged, with the number of equal failures that were not
+    /// logged since the last one. A plugin that fails with each request is logged at intervals.
+    /// Each different failure is logged at once, up to a bound.
+    pub(super) fn is_to_be_told(&self, function: Function, reason: &str) -> Option<u64> {
+        let mut hasher = DefaultHasher::new();
+        (function.name(), reason).hash(&mut hasher);
+        let (failure, now) = (hasher.finish(), Instant::now());
+        let is_over = |told: &Told| now.duration_since(told.at) >= TELL_EVERY;
+        let mut all = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(told) = all.iter_mut().find(|told| told.failure == failure) {
+            if is_over(told) {
+                told.at = now;
+                return Some(std::mem::take(&mut told.more));
+            }
+            told.more += 1;
+            return None;
+        }
+        all.retain(|told| !is_over(told));
+        if all.len() >= MOST_TOLD {
+            return None;
+        }
+        all.push(Told { failure, at: now, more: 0 });
+        Some(0)
     }
 }
 
@@ -118,9 +142,13 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 /// Time after which a probe without a result is repeated. Its request may have been cancelled.
 const PROBE: Duration = Duration::from_secs(1);
 
-/// Time between two log messages about a plugin that fails with each request. The counter counts
-/// all failures.
+/// Time between two log messages about the same failure of a plugin that fails with each request.
+/// The counter counts all failures.
 const TELL_EVERY: Duration = Duration::from_secs(10);
+
+/// The most different failures that are logged in that time. A reason may have a part that differs
+/// each time.
+const MOST_TOLD: usize = 8;
 
 #[cfg(test)]
 mod tests {
@@ -161,6 +189,24 @@ mod tests {
         assert!(health.admits(Request) && !health.admits(Response));
         assert!(!health.recover(Request) && health.is_quarantined());
         assert!(health.recover(Response) && !health.is_quarantined());
+    }
+
+    #[test]
+    fn each_different_failure_is_told_at_once_and_an_equal_one_is_counted() {
+        let health = Health::default();
+        assert_eq!(health.is_to_be_told(Request, "panic"), Some(0));
+        assert_eq!(health.is_to_be_told(Request, "panic"), None);
+        assert_eq!(health.is_to_be_told(Request, "timeout"), Some(0));
+        assert_eq!(health.is_to_be_told(Response, "panic"), Some(0));
+        let told = health.told.lock().unwrap().iter().map(|told| told.more).collect::<Vec<_>>();
+        assert_eq!(told, [1, 0, 0]);
+        // A reason that differs each time fills no disk.
+        let told = (0..100).filter_map(|n| health.is_to_be_told(Request, &n.to_string()));
+        assert_eq!(told.count(), MOST_TOLD - 3);
+        let earlier = Instant::now().checked_sub(TELL_EVERY).unwrap();
+        health.told.lock().unwrap().iter_mut().for_each(|told| told.at = earlier);
+        assert_eq!(health.is_to_be_told(Request, "panic"), Some(1));
+        assert_eq!(health.is_to_be_told(Request, "new"), Some(0), "the others are over");
     }
 
     #[test]

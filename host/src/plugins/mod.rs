@@ -18,6 +18,7 @@ pub mod health;
 pub(crate) mod instance;
 pub mod memo;
 mod moved;
+pub mod outside;
 pub mod rules;
 mod schema;
 pub mod seat;
@@ -78,10 +79,7 @@ impl From<LoadError> for Fault {
 impl Shared {
     /// Starts the plugin runtime.
     fn start(config: &Config) -> Result<Self, PluginsError> {
-        let engine = match cache_directory("plugins") {
-            Some(directory) => Engine::with_cache(&directory),
-            None => Engine::new(),
-        };
+        let engine = Engine::with_code(cache_directory("code"), outside::compiler());
         Ok(Self {
             engine: engine.map_err(PluginsError::Engine)?,
             version: Arc::new(AtomicU64::new(1)),
@@ -295,7 +293,7 @@ pub fn package_cache() -> Option<Cache> {
     cache_directory("oci").map(Cache::new)
 }
 
-/// Returns the directory of compiled code (`plugins`) or of packages (`oci`).
+/// Returns the directory of compiled code (`code`) or of packages (`oci`).
 ///
 /// The directory is below `WEIR_PLUGIN_CACHE` (`off` for none), else below the directory of systemd
 /// or of the desktop. Each kind has its own directory, because the cache of compiled code removes

@@ -14,8 +14,8 @@ use http::uri::{Authority, Scheme};
 use http::{Method, Request, Response, StatusCode, Uri, Version, header};
 use http_body::Body as _;
 use weir_h3::message::content_length;
-use weir_runtime::PluginError;
 use weir_runtime::service::GuestBody;
+use weir_runtime::{PluginError, with_causes};
 
 use super::body::RequestBody;
 use super::errand::ComponentContext;
@@ -146,7 +146,7 @@ impl<'a> ComponentTarget<'a> {
         let answered = self.ask(seat, head, body, exchange).await;
         if let Err(error) = &answered {
             if let Some(span) = &mut span {
-                span.error(error.kind());
+                span.error(error.kind(), &error.reason());
             }
             if let ComponentError::Plugin(error) = error {
                 seat.fail(Function::Handle, self.context.id(), error);
@@ -193,6 +193,15 @@ impl ComponentError {
             Self::Busy => "concurrency",
             Self::Request(_) => "request",
             Self::Plugin(error) => error.kind(),
+        }
+    }
+
+    /// Returns the text for a span.
+    fn reason(&self) -> String {
+        match self {
+            Self::Busy => "too many requests run".to_owned(),
+            Self::Request(failure) => failure.label().to_owned(),
+            Self::Plugin(error) => with_causes(error),
         }
     }
 

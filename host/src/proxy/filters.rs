@@ -11,6 +11,7 @@ mod decision;
 mod response;
 mod visit;
 
+use std::cell::OnceCell;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -34,7 +35,7 @@ use crate::plugins::view::{Choice, Pinned};
 use crate::route::Route;
 use crate::telemetry::record::Record;
 use crate::upstream::Reaches;
-use body::FilteredBody;
+use body::{BodyReply, FilteredBody, RequestWatch};
 use caller::Step;
 use decision::{Decision, compare};
 use visit::{Fallback, Visit};
@@ -52,6 +53,8 @@ pub struct Chain<'a> {
     /// Whether the response has no content, independent of its status.
     is_head: bool,
     visits: Vec<Visit>,
+    /// The response of a filter of the request's body, once one of them can make one.
+    reply: OnceCell<BodyReply>,
     /// The index of its first filter in the route, and the upstream that an earlier filter chose.
     from: (usize, Option<Arc<str>>),
 }
@@ -94,8 +97,8 @@ impl<'a> Chain<'a> {
         limits: &'a ListenerLimits,
         method: &Method,
     ) -> Self {
-        let (is_head, visits) = (*method == Method::HEAD, Vec::new());
-        Self { route, pinned, subject, reaches, limits, is_head, visits, from: (0, None) }
+        let (is_head, visits, reply) = (*method == Method::HEAD, Vec::new(), OnceCell::new());
+        Self { route, pinned, subject, reaches, limits, is_head, visits, reply, from: (0, None) }
     }
 
     /// Returns the part of a chain after a middleware.
@@ -156,7 +159,10 @@ impl<'a> Chain<'a> {
             };
             let (mut visit, decision) = match answer {
                 Ok(answer) => answer,
-                Err(_) if slot.on_failure == OnFailure::Open => continue,
+                Err(_) if slot.on_failure == OnFailure::Open => {
+                    record.skipped(&slot.name);
+                    continue;
+                }
                 Err(error) => return Err(ProxyError::Filter(Arc::clone(&slot.name), error.kind())),
             };
             visit.shadow = choice.shadow.and_then(|seat| {
@@ -166,6 +172,7 @@ impl<'a> Chain<'a> {
             match decision {
                 Decision::Next => {}
                 Decision::Edit(mut edits, context) => {
+                    record.attributes(&slot.name, edits.attributes());
                     visit.context = context;
                     visit.wants_body = edits.wants_body;
                     upstream = edits.upstream.take().or(upstream);
@@ -206,10 +213,18 @@ impl<'a> Chain<'a> {
             if *wants_body && !body.is_end_stream() {
                 let span = span(seat, Function::RequestBody, record);
                 let id = self.subject().id;
-                body = FilteredBody::request(body, seat, id, context, exchange, span);
+                let reply = Rc::clone(self.reply.get_or_init(Rc::default));
+                let watch = RequestWatch { exchange: Rc::clone(exchange), reply };
+                let skips = record.skips();
+                body = FilteredBody::request(body, seat, id, context, watch, (span, skips));
             }
         }
         body
+    }
+
+    /// Takes the response of a filter that stopped the request's body, if one did and made one.
+    pub fn take_reply(&self) -> Option<Response<Body>> {
+        self.reply.get()?.take()
     }
 
     /// Continues the call of the chosen generation up to a decision. If it fails, calls its

@@ -197,7 +197,10 @@ impl Proxy {
                 Err(error) => Err(error),
             };
             let id = chain.subject().id;
-            let response = response.unwrap_or_else(|error| fail(&error, id, &route.errors, record));
+            let response = response.unwrap_or_else(|error| {
+                let reply = chain.take_reply();
+                reply.unwrap_or_else(|| fail(&error, id, &route.errors, record))
+            });
             match chain.on_response(response, record) {
                 Ok(response) => response,
                 // Boxed, because it is rare: a generation on trial fails a few times, then its
@@ -391,6 +394,6 @@ mod tests {
     #[test]
     fn a_request_s_future_stays_small() {
         let size = size_of_result(Proxy::serve);
-        assert!(size <= 3632, "{size} bytes");
+        assert!(size <= 3648, "{size} bytes");
     }
 }

@@ -47,6 +47,10 @@ pub(crate) struct Entry<'a> {
     pub(crate) is_aborted: bool,
     pub(crate) trace_id: Option<&'a str>,
     pub(crate) user_agent: Option<&'a [u8]>,
+    /// The filters that failed and were passed over.
+    pub(crate) skipped: &'a [Arc<str>],
+    /// Attributes of plugins.
+    pub(crate) attributes: &'a [(String, String)],
 }
 
 impl AccessLog {
@@ -96,6 +100,8 @@ impl Entry<'_> {
         line.claim("aborted", self.is_aborted);
         line.text("trace_id", self.trace_id.map(str::as_bytes));
         line.text("user_agent", self.user_agent);
+        line.list("skipped", self.skipped);
+        line.map("attributes", self.attributes);
         line.finish()
     }
 }

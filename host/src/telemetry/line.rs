@@ -4,6 +4,7 @@
 //! characters, quotes and invalid UTF-8 are escaped, and long values are cut.
 
 use std::io::Write;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::config::LogFormat;
@@ -78,10 +79,53 @@ impl Line {
         if self.format == LogFormat::Text && is_plain(value) {
             self.bytes.extend_from_slice(value);
         } else {
-            self.bytes.push(b'"');
-            self.escaped(value);
-            self.bytes.push(b'"');
+            self.quoted(value);
         }
+    }
+
+    fn quoted(&mut self, value: &[u8]) {
+        self.bytes.push(b'"');
+        self.escaped(value);
+        self.bytes.push(b'"');
+    }
+
+    /// Adds several texts: an array in JSON, one value with commas in text. None is an absent
+    /// value.
+    pub(crate) fn list(&mut self, name: &str, values: &[Arc<str>]) {
+        if values.is_empty() {
+            return self.nothing(name);
+        }
+        if self.format == LogFormat::Text {
+            return self.text(name, Some(values.join(",").as_bytes()));
+        }
+        self.name(name);
+        for (at, value) in values.iter().enumerate() {
+            self.bytes.push(if at == 0 { b'[' } else { b',' });
+            self.quoted(value.as_bytes());
+        }
+        self.bytes.push(b']');
+    }
+
+    /// Adds named texts: an object in JSON, one field `NAME.KEY` for each in text. None is an
+    /// absent value.
+    pub(crate) fn map(&mut self, name: &str, values: &[(String, String)]) {
+        if values.is_empty() {
+            return self.nothing(name);
+        }
+        if self.format == LogFormat::Text {
+            for (key, value) in values {
+                self.text(&format!("{name}.{key}"), Some(value.as_bytes()));
+            }
+            return;
+        }
+        self.name(name);
+        for (at, (key, value)) in values.iter().enumerate() {
+            self.bytes.push(if at == 0 { b'{' } else { b',' });
+            self.quoted(key.as_bytes());
+            self.bytes.push(b':');
+            self.quoted(value.as_bytes());
+        }
+        self.bytes.push(b'}');
     }
 
     /// Adds an absent value: null in JSON, nothing in text.

@@ -6,6 +6,7 @@
 
 mod body;
 mod fault;
+mod notes;
 
 use std::cell::{Cell, OnceCell};
 use std::rc::Rc;
@@ -27,6 +28,9 @@ use crate::telemetry::metrics::{Local, MethodLabel, Reason, RouteCounters, Route
 use crate::telemetry::trace::{Span, Trace, TraceEnd, Untraced};
 use crate::telemetry::traceparent;
 use body::RecordedBody;
+use notes::Notes;
+
+pub use notes::Skips;
 
 /// One request, from its head to the last byte of its response.
 #[derive(Debug)]
@@ -86,6 +90,7 @@ struct Detail {
     attempts: u32,
     first_byte: Option<Duration>,
     error: Option<(&'static str, &'static str)>,
+    notes: Notes,
 }
 
 impl Record {
@@ -157,6 +162,7 @@ impl Record {
             own.endpoint = part.endpoint;
             own.attempts = part.attempts;
             own.error = own.error.or(part.error);
+            own.notes.adopt(part.notes);
         }
     }
 
@@ -197,6 +203,29 @@ impl Record {
     pub fn error(&mut self, side: &'static str, kind: &'static str) {
         if let Some(detail) = &mut self.detail {
             detail.error = Some((side, kind));
+        }
+    }
+
+    /// Notes a plugin that failed and was passed over.
+    pub fn skipped(&self, plugin: &Arc<str>) {
+        if let Some(detail) = &self.detail {
+            detail.notes.skips().add(plugin);
+        }
+    }
+
+    /// Returns the list of filters that were passed over, for a body that outlives the request.
+    pub fn skips(&self) -> Option<Skips> {
+        self.detail.as_ref().map(|detail| detail.notes.skips().clone())
+    }
+
+    /// Notes attributes of a plugin.
+    pub fn attributes<'a>(
+        &mut self,
+        plugin: &str,
+        attributes: impl Iterator<Item = (&'a str, &'a str)>,
+    ) {
+        if let Some(detail) = &mut self.detail {
+            detail.notes.add(plugin, attributes);
         }
     }
 
@@ -319,12 +348,14 @@ impl Detail {
             attempts: 0,
             first_byte: None,
             error: None,
+            notes: Notes::default(),
         }
     }
 
     fn end(self, record: &Record, status: u16, duration: Duration) {
         let route = record.route.as_deref().map(|route| &**route.name());
         let is_aborted = record.fate == Fate::Left;
+        let skipped = self.notes.skipped();
         if let Some(access) = self.telemetry.access() {
             let trace_id = self.trace.as_ref().map(|t| t.context().trace_id().to_string());
             access.write(&Entry {
@@ -350,11 +381,14 @@ impl Detail {
                 is_aborted,
                 trace_id: trace_id.as_deref(),
                 user_agent: self.user_agent.as_ref().map(HeaderValue::as_bytes),
+                skipped: &skipped,
+                attributes: self.notes.attributes(),
             });
         }
         if let Some(trace) = self.trace {
             let error = self.error.map(|(_, kind)| kind);
-            trace.end(TraceEnd { route, status: record.status, error, is_aborted });
+            let (status, attributes) = (record.status, self.notes.attributes());
+            trace.end(TraceEnd { route, status, error, is_aborted, skipped: &skipped, attributes });
         }
     }
 

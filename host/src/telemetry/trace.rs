@@ -5,12 +5,13 @@
 
 use std::cell::Cell;
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use http::{HeaderMap, Method, Request, Version, header};
 use opentelemetry::trace::{
     Span as _, SpanContext, SpanId, SpanKind, Status, TraceContextExt, Tracer as _, TracerProvider,
 };
-use opentelemetry::{Context, KeyValue, Value};
+use opentelemetry::{Array, Context, KeyValue, Value};
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::trace::{Sampler, SdkTracer, SdkTracerProvider};
 
@@ -71,6 +72,10 @@ pub(crate) struct TraceEnd<'a> {
     pub(crate) status: Option<u16>,
     pub(crate) error: Option<&'static str>,
     pub(crate) is_aborted: bool,
+    /// The filters that failed and were passed over.
+    pub(crate) skipped: &'a [Arc<str>],
+    /// Names and values that plugins noted.
+    pub(crate) attributes: &'a [(String, String)],
 }
 
 impl Tracer {
@@ -180,6 +185,13 @@ impl Trace {
         if let Some(status) = outcome.status {
             span.set_attribute(KeyValue::new("http.response.status_code", i64::from(status)));
         }
+        if !outcome.skipped.is_empty() {
+            let names = outcome.skipped.iter().map(|name| name.to_string().into()).collect();
+            span.set_attribute(KeyValue::new("weir.skipped", Value::Array(Array::String(names))));
+        }
+        for (name, value) in outcome.attributes {
+            span.set_attribute(KeyValue::new(format!("weir.attribute.{name}"), value.clone()));
+        }
         let is_failed = outcome.status.is_none_or(|status| status >= 500);
         let kind: Option<Value> = match (outcome.error, outcome.status) {
             (Some(kind), _) => Some(kind.into()),
@@ -204,10 +216,11 @@ impl Span {
         self.span.set_attribute(KeyValue::new(name, value));
     }
 
-    /// Marks the span as failed; `kind` becomes `error.type`.
-    pub fn error(&mut self, kind: &'static str) {
+    /// Marks the span as failed; `kind` becomes `error.type`, and `reason` the description of its
+    /// status.
+    pub fn error(&mut self, kind: &'static str, reason: &str) {
         self.attribute("error.type", kind);
-        self.span.set_status(Status::error(""));
+        self.span.set_status(Status::error(cut(reason)));
     }
 }
 

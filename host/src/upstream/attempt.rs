@@ -43,7 +43,7 @@ impl<'a> Attempt<'a> {
         self.endpoint.metrics.error(kind);
         self.reach.ended(self.endpoint.id, NO_STATUS, self.started.elapsed());
         if let Some(mut span) = self.span {
-            span.error(kind);
+            span.error(kind, "");
         }
     }
 }

@@ -67,6 +67,13 @@ impl PickState {
     }
 }
 
+/// A chosen endpoint.
+pub(super) struct Picked {
+    pub(super) id: u32,
+    /// The failure of the balancer, if the host chose in its place.
+    pub(super) failure: Option<CallError>,
+}
+
 /// One generation of the balancer.
 struct Balancer {
     generation: Arc<Generation>,
@@ -94,7 +101,7 @@ impl Guest for Picker {
 }
 
 impl Chooser {
-    /// Chooses the endpoint of one attempt and returns its id. `roll` decides which generation of
+    /// Chooses the endpoint of one attempt. `roll` decides which generation of
     /// the balancer is called. The first pick of a generation creates its instance.
     ///
     /// # Errors
@@ -106,7 +113,7 @@ impl Chooser {
         turn: &mut PickState,
         choices: Choices<'_>,
         (lane, roll): (&Lane, u32),
-    ) -> Result<u32, NoPick> {
+    ) -> Result<Picked, NoPick> {
         if choices.members.is_empty() {
             return Err(NoPick::Unhealthy);
         }
@@ -133,7 +140,11 @@ impl Chooser {
             };
             lane.slot().metrics.shadow(decision);
         }
-        chosen.unwrap_or_else(|_| choices.round_robin()).ok_or(NoPick::Declined)
+        let (id, failure) = match chosen {
+            Ok(id) => (id, None),
+            Err(failure) => (choices.round_robin(), Some(failure)),
+        };
+        Ok(Picked { id: id.ok_or(NoPick::Declined)?, failure })
     }
 
     /// Drops generations that have ended. The instance of a generation that another configuration

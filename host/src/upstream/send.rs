@@ -10,6 +10,7 @@ use std::time::Duration;
 use http::Response;
 use http::request::Parts;
 use tokio::time::Instant;
+use weir_runtime::with_causes;
 
 use super::attempt::Attempt;
 use super::balance::{Choices, Chooser, NoPick, PickState};
@@ -224,12 +225,18 @@ impl Reach {
         let choices = Choices { upstream: &self.upstream, members };
         let picked = self.chooser.borrow_mut().pick(request, turn, choices, (lane, pinned.roll));
         let name = || Arc::clone(&self.upstream.name);
-        let id = picked.map_err(|none| match none {
+        let picked = picked.map_err(|none| match none {
             NoPick::Unhealthy => Cause::NoEndpoint(name()),
             NoPick::Declined => Cause::Declined(name()),
         })?;
-        let (endpoint, pool) = members.find(id).ok_or(Cause::Missing("endpoint"))?;
+        let (endpoint, pool) = members.find(picked.id).ok_or(Cause::Missing("endpoint"))?;
+        if picked.failure.is_some() {
+            record.skipped(&lane.slot().name);
+        }
         if let Some(mut span) = span {
+            if let Some(failure) = &picked.failure {
+                span.error(failure.kind(), &with_causes(failure));
+            }
             span.attribute("weir.endpoint", endpoint.name.to_string());
             span.attribute("weir.balancer", lane.slot().name.to_string());
         }

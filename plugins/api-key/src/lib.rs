@@ -12,8 +12,8 @@ use config::{Body, Config};
 use owner::{Fingerprint, LONGEST, Owner, fingerprint, hash};
 use weir_sdk::credential::{Places, is_identity_field};
 use weir_sdk::{
-    Changes, Edit, Filter, FilterNeeds, Header, Input, Reply, Request, RequestDecision, Response,
-    ResponseDecision, host,
+    Changes, Edit, Filter, FilterNeeds, Header, Input, Refused, Reply, Request, RequestDecision,
+    Response, ResponseDecision, host,
 };
 
 #[derive(Debug)]
@@ -42,20 +42,21 @@ enum Refusal {
 impl Filter for ApiKey {
     type Config = Config;
 
-    fn new(mut config: Config, needs: &mut FilterNeeds) -> Result<Self, String> {
+    fn new(mut config: Config, needs: &mut FilterNeeds) -> Result<Self, Refused> {
         let places = Places::new("from", &config.from, needs)?;
         let vary = places.vary();
         if vary.is_some() {
             needs.on_response();
         }
         if config.keys.is_empty() {
-            return Err("keys: there must be at least one".to_owned());
+            return Err("keys: there must be at least one".into());
         }
         if !is_identity_field(&config.consumer_header) {
             let name = &config.consumer_header;
             return Err(format!(
                 "consumer_header: {name:?} is not the name of a header field that can be set"
-            ));
+            )
+            .into());
         }
         let mut owners = BTreeMap::new();
         for (name, key) in &config.keys {
@@ -65,11 +66,11 @@ impl Filter for ApiKey {
             let owner =
                 Owner::new(name, rule).map_err(|reason| format!("rules.{name}: {reason}"))?;
             if owners.insert(key, owner).is_some() {
-                return Err(format!("keys.{name}: another name has this key"));
+                return Err(format!("keys.{name}: another name has this key").into());
             }
         }
         if let Some(name) = config.rules.keys().next() {
-            return Err(format!("rules.{name}: there is no such name in keys"));
+            return Err(format!("rules.{name}: there is no such name in keys").into());
         }
         let is_free = owners.values().all(Owner::is_free);
         Ok(ApiKey {

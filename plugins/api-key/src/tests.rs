@@ -8,7 +8,7 @@ const KEY: &str = "acme-0123456789abcdef";
 const OPS: &str = "ops-0123456789abcdef";
 
 fn new(config: &str) -> Result<ApiKey, String> {
-    ApiKey::new(Config::parse(config)?, &mut FilterNeeds::default())
+    Ok(ApiKey::new(Config::parse(config)?, &mut FilterNeeds::default())?)
 }
 
 fn with(more: &str) -> ApiKey {

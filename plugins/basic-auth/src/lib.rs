@@ -17,7 +17,7 @@ use users::{User, Users};
 use weir_filter_common::client::network;
 use weir_sdk::credential::is_identity_field;
 use weir_sdk::{
-    Changes, Filter, FilterNeeds, Input, Reply, Request, RequestDecision, Response,
+    Changes, Filter, FilterNeeds, Input, Refused, Reply, Request, RequestDecision, Response,
     ResponseDecision, host, state,
 };
 
@@ -47,18 +47,19 @@ enum Refusal {
 impl Filter for BasicAuth {
     type Config = Config;
 
-    fn new(config: Config, needs: &mut FilterNeeds) -> Result<Self, String> {
+    fn new(config: Config, needs: &mut FilterNeeds) -> Result<Self, Refused> {
         let users = Users::new(&config)?;
         let remember = milliseconds("remember", &config.remember, 0, 24 * 3600 * SECOND)?;
         let is_quotable = |b: u8| (b.is_ascii_graphic() || b == b' ') && b != b'"' && b != b'\\';
         if config.realm.is_empty() || !config.realm.bytes().all(is_quotable) {
-            return Err("realm: must be visible ASCII without quotes and backslashes".to_owned());
+            return Err("realm: must be visible ASCII without quotes and backslashes".into());
         }
         if !is_identity_field(&config.user_header) {
             let name = &config.user_header;
             return Err(format!(
                 "user_header: {name:?} is not the name of a header field that can be set"
-            ));
+            )
+            .into());
         }
         advise(users.time());
         needs.on_response();

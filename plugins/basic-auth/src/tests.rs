@@ -16,7 +16,7 @@ fn hash(kind: &str) -> String {
 }
 
 fn new(config: &Value) -> Result<BasicAuth, String> {
-    BasicAuth::new(Config::parse(&config.to_string())?, &mut FilterNeeds::default())
+    Ok(BasicAuth::new(Config::parse(&config.to_string())?, &mut FilterNeeds::default())?)
 }
 
 fn auth(more: &Value) -> BasicAuth {

@@ -10,8 +10,8 @@ use replace::Replacer;
 use schemars::JsonSchema;
 use serde::Deserialize;
 use weir_sdk::{
-    BodyDecision, BodyFilter, Changes, Filter, FilterNeeds, Input, Piece, Request, RequestDecision,
-    Response, ResponseDecision,
+    BodyDecision, BodyFilter, Changes, Filter, FilterNeeds, Input, Piece, Refused, Request,
+    RequestDecision, Response, ResponseDecision, ResponseInput,
 };
 
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -60,11 +60,11 @@ struct BodyReplace {
 /// The inputs of a response.
 #[derive(Debug, Clone, Copy)]
 struct OfResponse {
-    content_type: Input,
-    coding: Input,
-    etag: Input,
+    content_type: ResponseInput,
+    coding: ResponseInput,
+    etag: ResponseInput,
     /// The client's `If-None-Match`, from the request.
-    known: Input,
+    known: ResponseInput,
 }
 
 #[weir_sdk::body_filter]
@@ -81,7 +81,7 @@ impl BodyFilter for BodyReplace {
 impl Filter for BodyReplace {
     type Config = Config;
 
-    fn new(config: Config, needs: &mut FilterNeeds) -> Result<Self, String> {
+    fn new(config: Config, needs: &mut FilterNeeds) -> Result<Self, Refused> {
         let pairs = config.replace.into_iter().map(|pair| (pair.from, pair.to));
         let replacer = Replacer::new(pairs)?;
         let request = config

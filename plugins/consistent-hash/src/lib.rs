@@ -14,7 +14,7 @@ use serde::Deserialize;
 use table::Table;
 use weir_filter_common::hash::{hash, mix};
 use weir_sdk::parse::is_token;
-use weir_sdk::{Balancer, Endpoint, Input, Needs, Pick};
+use weir_sdk::{Balancer, BalancerNeeds, Endpoint, Input, Pick, Refused};
 
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -38,7 +38,7 @@ struct ConsistentHash {
 impl Balancer for ConsistentHash {
     type Config = Config;
 
-    fn new(config: Config, needs: &mut Needs) -> Result<Self, String> {
+    fn new(config: Config, needs: &mut BalancerNeeds) -> Result<Self, Refused> {
         needs.sequence();
         let name = input(&config.key)?;
         let (is_path, key) = (name == PATH, needs.input(name));
@@ -103,7 +103,7 @@ mod tests {
     }
 
     fn new(key: &str) -> Result<ConsistentHash, String> {
-        ConsistentHash::new(Config { key: key.to_owned() }, &mut Needs::default())
+        Ok(ConsistentHash::new(Config { key: key.to_owned() }, &mut BalancerNeeds::default())?)
     }
 
     fn balancer(key: &str, endpoints: Vec<Endpoint>) -> ConsistentHash {

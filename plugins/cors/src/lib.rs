@@ -14,8 +14,8 @@ use config::{Config, Policy};
 use origin::Origins;
 use weir_sdk::parse::is_token;
 use weir_sdk::{
-    Changes, Filter, FilterNeeds, Input, Reply, Request, RequestDecision, Response,
-    ResponseDecision, host,
+    Changes, Filter, FilterNeeds, Input, Refused, Reply, Request, RequestDecision, Response,
+    ResponseDecision, ResponseInput, host,
 };
 
 #[derive(Debug)]
@@ -23,8 +23,8 @@ struct Cors {
     policy: Policy,
     asked: Asked,
     /// The fields of the origin server's response, in the order of [`OWN`].
-    said: [Input; OWN.len()],
-    vary: Input,
+    said: [ResponseInput; OWN.len()],
+    vary: ResponseInput,
 }
 
 /// The inputs of a request.
@@ -44,7 +44,7 @@ struct Asked {
 impl Filter for Cors {
     type Config = Config;
 
-    fn new(config: Config, needs: &mut FilterNeeds) -> Result<Self, String> {
+    fn new(config: Config, needs: &mut FilterNeeds) -> Result<Self, Refused> {
         let policy = Policy::new(&config)?;
         let asked = Asked {
             origin: needs.header("origin"),

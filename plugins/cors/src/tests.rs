@@ -308,11 +308,11 @@ fn mistakes_are_named() {
     ];
     for (config, place) in wrong {
         let error = Cors::new(config, &mut FilterNeeds::default()).unwrap_err();
-        assert!(error.starts_with(place), "{place} {error}");
+        assert!(error.starts_with(place), "{place} {error:?}");
     }
     for max_age in ["", "m", "10", "25h", "1d", "-1s", "+1s", "10é", "99999h"] {
         let config = Config { max_age: max_age.to_owned(), ..config(&[APP]) };
         let error = Cors::new(config, &mut FilterNeeds::default()).unwrap_err();
-        assert!(error.starts_with("max_age:"), "{max_age} {error}");
+        assert!(error.starts_with("max_age:"), "{max_age} {error:?}");
     }
 }

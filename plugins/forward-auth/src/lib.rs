@@ -9,7 +9,9 @@ use std::time::Duration;
 use schemars::JsonSchema;
 use serde::Deserialize;
 use weir_sdk::parse::field_name;
-use weir_sdk::{Changes, Fetch, Filter, FilterNeeds, Input, Reply, Request, RequestDecision, host};
+use weir_sdk::{
+    Changes, Fetch, Filter, FilterNeeds, Input, Refused, Reply, Request, RequestDecision, host,
+};
 
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -60,13 +62,13 @@ struct ForwardAuth {
 impl Filter for ForwardAuth {
     type Config = Config;
 
-    fn new(config: Config, needs: &mut FilterNeeds) -> Result<Self, String> {
+    fn new(config: Config, needs: &mut FilterNeeds) -> Result<Self, Refused> {
         if !config.path.starts_with('/') {
-            return Err(format!("path: {:?} does not begin with a slash", config.path));
+            return Err(format!("path: {:?} does not begin with a slash", config.path).into());
         }
         for (key, names) in [("send", &config.send), ("copy", &config.copy)] {
             if let Some(name) = names.iter().find(|name| !is_name(name)) {
-                return Err(format!("{key}: {name:?} is not the name of a header field"));
+                return Err(format!("{key}: {name:?} is not the name of a header field").into());
             }
         }
         let send = config.send.iter();

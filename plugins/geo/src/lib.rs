@@ -9,7 +9,9 @@ use places::{Origin, Places, Verdict};
 use schemars::JsonSchema;
 use serde::Deserialize;
 use weir_sdk::parse::field_name;
-use weir_sdk::{Changes, Filter, FilterNeeds, Input, Reply, Request, RequestDecision, host};
+use weir_sdk::{
+    Changes, Filter, FilterNeeds, Input, Refused, Reply, Request, RequestDecision, host,
+};
 
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
@@ -97,11 +99,11 @@ struct Geo {
 impl Filter for Geo {
     type Config = Config;
 
-    fn new(config: Config, needs: &mut FilterNeeds) -> Result<Self, String> {
+    fn new(config: Config, needs: &mut FilterNeeds) -> Result<Self, Refused> {
         let allow = config.allow.map(|list| Places::new("allow", &list.countries, list.asns));
         let allow = allow.transpose()?;
         if allow.as_ref().is_some_and(Places::is_empty) {
-            return Err("allow: names no country and no AS, so no client would pass".to_owned());
+            return Err("allow: names no country and no AS, so no client would pass".into());
         }
         let deny = config.deny.unwrap_or_default();
         let deny = Places::new("deny", &deny.countries, deny.asns)?;
@@ -109,7 +111,7 @@ impl Filter for Geo {
         let country_header = header("country_header", config.country_header)?;
         let asn_header = header("asn_header", config.asn_header)?;
         if country_header.is_some() && country_header == asn_header {
-            return Err("asn_header: is also the country_header".to_owned());
+            return Err("asn_header: is also the country_header".into());
         }
         let places = || allow.iter().chain([&deny]).chain(routes.iter().map(|(places, _)| places));
         let asks_country = country_header.is_some() || places().any(Places::has_countries);

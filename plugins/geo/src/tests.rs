@@ -174,6 +174,6 @@ fn mistakes_are_named() {
     ];
     for (config, hint) in wrong {
         let error = Geo::new(config, &mut FilterNeeds::default()).unwrap_err();
-        assert!(error.starts_with(hint), "{error}");
+        assert!(error.starts_with(hint), "{error:?}");
     }
 }

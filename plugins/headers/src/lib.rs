@@ -12,7 +12,10 @@ mod template;
 use rules::{Rules, Section};
 use schemars::JsonSchema;
 use serde::Deserialize;
-use weir_sdk::{Filter, FilterNeeds, Request, RequestDecision, Response, ResponseDecision};
+use weir_sdk::{
+    Filter, FilterNeeds, Input, Refused, Request, RequestDecision, Response, ResponseDecision,
+    ResponseInput,
+};
 
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -27,15 +30,15 @@ struct Config {
 
 #[derive(Debug)]
 struct Headers {
-    request: Rules,
-    response: Rules,
+    request: Rules<Input>,
+    response: Rules<ResponseInput>,
 }
 
 #[weir_sdk::filter]
 impl Filter for Headers {
     type Config = Config;
 
-    fn new(config: Config, needs: &mut FilterNeeds) -> Result<Self, String> {
+    fn new(config: Config, needs: &mut FilterNeeds) -> Result<Self, Refused> {
         let request = Rules::new("request", config.request, |variable| {
             template::of_request(variable).map(|name| needs.input(name))
         })?;
@@ -81,7 +84,7 @@ mod tests {
     }
 
     fn headers(request: Section, response: Section) -> Result<Headers, String> {
-        Headers::new(Config { request, response }, &mut FilterNeeds::default())
+        Ok(Headers::new(Config { request, response }, &mut FilterNeeds::default())?)
     }
 
     #[test]

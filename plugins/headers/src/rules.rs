@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use schemars::JsonSchema;
 use serde::Deserialize;
+use weir_sdk::Changes;
 use weir_sdk::parse::field_name;
-use weir_sdk::{Changes, Input};
 
 use crate::template::Template;
 
@@ -37,22 +37,22 @@ impl From<Vec<String>> for Values {
     }
 }
 
-/// A checked section.
-#[derive(Debug, Default)]
-pub(crate) struct Rules {
+/// A checked section, with inputs of this kind.
+#[derive(Debug)]
+pub(crate) struct Rules<I> {
     remove: Vec<String>,
-    set: Vec<(String, Template)>,
-    append: Vec<(String, Template)>,
+    set: Vec<(String, Template<I>)>,
+    append: Vec<(String, Template<I>)>,
 }
 
-impl Rules {
+impl<I: Copy> Rules<I> {
     /// Checks a section. `input` requests the input of a variable.
     pub(crate) fn new(
         direction: &str,
         section: Section,
-        mut input: impl FnMut(&str) -> Option<Input>,
-    ) -> Result<Rules, String> {
-        let mut rules = Rules::default();
+        mut input: impl FnMut(&str) -> Option<I>,
+    ) -> Result<Rules<I>, String> {
+        let mut rules = Rules { remove: Vec::new(), set: Vec::new(), append: Vec::new() };
         for name in section.remove {
             let name = field_name(&name).map_err(|error| format!("{direction}.remove: {error}"))?;
             rules.remove.push(name);
@@ -81,7 +81,7 @@ impl Rules {
     }
 
     /// Returns the changes, or `None` if there are none.
-    pub(crate) fn apply<'a>(&self, value: impl Fn(Input) -> Option<&'a [u8]>) -> Option<Changes> {
+    pub(crate) fn apply<'a>(&self, value: impl Fn(I) -> Option<&'a [u8]>) -> Option<Changes> {
         let rules = self.remove.len() + self.set.len() + self.append.len();
         let mut changes = Changes { edits: Vec::with_capacity(rules), context: Vec::new() };
         for name in &self.remove {

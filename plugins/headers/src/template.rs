@@ -1,27 +1,25 @@
 //! Values that contain variables.
 
-use weir_sdk::Input;
-
-/// A value with parts from inputs.
+/// A value with parts from inputs, of a request or of a response.
 #[derive(Debug)]
-pub(crate) struct Template {
-    parts: Vec<Part>,
+pub(crate) struct Template<I> {
+    parts: Vec<Part<I>>,
     has_variables: bool,
 }
 
 #[derive(Debug)]
-enum Part {
+enum Part<I> {
     Text(Vec<u8>),
-    Variable(Input),
+    Variable(I),
 }
 
-impl Template {
+impl<I: Copy> Template<I> {
     /// Parses a template. `input` requests the input of a variable, or returns `None` for an
     /// unknown one.
     pub(crate) fn parse(
         text: &str,
-        input: &mut impl FnMut(&str) -> Option<Input>,
-    ) -> Result<Template, String> {
+        input: &mut impl FnMut(&str) -> Option<I>,
+    ) -> Result<Template<I>, String> {
         if text.bytes().any(|b| matches!(b, b'\r' | b'\n' | 0)) {
             return Err("a value must not contain a line end or a null byte".to_owned());
         }
@@ -56,7 +54,7 @@ impl Template {
     }
 
     /// Returns the value, or `None` if the template has variables and the result is empty.
-    pub(crate) fn fill<'a>(&self, value: &impl Fn(Input) -> Option<&'a [u8]>) -> Option<Vec<u8>> {
+    pub(crate) fn fill<'a>(&self, value: &impl Fn(I) -> Option<&'a [u8]>) -> Option<Vec<u8>> {
         let mut filled = Vec::with_capacity(ROOM);
         for part in &self.parts {
             match part {

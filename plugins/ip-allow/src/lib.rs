@@ -11,7 +11,7 @@ use networks::Networks;
 use origin::Origin;
 use schemars::JsonSchema;
 use serde::Deserialize;
-use weir_sdk::{Filter, FilterNeeds, Reply, Request, RequestDecision, host};
+use weir_sdk::{Filter, FilterNeeds, Refused, Reply, Request, RequestDecision, host};
 
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -66,21 +66,21 @@ struct IpAllow {
 impl Filter for IpAllow {
     type Config = Config;
 
-    fn new(config: Config, needs: &mut FilterNeeds) -> Result<Self, String> {
+    fn new(config: Config, needs: &mut FilterNeeds) -> Result<Self, Refused> {
         if !STATUSES.contains(&config.status) {
-            return Err(format!("status: {} is none of 403, 404 and 429", config.status));
+            return Err(format!("status: {} is none of 403, 404 and 429", config.status).into());
         }
         if config.body.len() > BODY {
-            return Err(format!("body: more than {BODY} bytes"));
+            return Err(format!("body: more than {BODY} bytes").into());
         }
         let allow = nets("allow", &config.allow)?;
         let deny = nets("deny", &config.deny)?;
         let trusted = nets("trusted", &config.trusted)?;
         let origin = match &config.from_header {
             None if trusted.is_empty() => Origin::peer(needs),
-            None => return Err("trusted: has no meaning without from_header".to_owned()),
+            None => return Err("trusted: has no meaning without from_header".into()),
             Some(_) if trusted.is_empty() => {
-                return Err("trusted: from_header needs the networks of the proxies".to_owned());
+                return Err("trusted: from_header needs the networks of the proxies".into());
             }
             Some(name) => {
                 let trusted = Networks::new(trusted.into_iter().map(|net| (net, ())));
@@ -162,7 +162,7 @@ mod tests {
     }
 
     fn filter(config: Config) -> Result<IpAllow, String> {
-        IpAllow::new(config, &mut FilterNeeds::default())
+        Ok(IpAllow::new(config, &mut FilterNeeds::default())?)
     }
 
     fn passes(filter: &mut IpAllow, client: Option<&str>) -> bool {

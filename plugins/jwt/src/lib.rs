@@ -17,6 +17,7 @@ mod token;
 mod tests;
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use claims::Demands;
 use config::{Config, KeyConfig, Route};
@@ -27,7 +28,7 @@ use reply::Refusal;
 use token::{Claims, Token};
 use weir_sdk::credential::{Places, is_identity_field};
 use weir_sdk::{
-    Changes, Edit, Filter, FilterNeeds, Header, Reply, Request, RequestDecision, Response,
+    Changes, Edit, Filter, FilterNeeds, Header, Refused, Reply, Request, RequestDecision, Response,
     ResponseDecision, host,
 };
 
@@ -52,7 +53,7 @@ struct Jwt {
 impl Filter for Jwt {
     type Config = Config;
 
-    fn new(config: Config, needs: &mut FilterNeeds) -> Result<Self, String> {
+    fn new(config: Config, needs: &mut FilterNeeds) -> Result<Self, Refused> {
         let places = Places::new("from", &config.from, needs)?;
         let vary = places.vary();
         if vary.is_some() {
@@ -65,25 +66,25 @@ impl Filter for Jwt {
         }
         let remote = config.jwks.map(Remote::new).transpose()?;
         if keys.is_empty() && remote.is_none() {
-            return Err("keys: there must be keys, here or in jwks".to_owned());
+            return Err("keys: there must be keys, here or in jwks".into());
         }
         for (claim, name) in &config.claims_to_headers {
             if claim.is_empty() || !is_identity_field(name) {
                 return Err(format!(
                     "claims_to_headers.{claim}: {name:?} is not the name of a header field that can be set"
-                ));
+                ).into());
             }
         }
         let names = config.claims_to_headers.values().map(|name| name.to_ascii_lowercase());
         if names.collect::<BTreeSet<_>>().len() < config.claims_to_headers.len() {
-            return Err("claims_to_headers: two claims have the same field".to_owned());
+            return Err("claims_to_headers: two claims have the same field".into());
         }
         if config.route.as_ref().is_some_and(|route| route.claim.is_empty()) {
-            return Err("route.claim: must not be empty".to_owned());
+            return Err("route.claim: must not be empty".into());
         }
         let is_quotable = |b: u8| (b.is_ascii_graphic() || b == b' ') && b != b'"' && b != b'\\';
         if config.realm.as_ref().is_some_and(|realm| !realm.bytes().all(is_quotable)) {
-            return Err("realm: must be visible ASCII without quotes and backslashes".to_owned());
+            return Err("realm: must be visible ASCII without quotes and backslashes".into());
         }
         let lower = |(claim, name): (String, String)| (claim, name.to_ascii_lowercase());
         Ok(Jwt {
@@ -111,11 +112,11 @@ impl Filter for Jwt {
             Ok(None) => return self.refuse(&Refusal::Missing),
             Err(_) => return self.refuse(&Refusal::Unclear),
         };
-        let now = host::now();
+        let now = milliseconds();
         let verdict = self.check(&token, now);
         if let Some(remote) = &self.remote {
             let is_wanted = match &verdict {
-                Ok(_) => remote.is_due(now / MILLISECOND) && remote.claim(),
+                Ok(_) => remote.is_due(now) && remote.claim(),
                 Err(Refusal::UnknownKey) => remote.claim(),
                 Err(Refusal::NoKeys) => remote.may_begin(),
                 Err(_) => false,
@@ -128,8 +129,8 @@ impl Filter for Jwt {
     }
 
     fn on_fetch(&mut self, context: &[u8], answer: Result<Reply, String>) -> RequestDecision {
-        let now = host::now();
-        if self.remote.as_mut().is_some_and(|remote| remote.answered(answer, now / MILLISECOND)) {
+        let now = milliseconds();
+        if self.remote.as_mut().is_some_and(|remote| remote.answered(answer, now)) {
             self.recent.clear();
         }
         match unpack(context) {
@@ -150,9 +151,9 @@ impl Filter for Jwt {
 }
 
 impl Jwt {
-    /// Returns the edits of a token, or the reason of its refusal. `now` is in nanoseconds.
+    /// Returns the edits of a token, or the reason of its refusal. `now` is in milliseconds.
     fn check(&mut self, text: &str, now: u64) -> Result<Vec<Edit>, Refusal> {
-        let is_changed = self.remote.as_mut().is_some_and(|remote| remote.look(now / MILLISECOND));
+        let is_changed = self.remote.as_mut().is_some_and(|remote| remote.look(now));
         if is_changed {
             self.recent.clear();
         }
@@ -160,7 +161,7 @@ impl Jwt {
         if self.keys.is_empty() && fetched.is_empty() {
             return Err(Refusal::NoKeys);
         }
-        let seconds = std::time::Duration::from_nanos(now).as_secs_f64();
+        let seconds = Duration::from_millis(now).as_secs_f64();
         let fingerprint = Recent::fingerprint(text);
         if let Some((times, edits)) = self.recent.find(&fingerprint) {
             times.check(seconds)?;
@@ -295,7 +296,10 @@ fn unpack(context: &[u8]) -> Option<(&str, Vec<Edit>)> {
     Some((token, lines.map(edit).collect::<Option<_>>()?))
 }
 
-const MILLISECOND: u64 = 1_000_000;
+/// Returns the time in milliseconds.
+fn milliseconds() -> u64 {
+    u64::try_from(host::now().as_millis()).unwrap_or(u64::MAX)
+}
 
 /// The most keys that are tried for a token without a key name. Each try costs a signature check.
 const MOST_TRIED: usize = 4;

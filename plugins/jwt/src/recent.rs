@@ -82,6 +82,7 @@ fn size(edit: &Edit) -> usize {
         Edit::Remove(text) | Edit::Path(text) | Edit::Authority(text) | Edit::Upstream(text) => {
             text.len()
         }
+        Edit::Attribute(attribute) => attribute.name.len() + attribute.value.len(),
         Edit::Status(_) | Edit::Body => 0,
     };
     text + size_of::<Edit>()

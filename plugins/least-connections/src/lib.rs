@@ -4,7 +4,7 @@
 //! sequence number of the host, so an idle upstream is used evenly. An endpoint of weight 0 gets no
 //! requests. An endpoint that this request already tried is used only if there is no other.
 
-use weir_sdk::{Balancer, Endpoint, Needs, NoConfig, Pick, TRIED};
+use weir_sdk::{Balancer, BalancerNeeds, Endpoint, NoConfig, Pick, Refused, TRIED};
 
 #[derive(Debug)]
 struct LeastConnections {
@@ -23,7 +23,7 @@ struct Candidate {
 impl Balancer for LeastConnections {
     type Config = NoConfig;
 
-    fn new(_config: NoConfig, needs: &mut Needs) -> Result<Self, String> {
+    fn new(_config: NoConfig, needs: &mut BalancerNeeds) -> Result<Self, Refused> {
         needs.sequence();
         needs.loads();
         Ok(LeastConnections { endpoints: Vec::new() })
@@ -65,7 +65,7 @@ mod tests {
     use super::*;
 
     fn balancer(weights: &[u32]) -> LeastConnections {
-        let mut balancer = LeastConnections::new(NoConfig, &mut Needs::default()).unwrap();
+        let mut balancer = LeastConnections::new(NoConfig, &mut BalancerNeeds::default()).unwrap();
         let endpoint = |(id, weight): (usize, &u32)| Endpoint {
             id: id as u32,
             address: format!("10.0.0.{id}:80"),

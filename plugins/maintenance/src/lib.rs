@@ -15,7 +15,9 @@ use except::{Except, Exceptions};
 use page::Page;
 use schemars::JsonSchema;
 use serde::Deserialize;
-use weir_sdk::{Changes, Filter, FilterNeeds, Input, Request, RequestDecision, host, state};
+use weir_sdk::{
+    Changes, Filter, FilterNeeds, Input, Refused, Request, RequestDecision, host, state,
+};
 
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
@@ -119,7 +121,7 @@ struct Maintenance {
 impl Filter for Maintenance {
     type Config = Config;
 
-    fn new(config: Config, needs: &mut FilterNeeds) -> Result<Self, String> {
+    fn new(config: Config, needs: &mut FilterNeeds) -> Result<Self, Refused> {
         let retry_after = time::span(&config.retry_after).ok_or_else(|| {
             format!("retry_after: {:?} is not a time such as 30s, 5m, 2h or 1d", config.retry_after)
         })?;
@@ -135,7 +137,7 @@ impl Filter for Maintenance {
             ("html", config.html.as_deref().map_or(0, str::len), 64 * 1024),
         ];
         if let Some((key, _, most)) = texts.iter().find(|(_, bytes, most)| bytes > most) {
-            return Err(format!("{key}: must be at most {most} bytes"));
+            return Err(format!("{key}: must be at most {most} bytes").into());
         }
         let exceptions = Exceptions::new(config.except, needs)?;
         needs.on_request();
@@ -171,8 +173,7 @@ impl Maintenance {
         if self.windows.is_empty() {
             return None;
         }
-        let now = host::now() / NANOSECONDS_A_SECOND;
-        left(&self.windows, now)
+        left(&self.windows, host::now().as_secs())
     }
 
     fn answer(&self, request: &Request<'_>, seconds: u64) -> RequestDecision {
@@ -232,8 +233,6 @@ fn check(switch: &Switch) -> Result<(), String> {
     }
     Ok(())
 }
-
-const NANOSECONDS_A_SECOND: u64 = 1_000_000_000;
 
 /// Values of the switch for a site that is up.
 const OFF: [&[u8]; 4] = [b"", b"0", b"off", b"false"];

@@ -231,6 +231,6 @@ fn mistakes_are_named() {
     ];
     for (config, place) in wrong {
         let error = Maintenance::new(config, &mut FilterNeeds::default()).unwrap_err();
-        assert!(error.starts_with(place), "{place} {error}");
+        assert!(error.starts_with(place), "{place} {error:?}");
     }
 }

@@ -11,7 +11,7 @@ use key::Key;
 use schemars::JsonSchema;
 use serde::Deserialize;
 use weir_sdk::parse::{field_name, is_token};
-use weir_sdk::{Changes, Filter, FilterNeeds, Input, Request, RequestDecision, host};
+use weir_sdk::{Changes, Filter, FilterNeeds, Input, Refused, Request, RequestDecision, host};
 
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -66,17 +66,17 @@ struct MirrorTag {
 impl Filter for MirrorTag {
     type Config = Config;
 
-    fn new(config: Config, needs: &mut FilterNeeds) -> Result<Self, String> {
+    fn new(config: Config, needs: &mut FilterNeeds) -> Result<Self, Refused> {
         let below = share(&config.share)
             .ok_or_else(|| format!("share: {:?} is not a share from 0% to 100%", config.share))?;
         if config.salt.len() > 64 {
-            return Err("salt: must be at most 64 bytes".to_owned());
+            return Err("salt: must be at most 64 bytes".into());
         }
         let header = field(&config.header).map_err(|error| format!("header: {error}"))?;
         check_value(&config.value)?;
         check_methods(&config.methods)?;
         if config.paths.len() > 64 {
-            return Err("paths: at most 64".to_owned());
+            return Err("paths: at most 64".into());
         }
         let paths = config.paths.iter().enumerate();
         let paths =

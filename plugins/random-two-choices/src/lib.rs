@@ -6,7 +6,7 @@
 //! weight 0 gets no requests. An endpoint that this request already tried is used only if there is
 //! no other.
 
-use weir_sdk::{Balancer, Endpoint, Needs, NoConfig, Pick, TRIED, host};
+use weir_sdk::{Balancer, BalancerNeeds, Endpoint, NoConfig, Pick, Refused, TRIED, host};
 
 #[derive(Debug)]
 struct RandomTwoChoices {
@@ -26,7 +26,7 @@ struct Candidate {
 impl Balancer for RandomTwoChoices {
     type Config = NoConfig;
 
-    fn new(_config: NoConfig, needs: &mut Needs) -> Result<Self, String> {
+    fn new(_config: NoConfig, needs: &mut BalancerNeeds) -> Result<Self, Refused> {
         needs.loads();
         Ok(RandomTwoChoices { endpoints: Vec::new(), random: Random(host::random()) })
     }

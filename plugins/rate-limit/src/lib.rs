@@ -9,14 +9,16 @@
 mod bucket;
 mod key;
 
+use std::time::Duration;
+
 use bucket::{Bucket, Verdict};
 use key::Key;
 use schemars::JsonSchema;
 use serde::Deserialize;
 use weir_sdk::parse::duration;
 use weir_sdk::{
-    Changes, Filter, FilterNeeds, Reply, Request, RequestDecision, Response, ResponseDecision,
-    host, state,
+    Changes, Filter, FilterNeeds, Refused, Reply, Request, RequestDecision, Response,
+    ResponseDecision, host, state,
 };
 
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -75,8 +77,8 @@ struct RateLimit {
 impl Filter for RateLimit {
     type Config = Config;
 
-    fn new(config: Config, needs: &mut FilterNeeds) -> Result<Self, String> {
-        let per = nanoseconds(&config.per).ok_or_else(|| {
+    fn new(config: Config, needs: &mut FilterNeeds) -> Result<Self, Refused> {
+        let per = period(&config.per).ok_or_else(|| {
             format!("per: {:?} is not a time above zero, such as 1s, 1m or 1h", config.per)
         })?;
         let burst = config.burst.unwrap_or(config.requests);
@@ -124,7 +126,7 @@ impl RateLimit {
     /// Takes a token from the bucket of this key. Another worker can change the bucket first. After
     /// [`TRIES`] tries the request passes.
     fn take(&self, key: &str) -> Verdict {
-        let now = host::now();
+        let now = nanoseconds(host::now()).unwrap_or(u64::MAX);
         for _ in 0..TRIES {
             let kept = state::get(&self.space, key);
             let full_at = kept.as_deref().and_then(number);
@@ -150,9 +152,13 @@ fn number(bytes: &[u8]) -> Option<u64> {
     Some(u64::from_le_bytes(bytes.try_into().ok()?))
 }
 
-fn nanoseconds(text: &str) -> Option<u64> {
+fn period(text: &str) -> Option<u64> {
     let time = duration(text).filter(|_| !text.ends_with('d'))?;
-    u64::try_from(time.as_nanos()).ok().filter(|time| *time > 0)
+    nanoseconds(time).filter(|time| *time > 0)
+}
+
+fn nanoseconds(time: Duration) -> Option<u64> {
+    u64::try_from(time.as_nanos()).ok()
 }
 
 fn by_client() -> String {
@@ -242,7 +248,7 @@ mod tests {
         let new = |config| RateLimit::new(config, &mut FilterNeeds::default());
         for per in ["", "1", "s", "0s", "1d", "99999999999999h"] {
             let error = new(Config { per: per.to_owned(), ..config("client", 1) }).unwrap_err();
-            assert!(error.starts_with("per:"), "{error}");
+            assert!(error.starts_with("per:"), "{error:?}");
         }
         for by in ["", "clients", "header:", "header:a b"] {
             assert!(new(config(by, 1)).unwrap_err().starts_with("by:"), "{by}");

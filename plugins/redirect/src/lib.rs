@@ -11,7 +11,7 @@ use target::{Asked, Made, Reference, Target};
 use weir_filter_common::authority::split_port;
 use weir_filter_common::matcher::Matcher;
 use weir_filter_common::path;
-use weir_sdk::{Filter, FilterNeeds, Input, Reply, Request, RequestDecision, host};
+use weir_sdk::{Filter, FilterNeeds, Input, Refused, Reply, Request, RequestDecision, host};
 
 #[derive(Debug)]
 struct Redirect {
@@ -48,9 +48,9 @@ enum Host {
 impl Filter for Redirect {
     type Config = Config;
 
-    fn new(config: Config, needs: &mut FilterNeeds) -> Result<Self, String> {
+    fn new(config: Config, needs: &mut FilterNeeds) -> Result<Self, Refused> {
         if !(1..=MOST_RULES).contains(&config.rules.len()) {
-            return Err(format!("rules: must be 1 to {MOST_RULES}"));
+            return Err(format!("rules: must be 1 to {MOST_RULES}").into());
         }
         let has_regex = config.rules.iter().any(|rule| rule.regex.is_some());
         let rules = config.rules.into_iter().enumerate();

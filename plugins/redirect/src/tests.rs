@@ -3,7 +3,7 @@ use super::*;
 /// Makes a filter from a JSON configuration, as the host does.
 fn redirect(config: &str) -> Result<Redirect, String> {
     let config = <Config as weir_sdk::Config>::parse(config)?;
-    Redirect::new(config, &mut FilterNeeds::default())
+    Ok(Redirect::new(config, &mut FilterNeeds::default())?)
 }
 
 fn with_rules(rules: &str) -> Redirect {

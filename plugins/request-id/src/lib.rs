@@ -6,11 +6,14 @@
 
 mod uuid;
 
+use std::time::Duration;
+
 use schemars::JsonSchema;
 use serde::Deserialize;
 use weir_sdk::parse::field_name;
 use weir_sdk::{
-    Changes, Filter, FilterNeeds, Input, Request, RequestDecision, Response, ResponseDecision, host,
+    Changes, Filter, FilterNeeds, Input, Refused, Request, RequestDecision, Response,
+    ResponseDecision, host,
 };
 
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -74,10 +77,10 @@ struct RequestId {
 impl Filter for RequestId {
     type Config = Config;
 
-    fn new(config: Config, needs: &mut FilterNeeds) -> Result<Self, String> {
+    fn new(config: Config, needs: &mut FilterNeeds) -> Result<Self, Refused> {
         let header = field(&config.header).map_err(|error| format!("header: {error}"))?;
         if !(1..=256).contains(&config.max_length) {
-            return Err("max_length: must be from 1 to 256".to_owned());
+            return Err("max_length: must be from 1 to 256".into());
         }
         needs.on_request();
         if config.response {
@@ -121,7 +124,7 @@ impl RequestId {
         // (RFC 9562 §6.9).
         let random = [host::random(), host::random()];
         let uuid = match self.is_timed {
-            true => uuid::v7(host::now() / NANOSECONDS_A_MILLISECOND, random),
+            true => uuid::v7(milliseconds(host::now()), random),
             false => uuid::v4(random),
         };
         uuid.into_bytes()
@@ -142,7 +145,9 @@ fn field(name: &str) -> Result<String, String> {
     field_name(name)
 }
 
-const NANOSECONDS_A_MILLISECOND: u64 = 1_000_000;
+fn milliseconds(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}
 
 #[cfg(test)]
 mod tests {
@@ -225,12 +230,12 @@ mod tests {
         for name in ["", "x a", "Host", "content-length", &"a".repeat(129)] {
             let config = Config { header: name.to_owned(), ..Config::default() };
             let error = RequestId::new(config, &mut FilterNeeds::default()).unwrap_err();
-            assert!(error.starts_with("header:"), "{error}");
+            assert!(error.starts_with("header:"), "{error:?}");
         }
         for max_length in [0, 257] {
             let config = Config { max_length, ..Config::default() };
             let error = RequestId::new(config, &mut FilterNeeds::default()).unwrap_err();
-            assert!(error.starts_with("max_length:"), "{error}");
+            assert!(error.starts_with("max_length:"), "{error:?}");
         }
         assert_eq!(field("X-Trace").as_deref(), Ok("x-trace"));
     }

@@ -14,7 +14,9 @@ use config::{Config, DotSegments};
 use rule::{Rule, Target};
 use weir_filter_common::path;
 use weir_sdk::parse::field_name;
-use weir_sdk::{Changes, Filter, FilterNeeds, Input, Reply, Request, RequestDecision, host};
+use weir_sdk::{
+    Changes, Filter, FilterNeeds, Input, Refused, Reply, Request, RequestDecision, host,
+};
 
 #[derive(Debug)]
 struct Rewrite {
@@ -30,9 +32,9 @@ struct Rewrite {
 impl Filter for Rewrite {
     type Config = Config;
 
-    fn new(config: Config, needs: &mut FilterNeeds) -> Result<Self, String> {
+    fn new(config: Config, needs: &mut FilterNeeds) -> Result<Self, Refused> {
         if !(1..=MOST_RULES).contains(&config.rules.len()) {
-            return Err(format!("rules: must be 1 to {MOST_RULES}"));
+            return Err(format!("rules: must be 1 to {MOST_RULES}").into());
         }
         let has_regex = config.rules.iter().any(|rule| rule.regex.is_some());
         let rules = config.rules.into_iter().enumerate();

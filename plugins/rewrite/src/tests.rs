@@ -5,7 +5,7 @@ use super::*;
 /// Makes a filter from a JSON configuration, as the host does.
 fn rewrite(config: &str) -> Result<Rewrite, String> {
     let config = <Config as weir_sdk::Config>::parse(config)?;
-    Rewrite::new(config, &mut FilterNeeds::default())
+    Ok(Rewrite::new(config, &mut FilterNeeds::default())?)
 }
 
 fn with_rules(rules: &str) -> Rewrite {

@@ -3,7 +3,7 @@
 //! The turn is the sequence number of the host, which all workers share, so the distribution is
 //! exact over all workers. An endpoint of weight 0 gets no requests. Other weights do not matter.
 
-use weir_sdk::{Balancer, Endpoint, Needs, NoConfig, Pick};
+use weir_sdk::{Balancer, BalancerNeeds, Endpoint, NoConfig, Pick, Refused};
 
 #[derive(Debug)]
 struct RoundRobin {
@@ -14,7 +14,7 @@ struct RoundRobin {
 impl Balancer for RoundRobin {
     type Config = NoConfig;
 
-    fn new(_config: NoConfig, needs: &mut Needs) -> Result<Self, String> {
+    fn new(_config: NoConfig, needs: &mut BalancerNeeds) -> Result<Self, Refused> {
         needs.sequence();
         Ok(RoundRobin { ids: Vec::new() })
     }
@@ -36,7 +36,7 @@ mod tests {
     use super::*;
 
     fn balancer(weights: &[u32]) -> RoundRobin {
-        let mut balancer = RoundRobin::new(NoConfig, &mut Needs::default()).unwrap();
+        let mut balancer = RoundRobin::new(NoConfig, &mut BalancerNeeds::default()).unwrap();
         let endpoint = |(id, weight): (usize, &u32)| Endpoint {
             id: id as u32 + 10,
             address: format!("10.0.0.{id}:80"),

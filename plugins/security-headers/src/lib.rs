@@ -10,21 +10,23 @@ mod tests;
 
 use config::{Config, Field};
 use weir_sdk::parse::field_name;
-use weir_sdk::{Changes, Edit, Filter, FilterNeeds, Header, Input, Response, ResponseDecision};
+use weir_sdk::{
+    Changes, Edit, Filter, FilterNeeds, Header, Refused, Response, ResponseDecision, ResponseInput,
+};
 
 #[derive(Debug)]
 struct SecurityHeaders {
-    fields: Vec<(Field, Option<Input>)>,
+    fields: Vec<(Field, Option<ResponseInput>)>,
     remove: Vec<String>,
     /// The scheme, if a field is sent over https only.
-    scheme: Option<Input>,
+    scheme: Option<ResponseInput>,
 }
 
 #[weir_sdk::filter]
 impl Filter for SecurityHeaders {
     type Config = Config;
 
-    fn new(mut config: Config, needs: &mut FilterNeeds) -> Result<Self, String> {
+    fn new(mut config: Config, needs: &mut FilterNeeds) -> Result<Self, Refused> {
         let fields = config::fields(&mut config)?;
         let remove = removed(&config.remove, &fields)?;
         let scheme = fields.iter().any(|field| field.is_of_tls);

@@ -192,6 +192,6 @@ fn mistakes_are_named() {
     ];
     for (config, place) in wrong {
         let error = SecurityHeaders::new(config, &mut FilterNeeds::default()).unwrap_err();
-        assert!(error.starts_with(place), "{place} {error}");
+        assert!(error.starts_with(place), "{place} {error:?}");
     }
 }

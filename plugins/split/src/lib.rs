@@ -13,7 +13,8 @@ use draw::Draw;
 use key::Key;
 use weir_sdk::parse::{field_name, is_token};
 use weir_sdk::{
-    Changes, Filter, FilterNeeds, Input, Request, RequestDecision, Response, ResponseDecision, host,
+    Changes, Filter, FilterNeeds, Input, Refused, Request, RequestDecision, Response,
+    ResponseDecision, host,
 };
 
 #[derive(Debug)]
@@ -51,7 +52,7 @@ struct Choice {
 impl Filter for Split {
     type Config = Config;
 
-    fn new(config: Config, needs: &mut FilterNeeds) -> Result<Self, String> {
+    fn new(config: Config, needs: &mut FilterNeeds) -> Result<Self, Refused> {
         check_groups(&config.groups)?;
         if let Some(cookie) = &config.cookie {
             check_cookie(cookie)?;

@@ -5,7 +5,7 @@ use super::*;
 /// Makes a filter from a JSON configuration, as the host does.
 fn split(config: &str) -> Result<Split, String> {
     let config = <Config as weir_sdk::Config>::parse(config)?;
-    Split::new(config, &mut FilterNeeds::default())
+    Ok(Split::new(config, &mut FilterNeeds::default())?)
 }
 
 const GROUPS: &str = r#""groups": [{"name": "a", "upstream": "app", "weight": 1},

@@ -24,7 +24,9 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use sets::RuleSet;
 use weir_sdk::parse::field_name;
-use weir_sdk::{Changes, Filter, FilterNeeds, Input, Reply, Request, RequestDecision, host};
+use weir_sdk::{
+    Changes, Filter, FilterNeeds, Input, Refused, Reply, Request, RequestDecision, host,
+};
 
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
@@ -98,15 +100,15 @@ struct Asked {
 impl Filter for Waf {
     type Config = Config;
 
-    fn new(config: Config, needs: &mut FilterNeeds) -> Result<Self, String> {
+    fn new(config: Config, needs: &mut FilterNeeds) -> Result<Self, Refused> {
         let mut program = Program::default();
         let rules = rules::compile(config.rules, &config.rule_sets, &mut program)?;
         program.finish()?;
         if rules.is_empty() {
-            return Err("rules: must not be empty if rule_sets is empty".to_owned());
+            return Err("rules: must not be empty if rule_sets is empty".into());
         }
         if config.exclude.len() > EXCEPTIONS {
-            return Err(format!("exclude: more than {EXCEPTIONS}"));
+            return Err(format!("exclude: more than {EXCEPTIONS}").into());
         }
         let exception = |(at, exclude): (usize, &Exclude)| {
             Exception::new(exclude, &rules).map_err(|error| format!("exclude[{at}].{error}"))
@@ -114,7 +116,7 @@ impl Filter for Waf {
         let exceptions: Result<Vec<_>, _> =
             config.exclude.iter().enumerate().map(exception).collect();
         if config.threshold == Some(0) {
-            return Err("threshold: must be at least 1".to_owned());
+            return Err("threshold: must be at least 1".into());
         }
         let inspect = bytes(&config.inspect_bytes).ok_or_else(|| {
             format!("inspect_bytes: {:?} is not from 256B to 64KiB", config.inspect_bytes)

@@ -8,7 +8,7 @@
 mod schedule;
 
 use schedule::Schedule;
-use weir_sdk::{Balancer, Endpoint, Needs, NoConfig, Pick};
+use weir_sdk::{Balancer, BalancerNeeds, Endpoint, NoConfig, Pick, Refused};
 
 #[derive(Debug)]
 struct Weighted {
@@ -20,7 +20,7 @@ struct Weighted {
 impl Balancer for Weighted {
     type Config = NoConfig;
 
-    fn new(_config: NoConfig, needs: &mut Needs) -> Result<Self, String> {
+    fn new(_config: NoConfig, needs: &mut BalancerNeeds) -> Result<Self, Refused> {
         needs.sequence();
         Ok(Weighted { ids: Vec::new(), schedule: Schedule::new(&[]) })
     }
@@ -68,7 +68,7 @@ mod tests {
     use super::*;
 
     fn balancer(weights: &[u32]) -> Weighted {
-        let mut balancer = Weighted::new(NoConfig, &mut Needs::default()).unwrap();
+        let mut balancer = Weighted::new(NoConfig, &mut BalancerNeeds::default()).unwrap();
         let endpoint = |(id, weight): (usize, &u32)| Endpoint {
             id: id as u32,
             address: format!("10.0.0.{id}:80"),

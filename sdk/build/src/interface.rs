@@ -107,7 +107,7 @@ pub(crate) fn wrap(core: &[u8], adapters: &[Adapter]) -> anyhow::Result<Vec<u8>>
 const DENY: &str = include_str!("../../wasi/deny.wat");
 
 /// The world of the adapter.
-const ADAPTER: &str = "package weir:sdk; world adapter { import weir:plugin/host@0.1.0; }";
+const ADAPTER: &str = "package weir:sdk; world adapter { import weir:plugin/host@0.2.0; }";
 
 #[cfg(test)]
 mod tests {

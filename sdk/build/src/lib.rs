@@ -11,6 +11,8 @@ mod guest;
 mod interface;
 mod project;
 mod reference;
+#[cfg(test)]
+mod released;
 mod toolchain;
 mod workspace;
 

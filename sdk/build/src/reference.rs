@@ -4,7 +4,9 @@ use std::fmt::Write as _;
 use std::path::Path;
 
 use anyhow::Context;
-use wit_parser::{Docs, Function, InterfaceId, Resolve, Type, TypeDefKind, TypeId, WorldItem};
+use wit_parser::{
+    Docs, Function, InterfaceId, Resolve, Type, TypeDef, TypeDefKind, TypeId, WorldItem,
+};
 
 /// Writes the page for the package in a folder.
 ///
@@ -59,24 +61,7 @@ fn interface_section(resolve: &Resolve, name: &str, id: InterfaceId) -> String {
 fn type_section(resolve: &Resolve, name: &str, id: TypeId) -> String {
     let Some(def) = resolve.types.get(id) else { return String::new() };
     let mut section = format!("\n### {} `{name}`\n\n{}", def.kind.as_str(), text(&def.docs));
-    let mut rows = Vec::new();
-    match &def.kind {
-        TypeDefKind::Record(record) => {
-            rows.extend(record.fields.iter().map(|field| {
-                (format!("`{}: {}`", field.name, shown(resolve, &field.ty)), &field.docs)
-            }));
-        }
-        TypeDefKind::Variant(variant) => {
-            rows.extend(variant.cases.iter().map(|case| {
-                let payload = case.ty.as_ref().map(|ty| format!("({})", shown(resolve, ty)));
-                (format!("`{}{}`", case.name, payload.unwrap_or_default()), &case.docs)
-            }));
-        }
-        TypeDefKind::Enum(values) => {
-            rows.extend(values.cases.iter().map(|case| (format!("`{}`", case.name), &case.docs)));
-        }
-        _ => {}
-    }
+    let rows = members(resolve, def);
     if !rows.is_empty() {
         section.push('\n');
     }
@@ -86,16 +71,43 @@ fn type_section(resolve: &Resolve, name: &str, id: TypeId) -> String {
     section
 }
 
-fn function_entry(resolve: &Resolve, function: &Function) -> String {
+/// Returns the fields or cases of a type, each with its own type and its comment.
+pub(crate) fn members<'a>(resolve: &Resolve, def: &'a TypeDef) -> Vec<(String, &'a Docs)> {
+    match &def.kind {
+        TypeDefKind::Record(record) => record
+            .fields
+            .iter()
+            .map(|field| (format!("`{}: {}`", field.name, shown(resolve, &field.ty)), &field.docs))
+            .collect(),
+        TypeDefKind::Variant(variant) => variant
+            .cases
+            .iter()
+            .map(|case| {
+                let payload = case.ty.as_ref().map(|ty| format!("({})", shown(resolve, ty)));
+                (format!("`{}{}`", case.name, payload.unwrap_or_default()), &case.docs)
+            })
+            .collect(),
+        TypeDefKind::Enum(values) => {
+            values.cases.iter().map(|case| (format!("`{}`", case.name), &case.docs)).collect()
+        }
+        _ => Vec::new(),
+    }
+}
+
+/// Returns a function as WIT writes it.
+pub(crate) fn signature(resolve: &Resolve, function: &Function) -> String {
     let parameters: Vec<String> = function
         .params
         .iter()
         .map(|param| format!("{}: {}", param.name, shown(resolve, &param.ty)))
         .collect();
     let result = function.result.as_ref().map(|ty| format!(" -> {}", shown(resolve, ty)));
-    let signature =
-        format!("{}: func({}){}", function.name, parameters.join(", "), result.unwrap_or_default());
-    format!("- `{signature}`\n\n{}\n", indented(&text(&function.docs)))
+    format!("{}: func({}){}", function.name, parameters.join(", "), result.unwrap_or_default())
+}
+
+fn function_entry(resolve: &Resolve, function: &Function) -> String {
+    let docs = indented(&text(&function.docs));
+    format!("- `{}`\n\n{docs}\n", signature(resolve, function))
 }
 
 fn shown(resolve: &Resolve, ty: &Type) -> String {

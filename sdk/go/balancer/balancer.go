@@ -68,6 +68,9 @@ func Describe() weir.About { return exported.about }
 // Configure is called by the exports.
 func Configure(config string) (needs Needs, err error) {
 	exported.balancer, err = exported.make([]byte(config), &needs)
+	if err == nil {
+		err = weir.Implements[Observer](exported.balancer, "Observe")
+	}
 	return needs, err
 }
 

@@ -2,19 +2,33 @@
 package filter
 
 import (
+	"encoding/json"
+	"time"
+
 	"wit_component/weir"
 	filtering "wit_component/weir_plugin_filtering"
 )
 
-// Header is a header field, Edit a change to a message, Fetch a request that the host makes.
+// Header is a header field, Edit a change to a message.
 type (
 	Header = filtering.Header
 	Edit   = filtering.Edit
-	Fetch  = filtering.Fetch
-	Answer = filtering.Reply
 )
 
-// RequestDecision is a filter's decision on a request: Next, Changes, Reply or AskFirst.
+// Answer is the answer to a Fetch.
+type Answer filtering.Reply
+
+// Header returns the first value of a header field, or an empty text. The name is in lower case.
+func (a *Answer) Header(name string) string {
+	for _, header := range a.Headers {
+		if header.Name == name {
+			return string(header.Value)
+		}
+	}
+	return ""
+}
+
+// RequestDecision is a filter's decision on a request: Next, Changes, Reply or Fetch.
 type RequestDecision interface {
 	Request() filtering.RequestDecision
 }
@@ -66,6 +80,17 @@ func (c *Changes) Upstream(name string) *Changes { return c.add(filtering.MakeEd
 // Status sets the status of a response.
 func (c *Changes) Status(status uint16) *Changes { return c.add(filtering.MakeEditStatus(status)) }
 
+// Attribute notes a value about the request, for its access record and its span.
+func (c *Changes) Attribute(name, value string) *Changes {
+	return c.add(filtering.MakeEditAttribute(filtering.Attribute{Name: name, Value: value}))
+}
+
+// Remember sets the context to a value as JSON. Recall returns it.
+func (c *Changes) Remember(value any) *Changes {
+	c.Context = remembered(value)
+	return c
+}
+
 func (c *Changes) Request() filtering.RequestDecision {
 	return filtering.MakeRequestDecisionEdit(filtering.Changes{Edits: c.Edits, Context: c.Context})
 }
@@ -99,19 +124,60 @@ func (r *Reply) Response() filtering.ResponseDecision {
 	return filtering.MakeResponseDecisionReply(r.reply())
 }
 
-// AskFirst makes the host send a request. OnFetch then decides.
-type AskFirst Fetch
-
-func (f AskFirst) Request() filtering.RequestDecision {
-	return filtering.MakeRequestDecisionFetch(Fetch(f))
+// Fetch makes the host send a request. OnFetch then decides.
+type Fetch struct {
+	// Upstream is the name of the upstream, Path the path and query.
+	Upstream, Path string
+	// Method is GET if it is empty. Authority is the client's own if it is empty.
+	Method, Authority string
+	Headers           []Header
+	Body              []byte
+	// Timeout is the time for the whole answer: 0 means 5 s, at most 60 s.
+	Timeout time.Duration
+	// Context comes back with the answer.
+	Context []byte
 }
+
+// Header adds a header field.
+func (f *Fetch) Header(name, value string) *Fetch {
+	f.Headers = append(f.Headers, Header{Name: name, Value: []byte(value)})
+	return f
+}
+
+// Remember sets the context to a value as JSON. Recall returns it.
+func (f *Fetch) Remember(value any) *Fetch {
+	f.Context = remembered(value)
+	return f
+}
+
+func (f *Fetch) Request() filtering.RequestDecision {
+	method := f.Method
+	if method == "" {
+		method = "GET"
+	}
+	return filtering.MakeRequestDecisionFetch(filtering.Fetch{
+		Upstream: f.Upstream, Method: method, Path: f.Path, Authority: f.Authority, Headers: f.Headers,
+		Body: f.Body, TimeoutMs: uint32(f.Timeout.Milliseconds()), Context: f.Context,
+	})
+}
+
+func remembered(value any) []byte {
+	text, err := json.Marshal(value)
+	if err != nil {
+		panic(err)
+	}
+	return text
+}
+
+// Recall reads the value that Remember kept. It returns whether there is one of this type.
+func Recall(context []byte, value any) bool { return json.Unmarshal(context, value) == nil }
 
 // Needs has the values that a filter needs from the host. A filter that is a Responder receives
 // responses.
 type Needs struct {
 	weir.Inputs
 	// Response has the inputs of each response.
-	Response weir.Inputs
+	Response weir.InputsOf[weir.ResponseInput]
 	// Pure promises that decisions depend only on the arguments of a call. The host may then remember
 	// them.
 	Pure bool
@@ -125,10 +191,10 @@ type Filter interface {
 
 // Responder is a Filter that also decides on responses.
 type Responder interface {
-	OnResponse(status uint16, response weir.Values, context []byte) ResponseDecision
+	OnResponse(status uint16, response weir.ResponseValues, context []byte) ResponseDecision
 }
 
-// Fetcher is a Filter that asks first. Without an answer, answer is nil and failure has the reason.
+// Fetcher is a Filter that returns a Fetch. Without an answer, answer is nil and failure has the reason.
 type Fetcher interface {
 	OnFetch(context []byte, answer *Answer, failure string) RequestDecision
 }
@@ -154,6 +220,12 @@ func Describe() weir.About { return exported.about }
 // Configure is called by the exports.
 func Configure(config string) (needs Needs, err error) {
 	exported.filter, err = exported.make([]byte(config), &needs)
+	if err == nil {
+		err = weir.Implements[Responder](exported.filter, "OnResponse")
+	}
+	if err == nil {
+		err = weir.Implements[Fetcher](exported.filter, "OnFetch")
+	}
 	return needs, err
 }
 

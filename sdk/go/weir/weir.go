@@ -9,12 +9,15 @@ import (
 	"io"
 	"os"
 	"path"
+	"reflect"
 	"runtime"
 	"strings"
+	"time"
 	"unsafe"
 
 	witTypes "go.bytecodealliance.org/pkg/wit/types"
 	host "wit_component/weir_plugin_host"
+	state "wit_component/weir_plugin_state"
 )
 
 // Standard output and error go to the host's log, line by line. When the runtime cannot allocate
@@ -55,14 +58,23 @@ type About struct {
 	Name, Version, Summary, ConfigSchema string
 }
 
-// Input is a requested input.
-type Input int
+// Input is a requested input of a request, ResponseInput one of a response.
+type (
+	Input         int
+	ResponseInput int
+)
 
-// Values are the values of the inputs, in the order in which they were requested.
-type Values []witTypes.Option[[]uint8]
+// ValuesOf are the values of inputs, in the order in which they were requested.
+type ValuesOf[Handle ~int] []witTypes.Option[[]uint8]
+
+// Values are the values of a request, ResponseValues those of a response.
+type (
+	Values         = ValuesOf[Input]
+	ResponseValues = ValuesOf[ResponseInput]
+)
 
 // Bytes returns the value of an input, and whether there is one.
-func (v Values) Bytes(input Input) ([]byte, bool) {
+func (v ValuesOf[Handle]) Bytes(input Handle) ([]byte, bool) {
 	if int(input) >= len(v) || v[input].IsNone() {
 		return nil, false
 	}
@@ -70,18 +82,21 @@ func (v Values) Bytes(input Input) ([]byte, bool) {
 }
 
 // Text returns the value of an input, or an empty text if there is none.
-func (v Values) Text(input Input) string {
+func (v ValuesOf[Handle]) Text(input Handle) string {
 	value, _ := v.Bytes(input)
 	return string(value)
 }
 
-// Inputs are the names of inputs.
-type Inputs []string
+// InputsOf are the names of inputs.
+type InputsOf[Handle ~int] []string
+
+// Inputs are the names of the inputs of a request.
+type Inputs = InputsOf[Input]
 
 // Input requests an input by its name in the host, such as "header:x-user".
-func (i *Inputs) Input(name string) Input {
+func (i *InputsOf[Handle]) Input(name string) Handle {
 	*i = append(*i, name)
-	return Input(len(*i) - 1)
+	return Handle(len(*i) - 1)
 }
 
 // Decode parses a configuration into config. A key without a field in config is an error.
@@ -97,6 +112,18 @@ func Decode(text []byte, config any) error {
 	return nil
 }
 
+// Implements returns an error if a plugin has a method of this name with another signature than that
+// of the optional interface. Without it, the method would never be called, silently.
+func Implements[Interface any](plugin any, method string) error {
+	if _, ok := plugin.(Interface); ok || plugin == nil {
+		return nil
+	}
+	if _, has := reflect.TypeOf(plugin).MethodByName(method); has {
+		return fmt.Errorf("method %s has another signature than %v", method, reflect.TypeFor[Interface]())
+	}
+	return nil
+}
+
 // Log levels.
 const (
 	Debug = host.Level_Debug
@@ -108,11 +135,57 @@ const (
 // Log writes a line to the host's log.
 func Log(level host.Level, message string) { host.Log(level, message) }
 
-// Now returns the time, in nanoseconds since the Unix epoch. Package time has no real clock here.
-func Now() uint64 { return host.Now() }
+// Now returns the time, to the microsecond. time.Now has no real clock here.
+func Now() time.Time { return time.UnixMicro(int64(host.NowUs())) }
 
 // Random returns up to 4096 unpredictable bytes. The rand packages return none here.
 func Random(n uint32) []byte { return host.Random(n) }
 
 // Count adds to one of the plugin's own counters.
 func Count(metric string, by uint64) { host.Count(metric, by) }
+
+// State has values that all instances of a plugin share. It is the name of a space: "" for the
+// plugin's own, or a name in its allow.state. A time to live has whole milliseconds, or is 0 for no
+// end.
+type State string
+
+// Add adds to a counter and returns the sum.
+func (s State) Add(key string, by int64, live time.Duration) int64 {
+	return state.Add(string(s), key, by, milliseconds(live))
+}
+
+// Get returns the value of a key, and whether there is one. The value of a counter is its sum in
+// decimal.
+func (s State) Get(key string) ([]byte, bool) {
+	value := state.Get(string(s), key)
+	if value.IsNone() {
+		return nil, false
+	}
+	return value.Some(), true
+}
+
+// Set sets a value and its time to live.
+func (s State) Set(key string, value []byte, live time.Duration) {
+	state.Set(string(s), key, value, milliseconds(live))
+}
+
+// Replace sets a value if the present one equals expected, in one atomic step. A nil expected means
+// that there is no value. It returns whether it set the value.
+func (s State) Replace(key string, expected, value []byte, live time.Duration) bool {
+	old := witTypes.None[[]uint8]()
+	if expected != nil {
+		old = witTypes.Some(expected)
+	}
+	return state.Replace(string(s), key, old, value, milliseconds(live))
+}
+
+// Remove removes a key.
+func (s State) Remove(key string) { state.Remove(string(s), key) }
+
+// A time to live below a millisecond must not become one without an end.
+func milliseconds(live time.Duration) uint64 {
+	if live > 0 && live < time.Millisecond {
+		return 1
+	}
+	return uint64(live.Milliseconds())
+}

@@ -2,7 +2,47 @@
 
 use std::time::Duration;
 
-use super::{Changes, Edit, Fetch, Header, Reply, RequestDecision, ResponseDecision};
+use serde::Serialize;
+
+use super::{
+    Attribute, BodyDecision, Changes, Edit, Fetch, Header, Reply, RequestDecision, ResponseDecision,
+};
+
+/// The decision to let a message go on as it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Next;
+
+/// Lets a message go on as it is.
+pub fn next<D: From<Next>>() -> D {
+    Next.into()
+}
+
+/// Makes an empty set of changes.
+pub fn edit() -> Changes {
+    Changes::new()
+}
+
+/// Makes a response without fields or body.
+pub fn reply(status: u16) -> Reply {
+    Reply::new(status)
+}
+
+/// Makes a GET of `path` from an upstream that `allow.upstreams` names.
+pub fn fetch(upstream: impl Into<String>, path: impl Into<String>) -> Fetch {
+    Fetch::get(upstream, path)
+}
+
+impl From<Next> for RequestDecision {
+    fn from(_: Next) -> Self {
+        Self::Next
+    }
+}
+
+impl From<Next> for ResponseDecision {
+    fn from(_: Next) -> Self {
+        Self::Next
+    }
+}
 
 impl Header {
     /// Makes a field.
@@ -59,6 +99,13 @@ impl Changes {
         self.with(Edit::Status(status))
     }
 
+    /// Notes a value about the request, for its access record and its span. `name` has at most 64
+    /// letters, digits, `_` and `.`, `value` at most 256 bytes.
+    #[must_use]
+    pub fn attribute(self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        self.with(Edit::Attribute(Attribute { name: name.into(), value: value.into() }))
+    }
+
     /// Asks for this message's body. Only for a [`BodyFilter`](crate::BodyFilter).
     #[must_use]
     pub fn body(self) -> Self {
@@ -69,6 +116,14 @@ impl Changes {
     #[must_use]
     pub fn context(self, context: impl Into<Vec<u8>>) -> Self {
         Self { context: context.into(), ..self }
+    }
+
+    /// Sets the context to a value as JSON. [`Response::recall`](crate::Response::recall) returns
+    /// it. A value that is no JSON, such as a map with other keys than text, becomes an empty
+    /// context.
+    #[must_use]
+    pub fn remember(self, value: &impl Serialize) -> Self {
+        self.context(serde_json::to_vec(value).unwrap_or_default())
     }
 
     fn with(mut self, edit: Edit) -> Self {
@@ -146,6 +201,12 @@ impl Fetch {
         Self { timeout_ms, ..self }
     }
 
+    /// Sets the context to a value as JSON, as [`Changes::remember`] does.
+    #[must_use]
+    pub fn remember(self, value: &impl Serialize) -> Self {
+        self.context(serde_json::to_vec(value).unwrap_or_default())
+    }
+
     /// Sets the context for `on_fetch`.
     #[must_use]
     pub fn context(self, context: impl Into<Vec<u8>>) -> Self {
@@ -174,6 +235,12 @@ impl From<Fetch> for RequestDecision {
 impl From<Changes> for ResponseDecision {
     fn from(changes: Changes) -> Self {
         Self::Edit(changes)
+    }
+}
+
+impl From<Reply> for BodyDecision {
+    fn from(reply: Reply) -> Self {
+        Self::Reply(reply)
     }
 }
 

@@ -1,7 +1,7 @@
 //! The host's functions, in a component.
 
 use crate::bindings::host;
-pub(super) use crate::bindings::host::{count, log, now};
+pub(super) use crate::bindings::host::{count, log, now_us};
 
 pub(super) fn random() -> u64 {
     // The host returns exactly the requested number of bytes.

@@ -7,9 +7,9 @@ use super::Level;
 
 pub(super) fn log(_level: Level, _message: &str) {}
 
-pub(super) fn now() -> u64 {
+pub(super) fn now_us() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)
+    u64::try_from(since.as_micros()).unwrap_or(u64::MAX)
 }
 
 pub(super) fn random() -> u64 {

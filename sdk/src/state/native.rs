@@ -2,10 +2,12 @@
 
 use std::cell::RefCell;
 use std::collections::HashMap;
+use std::time::Duration;
 
 use crate::host::now;
 
-type Entries = HashMap<(String, String), (Vec<u8>, u64)>;
+/// Values, and the ends of their lives.
+type Entries = HashMap<(String, String), (Vec<u8>, Option<Duration>)>;
 
 thread_local! {
     static STATE: RefCell<Entries> = RefCell::default();
@@ -14,7 +16,7 @@ thread_local! {
 pub(super) fn add(space: &str, key: &str, by: i64, ttl_ms: u64) -> i64 {
     let old = live(space, key);
     let sum = old.as_ref().and_then(|(value, _)| std::str::from_utf8(value).ok()?.parse().ok());
-    let sum = by.saturating_add(sum.unwrap_or(0));
+    let sum = by.saturating_add(sum.unwrap_or(0)).clamp(-MOST_SUM, MOST_SUM);
     let expires = old.map_or_else(|| expiry(ttl_ms), |(_, expires)| expires);
     insert(space, key, sum.to_string().as_bytes(), expires);
     sum
@@ -46,17 +48,20 @@ pub(super) fn remove(space: &str, key: &str) {
     STATE.with_borrow_mut(|state| state.remove(&(space.to_owned(), key.to_owned())));
 }
 
-fn live(space: &str, key: &str) -> Option<(Vec<u8>, u64)> {
+fn live(space: &str, key: &str) -> Option<(Vec<u8>, Option<Duration>)> {
     let entry =
         STATE.with_borrow(|state| state.get(&(space.to_owned(), key.to_owned())).cloned())?;
-    (entry.1 == 0 || entry.1 > now()).then_some(entry)
+    entry.1.is_none_or(|end| end > now()).then_some(entry)
 }
 
-fn insert(space: &str, key: &str, value: &[u8], expires: u64) {
+fn insert(space: &str, key: &str, value: &[u8], expires: Option<Duration>) {
     let key = (space.to_owned(), key.to_owned());
     STATE.with_borrow_mut(|state| state.insert(key, (value.to_vec(), expires)));
 }
 
-fn expiry(ttl_ms: u64) -> u64 {
-    if ttl_ms == 0 { 0 } else { now().saturating_add(ttl_ms.saturating_mul(1_000_000)) }
+fn expiry(ttl_ms: u64) -> Option<Duration> {
+    (ttl_ms != 0).then(|| now() + Duration::from_millis(ttl_ms))
 }
+
+/// The largest sum of a counter, and negated the least.
+const MOST_SUM: i64 = (1 << 53) - 1;

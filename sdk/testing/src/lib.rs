@@ -278,7 +278,13 @@ impl Filter {
                     output.extend_from_slice(&piece.data);
                     context = piece.context;
                 }
-                BodyDecision::Stop => return Ok(Err(Stopped)),
+                BodyDecision::Stop => return Ok(Err(Stopped { reply: None })),
+                BodyDecision::Reply(reply) if of_request => {
+                    return Ok(Err(Stopped { reply: Some(reply) }));
+                }
+                BodyDecision::Reply(_) => {
+                    return Err(self.component.invalid("it replies to a response".to_owned()));
+                }
             }
         }
         Ok(Ok(output))
@@ -291,8 +297,11 @@ impl Filter {
 }
 
 /// The filter stopped a body: no more of it passes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Stopped;
+#[derive(Debug, Clone, PartialEq)]
+pub struct Stopped {
+    /// The response that it makes for a request. Without one, a request is answered with 403.
+    pub reply: Option<weir_runtime::filter::Reply>,
+}
 
 /// An instance of a balancer.
 pub struct Balancer {

@@ -31,9 +31,10 @@ class Bounded {
     this.owners = points.map((point) => point.member);
   }
 
-  pick({ inputs, loads }) {
+  pick(pick) {
     if (this.owners.length === 0) return undefined;
-    const start = this.start(mix(fnv(inputs[this.by] ?? inputs[this.client] ?? [])));
+    const { loads } = pick;
+    const start = this.start(mix(fnv(pick.bytes(this.by) ?? pick.bytes(this.client) ?? [])));
     let total = 0;
     let weights = 0;
     for (const { index, weight } of this.members) {

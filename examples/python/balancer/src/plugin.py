@@ -51,9 +51,9 @@ class Plugin(Balancer):
     def pick(self, pick: Pick) -> int | None:
         if not self.ring:
             return None
-        key = pick.inputs[self.by]
+        key = pick.bytes(self.by)
         if key is None:
-            key = pick.inputs[self.client] or b""
+            key = pick.bytes(self.client) or b""
         start = bisect_left(self.hashes, mix(fnv(key))) % len(self.ring)
         loads = pick.loads
         total = weights = 0

@@ -2,7 +2,7 @@
 
 use schemars::JsonSchema;
 use serde::Deserialize;
-use weir_sdk::{Balancer, Endpoint, Input, Needs, Pick, TRIED};
+use weir_sdk::{Balancer, BalancerNeeds, Endpoint, Input, Pick, Refused, TRIED};
 
 /// The configuration, as it stands under `balancer_config`.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -47,9 +47,9 @@ struct Member {
 impl Balancer for Bounded {
     type Config = Config;
 
-    fn new(config: Config, needs: &mut Needs) -> Result<Self, String> {
+    fn new(config: Config, needs: &mut BalancerNeeds) -> Result<Self, Refused> {
         if config.factor < 1.0 {
-            return Err("factor: it must be at least 1".to_owned());
+            return Err("factor: it must be at least 1".into());
         }
         needs.loads();
         let by = needs.input(config.by);
@@ -117,6 +117,6 @@ mod tests {
     #[test]
     fn a_factor_below_one_is_refused() {
         let config = Config { by: client(), factor: 0.5 };
-        assert!(Bounded::new(config, &mut Needs::default()).is_err());
+        assert!(Bounded::new(config, &mut BalancerNeeds::default()).is_err());
     }
 }

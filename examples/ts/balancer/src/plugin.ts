@@ -1,5 +1,5 @@
 // Consistent hashing with bounded loads. examples/README.md describes it exactly.
-import { type Balancer, type Endpoint, type Json, type Pick, BalancerNeeds, TRIED, balancer, ensure, keys } from "weir";
+import { type Balancer, type Endpoint, type Input, type Json, type Pick, BalancerNeeds, TRIED, balancer, ensure, keys } from "weir";
 
 interface Member {
   id: number;
@@ -16,8 +16,8 @@ class Bounded implements Balancer {
 
   constructor(
     private readonly factor: number,
-    private readonly by: number,
-    private readonly client: number,
+    private readonly by: Input,
+    private readonly client: Input,
   ) {}
 
   update(endpoints: Endpoint[]): void {
@@ -37,9 +37,10 @@ class Bounded implements Balancer {
     this.owners = points.map((point) => point.member);
   }
 
-  pick({ inputs, loads }: Pick): number | undefined {
+  pick(pick: Pick): number | undefined {
     if (this.owners.length === 0) return undefined;
-    const start = this.start(mix(fnv(inputs[this.by] ?? inputs[this.client] ?? [])));
+    const { loads } = pick;
+    const start = this.start(mix(fnv(pick.bytes(this.by) ?? pick.bytes(this.client) ?? [])));
     let total = 0;
     let weights = 0;
     for (const { index, weight } of this.members) {

@@ -39,8 +39,8 @@ const Point = struct {
 };
 
 var factor: f64 = 1.25;
-var by_input: weir.Input = 0;
-var client_input: weir.Input = 0;
+var by_input: weir.Input = undefined;
+var client_input: weir.Input = undefined;
 var members: std.ArrayList(Member) = .empty;
 var ring: std.ArrayList(Point) = .empty;
 

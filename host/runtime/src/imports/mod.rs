@@ -6,6 +6,7 @@ pub(crate) mod log;
 use crate::bindings::{bodies, filtering, host, state, types};
 use crate::environment::Level;
 use crate::instance::State;
+use crate::limits::MOST_WHOLE;
 
 impl types::Host for State {}
 
@@ -24,8 +25,8 @@ impl host::Host for State {
         self.voice.say(level, &message);
     }
 
-    fn now(&mut self) -> u64 {
-        self.environment().services().now()
+    fn now_us(&mut self) -> u64 {
+        self.environment().services().now() / 1_000
     }
 
     fn random(&mut self, len: u32) -> wasmtime::Result<Vec<u8>> {
@@ -37,18 +38,24 @@ impl host::Host for State {
         Ok(bytes)
     }
 
-    fn count(&mut self, metric: String, by: u64) {
+    fn count(&mut self, metric: String, by: u64) -> wasmtime::Result<()> {
+        check_unsigned("by", by)?;
         let is_name = (1..=MAX_METRIC).contains(&metric.len())
             && metric.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
         if is_name {
             self.environment().services().count(&metric, by);
         }
+        Ok(())
     }
 }
 
 impl state::Host for State {
     fn add(&mut self, space: String, key: String, by: i64, ttl_ms: u64) -> wasmtime::Result<i64> {
         let key = self.key(&space, &key)?;
+        check_unsigned("ttl-ms", ttl_ms)?;
+        if by.unsigned_abs() > MOST_WHOLE {
+            return trap(format!("by is {by}; the bounds are -{MOST_WHOLE} and {MOST_WHOLE}"));
+        }
         Ok(self.environment().state().add(&key, by, ttl_ms, self.environment().services().now()))
     }
 
@@ -66,6 +73,7 @@ impl state::Host for State {
     ) -> wasmtime::Result<()> {
         let key = self.key(&space, &key)?;
         check_value(&value)?;
+        check_unsigned("ttl-ms", ttl_ms)?;
         self.environment().state().set(&key, &value, ttl_ms, self.environment().services().now());
         Ok(())
     }
@@ -80,6 +88,7 @@ impl state::Host for State {
     ) -> wasmtime::Result<bool> {
         let key = self.key(&space, &key)?;
         check_value(&value)?;
+        check_unsigned("ttl-ms", ttl_ms)?;
         let now = self.environment().services().now();
         Ok(self.environment().state().replace(&key, expected.as_deref(), &value, ttl_ms, now))
     }
@@ -112,6 +121,13 @@ fn check_value(value: &[u8]) -> wasmtime::Result<()> {
             "a value of the state has {} bytes; the bound is {MAX_VALUE}",
             value.len()
         ));
+    }
+    Ok(())
+}
+
+fn check_unsigned(name: &str, number: u64) -> wasmtime::Result<()> {
+    if number > MOST_WHOLE {
+        return trap(format!("{name} is {number}; the bound is {MOST_WHOLE}"));
     }
     Ok(())
 }

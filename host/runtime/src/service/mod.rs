@@ -75,8 +75,7 @@ impl Service {
             move |error: wasmtime::Error| PluginError::unloadable(name, what, error)
         };
         let engine = engine.standard()?;
-        let component = Component::new(engine.wasmtime(), wasm)
-            .map_err(unloadable("this is not a WebAssembly component"))?;
+        let component = engine.component(name, wasm)?;
         let mut linker = Linker::new(engine.wasmtime());
         interfaces::add(&mut linker).map_err(unloadable("link the standard interfaces"))?;
         let linked = linker.instantiate_pre(&component).map_err(unloadable(

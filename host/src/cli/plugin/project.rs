@@ -186,6 +186,7 @@ const SDK: &[(&str, &str)] = sdk![
     "sdk/src/lib.rs",
     "sdk/src/needs.rs",
     "sdk/src/parse.rs",
+    "sdk/src/refused.rs",
     "sdk/src/secret.rs",
     "sdk/src/state.rs",
     "sdk/src/state/component.rs",

@@ -1,21 +1,25 @@
 //! A body that passes through a filter piece by piece.
 
+use std::cell::Cell;
 use std::collections::VecDeque;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
+use http::Response;
 use http_body::Frame;
-use weir_runtime::FilterInstance;
-use weir_runtime::filter::BodyDecision;
+use weir_runtime::filter::{BodyDecision, Piece};
+use weir_runtime::{FilterInstance, with_causes};
 
 use crate::config::OnFailure;
 use crate::message::body::{Body, BodyError};
+use crate::message::edit;
 use crate::message::exchange::{BodyFailure, Exchange};
 use crate::message::peer::RequestId;
 use crate::plugins::function::Function;
 use crate::plugins::seat::Seat;
+use crate::telemetry::record::Skips;
 use crate::telemetry::trace::Span;
 
 /// A body on its way through one filter.
@@ -34,10 +38,21 @@ pub(super) struct FilteredBody {
     /// Whether the filter failed before it changed anything, so that the rest passes without it.
     is_left_out: bool,
     has_ended: bool,
-    /// The exchange of a request's body, for the code that waits for the answer.
-    exchange: Option<Rc<Exchange>>,
+    /// The code that waits for the answer to a request, for the body of one.
+    watch: Option<RequestWatch>,
+    /// The access record's list of filters that were passed over.
+    skips: Option<Skips>,
     /// The span from the body's first byte to its last, if the request is traced.
     span: Option<Span>,
+}
+
+/// The response of a filter that stopped a request's body.
+pub(super) type BodyReply = Rc<Cell<Option<Response<Body>>>>;
+
+/// The code that waits for the answer to a request.
+pub(super) struct RequestWatch {
+    pub(super) exchange: Rc<Exchange>,
+    pub(super) reply: BodyReply,
 }
 
 impl FilteredBody {
@@ -47,11 +62,11 @@ impl FilteredBody {
         by: &Rc<Seat>,
         id: RequestId,
         context: &[u8],
-        exchange: &Rc<Exchange>,
-        span: Option<Span>,
+        watch: RequestWatch,
+        noted: (Option<Span>, Option<Skips>),
     ) -> Body {
         let mut body = Self::new(inner, by, (Function::RequestBody, id), context.to_vec());
-        (body.exchange, body.span) = (Some(Rc::clone(exchange)), span);
+        (body.watch, (body.span, body.skips)) = (Some(watch), noted);
         Body::stream(body)
     }
 
@@ -61,10 +76,10 @@ impl FilteredBody {
         by: &Rc<Seat>,
         id: RequestId,
         context: Vec<u8>,
-        span: Option<Span>,
+        noted: (Option<Span>, Option<Skips>),
     ) -> Body {
         let mut body = Self::new(inner, by, (Function::ResponseBody, id), context);
-        body.span = span;
+        (body.span, body.skips) = noted;
         Body::stream(body)
     }
 
@@ -84,7 +99,8 @@ impl FilteredBody {
             is_changed: false,
             is_left_out: false,
             has_ended: false,
-            exchange: None,
+            watch: None,
+            skips: None,
             span: None,
         }
     }
@@ -98,7 +114,7 @@ impl FilteredBody {
         match frame.into_data() {
             Ok(mut data) => {
                 while !data.is_empty() {
-                    let piece = data.split_to(data.len().min(PIECE));
+                    let piece = data.split_to(data.len().min(MAX_PIECE));
                     self.ask(piece, false)?;
                 }
                 Ok(())
@@ -122,20 +138,37 @@ impl FilteredBody {
             Function::RequestBody => filter.on_request_body(context, &data, end),
             _ => filter.on_response_body(context, &data, end),
         };
-        let decision = self.seat.call(function, self.id, call, Ok);
+        let decision = self.seat.call(function, self.id, call, |decision| match decision {
+            BodyDecision::Reply(_) if function != Function::RequestBody => {
+                Err("it replies to a response".to_owned())
+            }
+            BodyDecision::Reply(reply) => edit::reply(reply).map(Passed::Reply),
+            BodyDecision::Keep => Ok(Passed::Keep),
+            BodyDecision::Replace(piece) => Ok(Passed::Replace(piece)),
+            BodyDecision::Stop => Ok(Passed::Stop),
+        });
         if let (Err(error), Some(span)) = (&decision, &mut self.span) {
-            span.error(error.kind());
+            span.error(error.kind(), &with_causes(error));
         }
         match decision {
-            Ok(BodyDecision::Keep) => self.push(data),
-            Ok(BodyDecision::Replace(piece)) => {
+            Ok(Passed::Keep) => self.push(data),
+            Ok(Passed::Replace(piece)) => {
                 self.is_changed = true;
                 self.context = piece.context;
                 self.push(piece.data.into());
             }
-            Ok(BodyDecision::Stop) => return Err(BodyError::Stopped),
+            Ok(Passed::Stop) => return Err(BodyError::Stopped),
+            Ok(Passed::Reply(response)) => {
+                if let Some(watch) = &self.watch {
+                    watch.reply.set(Some(response));
+                }
+                return Err(BodyError::Stopped);
+            }
             Err(_) if self.seat.slot.on_failure == OnFailure::Open && !self.is_changed => {
                 self.is_left_out = true;
+                if let Some(skips) = &self.skips {
+                    skips.add(&self.seat.slot.name);
+                }
                 self.push(data);
             }
             Err(_) => return Err(BodyError::Filter),
@@ -170,8 +203,8 @@ impl http_body::Body for FilteredBody {
             if let Err(error) = frame.and_then(|frame| self.pass(frame)) {
                 self.has_ended = true;
                 self.ready.clear();
-                if let Some(exchange) = &self.exchange {
-                    exchange.fail(BodyFailure::from(&error));
+                if let Some(watch) = &self.watch {
+                    watch.exchange.fail(BodyFailure::from(&error));
                 }
                 return Poll::Ready(Some(Err(error)));
             }
@@ -183,5 +216,13 @@ impl http_body::Body for FilteredBody {
     }
 }
 
+/// The checked decision of a filter on a piece.
+enum Passed {
+    Keep,
+    Replace(Piece),
+    Stop,
+    Reply(Response<Body>),
+}
+
 /// Maximum number of bytes that a filter sees in one call.
-const PIECE: usize = 64 << 10;
+const MAX_PIECE: usize = 64 << 10;

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use http::{Request, Response};
 use http_body_util::BodyExt as _;
-use weir_runtime::FilterInstance;
 use weir_runtime::filter::{self, Changes, Fetch, RequestDecision, ResponseDecision};
+use weir_runtime::{FilterInstance, with_causes};
 
 use super::Chain;
 use super::decision::{Decision, recall};
@@ -311,7 +311,7 @@ pub(super) fn traced<T>(
     let Some(mut span) = span(seat, function, record) else { return call() };
     let result = call();
     if let Err(error) = &result {
-        span.error(error.kind());
+        span.error(error.kind(), &with_causes(error));
     }
     result
 }

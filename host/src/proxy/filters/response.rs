@@ -82,7 +82,10 @@ impl Chain<'_> {
                 self.edit(response, edits, visit, context, record)
             }
             Ok(Decision::Reply(reply)) => reply,
-            Err(_) if visit.seat.slot.on_failure == OnFailure::Open => response,
+            Err(_) if visit.seat.slot.on_failure == OnFailure::Open => {
+                record.skipped(&visit.seat.slot.name);
+                response
+            }
             Err(error) => {
                 let error = ProxyError::Filter(Arc::clone(&visit.seat.slot.name), error.kind());
                 self.refuse(&error, record)
@@ -104,6 +107,7 @@ impl Chain<'_> {
         context: Vec<u8>,
         record: &mut Record,
     ) -> Response<Body> {
+        record.attributes(&visit.seat.slot.name, edits.attributes());
         let (wants_body, adds_fields) = (edits.wants_body, edits.adds_fields());
         edits.apply_to_response(&mut response);
         if adds_fields && bounds::is_too_large(response.headers(), self.reaches) {
@@ -126,9 +130,9 @@ impl Chain<'_> {
         }
         response.headers_mut().remove(http::header::CONTENT_LENGTH);
         let seat = &visit.seat;
-        let span = span(seat, Function::ResponseBody, record);
+        let (span, skips) = (span(seat, Function::ResponseBody, record), record.skips());
         let id = self.subject().id;
-        response.map(|body| FilteredBody::response(body, seat, id, context, span))
+        response.map(|body| FilteredBody::response(body, seat, id, context, (span, skips)))
     }
 
     /// Lets the serving generation decide on a response on which the generation on trial failed.

@@ -24,6 +24,8 @@ fn entry() -> Entry<'static> {
         is_aborted: false,
         trace_id: Some("0af7651916cd43dd8448eb211c80319c"),
         user_agent: Some(b"curl/8.5.0"),
+        skipped: &[],
+        attributes: &[],
     }
 }
 
@@ -79,7 +81,7 @@ fn a_client_cannot_forge_a_line_or_a_field() {
         let record = json(&entry);
         assert_eq!(record["status"], 200);
         assert_eq!(record["user_agent"], *text, "as sent once unescaped");
-        assert_eq!(record.as_object().unwrap().len(), 22);
+        assert_eq!(record.as_object().unwrap().len(), 24);
 
         for format in [LogFormat::Json, LogFormat::Text] {
             let line = line(&entry, format);
@@ -123,4 +125,17 @@ fn what_is_absent_is_null_in_json_and_left_out_of_text() {
     assert_eq!(record["aborted"], true);
     let text = line(&entry, LogFormat::Text);
     assert!(!text.contains("route=") && text.contains(" error=upstream/timeout aborted=true "));
+}
+
+#[test]
+fn facts_of_plugins_are_a_list_and_an_object() {
+    let skipped = [Arc::from("gate"), Arc::from("waf")];
+    let attributes = [("tenants.plan".to_owned(), "gold \"x\"".to_owned())];
+    let entry = Entry { skipped: &skipped, attributes: &attributes, ..entry() };
+    let record = json(&entry);
+    assert_eq!(record["skipped"], serde_json::json!(["gate", "waf"]));
+    assert_eq!(record["attributes"], serde_json::json!({ "tenants.plan": "gold \"x\"" }));
+    let text = line(&entry, LogFormat::Text);
+    let expected = r#" skipped=gate,waf attributes.tenants.plan="gold \"x\"""#;
+    assert!(text.trim_end().ends_with(expected), "{text}");
 }

@@ -73,7 +73,7 @@ fn a_request_its_pick_and_its_attempts_arrive_as_one_tree() {
         record.propagate(&mut headers);
         sent.push(headers);
         if endpoint.starts_with('1') {
-            attempt.error("connect");
+            attempt.error("connect", "refused");
         } else {
             attempt.attribute("http.response.status_code", 200);
         }

@@ -35,8 +35,8 @@ fn times_are_checked_with_leeway() {
     // exp is NOW + 60.5 s. From that time on, the token is not valid.
     let mut jwt = new(&strict).unwrap();
     let token = token("exp_float");
-    assert!(told(&mut jwt, &token, NOW + 60_499_000_000).is_ok());
-    assert_eq!(told(&mut jwt, &token, NOW + 60_500_000_000), invalid("the token has expired"));
+    assert!(told(&mut jwt, &token, NOW + 60_499).is_ok());
+    assert_eq!(told(&mut jwt, &token, NOW + 60_500), invalid("the token has expired"));
 }
 
 #[test]
@@ -45,10 +45,7 @@ fn a_remembered_token_still_expires() {
     let token = token("hs256");
     assert!(told(&mut jwt, &token, NOW).is_ok());
     assert!(jwt.recent.find(&Recent::fingerprint(&token)).is_some());
-    assert_eq!(
-        told(&mut jwt, &token, NOW + (200_000_000 * 1_000_000_000)),
-        invalid("the token has expired")
-    );
+    assert_eq!(told(&mut jwt, &token, NOW + 200_000_000 * 1000), invalid("the token has expired"));
     assert!(told(&mut jwt, &token, NOW).is_ok());
     assert_eq!(told(&mut jwt, &token, NOW / 2), invalid("the token is not valid yet"));
 }

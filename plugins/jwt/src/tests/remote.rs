@@ -2,7 +2,7 @@
 
 use super::*;
 
-const SECONDS: u64 = 1_000_000_000;
+const SECONDS: u64 = 1000;
 
 fn remote() -> Value {
     let jwks = json!({ "upstream": "idp", "path": "/keys", "authority": "idp.example" });
@@ -24,7 +24,7 @@ fn ask(
     let verdict = told(jwt, &text, now);
     let remote = jwt.remote.as_mut().unwrap();
     let is_wanted = match &verdict {
-        Ok(_) => remote.is_due(now / MILLISECOND) && remote.claim(),
+        Ok(_) => remote.is_due(now) && remote.claim(),
         Err(Refusal::UnknownKey) => remote.claim(),
         Err(Refusal::NoKeys) => remote.may_begin(),
         Err(_) => false,
@@ -32,7 +32,7 @@ fn ask(
     if !is_wanted {
         return (verdict, false);
     }
-    if remote.answered(answer, now / MILLISECOND) {
+    if remote.answered(answer, now) {
         jwt.recent.clear();
     }
     (told(jwt, &text, now), true)
@@ -61,7 +61,7 @@ fn the_first_request_fetches_and_the_others_have_the_keys() {
 
 #[test]
 fn an_unknown_key_is_fetched_once_in_a_time_over_all_workers() {
-    let now = host::now();
+    let now = milliseconds();
     let (mut one, mut two) = (new(&remote()).unwrap(), new(&remote()).unwrap());
     assert_eq!(ask(&mut one, now, "rs256", answer("jwks")), (Ok(vec![]), true));
     assert_eq!(
@@ -88,7 +88,7 @@ fn an_unknown_key_is_fetched_once_in_a_time_over_all_workers() {
 
 #[test]
 fn a_key_that_is_withdrawn_is_withdrawn_from_what_is_remembered() {
-    let now = host::now();
+    let now = milliseconds();
     let mut jwt = new(&remote()).unwrap();
     assert_eq!(ask(&mut jwt, now, "rs256", answer("jwks")).0, Ok(vec![]));
     let later = now + 601 * SECONDS;
@@ -97,7 +97,7 @@ fn a_key_that_is_withdrawn_is_withdrawn_from_what_is_remembered() {
 
 #[test]
 fn old_keys_are_used_for_a_time_while_there_is_no_answer() {
-    let now = host::now();
+    let now = milliseconds();
     let mut jwt = new(&remote()).unwrap();
     assert_eq!(ask(&mut jwt, now, "rs256", answer("jwks")).0, Ok(vec![]));
     let due = now + 600 * SECONDS;
@@ -128,7 +128,7 @@ fn without_any_keys_requests_are_answered_with_503_and_few_fetch() {
 
 #[test]
 fn answers_without_keys_do_not_take_the_place_of_keys() {
-    let now = host::now();
+    let now = milliseconds();
     let mut jwt = new(&remote()).unwrap();
     assert_eq!(ask(&mut jwt, now, "rs256", answer("jwks")).0, Ok(vec![]));
     let answers = [
@@ -149,7 +149,7 @@ fn answers_without_keys_do_not_take_the_place_of_keys() {
 
 #[test]
 fn malformed_and_foreign_tokens_have_nothing_fetched() {
-    let now = host::now();
+    let now = milliseconds();
     let mut jwt = new(&remote()).unwrap();
     assert_eq!(ask(&mut jwt, now, "rs256", answer("jwks")).0, Ok(vec![]));
     for name in ["other_issuer", "other_aud", "none", "crit"] {

@@ -260,6 +260,6 @@ fn mistakes_are_named() {
     ];
     for (config, hint) in wrong {
         let error = Waf::new(config, &mut FilterNeeds::default()).unwrap_err();
-        assert!(error.starts_with(hint), "{error} is not {hint}");
+        assert!(error.starts_with(hint), "{error:?} is not {hint}");
     }
 }

@@ -19,10 +19,6 @@ pub(super) fn build(project: &Project) -> anyhow::Result<Vec<u8>> {
     bundle
         .args([entry, "--bundle", "--format=esm", "--target=es2023", "--log-level=warning"])
         .args(["--external:weir:plugin/*", "--alias:weir=./build/weir/weir.ts"])
-        // Functions that check the values for the host replace the host's own, which have no
-        // version in their names.
-        .arg("--alias:weir:plugin/host@0.1.0=./build/weir/checked-host.ts")
-        .arg("--alias:weir:plugin/state@0.1.0=./build/weir/checked-state.ts")
         .args(["--sourcemap=external", "--sources-content=false"])
         .arg(joined("--outfile=", &project.build.join("plugin.js")));
     run(&mut bundle)?;
@@ -51,9 +47,9 @@ const QUICKJS: Tool = Tool { names: &["componentize-qjs"], install: INSTALL };
 
 const SDK: &[(&str, &str)] = &[
     ("check.ts", include_str!("../../../typescript/check.ts")),
-    ("checked-host.ts", include_str!("../../../typescript/checked-host.ts")),
-    ("checked-state.ts", include_str!("../../../typescript/checked-state.ts")),
+    ("host.ts", include_str!("../../../typescript/host.ts")),
+    ("state.ts", include_str!("../../../typescript/state.ts")),
     ("telling.ts", include_str!("../../../typescript/telling.ts")),
     ("weir.ts", include_str!("../../../typescript/weir.ts")),
-    ("host.d.ts", include_str!("../../../typescript/host.d.ts")),
+    ("raw.d.ts", include_str!("../../../typescript/raw.d.ts")),
 ];

@@ -4,6 +4,7 @@ use weir_runtime::filter::{Changes, Edit};
 use weir_runtime::with_causes;
 
 use super::Streamed;
+use super::decision::{compare, reply_value};
 use crate::Filter;
 
 /// Streams a body after the decision on its message, with the changes `changes`. A filter that did
@@ -22,6 +23,11 @@ pub(super) fn check(
     } else {
         Ok(pieces.concat())
     };
+    if let Some(expected) = &body.reply {
+        let reply = output.err().and_then(|stopped| stopped.reply);
+        let reply = reply.ok_or("the filter does not reply to this body")?;
+        return compare(expected, &reply_value(&reply), "reply");
+    }
     let became = output.ok().map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
     if became == body.becomes {
         return Ok(());

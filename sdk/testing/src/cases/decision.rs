@@ -47,6 +47,7 @@ pub(super) fn response_value(decision: &ResponseDecision) -> Value {
 
 fn changes_value(changes: &Changes) -> Value {
     let (mut all, mut set, mut append) = (Map::new(), Map::new(), Map::new());
+    let mut attributes = Map::new();
     let mut removed = Vec::new();
     for edit in &changes.edits {
         match edit {
@@ -59,10 +60,13 @@ fn changes_value(changes: &Changes) -> Value {
             Edit::Authority(name) => drop(all.insert("authority".to_owned(), json!(name))),
             Edit::Upstream(name) => drop(all.insert("upstream".to_owned(), json!(name))),
             Edit::Status(status) => drop(all.insert("status".to_owned(), json!(status))),
+            Edit::Attribute(attribute) => {
+                attributes.insert(attribute.name.clone(), json!(attribute.value));
+            }
             Edit::Body => drop(all.insert("body".to_owned(), json!(true))),
         }
     }
-    for (key, fields) in [("set", set), ("append", append)] {
+    for (key, fields) in [("set", set), ("append", append), ("attributes", attributes)] {
         if !fields.is_empty() {
             all.insert(key.to_owned(), Value::Object(fields));
         }
@@ -76,7 +80,7 @@ fn changes_value(changes: &Changes) -> Value {
     Value::Object(all)
 }
 
-fn reply_value(reply: &Reply) -> Value {
+pub(super) fn reply_value(reply: &Reply) -> Value {
     json!({
         "status": reply.status,
         "headers": headers_value(&reply.headers),

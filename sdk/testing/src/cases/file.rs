@@ -167,6 +167,8 @@ pub struct Streamed {
     pub pieces: Vec<String>,
     /// The body that comes out. Without it, the filter must stop the body.
     pub becomes: Option<String>,
+    /// The response with which a filter stops a request's body: its `status`, `headers` and `body`.
+    pub reply: Option<Value>,
 }
 
 fn one() -> u32 {

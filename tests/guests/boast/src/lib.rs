@@ -1,6 +1,6 @@
 //! A balancer with a summary longer than the limit.
 
-use weir_sdk::{Balancer, Endpoint, Manifest, Needs, NoConfig, Pick};
+use weir_sdk::{Balancer, BalancerNeeds, Endpoint, Manifest, NoConfig, Pick, Refused};
 
 struct Boast;
 
@@ -12,7 +12,7 @@ impl Balancer for Boast {
         Manifest { summary: "I am the best. ".repeat(1000), ..package }
     }
 
-    fn new(_config: NoConfig, _needs: &mut Needs) -> Result<Self, String> {
+    fn new(_config: NoConfig, _needs: &mut BalancerNeeds) -> Result<Self, Refused> {
         Ok(Boast)
     }
 

@@ -2,11 +2,11 @@
 //! `tests/languages` has the same filter in every other language. All of them behave the same.
 //!
 //! The commands are `now`, `add KEY BY TTL`, `get KEY`, `set KEY VALUE TTL`,
-//! `replace KEY EXPECTED VALUE TTL` (`-` expects no value), `count METRIC BY`, and `break`, which
-//! is a bug.
+//! `replace KEY EXPECTED VALUE TTL` (`-` expects no value), `remove KEY`, `random`,
+//! `count METRIC BY`, and `break`, which is a bug.
 
 use weir_sdk::{
-    Filter, FilterNeeds, Input, NoConfig, Reply, Request, RequestDecision, host, state,
+    Filter, FilterNeeds, Input, NoConfig, Refused, Reply, Request, RequestDecision, host, state,
 };
 
 struct Ledger(Input);
@@ -15,7 +15,7 @@ struct Ledger(Input);
 impl Filter for Ledger {
     type Config = NoConfig;
 
-    fn new(_config: NoConfig, needs: &mut FilterNeeds) -> Result<Self, String> {
+    fn new(_config: NoConfig, needs: &mut FilterNeeds) -> Result<Self, Refused> {
         Ok(Ledger(needs.header("x-do")))
     }
 
@@ -30,7 +30,7 @@ impl Filter for Ledger {
 fn answer(command: &str) -> String {
     let words: Vec<&str> = command.split(' ').collect();
     match words[..] {
-        ["now"] => host::now().to_string(),
+        ["now"] => host::now().as_micros().to_string(),
         ["add", key, by, ttl] => state::add("", key, signed(by), unsigned(ttl)).to_string(),
         ["get", key] => match state::get("", key) {
             Some(value) => String::from_utf8_lossy(&value).into_owned(),
@@ -44,6 +44,11 @@ fn answer(command: &str) -> String {
             let expected = (expected != "-").then_some(expected.as_bytes());
             state::replace("", key, expected, value.as_bytes(), unsigned(ttl)).to_string()
         }
+        ["remove", key] => {
+            state::remove("", key);
+            "done".to_owned()
+        }
+        ["random"] => format!("{:016x}{:016x}", host::random(), host::random()),
         ["count", metric, by] => {
             host::count(metric, unsigned(by));
             "done".to_owned()

@@ -9,7 +9,7 @@ use std::mem::forget;
 use schemars::JsonSchema;
 use serde::Deserialize;
 use weir_sdk::host::{self, Level};
-use weir_sdk::{Balancer, Endpoint, Needs, Outcome, Pick};
+use weir_sdk::{Balancer, BalancerNeeds, Endpoint, Outcome, Pick, Refused};
 
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -47,10 +47,10 @@ enum Act {
     CountOutcomes,
     /// Refuses its configuration with a long text.
     Refuse,
-    /// Needs more inputs than the host allows.
+    /// BalancerNeeds more inputs than the host allows.
     Greedy,
-    /// Needs many inputs with one long text as name. They take little memory in the guest, and much
-    /// in a host that copies without a bound.
+    /// BalancerNeeds many inputs with one long text as name. They take little memory in the guest,
+    /// and much in a host that copies without a bound.
     Alias,
 }
 
@@ -63,11 +63,11 @@ struct Misbehave {
 impl Balancer for Misbehave {
     type Config = Config;
 
-    fn new(config: Config, needs: &mut Needs) -> Result<Self, String> {
+    fn new(config: Config, needs: &mut BalancerNeeds) -> Result<Self, Refused> {
         needs.outcomes();
         if config.call == "configure" {
             if config.act == Act::Refuse {
-                return Err("no ".repeat(10_000));
+                return Err("no ".repeat(10_000).into());
             }
             act(config.act);
         }

@@ -10,7 +10,7 @@ use std::mem::forget;
 use schemars::JsonSchema;
 use serde::Deserialize;
 use weir_sdk::{
-    BodyDecision, BodyFilter, Changes, Fetch, Filter, FilterNeeds, Piece, Reply, Request,
+    BodyDecision, BodyFilter, Changes, Fetch, Filter, FilterNeeds, Piece, Refused, Reply, Request,
     RequestDecision, Response, ResponseDecision, host, state,
 };
 
@@ -46,11 +46,11 @@ impl BodyFilter for Naughty {
 impl Filter for Naughty {
     type Config = Config;
 
-    fn new(config: Config, needs: &mut FilterNeeds) -> Result<Self, String> {
+    fn new(config: Config, needs: &mut FilterNeeds) -> Result<Self, Refused> {
         match config.act.as_str() {
             "configure-trap" => panic!("as configured"),
             "configure-spin" => spin(),
-            "configure-refuse" => return Err("it does not please me".to_owned()),
+            "configure-refuse" => return Err("it does not please me".into()),
             "configure-input" => {
                 needs.input("no.such.input");
             }
@@ -78,9 +78,8 @@ impl Filter for Naughty {
             "authority" => Changes::new().authority(config.value.as_str()).into(),
             "upstream" => Changes::new().upstream(config.value.as_str()).into(),
             "fetch" => Fetch::get(config.value.as_str(), "/").into(),
-            "body" | "body-trap" | "body-spin" | "body-huge" | "body-long" | "body-stop" => {
-                Changes::new().body().into()
-            }
+            "body" | "body-trap" | "body-late-trap" | "body-spin" | "body-huge" | "body-long"
+            | "body-stop" | "body-reply" => Changes::new().body().into(),
             "context" => Changes::new().context(vec![1; config.count]).into(),
             "calls" | "pure-calls" => {
                 self.1 += 1;
@@ -104,9 +103,8 @@ impl Filter for Naughty {
         }
         match self.0.act.as_str() {
             "status" => Changes::new().status(self.0.count as u16).into(),
-            "body" | "body-trap" | "body-spin" | "body-huge" | "body-long" | "body-stop" => {
-                Changes::new().body().into()
-            }
+            "body" | "body-trap" | "body-late-trap" | "body-spin" | "body-huge" | "body-long"
+            | "body-stop" | "body-reply" => Changes::new().body().into(),
             _ => match self.act() {
                 Act::Nothing => ResponseDecision::Next,
                 Act::Change(changes) => changes.into(),
@@ -143,6 +141,9 @@ impl Naughty {
             "grow" => forget(black_box(vec![1_u8; 1 << 16])),
             "set" => return Act::Change(Changes::new().set(name.as_str(), value.as_str())),
             "append" => return Act::Change(Changes::new().append(name.as_str(), value.as_str())),
+            "attribute" => {
+                return Act::Change(Changes::new().attribute(name.as_str(), value.as_str()));
+            }
             "remove" => return Act::Change(Changes::new().remove(name.as_str())),
             "long" => return Act::Change(Changes::new().set("x-long", vec![b'a'; *count])),
             "many" => {
@@ -177,12 +178,15 @@ impl Naughty {
         // The first piece passes, so the message has begun before the fault.
         let is_first = piece.context.is_empty();
         match self.0.act.as_str() {
+            // It has changed nothing by then.
+            "body-late-trap" => panic!("as configured"),
             _ if is_first && !piece.end => Piece::replace(piece.data, b"1".as_slice()),
             "body-trap" => panic!("as configured"),
             "body-spin" => spin(),
             "body-huge" => Piece::replace(vec![b'a'; 10 << 20], b"".as_slice()),
             "body-long" => Piece::replace(vec![b'a'; self.0.count], b"1".as_slice()),
             "body-stop" => BodyDecision::Stop,
+            "body-reply" => Reply::new(self.0.count as u16).body("no more\n").into(),
             _ => BodyDecision::Keep,
         }
     }

@@ -2,7 +2,7 @@
 //! `x-do: break` is a bug. `tests/languages` has the same balancer in every other language.
 
 use weir_sdk::host::{Level, log};
-use weir_sdk::{Balancer, Endpoint, Input, Needs, NoConfig, Outcome, Pick};
+use weir_sdk::{Balancer, BalancerNeeds, Endpoint, Input, NoConfig, Outcome, Pick, Refused};
 
 struct Turns(Input);
 
@@ -10,7 +10,7 @@ struct Turns(Input);
 impl Balancer for Turns {
     type Config = NoConfig;
 
-    fn new(_config: NoConfig, needs: &mut Needs) -> Result<Self, String> {
+    fn new(_config: NoConfig, needs: &mut BalancerNeeds) -> Result<Self, Refused> {
         needs.sequence();
         needs.outcomes();
         Ok(Turns(needs.header("x-do")))

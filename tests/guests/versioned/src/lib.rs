@@ -6,7 +6,8 @@
 use schemars::JsonSchema;
 use serde::Deserialize;
 use weir_sdk::{
-    Changes, Filter, FilterNeeds, Request, RequestDecision, Response, ResponseDecision, host,
+    Changes, Filter, FilterNeeds, Refused, Request, RequestDecision, Response, ResponseDecision,
+    host,
 };
 
 #[derive(Deserialize, JsonSchema)]
@@ -27,7 +28,7 @@ struct Versioned {
 impl Filter for Versioned {
     type Config = Config;
 
-    fn new(_config: Config, needs: &mut FilterNeeds) -> Result<Self, String> {
+    fn new(_config: Config, needs: &mut FilterNeeds) -> Result<Self, Refused> {
         needs.on_request();
         needs.on_response();
         // Hides the value from the compiler, which then reads it at run time.
@@ -36,7 +37,7 @@ impl Filter for Versioned {
         let faults = mark[32..].trim_end_matches('.').to_owned();
         if faults == "refuse" {
             host::count("refused", 1);
-            return Err("this version refuses its configuration".to_owned());
+            return Err("this version refuses its configuration".into());
         }
         Ok(Versioned { version, faults })
     }

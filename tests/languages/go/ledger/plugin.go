@@ -2,13 +2,14 @@
 package ledger
 
 import (
+	"encoding/hex"
+	"math"
 	"strconv"
 	"strings"
+	"time"
 
-	witTypes "go.bytecodealliance.org/pkg/wit/types"
 	"wit_component/filter"
 	"wit_component/weir"
-	state "wit_component/weir_plugin_state"
 )
 
 func init() {
@@ -29,26 +30,33 @@ func (l *ledger) OnRequest(request weir.Values) filter.RequestDecision {
 	return &filter.Reply{Status: 200, Body: answer(strings.Split(string(command), " "))}
 }
 
+const own weir.State = ""
+
 func answer(words []string) string {
 	switch words[0] {
 	case "now":
-		return strconv.FormatUint(weir.Now(), 10)
+		return strconv.FormatInt(weir.Now().UnixMicro(), 10)
 	case "add":
-		return strconv.FormatInt(state.Add("", words[1], signed(words[2]), unsigned(words[3])), 10)
+		return strconv.FormatInt(own.Add(words[1], signed(words[2]), live(words[3])), 10)
 	case "get":
-		if value := state.Get("", words[1]); value.IsSome() {
-			return string(value.Some())
+		if value, ok := own.Get(words[1]); ok {
+			return string(value)
 		}
 		return "none"
 	case "set":
-		state.Set("", words[1], []byte(words[2]), unsigned(words[3]))
+		own.Set(words[1], []byte(words[2]), live(words[3]))
 		return "done"
 	case "replace":
-		expected := witTypes.None[[]byte]()
+		var expected []byte
 		if words[2] != "-" {
-			expected = witTypes.Some([]byte(words[2]))
+			expected = []byte(words[2])
 		}
-		return strconv.FormatBool(state.Replace("", words[1], expected, []byte(words[3]), unsigned(words[4])))
+		return strconv.FormatBool(own.Replace(words[1], expected, []byte(words[3]), live(words[4])))
+	case "remove":
+		own.Remove(words[1])
+		return "done"
+	case "random":
+		return hex.EncodeToString(weir.Random(16))
 	case "count":
 		weir.Count(words[1], unsigned(words[2]))
 		return "done"
@@ -64,6 +72,11 @@ func answer(words []string) string {
 func signed(word string) int64 {
 	number, _ := strconv.ParseInt(word, 10, 64)
 	return number
+}
+
+// A Duration holds 292 years.
+func live(word string) time.Duration {
+	return time.Duration(min(unsigned(word), math.MaxInt64/uint64(time.Millisecond))) * time.Millisecond
 }
 
 func unsigned(word string) uint64 {

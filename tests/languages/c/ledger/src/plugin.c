@@ -22,36 +22,37 @@ bool exports_filter_configure(weir_string *text, weir_needs *needs, weir_string 
   return true;
 }
 
-static filter_string_t text_of(char *word) { return (filter_string_t){.ptr = (uint8_t *)word, .len = strlen(word)}; }
-
-static filter_list_u8_t bytes_of(char *word) { return (filter_list_u8_t){.ptr = (uint8_t *)word, .len = strlen(word)}; }
-
 static void answer(char *words[5], int count, char *out, size_t size) {
-  filter_string_t space = text_of(""), key = text_of(count > 1 ? words[1] : "");
+  const char *key = count > 1 ? words[1] : "";
   snprintf(out, size, "done");
   if (!strcmp(words[0], "now")) {
-    snprintf(out, size, "%" PRIu64, weir_plugin_host_now());
+    snprintf(out, size, "%" PRIu64, weir_now_us());
   } else if (!strcmp(words[0], "add")) {
     int64_t by = strtoll(words[2], NULL, 10);
-    snprintf(out, size, "%" PRId64, weir_plugin_state_add(&space, &key, by, strtoull(words[3], NULL, 10)));
+    snprintf(out, size, "%" PRId64, weir_state_add("", key, by, strtoull(words[3], NULL, 10)));
   } else if (!strcmp(words[0], "get")) {
-    filter_list_u8_t value;
-    if (weir_plugin_state_get(&space, &key, &value)) {
+    weir_bytes value;
+    if (weir_state_get("", key, &value)) {
       snprintf(out, size, "%.*s", (int)value.len, (char *)value.ptr);
-      filter_list_u8_free(&value);
+      weir_bytes_free(&value);
     } else {
       snprintf(out, size, "none");
     }
   } else if (!strcmp(words[0], "set")) {
-    filter_list_u8_t value = bytes_of(words[2]);
-    weir_plugin_state_set(&space, &key, &value, strtoull(words[3], NULL, 10));
+    weir_state_set("", key, words[2], strlen(words[2]), strtoull(words[3], NULL, 10));
   } else if (!strcmp(words[0], "replace")) {
-    filter_list_u8_t expected = bytes_of(words[2]), value = bytes_of(words[3]);
-    filter_list_u8_t *maybe = strcmp(words[2], "-") ? &expected : NULL;
-    bool did = weir_plugin_state_replace(&space, &key, maybe, &value, strtoull(words[4], NULL, 10));
+    const char *expected = strcmp(words[2], "-") ? words[2] : NULL;
+    size_t len = expected ? strlen(expected) : 0;
+    bool did = weir_state_replace("", key, expected, len, words[3], strlen(words[3]), strtoull(words[4], NULL, 10));
     snprintf(out, size, did ? "true" : "false");
+  } else if (!strcmp(words[0], "remove")) {
+    weir_state_remove("", key);
+  } else if (!strcmp(words[0], "random")) {
+    uint8_t bytes[16];
+    weir_random(bytes, sizeof bytes);
+    for (size_t n = 0; n < sizeof bytes; n++) snprintf(out + 2 * n, 3, "%02x", bytes[n]);
   } else if (!strcmp(words[0], "count")) {
-    weir_plugin_host_count(&key, strtoull(words[2], NULL, 10));
+    weir_count(key, strtoull(words[2], NULL, 10));
   } else if (!strcmp(words[0], "print")) {
     printf("printed on purpose\n");
   } else if (!strcmp(words[0], "abort")) {

@@ -21,8 +21,8 @@ bool exports_balancer_configure(weir_string *text, weir_needs *needs, weir_strin
 
 static void tell(const char *what, uint64_t number) {
   char line[64];
-  balancer_string_t text = {.ptr = (uint8_t *)line, .len = snprintf(line, sizeof line, "%s %" PRIu64, what, number)};
-  weir_plugin_host_log(WEIR_PLUGIN_HOST_LEVEL_INFO, &text);
+  snprintf(line, sizeof line, "%s %" PRIu64, what, number);
+  weir_log(WEIR_INFO, line);
 }
 
 void exports_balancer_update(weir_endpoints *endpoints) { balancer_list_endpoint_free(endpoints); }

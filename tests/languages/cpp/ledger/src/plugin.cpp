@@ -16,38 +16,37 @@ Number number(const std::string &word) {
   return value;
 }
 
-filter_string_t text_of(std::string &word) { return {reinterpret_cast<uint8_t *>(word.data()), word.size()}; }
-
-filter_list_u8_t bytes_of(std::string &word) { return {reinterpret_cast<uint8_t *>(word.data()), word.size()}; }
+std::string hex(const std::string &bytes) {
+  std::string text;
+  for (unsigned char byte : bytes) text += "0123456789abcdef"[byte >> 4], text += "0123456789abcdef"[byte & 15];
+  return text;
+}
 
 std::string answer(std::vector<std::string> words) {
-  std::string nothing, what = words[0];
+  std::string what = words[0];
   words.resize(5);
-  filter_string_t space = text_of(nothing), key = text_of(words[1]);
-  if (what == "now") return std::to_string(weir_plugin_host_now());
+  const std::string &key = words[1];
+  if (what == "now") return std::to_string(weir::now_us());
   if (what == "add") {
-    return std::to_string(weir_plugin_state_add(&space, &key, number<int64_t>(words[2]), number<uint64_t>(words[3])));
+    return std::to_string(weir::state::add("", key, number<int64_t>(words[2]), number<uint64_t>(words[3])));
   }
-  if (what == "get") {
-    filter_list_u8_t value;
-    if (!weir_plugin_state_get(&space, &key, &value)) return "none";
-    std::string text(reinterpret_cast<char *>(value.ptr), value.len);
-    filter_list_u8_free(&value);
-    return text;
-  }
+  if (what == "get") return weir::state::get("", key).value_or("none");
   if (what == "set") {
-    filter_list_u8_t value = bytes_of(words[2]);
-    weir_plugin_state_set(&space, &key, &value, number<uint64_t>(words[3]));
+    weir::state::set("", key, words[2], number<uint64_t>(words[3]));
     return "done";
   }
   if (what == "replace") {
-    filter_list_u8_t expected = bytes_of(words[2]), value = bytes_of(words[3]);
-    bool did = weir_plugin_state_replace(&space, &key, words[2] == "-" ? nullptr : &expected, &value,
-                                         number<uint64_t>(words[4]));
-    return did ? "true" : "false";
+    std::optional<std::string_view> expected;
+    if (words[2] != "-") expected = words[2];
+    return weir::state::replace("", key, expected, words[3], number<uint64_t>(words[4])) ? "true" : "false";
   }
+  if (what == "remove") {
+    weir::state::remove("", key);
+    return "done";
+  }
+  if (what == "random") return hex(weir::random(16));
   if (what == "count") {
-    weir_plugin_host_count(&key, number<uint64_t>(words[2]));
+    weir::count(key, number<uint64_t>(words[2]));
     return "done";
   }
   if (what == "terminate") std::terminate();
@@ -59,7 +58,7 @@ class Ledger : public weir::Filter {
  public:
   explicit Ledger(weir::Input command) : command_(command) {}
 
-  weir::Decision on_request(const weir::Values &inputs) override {
+  weir::RequestDecision on_request(const weir::Values &inputs) override {
     std::optional<std::string_view> command = inputs[command_];
     if (!command) return weir::Next{};
     std::vector<std::string> words{""};

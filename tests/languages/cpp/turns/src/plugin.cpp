@@ -7,17 +7,16 @@ namespace {
 
 constexpr weir::About ABOUT = {"turns", "0.1.0", "Logs what it is told"};
 
-void tell(std::string line) {
-  balancer_string_t text = {reinterpret_cast<uint8_t *>(line.data()), line.size()};
-  weir_plugin_host_log(WEIR_PLUGIN_HOST_LEVEL_INFO, &text);
-}
+void tell(const std::string &line) { weir::log(weir::Level::Info, line); }
 
 class Turns : public weir::Balancer {
  public:
+  explicit Turns(weir::Input command) : command_(command) {}
+
   void update(const std::vector<weir::Endpoint> &) override {}
 
   std::optional<uint32_t> pick(const weir::Pick &pick) override {
-    assert(!pick.inputs[0] && "broken on purpose");
+    assert(!pick.inputs[command_] && "broken on purpose");
     tell("pick " + std::to_string(pick.sequence));
     return 0;
   }
@@ -25,12 +24,14 @@ class Turns : public weir::Balancer {
   void observe(const std::vector<weir::Outcome> &outcomes) override {
     for (const weir::Outcome &outcome : outcomes) tell("observe " + std::to_string(outcome.duration_us));
   }
+
+ private:
+  weir::Input command_;
 };
 
 weir::Made<weir::Balancer> create(std::string_view, weir::Needs &needs) {
   needs.sequence = needs.outcomes = true;
-  needs.input("header:x-do");
-  return std::make_unique<Turns>();
+  return std::make_unique<Turns>(needs.input("header:x-do"));
 }
 
 }  // namespace

@@ -1,15 +1,13 @@
 // The same as tests/guests/ledger.
-import { count, now } from "weir:plugin/host@0.1.0";
-import { add, get, replace, set } from "weir:plugin/state@0.1.0";
-import { Reply, bytes, filter, text } from "weir";
+import { Reply, bytes, count, filter, nowUs, random, state, text } from "weir";
 
 class Ledger {
   constructor(command) {
     this.command = command;
   }
 
-  onRequest(inputs) {
-    const command = text(inputs[this.command]);
+  onRequest(request) {
+    const command = request.text(this.command);
     return command === undefined ? undefined : new Reply(200, answer(command.split(" ")));
   }
 }
@@ -17,20 +15,23 @@ class Ledger {
 function answer([what, ...words]) {
   switch (what) {
     case "now":
-      return exactly(now());
+      return exactly(nowUs());
     case "add":
-      return exactly(add("", words[0], BigInt(words[1]), BigInt(words[2])));
-    case "add-numbers":
-      return exactly(add("", words[0], Number(words[1]), Number(words[2])));
+      return exactly(state.add("", words[0], Number(words[1]), Number(words[2])));
     case "get":
-      return text(get("", words[0])) ?? "none";
+      return text(state.get("", words[0])) ?? "none";
     case "set":
-      set("", words[0], bytes(words[1]), BigInt(words[2]));
+      state.set("", words[0], bytes(words[1]), Number(words[2]));
       return "done";
     case "replace":
-      return String(replace("", words[0], words[1] === "-" ? null : bytes(words[1]), bytes(words[2]), BigInt(words[3])));
+      return String(state.replace("", words[0], words[1] === "-" ? undefined : bytes(words[1]), bytes(words[2]), Number(words[3])));
+    case "remove":
+      state.remove("", words[0]);
+      return "done";
+    case "random":
+      return Array.from(random(16), (byte) => byte.toString(16).padStart(2, "0")).join("");
     case "count":
-      count(words[0], BigInt(words[1]));
+      count(words[0], Number(words[1]));
       return "done";
     case "reply":
       return (new Reply("200"), "done");
@@ -41,7 +42,7 @@ function answer([what, ...words]) {
 
 /** Checks that the value has its documented type. */
 function exactly(value) {
-  if (typeof value !== "bigint") throw new TypeError(`this is no BigInt: ${value}`);
+  if (!Number.isSafeInteger(value)) throw new TypeError(`this is no whole number: ${value}`);
   return String(value);
 }
 

@@ -1,7 +1,7 @@
 """The same as tests/guests/ledger."""
 
-from weir import About, count, now, state
-from weir.filter import Filter, Needs, Reply, Values
+from weir import About, count, now_us, random, state
+from weir.filter import Filter, Needs, Reply, Request
 
 
 class Plugin(Filter):
@@ -10,11 +10,11 @@ class Plugin(Filter):
     def __init__(self, config, needs: Needs) -> None:
         self.command = needs.input("header:x-do")
 
-    def on_request(self, inputs: Values):
-        command = inputs[self.command]
+    def on_request(self, request: Request):
+        command = request.text(self.command)
         if command is None:
             return None
-        what, *words = command.decode().split(" ")
+        what, *words = command.split(" ")
         if what == "decide":
             return "no decision"
         return Reply(200, answer(what, words))
@@ -22,7 +22,7 @@ class Plugin(Filter):
 
 def answer(what: str, words: list) -> str:
     if what == "now":
-        return str(now())
+        return str(now_us())
     if what == "add":
         return str(state.add("", words[0], int(words[1]), int(words[2])))
     if what == "get":
@@ -34,6 +34,11 @@ def answer(what: str, words: list) -> str:
     if what == "replace":
         expected = None if words[1] == "-" else words[1].encode()
         return str(state.replace("", words[0], expected, words[2].encode(), int(words[3]))).lower()
+    if what == "remove":
+        state.remove("", words[0])
+        return "done"
+    if what == "random":
+        return random(16).hex()
     if what == "count":
         count(words[0], int(words[1]))
         return "done"

@@ -3,8 +3,7 @@
 from typing import List
 
 from weir import About, log
-from weir.balancer import Balancer, Needs, Pick
-from wit_world.imports.balancing import Endpoint, Outcome
+from weir.balancer import Balancer, Endpoint, Needs, Outcome, Pick
 
 
 class Plugin(Balancer):
@@ -19,7 +18,7 @@ class Plugin(Balancer):
         pass
 
     def pick(self, pick: Pick) -> int:
-        if pick.inputs[self.command] is not None:
+        if pick.bytes(self.command) is not None:
             raise RuntimeError("broken on purpose")
         log(f"pick {pick.sequence}")
         return 0

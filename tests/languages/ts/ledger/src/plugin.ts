@@ -1,13 +1,11 @@
 // The same as tests/guests/ledger.
-import { count, now } from "weir:plugin/host@0.1.0";
-import { add, get, replace, set } from "weir:plugin/state@0.1.0";
-import { type Filter, type FilterNeeds, type Json, type Values, Reply, bytes, filter, text } from "weir";
+import { type Filter, type FilterNeeds, type Input, type Json, type Request, Reply, bytes, count, filter, nowUs, random, state, text } from "weir";
 
 class Ledger implements Filter {
-  constructor(private readonly command: number) {}
+  constructor(private readonly command: Input) {}
 
-  onRequest(inputs: Values) {
-    const command = text(inputs[this.command]);
+  onRequest(request: Request) {
+    const command = request.text(this.command);
     return command === undefined ? undefined : new Reply(200, answer(command.split(" ")));
   }
 }
@@ -15,20 +13,23 @@ class Ledger implements Filter {
 function answer([what, ...words]: string[]): string {
   switch (what) {
     case "now":
-      return exactly(now());
+      return exactly(nowUs());
     case "add":
-      return exactly(add("", words[0], BigInt(words[1]), BigInt(words[2])));
-    case "add-numbers":
-      return exactly(add("", words[0], Number(words[1]), Number(words[2])));
+      return exactly(state.add("", words[0], Number(words[1]), Number(words[2])));
     case "get":
-      return text(get("", words[0])) ?? "none";
+      return text(state.get("", words[0])) ?? "none";
     case "set":
-      set("", words[0], bytes(words[1]), BigInt(words[2]));
+      state.set("", words[0], bytes(words[1]), Number(words[2]));
       return "done";
     case "replace":
-      return String(replace("", words[0], words[1] === "-" ? null : bytes(words[1]), bytes(words[2]), BigInt(words[3])));
+      return String(state.replace("", words[0], words[1] === "-" ? undefined : bytes(words[1]), bytes(words[2]), Number(words[3])));
+    case "remove":
+      state.remove("", words[0]);
+      return "done";
+    case "random":
+      return Array.from(random(16), (byte) => byte.toString(16).padStart(2, "0")).join("");
     case "count":
-      count(words[0], BigInt(words[1]));
+      count(words[0], Number(words[1]));
       return "done";
     case "reply":
       return (new Reply("200" as unknown as number), "done");
@@ -38,8 +39,8 @@ function answer([what, ...words]: string[]): string {
 }
 
 /** Checks that the value has its declared type. */
-function exactly(value: bigint): string {
-  if (typeof value !== "bigint") throw new TypeError(`this is no BigInt: ${value}`);
+function exactly(value: number): string {
+  if (!Number.isSafeInteger(value)) throw new TypeError(`this is no whole number: ${value}`);
   return String(value);
 }
 

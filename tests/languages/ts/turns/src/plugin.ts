@@ -1,14 +1,13 @@
 // The same as tests/guests/turns.
-import { log } from "weir:plugin/host@0.1.0";
-import { type Balancer, type BalancerNeeds, type Json, type Outcome, type Pick, balancer } from "weir";
+import { type Balancer, type BalancerNeeds, type Input, type Json, type Outcome, type Pick, balancer, log } from "weir";
 
 class Turns implements Balancer {
-  constructor(private readonly command: number) {}
+  constructor(private readonly command: Input) {}
 
   update(): void {}
 
   pick(pick: Pick): number {
-    if (pick.inputs[this.command] !== null) throw new Error("broken on purpose");
+    if (pick.bytes(this.command) !== undefined) throw new Error("broken on purpose");
     tell("pick", pick.sequence);
     return 0;
   }
@@ -18,9 +17,9 @@ class Turns implements Balancer {
   }
 }
 
-function tell(what: string, value: bigint): void {
-  // Adding a BigInt works only with another BigInt.
-  log("info", `${what} ${value + 0n}`);
+function tell(what: string, value: number): void {
+  // Adding a number to a BigInt fails.
+  log("info", `${what} ${value + 0}`);
 }
 
 function create(_config: Json, needs: BalancerNeeds): Balancer {

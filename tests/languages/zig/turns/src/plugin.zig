@@ -5,7 +5,7 @@ const weir = @import("weir");
 
 pub const about: weir.About = .{ .name = "turns", .summary = "Logs what it is told" };
 
-var command: weir.Input = 0;
+var command: weir.Input = undefined;
 
 pub fn configure(_: std.json.Value, needs: *weir.BalancerNeeds) error{Refused}!void {
     needs.sequence = true;

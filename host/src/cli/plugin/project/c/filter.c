@@ -74,8 +74,8 @@ void exports_filter_on_request(weir_inputs *inputs, weir_request_decision *decis
 }
 
 void exports_filter_on_fetch(weir_bytes *context, weir_answer *answer, weir_request_decision *decision) {
-  filter_list_u8_free(context);
-  filter_result_reply_string_free(answer);
+  weir_bytes_free(context);
+  weir_answer_free(answer);
   decision->tag = WEIR_PLUGIN_FILTERING_REQUEST_DECISION_NEXT;
 }
 
@@ -85,5 +85,5 @@ void exports_filter_on_response(uint16_t status, weir_inputs *inputs, weir_bytes
   weir_set(changes, "x-tenant", context->ptr, context->len);
   weir_remove(changes, "server");
   weir_inputs_free(inputs);
-  filter_list_u8_free(context);
+  weir_bytes_free(context);
 }

@@ -21,8 +21,8 @@ class Plugin : public weir::Filter {
  public:
   Plugin(std::vector<std::string> tenants, weir::Input tenant) : tenants_(std::move(tenants)), tenant_(tenant) {}
 
-  weir::Decision on_request(const weir::Values &inputs) override {
-    std::optional<std::string_view> tenant = inputs[tenant_];
+  weir::RequestDecision on_request(const weir::Values &request) override {
+    std::optional<std::string_view> tenant = request[tenant_];
     if (!tenant || (!tenants_.empty() && !std::ranges::contains(tenants_, *tenant))) {
       weir::Reply reply(403, "unknown tenant\n");
       reply.header("content-type", "text/plain");
@@ -34,7 +34,7 @@ class Plugin : public weir::Filter {
     return changes;
   }
 
-  weir::Decision on_response(uint16_t, const weir::Values &, std::string_view context) override {
+  weir::ResponseDecision on_response(uint16_t, const weir::ResponseValues &, std::string_view context) override {
     weir::Changes changes;
     changes.set("x-tenant", context).remove("server");
     return changes;

@@ -56,7 +56,7 @@ func (p *plugin) OnRequest(request weir.Values) filter.RequestDecision {
 	return changes.Set("x-checked", "1")
 }
 
-func (p *plugin) OnResponse(status uint16, response weir.Values, context []byte) filter.ResponseDecision {
+func (p *plugin) OnResponse(status uint16, response weir.ResponseValues, context []byte) filter.ResponseDecision {
 	changes := &filter.Changes{}
 	return changes.Set("x-tenant", string(context)).Remove("server")
 }

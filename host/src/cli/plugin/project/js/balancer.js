@@ -16,8 +16,7 @@ class Plugin {
 
   pick({ sequence, attempt }) {
     if (this.ids.length === 0) return undefined;
-    const turn = sequence + BigInt(attempt);
-    return this.ids[Number(turn % BigInt(this.ids.length))];
+    return this.ids[(sequence + attempt) % this.ids.length];
   }
 }
 

@@ -1,5 +1,5 @@
 // Lets requests with a known tenant pass, and marks them as checked for the origin.
-import { Changes, Reply, ensure, filter, keys, text } from "weir";
+import { edit, ensure, filter, keys, reply } from "weir";
 
 class Plugin {
   constructor(tenants, tenant) {
@@ -7,17 +7,17 @@ class Plugin {
     this.tenant = tenant;
   }
 
-  onRequest(inputs) {
-    const tenant = text(inputs[this.tenant]);
+  onRequest(request) {
+    const tenant = request.text(this.tenant);
     if (tenant === undefined || (this.tenants.length > 0 && !this.tenants.includes(tenant))) {
-      return new Reply(403, "unknown tenant\n").header("content-type", "text/plain");
+      return reply(403, "unknown tenant\n").header("content-type", "text/plain");
     }
-    // The context comes back with the response to this request.
-    return new Changes(inputs[this.tenant] ?? undefined).set("x-checked", "1");
+    // The value comes back with the response to this request.
+    return edit().set("x-checked", "1").remember(tenant);
   }
 
-  onResponse(_status, _inputs, context) {
-    return new Changes().set("x-tenant", context).remove("server");
+  onResponse(response) {
+    return edit().set("x-tenant", String(response.recall())).remove("server");
   }
 }
 

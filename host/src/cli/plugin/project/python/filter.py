@@ -1,7 +1,7 @@
 """Lets requests with a known tenant pass, and marks them as checked for the origin."""
 
 from weir import About, Refused, check_keys
-from weir.filter import Changes, Filter, Needs, Reply, Values
+from weir.filter import Changes, Filter, Needs, Reply, Request, Response
 
 
 class Plugin(Filter):
@@ -27,18 +27,17 @@ class Plugin(Filter):
         tenants = config.get("tenants", [])
         if not all(isinstance(tenant, str) for tenant in tenants):
             raise Refused("tenants: each must be a string")
-        # Header fields are bytes.
-        self.tenants = {tenant.encode() for tenant in tenants}
+        self.tenants = set(tenants)
         # Each request comes with only the inputs that are requested here.
         self.tenant = needs.input("header:" + config.get("header", "x-tenant"))
         needs.on_response = True
 
-    def on_request(self, inputs: Values):
-        tenant = inputs[self.tenant]
+    def on_request(self, request: Request):
+        tenant = request.text(self.tenant)
         if tenant is None or self.tenants and tenant not in self.tenants:
             return Reply(403, "unknown tenant\n").header("content-type", "text/plain")
-        # The context comes back with the response to this request.
-        return Changes(context=tenant).set("x-checked", "1")
+        # The value comes back with the response to this request.
+        return Changes().set("x-checked", "1").remember(tenant)
 
-    def on_response(self, status: int, inputs: Values, context: bytes):
-        return Changes().set("x-tenant", context).remove("server")
+    def on_response(self, response: Response):
+        return Changes().set("x-tenant", response.recall()).remove("server")

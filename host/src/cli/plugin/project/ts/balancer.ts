@@ -14,8 +14,7 @@ class Plugin implements Balancer {
 
   pick({ sequence, attempt }: Pick): number | undefined {
     if (this.ids.length === 0) return undefined;
-    const turn = sequence + BigInt(attempt);
-    return this.ids[Number(turn % BigInt(this.ids.length))];
+    return this.ids[(sequence + attempt) % this.ids.length];
   }
 }
 

@@ -1,23 +1,23 @@
 // Lets requests with a known tenant pass, and marks them as checked for the origin.
-import { type Filter, type FilterNeeds, type Json, type Values, Changes, Reply, ensure, filter, keys, text } from "weir";
+import { type Filter, type FilterNeeds, type Input, type Json, type Request, type Response, edit, ensure, filter, keys, reply } from "weir";
 
 class Plugin implements Filter {
   constructor(
     private readonly tenants: string[],
-    private readonly tenant: number,
+    private readonly tenant: Input,
   ) {}
 
-  onRequest(inputs: Values) {
-    const tenant = text(inputs[this.tenant]);
+  onRequest(request: Request) {
+    const tenant = request.text(this.tenant);
     if (tenant === undefined || (this.tenants.length > 0 && !this.tenants.includes(tenant))) {
-      return new Reply(403, "unknown tenant\n").header("content-type", "text/plain");
+      return reply(403, "unknown tenant\n").header("content-type", "text/plain");
     }
-    // The context comes back with the response to this request.
-    return new Changes(inputs[this.tenant] ?? undefined).set("x-checked", "1");
+    // The value comes back with the response to this request.
+    return edit().set("x-checked", "1").remember(tenant);
   }
 
-  onResponse(_status: number, _inputs: Values, context: Uint8Array) {
-    return new Changes().set("x-tenant", context).remove("server");
+  onResponse(response: Response) {
+    return edit().set("x-tenant", String(response.recall())).remove("server");
   }
 }
 

@@ -22,7 +22,7 @@ pub const about: weir.About = .{
 };
 
 var tenants: []const std.json.Value = &.{};
-var tenant_input: weir.Input = 0;
+var tenant_input: weir.Input = undefined;
 
 pub fn configure(config: std.json.Value, needs: *weir.FilterNeeds) error{Refused}!void {
     var header: []const u8 = "x-tenant";
@@ -50,7 +50,7 @@ pub fn configure(config: std.json.Value, needs: *weir.FilterNeeds) error{Refused
     tenant_input = needs.inputs.input(name);
 }
 
-pub fn onRequest(values: weir.Values) weir.Decision {
+pub fn onRequest(values: weir.Values) weir.RequestDecision {
     const tenant = values.get(tenant_input) orelse return refuse();
     if (!isKnown(tenant)) return refuse();
     // The context comes back with the response to this request.
@@ -59,14 +59,14 @@ pub fn onRequest(values: weir.Values) weir.Decision {
     return .{ .edit = changes };
 }
 
-pub fn onResponse(_: u16, _: weir.Values, context: []const u8) weir.Decision {
+pub fn onResponse(_: u16, _: weir.ResponseValues, context: []const u8) weir.ResponseDecision {
     var changes: weir.Changes = .{};
     changes.set("x-tenant", context);
     changes.remove("server");
     return .{ .edit = changes };
 }
 
-fn refuse() weir.Decision {
+fn refuse() weir.RequestDecision {
     var reply: weir.Reply = .{ .status = 403, .body = "unknown tenant\n" };
     reply.header("content-type", "text/plain");
     return .{ .reply = reply };
