@@ -8,7 +8,7 @@ H3I := --manifest-path tests/clients/h3i/Cargo.toml
 ARGS ?= demo
 
 .DEFAULT_GOAL := help
-.PHONY: help run dev plugins guests components h3i test test-only test-build test-native test-doc test-guests check fmt lint doc deny fuzz \
+.PHONY: help run dev plugins bindings guests components h3i test test-only test-build test-native test-doc test-guests check fmt lint doc deny fuzz \
   bench soak setup clean
 
 help: ## list the targets
@@ -23,6 +23,9 @@ dev: ## the same, rebuilt and restarted on every change
 plugins: ## rebuild the built-in plugins from source into plugins/dist
 	.ci/setup plugins
 	$(SDK_BUILD) plugins
+
+bindings: ## write the bindings of the Rust SDK from wit/
+	$(SDK_BUILD) bindings
 
 guests: ## rebuild the test guests from source
 	.ci/setup plugins

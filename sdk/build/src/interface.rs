@@ -87,6 +87,14 @@ fn interface() -> anyhow::Result<(Resolve, wit_parser::PackageId)> {
     Ok((resolve, package))
 }
 
+/// Returns the version of the interface.
+pub(crate) fn version() -> anyhow::Result<String> {
+    let (resolve, package) = interface()?;
+    let package = resolve.packages.get(package).context("the package of the interface")?;
+    let version = package.name.version.as_ref().context("the interface has a version")?;
+    Ok(version.to_string())
+}
+
 /// Embeds the description of its world in a core module.
 pub(crate) fn embed(core: &mut Vec<u8>, world: World) -> anyhow::Result<()> {
     let (resolve, world) = resolve(world)?;

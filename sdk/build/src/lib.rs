@@ -10,6 +10,7 @@ mod dist;
 mod guest;
 mod interface;
 mod project;
+mod ready;
 mod reference;
 #[cfg(test)]
 mod released;
@@ -22,6 +23,7 @@ pub use dist::{Entry, digest, verify, write};
 pub use guest::schema;
 pub use interface::{Adapter, WIT, World};
 pub use project::build;
+pub use ready::bindings;
 pub use reference::{reference, wrapped};
 pub use toolchain::Toolchain;
 pub use workspace::{Built, Workspace};

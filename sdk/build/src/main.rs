@@ -32,6 +32,8 @@ enum Command {
     Verify,
     /// Prints the reference of the plugin interface, in Markdown
     Reference,
+    /// Writes the bindings of the Rust SDK, to sdk/src/bindings
+    Bindings,
     /// Builds the plugin in a folder, in any language
     Project {
         /// The folder
@@ -58,6 +60,15 @@ fn main() -> anyhow::Result<()> {
         Command::Reference => {
             let page = weir_sdk_build::reference(&repository()?.join("wit"))?;
             io::stdout().write_all(page.as_bytes()).context("write to standard output")
+        }
+        Command::Bindings => {
+            let folder = repository()?.join("sdk/src/bindings");
+            fs::create_dir_all(&folder).with_context(|| format!("create {}", folder.display()))?;
+            for (module, text) in weir_sdk_build::bindings()? {
+                let path = folder.join(module).with_extension("rs");
+                fs::write(&path, text).with_context(|| format!("write {}", path.display()))?;
+            }
+            Ok(())
         }
         Command::Project { folder, output } => {
             let Built { name, wasm } = build(&folder)?;

@@ -174,6 +174,9 @@ macro_rules! sdk {
 const SDK: &[(&str, &str)] = sdk![
     "sdk/src/balancer.rs",
     "sdk/src/bindings.rs",
+    "sdk/src/bindings/balancer.rs",
+    "sdk/src/bindings/body_filter.rs",
+    "sdk/src/bindings/filter.rs",
     "sdk/src/config.rs",
     "sdk/src/credential.rs",
     "sdk/src/credential/tests.rs",
