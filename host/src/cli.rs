@@ -50,12 +50,8 @@ enum Command {
     CompileComponent {
         /// The settings of the engine.
         settings: String,
-        /// Seconds of CPU time.
-        #[arg(long)]
-        seconds: u64,
-        /// MiB of memory.
-        #[arg(long)]
-        memory: u64,
+        #[command(flatten)]
+        limits: outside::CompileLimits,
     },
     /// Print the JSON Schema of the configuration, for editors.
     Schema {
@@ -154,12 +150,10 @@ fn hinted(mut error: clap::Error) -> clap::Error {
 
 fn execute(command: Command) -> Result<(), CliError> {
     match command {
-        Command::CompileComponent { settings, seconds, memory } => {
-            match outside::run(&settings, seconds, memory) {
-                0 => Ok(()),
-                code => std::process::exit(code.into()),
-            }
-        }
+        Command::CompileComponent { settings, limits } => match outside::run(&settings, &limits) {
+            0 => Ok(()),
+            code => std::process::exit(code.into()),
+        },
         Command::Demo(args) => {
             let demo = demo::Demo::bind()?;
             let config = demo.config(args.listen, args.metrics, args.admin)?;

@@ -230,6 +230,11 @@ struct Needs : Inputs {
   bool pure = false;
 };
 
+// A value that means the same in a later call: no pointer and no view of bytes that are gone by then.
+template <class T>
+concept Plain = std::is_trivially_copyable_v<T> && !std::is_pointer_v<T> && !std::is_convertible_v<T, std::string_view> &&
+                !requires(T value) { value.data(); } && !requires(T value) { *value; };
+
 // The message goes on unchanged.
 struct Next {};
 
@@ -274,8 +279,7 @@ class Changes {
     return *this;
   }
   // Sets the context to a plain value. `recall` returns it.
-  template <class T>
-    requires std::is_trivially_copyable_v<T>
+  template <Plain T>
   Changes &remember(const T &value) {
     return context({reinterpret_cast<const char *>(&value), sizeof value});
   }
@@ -348,8 +352,7 @@ class Fetch {
     weir_fetch_context(&fetch_, context.data(), context.size());
     return *this;
   }
-  template <class T>
-    requires std::is_trivially_copyable_v<T>
+  template <Plain T>
   Fetch &remember(const T &value) {
     return context({reinterpret_cast<const char *>(&value), sizeof value});
   }
@@ -384,8 +387,7 @@ class Answer {
 };
 
 // Returns the value that `remember` kept, or none if the context is no value of this type.
-template <class T>
-  requires std::is_trivially_copyable_v<T>
+template <Plain T>
 std::optional<T> recall(std::string_view context) {
   if (context.size() != sizeof(T)) return std::nullopt;
   T value;

@@ -1,6 +1,6 @@
 """Balancers: derive a class from `Balancer`, and name it `Plugin` in src/plugin.py."""
 
-from typing import Any, ClassVar, List, Optional
+from typing import Any, ClassVar, List, Mapping, Optional, Sequence, Union
 
 from weir import About, Input, Inputs, Values
 from wit_world.imports.balancing import Endpoint, Outcome
@@ -15,6 +15,16 @@ class Needs(Inputs):
     sequence = False
     loads = False
     outcomes = False
+
+    def pick(
+        self,
+        values: Mapping[Input, Union[str, bytes]],
+        sequence: int = 0,
+        attempt: int = 0,
+        loads: Sequence[int] = (),
+    ) -> "Pick":
+        """Returns a request for a test: these values, and None for the other inputs."""
+        return Pick(sequence, attempt, self.test(values), list(loads))
 
 
 class Pick(Values[Input]):

@@ -66,8 +66,22 @@ class Needs(Inputs):
         self.response: InputsOf[ResponseInput] = InputsOf()
         """The inputs of each response."""
 
+    def request(self, values: Mapping[Input, Union[str, bytes]]) -> Request:
+        """Returns a request for a test: these values, and None for the other inputs."""
+        return Request(self.test(values))
 
-class Changes:
+
+class Comparable:
+    """Decisions are equal if all their parts are, for tests."""
+
+    def __eq__(self, other: object) -> bool:
+        return type(self) is type(other) and vars(self) == vars(other)
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({vars(self)})"
+
+
+class Changes(Comparable):
     """The message goes on with changes. The context comes back with the response."""
 
     def __init__(self, context: bytes = b"") -> None:
@@ -121,7 +135,7 @@ class Changes:
         return self
 
 
-class Reply:
+class Reply(Comparable):
     """The plugin answers with a whole response."""
 
     def __init__(self, status: int, body: Union[str, bytes] = b"") -> None:
@@ -135,7 +149,7 @@ class Reply:
         return self
 
 
-class Fetch:
+class Fetch(Comparable):
     """Makes the host send a request. `on_fetch` then decides. Without an authority, it is the
     client's own. The time for the whole answer is `timeout_ms`: 0 for 5 s, at most 60 s."""
 

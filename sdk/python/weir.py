@@ -7,7 +7,7 @@ once, by the configuration, and kept here.
 import json
 from collections import deque
 from dataclasses import dataclass
-from typing import Any, Callable, Generic, Iterator, List, NewType, Optional, TypeVar, cast
+from typing import Any, Callable, Generic, Iterator, List, Mapping, NewType, Optional, TypeVar, Union, cast
 
 from wit_world.imports import host
 from wit_world.imports.host import Level
@@ -54,6 +54,13 @@ class InputsOf(Generic[Handle]):
         """Requests an input by its name in the host, such as "header:x-user". Returns its handle."""
         self.names.append(text(name, "the name of an input"))
         return cast(Handle, len(self.names) - 1)
+
+    def test(self, values: Mapping[Handle, Union[str, bytes]]) -> List[Optional[bytes]]:
+        """Returns the values of all inputs for a test: these, and None for the others."""
+        all: List[Optional[bytes]] = [None] * len(self.names)
+        for handle, value in values.items():
+            all[handle] = octets(value, "a value")
+        return all
 
 
 class Inputs(InputsOf[Input]):

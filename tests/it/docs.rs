@@ -159,6 +159,8 @@ fn the_prose_is_plain() {
                 paths.push(place);
             }
         }
+        // A generator indents the comments of wit/ there.
+        paths.retain(|path| !path.starts_with(root().join("sdk/src/bindings")));
         let lines: Vec<Line> = paths.iter().flat_map(|path| prose(path)).collect();
         let counts = lines.iter().map(|line| count(&line.words));
         let (words, clauses) = counts.fold((0, 0), |sum, one| (sum.0 + one.0, sum.1 + one.1));

@@ -29,7 +29,7 @@ async fn attributes_of_filters_are_in_the_access_record_and_go_nowhere_else() {
             let answer = weir.client(protocol).await.get("/who").await;
             assert_eq!(answer.status, 200, "{config} {protocol:?}");
             let record = weir.record().await;
-            assert_eq!(record["attributes"], json!({ "p.plan.now": "a  b" }), "{record}");
+            assert_eq!(record["attributes"], json!({ "p": { "plan.now": "a  b" } }), "{record}");
             assert_eq!(record["skipped"], Value::Null);
             let has_it = |(_, value): (_, &http::HeaderValue)| value.as_bytes().starts_with(b"a  ");
             assert!(!answer.headers.iter().any(has_it), "{protocol:?}");

@@ -181,9 +181,28 @@ fn new_in(language: &str) {
         let name = format!("my-{kind}");
         let (ok, text) = weir(folder.path(), &["new", &name, "--kind", kind, "--lang", language]);
         assert!(ok && text.contains("weir plugin build"), "{text}");
+        // Before the first build and after it.
+        unit_tests(language, &folder.path().join(&name));
         let (ok, text) = weir(&folder.path().join(&name), &["test"]);
         assert!(ok && text.contains("cases passed"), "{text}");
+        unit_tests(language, &folder.path().join(&name));
         assert!(folder.path().join(&name).join(format!("{name}.wasm")).exists());
+    }
+}
+
+/// Runs the unit tests of a project with the language's own tools.
+fn unit_tests(language: &str, project: &Path) {
+    let commands: &[&[&str]] = match language {
+        "go" => &[&["go", "vet", "./..."], &["go", "test", "./..."]],
+        "python" => &[&["python3", "-m", "unittest"]],
+        _ => return,
+    };
+    for command in commands {
+        let output = Command::new(command[0]).args(&command[1..]).current_dir(project).output();
+        let output = output.unwrap_or_else(|error| panic!("{}: {error}", command[0]));
+        let text =
+            String::from_utf8_lossy(&output.stderr) + String::from_utf8_lossy(&output.stdout);
+        assert!(output.status.success(), "{command:?}: {text}");
     }
 }
 

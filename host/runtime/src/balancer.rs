@@ -133,7 +133,9 @@ impl Endpoint {
 
     fn lower<'a>(&'a self, labels: &'a [(&'a str, &'a str)]) -> balancing::Endpoint<'a> {
         let Endpoint { id, address, weight, zone, .. } = self;
-        balancing::Endpoint { id: *id, address, weight: *weight, zone, labels }
+        // Some languages read larger numbers as negative.
+        let weight = (*weight).min(i32::MAX.unsigned_abs());
+        balancing::Endpoint { id: *id, address, weight, zone, labels }
     }
 }
 

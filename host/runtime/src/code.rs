@@ -6,10 +6,11 @@
 
 use std::fmt;
 use std::io::Write as _;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::sync::Arc;
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 use std::{fs, io};
 
 use sha2::{Digest as _, Sha256};
@@ -184,7 +185,7 @@ impl std::hash::Hasher for Hash {
     }
 }
 
-/// Returns the component in a file, if there is one. A file that does not fit is removed.
+/// Returns the component in a file, if there is one. A file with other bytes than code is removed.
 fn kept(engine: &wasmtime::Engine, file: &Path) -> Option<Component> {
     if !file.exists() {
         return None;
@@ -192,17 +193,27 @@ fn kept(engine: &wasmtime::Engine, file: &Path) -> Option<Component> {
     // SAFETY: only this process and others of the same user write the file, in one step. The
     // documentation says that its directory must be trusted.
     #[allow(unsafe_code, reason = "the only way to map code of an earlier process")]
-    let component = unsafe { Component::deserialize_file(engine, file) };
-    match component {
+    let mapped = unsafe { Component::deserialize_file(engine, file) };
+    let loaded = mapped.or_else(|_| {
+        // A file system may forbid to run its files. Their bytes can be copied.
+        let code = fs::read(file).map_err(|error| (false, error.to_string()))?;
+        // SAFETY: as above.
+        #[allow(unsafe_code, reason = "the only way to load code of an earlier process")]
+        let component = unsafe { Component::deserialize(engine, &code) };
+        component.map_err(|error| (true, format!("{error:#}")))
+    });
+    match loaded {
         Ok(component) => {
             // The oldest files are removed first. Without write access there is no order.
             let opened = fs::File::options().append(true).open(file);
             let _ = opened.and_then(|file| file.set_modified(SystemTime::now()));
             Some(component)
         }
-        Err(error) => {
-            tracing::info!(file = %file.display(), error = format!("{error:#}"), "compiled code does not fit");
-            let _ = fs::remove_file(file);
+        Err((is_no_code, error)) => {
+            tracing::info!(file = %file.display(), error, "compiled code cannot be used");
+            if is_no_code {
+                let _ = fs::remove_file(file);
+            }
             None
         }
     }
@@ -212,22 +223,33 @@ fn kept(engine: &wasmtime::Engine, file: &Path) -> Option<Component> {
 fn keep(file: &Path, code: &[u8]) -> io::Result<()> {
     let directory = file.parent().unwrap_or(Path::new("."));
     fs::create_dir_all(directory)?;
-    let mut whole = tempfile::Builder::new().prefix(".code").tempfile_in(directory)?;
+    // An image may be filled by one user and run by another. The code is no secret.
+    let mode = fs::Permissions::from_mode(0o644);
+    let mut whole =
+        tempfile::Builder::new().prefix(UNFINISHED).permissions(mode).tempfile_in(directory)?;
     whole.write_all(code)?;
     // After a crash of the machine, the name must not be there without the bytes.
     whole.as_file().sync_all()?;
     whole.persist(file).map_err(|error| error.error)?;
-    sweep(directory, MAX_KEPT)
+    sweep(directory, MAX_KEPT);
+    Ok(())
 }
 
-fn sweep(directory: &Path, most: u64) -> io::Result<()> {
+/// Removes the oldest files beyond a number of bytes, and those that an ended process left behind.
+/// Other processes may do the same at the same time.
+fn sweep(directory: &Path, most: u64) {
+    let Ok(entries) = fs::read_dir(directory) else { return };
     let mut files: Vec<(SystemTime, u64, PathBuf)> = Vec::new();
-    for entry in fs::read_dir(directory)? {
-        let path = entry?.path();
-        let is_ours = path.extension().is_some_and(|extension| extension == EXTENSION);
-        // Another process may remove it meanwhile.
-        if let Some(about) = is_ours.then(|| fs::metadata(&path).ok()).flatten() {
-            files.push((about.modified()?, about.len(), path));
+    for entry in entries.flatten() {
+        let (path, name) = (entry.path(), entry.file_name());
+        let Some(about) = entry.metadata().ok().filter(fs::Metadata::is_file) else { continue };
+        let Ok(changed) = about.modified() else { continue };
+        if path.extension().is_some_and(|extension| extension == EXTENSION) {
+            files.push((changed, about.len(), path));
+        } else if name.to_string_lossy().starts_with(UNFINISHED)
+            && changed.elapsed().is_ok_and(|age| age > ABANDONED)
+        {
+            let _ = fs::remove_file(path);
         }
     }
     files.sort();
@@ -236,11 +258,16 @@ fn sweep(directory: &Path, most: u64) -> io::Result<()> {
         if bytes <= most {
             break;
         }
-        fs::remove_file(&path)?;
+        let _ = fs::remove_file(&path);
         bytes -= len;
     }
-    Ok(())
 }
+
+/// The beginning of the names of files that are being written.
+const UNFINISHED: &str = ".code";
+
+/// The age of an unfinished file whose process has ended.
+const ABANDONED: Duration = Duration::from_secs(3600);
 
 const EXTENSION: &str = "cwasm";
 
@@ -249,10 +276,8 @@ const MAX_KEPT: u64 = 1 << 30;
 
 #[cfg(test)]
 mod tests {
-    use std::sync::atomic::{AtomicU32, Ordering};
-    use std::time::Duration;
-
     use super::*;
+    use std::sync::atomic::{AtomicU32, Ordering};
 
     /// Compiles here, counts, and fails as wanted.
     #[derive(Default)]
@@ -294,12 +319,16 @@ mod tests {
         let files = || fs::read_dir(&directory).unwrap().count();
         assert_eq!(files(), 3);
         fs::write(directory.join("unknown"), "kept").unwrap();
+        // A process that ended left it behind.
+        let old = SystemTime::now() - 2 * ABANDONED;
+        fs::File::create(directory.join(".code1")).unwrap().set_modified(old).unwrap();
+        fs::create_dir(directory.join("folder.cwasm")).unwrap();
         // The first file was used last.
         let used = directory.join(name(engine.wasmtime(), &wat::parse_bytes(one).unwrap()));
         let later = SystemTime::now() + Duration::from_secs(60);
         fs::File::options().append(true).open(&used).unwrap().set_modified(later).unwrap();
-        sweep(&directory, fs::metadata(&used).unwrap().len()).unwrap();
-        assert!(used.exists() && files() == 2, "a file of another name stays");
+        sweep(&directory, fs::metadata(&used).unwrap().len());
+        assert!(used.exists() && files() == 3, "a file of another name stays, and a folder");
     }
 
     #[test]

@@ -146,9 +146,18 @@ fn places(backtrace: &WasmBacktrace) -> Option<String> {
     let named = functions.map(|(_, function)| function).filter(|name| !name.contains(NAMELESS));
     // The part before the mark is the name of a module.
     let named = named.map(|name| name.split_once('!').map_or(name, |(_, function)| function));
-    let all: Vec<&str> = named.take(MOST_PLACES).collect();
+    let all: Vec<String> = named.take(MOST_PLACES).map(plain).collect();
     (!all.is_empty()).then(|| all.join(", "))
 }
+
+/// Returns the name of a function, which its component chooses, on one line and within a bound.
+fn plain(name: &str) -> String {
+    let letters = name.chars().take(MOST_LETTERS);
+    letters.map(|c| if c.is_control() { ' ' } else { c }).collect()
+}
+
+/// Letters of a function's name.
+const MOST_LETTERS: usize = 120;
 
 /// The functions of a backtrace that are told.
 const MOST_PLACES: usize = 8;

@@ -298,13 +298,12 @@ fn link(engine: &Engine, plugin: &Arc<str>, wasm: &[u8]) -> Result<World, Plugin
     let unloadable = |what: &'static str| {
         move |error: wasmtime::Error| PluginError::unloadable(plugin, what, error)
     };
-    let component = engine.component(plugin, wasm)?;
-    let outline = component.component_type();
-    let imports = || outline.imports(engine.wasmtime()).map(|(name, _)| name);
-    let exports = || outline.exports(engine.wasmtime()).map(|(name, _)| name);
     let invalid = |what| PluginError::invalid(plugin, what);
-    version::check_standard(exports()).map_err(invalid)?;
-    version::check(imports().chain(exports())).map_err(invalid)?;
+    // Before compiling, which takes long for a component of an earlier Weir too.
+    let names = service::names::all(wasm);
+    version::check_standard(names.iter().copied()).map_err(invalid)?;
+    version::check(names.iter().copied()).map_err(invalid)?;
+    let component = engine.component(plugin, wasm)?;
     let mut linker = Linker::new(engine.wasmtime());
     body_filter::BodyFilter::add_to_linker::<State, HasSelf<State>>(&mut linker, |state| state)
         .map_err(unloadable("link weir:plugin"))?;
@@ -320,7 +319,7 @@ fn link(engine: &Engine, plugin: &Arc<str>, wasm: &[u8]) -> Result<World, Plugin
             PluginError::unloadable(plugin, "it implements none of weir:plugin's worlds", error)
         }
     })?;
-    version::expect_named(imports().chain(exports())).map_err(invalid)?;
+    version::expect_named(names.iter().copied()).map_err(invalid)?;
     Ok(world)
 }
 

@@ -91,7 +91,7 @@ pub enum SwapError {
 
 impl Default for Compiler {
     fn default() -> Self {
-        Self { turn: Arc::new(Semaphore::new(1)), wait: WAIT, time: COMPILE }
+        Self { turn: Arc::new(Semaphore::new(1)), wait: WAIT, time: outside::time() + TRY }
     }
 }
 
@@ -134,8 +134,8 @@ impl Compiler {
 }
 
 impl CompileTurn {
-    /// Runs `work` on a thread. Gives up after two minutes by default, or when the future is
-    /// dropped.
+    /// Runs `work` on a thread. Gives up after the time for compiling and trying, or when the
+    /// future is dropped.
     ///
     /// The thread keeps the turn until it ends, and its result is discarded. The compiler's process
     /// is ended at once, so the next turn comes soon.
@@ -192,8 +192,8 @@ pub async fn swap<W: AsRef<[u8]>>(
     }
 }
 
-/// Time limit for compiling a component and trying it. The compiler's own limit comes before it.
-const COMPILE: Duration = Duration::from_secs(180);
+/// Time limit for trying a component that has been compiled.
+const TRY: Duration = Duration::from_secs(60);
 
 /// Time limit for waiting for a turn. Another component may be in the compiler.
 const WAIT: Duration = Duration::from_secs(30);

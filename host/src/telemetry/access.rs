@@ -12,6 +12,7 @@ use crate::message::grpc::GrpcStatus;
 use crate::message::peer::RequestId;
 use crate::telemetry::clock::Timestamp;
 use crate::telemetry::line::Line;
+use crate::telemetry::record::Noted;
 use crate::telemetry::switches::Switches;
 use crate::telemetry::writer::Writer;
 
@@ -50,7 +51,7 @@ pub(crate) struct Entry<'a> {
     /// The filters that failed and were passed over.
     pub(crate) skipped: &'a [Arc<str>],
     /// Attributes of plugins.
-    pub(crate) attributes: &'a [(String, String)],
+    pub(crate) attributes: &'a [Noted],
 }
 
 impl AccessLog {
@@ -101,7 +102,7 @@ impl Entry<'_> {
         line.text("trace_id", self.trace_id.map(str::as_bytes));
         line.text("user_agent", self.user_agent);
         line.list("skipped", self.skipped);
-        line.map("attributes", self.attributes);
+        line.notes("attributes", self.attributes);
         line.finish()
     }
 }

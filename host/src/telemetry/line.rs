@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::config::LogFormat;
+use crate::telemetry::record::Noted;
 
 /// A line under construction. JSON contains every field, null for an absent value. Text omits
 /// absent values.
@@ -106,24 +107,33 @@ impl Line {
         self.bytes.push(b']');
     }
 
-    /// Adds named texts: an object in JSON, one field `NAME.KEY` for each in text. None is an
-    /// absent value.
-    pub(crate) fn map(&mut self, name: &str, values: &[(String, String)]) {
-        if values.is_empty() {
+    /// Adds named texts of plugins. JSON gets an object with an object for each plugin, text a
+    /// field `NAME.PLUGIN.KEY` for each value. None is an absent value.
+    pub(crate) fn notes(&mut self, name: &str, notes: &[Noted]) {
+        if notes.is_empty() {
             return self.nothing(name);
         }
         if self.format == LogFormat::Text {
-            for (key, value) in values {
-                self.text(&format!("{name}.{key}"), Some(value.as_bytes()));
+            for Noted { plugin, name: key, value } in notes {
+                self.text(&format!("{name}.{plugin}.{key}"), Some(value.as_bytes()));
             }
             return;
         }
         self.name(name);
-        for (at, (key, value)) in values.iter().enumerate() {
+        for (at, Noted { plugin, .. }) in notes.iter().enumerate() {
+            let is_same = |note: &&Noted| note.plugin == *plugin;
+            if notes.iter().take(at).any(|note| is_same(&note)) {
+                continue;
+            }
             self.bytes.push(if at == 0 { b'{' } else { b',' });
-            self.quoted(key.as_bytes());
-            self.bytes.push(b':');
-            self.quoted(value.as_bytes());
+            self.quoted(plugin.as_bytes());
+            for (at, note) in notes.iter().filter(is_same).enumerate() {
+                self.bytes.extend_from_slice(if at == 0 { b":{" } else { b"," });
+                self.quoted(note.name.as_bytes());
+                self.bytes.push(b':');
+                self.quoted(note.value.as_bytes());
+            }
+            self.bytes.push(b'}');
         }
         self.bytes.push(b'}');
     }

@@ -30,7 +30,7 @@ use crate::telemetry::traceparent;
 use body::RecordedBody;
 use notes::Notes;
 
-pub use notes::Skips;
+pub use notes::{Noted, Skips};
 
 /// One request, from its head to the last byte of its response.
 #[derive(Debug)]

@@ -20,6 +20,7 @@ use crate::message::body::Body;
 use crate::message::peer::{Peer, Protocol};
 use crate::telemetry::metrics::{MethodLabel, Metrics};
 use crate::telemetry::otlp::{self, ExportGuard};
+use crate::telemetry::record::Noted;
 use crate::telemetry::{TelemetryError, traceparent};
 
 /// The span of a balancer's choice.
@@ -75,7 +76,7 @@ pub(crate) struct TraceEnd<'a> {
     /// The filters that failed and were passed over.
     pub(crate) skipped: &'a [Arc<str>],
     /// Names and values that plugins noted.
-    pub(crate) attributes: &'a [(String, String)],
+    pub(crate) attributes: &'a [Noted],
 }
 
 impl Tracer {
@@ -189,8 +190,9 @@ impl Trace {
             let names = outcome.skipped.iter().map(|name| name.to_string().into()).collect();
             span.set_attribute(KeyValue::new("weir.skipped", Value::Array(Array::String(names))));
         }
-        for (name, value) in outcome.attributes {
-            span.set_attribute(KeyValue::new(format!("weir.attribute.{name}"), value.clone()));
+        for Noted { plugin, name, value } in outcome.attributes {
+            let name = format!("weir.attribute.{plugin}.{name}");
+            span.set_attribute(KeyValue::new(name, value.clone()));
         }
         let is_failed = outcome.status.is_none_or(|status| status >= 500);
         let kind: Option<Value> = match (outcome.error, outcome.status) {

@@ -112,6 +112,20 @@ pub(crate) fn build(folder: &Path) -> anyhow::Result<Built> {
     Ok(Built { name: project.name, wasm })
 }
 
+/// Writes what unit tests in the project's language need, as [`build`] does before it runs tools.
+///
+/// # Errors
+///
+/// If the manifest cannot be read, or `build/` cannot be written.
+pub(crate) fn prepare(folder: &Path) -> anyhow::Result<()> {
+    let project = Project::open(folder)?;
+    match project.language {
+        Language::Go => go::prepare(&project),
+        Language::Python => python::prepare(&project),
+        _ => Ok(()),
+    }
+}
+
 impl Project {
     fn open(folder: &Path) -> anyhow::Result<Self> {
         let path = folder.join(MANIFEST);

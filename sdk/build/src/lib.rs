@@ -22,7 +22,7 @@ pub use componentize::componentize;
 pub use dist::{Entry, digest, verify, write};
 pub use guest::schema;
 pub use interface::{Adapter, WIT, World};
-pub use project::build;
+pub use project::{build, prepare};
 pub use ready::bindings;
 pub use reference::{reference, wrapped};
 pub use toolchain::Toolchain;

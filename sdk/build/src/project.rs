@@ -31,6 +31,16 @@ pub fn build(folder: &Path) -> anyhow::Result<Built> {
     )
 }
 
+/// Writes to `build/` what the unit tests of a project in another language than Rust need. Runs no
+/// tool. A build writes it anew.
+///
+/// # Errors
+///
+/// If `build/` cannot be written.
+pub fn prepare(folder: &Path) -> anyhow::Result<()> {
+    if guest::is_guest(folder) { guest::prepare(folder) } else { Ok(()) }
+}
+
 /// Compiles the package in `folder` and wraps it as a component; cargo writes its progress to
 /// standard error.
 ///

@@ -1,5 +1,5 @@
-//! The ready-made bindings of the Rust SDK. With them, a plugin needs no generator at build time: its
-//! first build takes half the time.
+//! The ready-made bindings of the Rust SDK. With them, a plugin needs no generator at build time:
+//! its first build takes half the time.
 
 use anyhow::Context;
 use wit_bindgen_core::{Files, WorldGenerator as _};

@@ -41,6 +41,12 @@ fn read(folder: &Path) -> (PackageName, Items) {
         exports.sort();
         // A world with one more export would refuse the components of before.
         items.insert(format!("world {name}"), exports.join(" "));
+        for key in world.imports.keys() {
+            items.insert(
+                format!("world {name} imports {}", resolve.name_world_key(key)),
+                String::new(),
+            );
+        }
     }
     (package.name.clone(), items)
 }
@@ -66,7 +72,12 @@ fn broken(
     }
     let gone = released.iter().filter(|(item, form)| items.get(*item) != Some(form));
     let gone = gone.map(|(item, _)| format!("{item} has changed"));
-    let new = items.keys().filter(|item| version == before && !released.contains_key(*item));
+    // From 1.0 on, the third number is for comments only.
+    let is_same = match before.major {
+        0 => version == before,
+        _ => (version.major, version.minor) == (before.major, before.minor),
+    };
+    let new = items.keys().filter(|item| is_same && !released.contains_key(*item));
     gone.chain(new.map(|item| format!("{item} is new"))).collect()
 }
 

@@ -2,6 +2,8 @@
 package balancer
 
 import (
+	"reflect"
+
 	"wit_component/weir"
 	balancing "wit_component/weir_plugin_balancing"
 )
@@ -69,7 +71,11 @@ func Describe() weir.About { return exported.about }
 func Configure(config string) (needs Needs, err error) {
 	exported.balancer, err = exported.make([]byte(config), &needs)
 	if err == nil {
-		err = weir.Implements[Observer](exported.balancer, "Observe")
+		// The name is a constant, so that the linker keeps no other methods.
+		_, observes := exported.balancer.(Observer)
+		if _, has := reflect.TypeOf(exported.balancer).MethodByName("Observe"); has && !observes {
+			err = weir.Misfit("Observe", "balancer.Observer")
+		}
 	}
 	return needs, err
 }

@@ -3,6 +3,7 @@ package filter
 
 import (
 	"encoding/json"
+	"reflect"
 	"time"
 
 	"wit_component/weir"
@@ -157,7 +158,7 @@ func (f *Fetch) Request() filtering.RequestDecision {
 	}
 	return filtering.MakeRequestDecisionFetch(filtering.Fetch{
 		Upstream: f.Upstream, Method: method, Path: f.Path, Authority: f.Authority, Headers: f.Headers,
-		Body: f.Body, TimeoutMs: uint32(f.Timeout.Milliseconds()), Context: f.Context,
+		Body: f.Body, TimeoutMs: weir.Milliseconds(f.Timeout), Context: f.Context,
 	})
 }
 
@@ -221,12 +222,23 @@ func Describe() weir.About { return exported.about }
 func Configure(config string) (needs Needs, err error) {
 	exported.filter, err = exported.make([]byte(config), &needs)
 	if err == nil {
-		err = weir.Implements[Responder](exported.filter, "OnResponse")
-	}
-	if err == nil {
-		err = weir.Implements[Fetcher](exported.filter, "OnFetch")
+		err = fits(exported.filter)
 	}
 	return needs, err
+}
+
+// The names are constants, so that the linker keeps no other methods.
+func fits(filter Filter) error {
+	plugin := reflect.TypeOf(filter)
+	_, responds := filter.(Responder)
+	if _, has := plugin.MethodByName("OnResponse"); has && !responds {
+		return weir.Misfit("OnResponse", "filter.Responder")
+	}
+	_, fetches := filter.(Fetcher)
+	if _, has := plugin.MethodByName("OnFetch"); has && !fetches {
+		return weir.Misfit("OnFetch", "filter.Fetcher")
+	}
+	return nil
 }
 
 // Exported is called by the exports.

@@ -9,26 +9,14 @@ import (
 	"io"
 	"os"
 	"path"
-	"reflect"
 	"runtime"
 	"strings"
 	"time"
-	"unsafe"
 
 	witTypes "go.bytecodealliance.org/pkg/wit/types"
 	host "wit_component/weir_plugin_host"
 	state "wit_component/weir_plugin_state"
 )
-
-// Standard output and error go to the host's log, line by line. When the runtime cannot allocate
-// any more, it writes the reason before it ends. For this reason the memory for a line is reserved
-// here.
-var line [1024]byte
-
-//go:wasmimport wasi_snapshot_preview1 weir_lines
-func takeLines(line unsafe.Pointer, room uint32)
-
-func init() { takeLines(unsafe.Pointer(&line), uint32(len(line))) }
 
 // Tell ends the instance after a panic, and logs the message and the places. Every export defers
 // it, because the host learns only of the trap.
@@ -99,6 +87,18 @@ func (i *InputsOf[Handle]) Input(name string) Handle {
 	return Handle(len(*i) - 1)
 }
 
+// Test returns values for a test: those of the given inputs, and none for the others.
+func (i *InputsOf[Handle]) Test(given map[Handle]string) ValuesOf[Handle] {
+	values := make(ValuesOf[Handle], len(*i))
+	for at := range values {
+		values[at] = witTypes.None[[]uint8]()
+		if value, ok := given[Handle(at)]; ok {
+			values[at] = witTypes.Some([]byte(value))
+		}
+	}
+	return values
+}
+
 // Decode parses a configuration into config. A key without a field in config is an error.
 func Decode(text []byte, config any) error {
 	decoder := json.NewDecoder(bytes.NewReader(text))
@@ -112,16 +112,10 @@ func Decode(text []byte, config any) error {
 	return nil
 }
 
-// Implements returns an error if a plugin has a method of this name with another signature than that
-// of the optional interface. Without it, the method would never be called, silently.
-func Implements[Interface any](plugin any, method string) error {
-	if _, ok := plugin.(Interface); ok || plugin == nil {
-		return nil
-	}
-	if _, has := reflect.TypeOf(plugin).MethodByName(method); has {
-		return fmt.Errorf("method %s has another signature than %v", method, reflect.TypeFor[Interface]())
-	}
-	return nil
+// Misfit is the error of a plugin with a method of this name that has another signature than the
+// optional interface. Without it, the method would never be called, silently.
+func Misfit(method, signature string) error {
+	return fmt.Errorf("the method %s has another signature than %s", method, signature)
 }
 
 // Log levels.
@@ -182,10 +176,16 @@ func (s State) Replace(key string, expected, value []byte, live time.Duration) b
 // Remove removes a key.
 func (s State) Remove(key string) { state.Remove(string(s), key) }
 
-// A time to live below a millisecond must not become one without an end.
-func milliseconds(live time.Duration) uint64 {
-	if live > 0 && live < time.Millisecond {
+// Rounds a time up. 0 has a meaning of its own, so a time that is over becomes 1.
+func milliseconds(limit time.Duration) uint64 {
+	switch {
+	case limit == 0:
+		return 0
+	case limit < time.Millisecond:
 		return 1
 	}
-	return uint64(live.Milliseconds())
+	return uint64((limit-1)/time.Millisecond) + 1
 }
+
+// Milliseconds rounds the time of a fetch up.
+func Milliseconds(limit time.Duration) uint32 { return uint32(min(milliseconds(limit), 1<<31-1)) }

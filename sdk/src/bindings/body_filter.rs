@@ -3090,9 +3090,9 @@ pub mod weir {
                         .finish()
                 }
             }
-            /// A note about a request. The access record has it in `attributes`, as `PLUGIN.NAME` with the
-            /// plugin's name in the configuration, and so has the request's span. It does not reach the
-            /// origin or the client. A request has at most 32; the host drops further ones.
+            /// A note about a request. The access record has it in `attributes`, below the plugin's name in
+            /// the configuration, and so has the request's span. It does not reach the origin or the
+            /// client. A request has at most 32; the host drops further ones.
             #[derive(Clone, PartialEq)]
             pub struct Attribute {
                 /// At most 64 letters, digits, `_` and `.`. A name that begins with `weir.` is refused: the
@@ -3344,8 +3344,9 @@ pub mod weir {
                 /// Nothing more goes on. A request is answered with 403. A response is cut short in a way
                 /// that its reader notices.
                 Stop,
-                /// Requests only: nothing more goes on, and this is the response. If the response has begun
-                /// already, it is cut short as by `stop`. For a response, a reply is a failure.
+                /// Requests only: nothing more goes on, and this is the response. It passes `on-response`
+                /// of all filters that the request has passed, this one too. A response that has begun
+                /// already is cut short instead, as by `stop`. For a response, a reply is a failure.
                 Reply(Reply),
             }
             impl ::core::fmt::Debug for BodyDecision {

@@ -11,7 +11,7 @@ mod call;
 mod guest;
 mod interfaces;
 mod meter;
-mod names;
+pub(crate) mod names;
 mod outgoing;
 mod state;
 mod stdio;

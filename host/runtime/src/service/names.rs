@@ -17,6 +17,12 @@ pub(super) fn kind(wasm: &[u8]) -> Option<Kind> {
     }
 }
 
+/// The names of the outermost imports and exports; empty for bytes that cannot be read.
+pub(crate) fn all(wasm: &[u8]) -> Vec<&str> {
+    let Names { imports, exports } = Names::read(wasm).unwrap_or_default();
+    imports.into_iter().chain(exports).collect()
+}
+
 #[derive(Default)]
 struct Names<'a> {
     imports: Vec<&'a str>,

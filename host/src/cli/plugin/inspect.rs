@@ -6,6 +6,7 @@ use weir_runtime::{Engine, Environment, Kind, Limits, Plugin, PluginError};
 use super::{PluginCliError, print, project, read};
 use crate::config::{defaults, plugin_keys};
 use crate::oci::Digest;
+use crate::plugins::outside;
 
 /// Prints the configuration's keys, for a page of documentation.
 pub(super) fn reference(component: &str) -> Result<(), PluginCliError> {
@@ -111,7 +112,13 @@ pub(super) fn load(component: &str, wasm: &[u8]) -> Result<Plugin, PluginCliErro
     // An interpreter takes more than the default at its start. The report shows the real use.
     let ample = Limits { memory: 256 << 20, ..Limits::default() };
     let environment = Environment::default().with_every_space();
-    Ok(Plugin::load(&Engine::new()?, component, wasm, ample, &environment)?)
+    Ok(Plugin::load(
+        &Engine::with_code(None, outside::compiler())?,
+        component,
+        wasm,
+        ample,
+        &environment,
+    )?)
 }
 
 fn schema(plugin: &Plugin) -> Value {

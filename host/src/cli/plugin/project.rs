@@ -82,9 +82,13 @@ pub(super) fn write(
         let text = text.replace("@USE@", use_of_it).replace("@NAME@", name);
         put(&folder.join(path), &text)?;
     }
+    weir_sdk_build::prepare(folder)
+        .map_err(|error| PluginCliError::Failed(format!("{error:#}")))?;
     let shown = folder.display();
     let unit_tests = match language {
         Language::Rust => "  cargo test             # runs its unit tests\n",
+        Language::Go => "  go test                # runs its unit tests\n",
+        Language::Python => "  python3 -m unittest    # runs its unit tests\n",
         _ => "",
     };
     print(&format!(

@@ -11,6 +11,7 @@ use weir_sdk_testing::{Component, cases};
 use super::{PluginCliError, print, progress, project, read_file};
 use crate::config::defaults;
 use crate::files;
+use crate::plugins::outside;
 use crate::plugins::rules::ProxyRules;
 
 #[derive(Debug, Args)]
@@ -99,7 +100,7 @@ fn pass(wasm: &[u8], beside: &Path, test: &Test) -> Result<(), PluginCliError> {
 pub(super) fn bench(bench: &Bench) -> Result<(), PluginCliError> {
     let wasm = project::component(&bench.component)?;
     ours(&wasm, "serve it as a route's `component` and put load on the route")?;
-    let engine = Engine::new()?;
+    let engine = Engine::with_code(None, outside::compiler())?;
     let environment = Environment::default().with_every_space();
     progress(&format!("compiling {}", bench.component));
     let start = Instant::now();

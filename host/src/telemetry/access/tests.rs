@@ -130,12 +130,21 @@ fn what_is_absent_is_null_in_json_and_left_out_of_text() {
 #[test]
 fn facts_of_plugins_are_a_list_and_an_object() {
     let skipped = [Arc::from("gate"), Arc::from("waf")];
-    let attributes = [("tenants.plan".to_owned(), "gold \"x\"".to_owned())];
+    let note = |plugin: &str, name: &str, value: &str| Noted {
+        plugin: plugin.to_owned(),
+        name: name.to_owned(),
+        value: value.to_owned(),
+    };
+    let attributes =
+        [note("t", "plan", "gold \"x\""), note("waf", "rule", "7"), note("t", "by.key", "1")];
     let entry = Entry { skipped: &skipped, attributes: &attributes, ..entry() };
     let record = json(&entry);
     assert_eq!(record["skipped"], serde_json::json!(["gate", "waf"]));
-    assert_eq!(record["attributes"], serde_json::json!({ "tenants.plan": "gold \"x\"" }));
+    assert_eq!(
+        record["attributes"],
+        serde_json::json!({ "t": { "plan": "gold \"x\"", "by.key": "1" }, "waf": { "rule": "7" } })
+    );
     let text = line(&entry, LogFormat::Text);
-    let expected = r#" skipped=gate,waf attributes.tenants.plan="gold \"x\"""#;
+    let expected = r#" skipped=gate,waf attributes.t.plan="gold \"x\"" attributes.waf.rule=7 attributes.t.by.key=1"#;
     assert!(text.trim_end().ends_with(expected), "{text}");
 }

@@ -8,8 +8,20 @@ use std::sync::Arc;
 #[derive(Debug, Default)]
 pub(super) struct Notes {
     skips: OnceCell<Skips>,
-    /// Names, each with its plugin's, and values.
-    attributes: Vec<(String, String)>,
+    /// The lists of parts of the request, whose bodies may go on.
+    parts: Vec<Skips>,
+    attributes: Vec<Noted>,
+}
+
+/// An attribute of a plugin.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Noted {
+    /// The plugin's name in the configuration.
+    pub plugin: String,
+    /// The name of the attribute.
+    pub name: String,
+    /// Its value.
+    pub value: String,
 }
 
 /// The filters of a request that failed and were passed over. A body that outlives the request
@@ -34,37 +46,52 @@ impl Notes {
 
     /// Returns the plugins that were passed over.
     pub(super) fn skipped(&self) -> Vec<Arc<str>> {
-        self.skips.get().map_or_else(Vec::new, |skips| skips.0.borrow().clone())
+        let mut all: Vec<Arc<str>> = Vec::new();
+        for skips in self.skips.get().into_iter().chain(&self.parts) {
+            let others = skips.0.borrow();
+            all.extend(
+                others.iter().filter(|plugin| !all.contains(plugin)).cloned().collect::<Vec<_>>(),
+            );
+        }
+        all
     }
 
-    /// Adds attributes of a plugin, within the bound.
+    /// Adds attributes of a plugin, within the bound. The last value of a name counts.
     pub(super) fn add<'a>(
         &mut self,
         plugin: &str,
         attributes: impl Iterator<Item = (&'a str, &'a str)>,
     ) {
         for (name, value) in attributes {
-            let name = format!("{plugin}.{name}");
-            let has_room = self.attributes.len() < MAX_ATTRIBUTES;
-            match self.attributes.iter_mut().find(|(known, _)| *known == name) {
-                Some((_, known)) => value.clone_into(known),
-                None if has_room => self.attributes.push((name, value.to_owned())),
-                None => {}
-            }
+            self.note(plugin, name, value);
         }
     }
 
-    pub(super) fn attributes(&self) -> &[(String, String)] {
+    fn note(&mut self, plugin: &str, name: &str, value: &str) {
+        let has_room = self.attributes.len() < MAX_ATTRIBUTES;
+        let is_it = |known: &&mut Noted| known.plugin == plugin && known.name == name;
+        match self.attributes.iter_mut().find(is_it) {
+            Some(known) => value.clone_into(&mut known.value),
+            None if has_room => self.attributes.push(Noted {
+                plugin: plugin.to_owned(),
+                name: name.to_owned(),
+                value: value.to_owned(),
+            }),
+            None => {}
+        }
+    }
+
+    pub(super) fn attributes(&self) -> &[Noted] {
         &self.attributes
     }
 
     /// Takes over the notes of a part of the request.
-    pub(super) fn adopt(&mut self, part: Notes) {
-        for plugin in part.skipped() {
-            self.skips().add(&plugin);
+    pub(super) fn adopt(&mut self, mut part: Notes) {
+        self.parts.extend(part.skips.take());
+        self.parts.append(&mut part.parts);
+        for Noted { plugin, name, value } in part.attributes {
+            self.note(&plugin, &name, &value);
         }
-        let room = MAX_ATTRIBUTES.saturating_sub(self.attributes.len());
-        self.attributes.extend(part.attributes.into_iter().take(room));
     }
 }
 

@@ -8,8 +8,29 @@ use super::tool::{Tool, run};
 use super::{Project, World};
 
 pub(super) fn build(project: &Project) -> anyhow::Result<Vec<u8>> {
+    prepare(project)?;
+    let mut command = GO.command(&project.build.join("weir"))?;
+    command
+        .args(["build", "-trimpath", "-buildmode=c-shared", "-ldflags=-checklinkname=0 -s -w"])
+        .args(["-o", "../core.wasm", "."])
+        .envs([("GOOS", "wasip1"), ("GOARCH", "wasm"), ("GOTOOLCHAIN", "local")])
+        .envs([("GOFLAGS", "-mod=mod"), ("GOWORK", "off")]);
+    run(&mut command)?;
+    let mut core = project.made("core.wasm")?;
+    bindings::embed(&mut core, project)?;
+    bindings::component(&core)
+}
+
+/// Writes the module `wit_component`: with the host's functions for WebAssembly, and with stand-ins
+/// for `go test` and `go vet`.
+pub(super) fn prepare(project: &Project) -> anyhow::Result<()> {
     let module = module(project)?;
     bindings::generate(project, wit_bindgen_go::Opts::default().build(), "weir")?;
+    for package in ["weir_plugin_host", "weir_plugin_state"] {
+        let path = project.build.join("weir").join(package).join("wit_bindings.go");
+        let tagged = format!("//go:build wasip1\n\n{}", super::text(&path)?);
+        super::write(&path, tagged.as_bytes())?;
+    }
     project.put("weir/pkg", RUNTIME)?;
     project.put("weir", SDK)?;
     project.put(
@@ -21,16 +42,7 @@ pub(super) fn build(project: &Project) -> anyhow::Result<Vec<u8>> {
     )?;
     let text = MODULE.replace("@MODULE@", &module);
     project.put("weir", &[("go.mod", &text), ("plugin.go", &main(&module))])?;
-    let mut command = GO.command(&project.build.join("weir"))?;
-    command
-        .args(["build", "-trimpath", "-buildmode=c-shared", "-ldflags=-checklinkname=0 -s -w"])
-        .args(["-o", "../core.wasm", "."])
-        .envs([("GOOS", "wasip1"), ("GOARCH", "wasm"), ("GOTOOLCHAIN", "local")])
-        .envs([("GOFLAGS", "-mod=mod"), ("GOWORK", "off")]);
-    run(&mut command)?;
-    let mut core = project.made("core.wasm")?;
-    bindings::embed(&mut core, project)?;
-    bindings::component(&core)
+    Ok(())
 }
 
 /// Returns the name of the user's module, which is a package beside the generated `main`.
@@ -78,6 +90,9 @@ macro_rules! files {
 
 const SDK: &[(&str, &str)] = files![
     "weir/weir.go" from "weir/weir.go",
+    "weir/lines.go" from "weir/lines.go.in",
+    "weir_plugin_host/native.go" from "native/host.go.in",
+    "weir_plugin_state/native.go" from "native/state.go.in",
 ];
 
 const BALANCER: &[(&str, &str)] = files![

@@ -45,7 +45,15 @@ pub(super) fn files(language: Language, kind: NewKind) -> Result<Files, PluginCl
         (".gitignore", "/build\n/node_modules\n/.venv\n/*.wasm\n".to_owned()),
     ];
     match language {
-        Language::Go => files.push(("go.mod", GO_MODULE.to_owned())),
+        Language::Go => {
+            let test = if kind == NewKind::Balancer { GO_TESTS.0 } else { GO_TESTS.1 };
+            files.push(("go.mod", GO_MODULE.to_owned()));
+            files.push(("plugin_test.go", test.to_owned()));
+        }
+        Language::Python => {
+            let test = if kind == NewKind::Balancer { PYTHON_TESTS.0 } else { PYTHON_TESTS.1 };
+            files.push(("test_plugin.py", test.to_owned()));
+        }
         Language::Ts => files.push(("tsconfig.json", TS_CONFIG.to_owned())),
         _ => {}
     }
@@ -88,4 +96,9 @@ const SOURCES: &[Source] = sources![
 const MANIFEST: &str = include_str!("plugin.yaml.in");
 const README: &str = include_str!("GUEST.md.in");
 const GO_MODULE: &str = include_str!("go/go.mod.in");
+/// Unit tests of a balancer and of a filter.
+const GO_TESTS: (&str, &str) =
+    (include_str!("go/balancer_test.go.in"), include_str!("go/filter_test.go.in"));
+const PYTHON_TESTS: (&str, &str) =
+    (include_str!("python/test_balancer.py"), include_str!("python/test_filter.py"));
 const TS_CONFIG: &str = include_str!("ts/tsconfig.json");
