@@ -70,6 +70,11 @@ export function keys(value: Json, types: Record<string, "string" | "number" | "b
   return value;
 }
 
+/** Returns the values of a request for a test: these by the names of inputs, and null for the others. */
+export function values(needs: { inputs: string[] }, given: { [name: string]: string | Uint8Array }): (Uint8Array | null)[] {
+  return needs.inputs.map((name) => (name in given ? bytes(given[name]) : null));
+}
+
 // Balancers.
 
 /** A server that a balancer may choose. */

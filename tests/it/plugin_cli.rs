@@ -194,6 +194,7 @@ fn new_in(language: &str) {
 fn unit_tests(language: &str, project: &Path) {
     let commands: &[&[&str]] = match language {
         "go" => &[&["go", "vet", "./..."], &["go", "test", "./..."]],
+        "js" | "ts" => &[&["npm", "test"]],
         "python" => &[&["python3", "-m", "unittest"]],
         _ => return,
     };

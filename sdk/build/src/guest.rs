@@ -121,6 +121,7 @@ pub(crate) fn prepare(folder: &Path) -> anyhow::Result<()> {
     let project = Project::open(folder)?;
     match project.language {
         Language::Go => go::prepare(&project),
+        Language::Js | Language::Ts => script::prepare(&project),
         Language::Python => python::prepare(&project),
         _ => Ok(()),
     }

@@ -88,6 +88,7 @@ pub(super) fn write(
     let unit_tests = match language {
         Language::Rust => "  cargo test             # runs its unit tests\n",
         Language::Go => "  go test                # runs its unit tests\n",
+        Language::Js | Language::Ts => "  npm test               # runs its unit tests\n",
         Language::Python => "  python3 -m unittest    # runs its unit tests\n",
         _ => "",
     };

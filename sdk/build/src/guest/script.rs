@@ -11,7 +11,7 @@ pub(super) fn build(project: &Project) -> anyhow::Result<Vec<u8>> {
     let is_typed = project.language == Language::Ts;
     let entry = if is_typed { "src/plugin.ts" } else { "src/plugin.js" };
     expect_file(&project.folder.join(entry))?;
-    project.put("weir", SDK)?;
+    prepare(project)?;
     if is_typed {
         run(TSC.command(&project.folder)?.args(["--noEmit", "--project", "tsconfig.json"]))?;
     }
@@ -28,6 +28,12 @@ pub(super) fn build(project: &Project) -> anyhow::Result<Vec<u8>> {
     componentize.args(["--sync", "--stub-wasi", "--output", "component.wasm"]);
     run(&mut componentize)?;
     project.made("component.wasm")
+}
+
+/// Writes the SDK, and stand-ins for the host, for unit tests.
+pub(super) fn prepare(project: &Project) -> anyhow::Result<()> {
+    project.put("weir", SDK)?;
+    project.put("native", NATIVE)
 }
 
 /// Adds the source places of its lines to the bundle, so that the SDK can report the place of an
@@ -52,4 +58,10 @@ const SDK: &[(&str, &str)] = &[
     ("telling.ts", include_str!("../../../typescript/telling.ts")),
     ("weir.ts", include_str!("../../../typescript/weir.ts")),
     ("raw.d.ts", include_str!("../../../typescript/raw.d.ts")),
+];
+
+/// The modules of the host in Node.
+const NATIVE: &[(&str, &str)] = &[
+    ("host.ts", include_str!("../../../typescript/native-host.ts")),
+    ("state.ts", include_str!("../../../typescript/native-state.ts")),
 ];

@@ -54,7 +54,16 @@ pub(super) fn files(language: Language, kind: NewKind) -> Result<Files, PluginCl
             let test = if kind == NewKind::Balancer { PYTHON_TESTS.0 } else { PYTHON_TESTS.1 };
             files.push(("test_plugin.py", test.to_owned()));
         }
-        Language::Ts => files.push(("tsconfig.json", TS_CONFIG.to_owned())),
+        Language::Js | Language::Ts => {
+            let test = if kind == NewKind::Balancer { SCRIPT_TESTS.0 } else { SCRIPT_TESTS.1 };
+            files.push(("package.json", PACKAGE.to_owned()));
+            if language == Language::Ts {
+                files.push(("test/plugin.test.ts", test.to_owned()));
+                files.push(("tsconfig.json", TS_CONFIG.to_owned()));
+            } else {
+                files.push(("test/plugin.test.js", test.to_owned()));
+            }
+        }
         _ => {}
     }
     let values =
@@ -101,4 +110,7 @@ const GO_TESTS: (&str, &str) =
     (include_str!("go/balancer_test.go.in"), include_str!("go/filter_test.go.in"));
 const PYTHON_TESTS: (&str, &str) =
     (include_str!("python/test_balancer.py"), include_str!("python/test_filter.py"));
+const SCRIPT_TESTS: (&str, &str) =
+    (include_str!("script/balancer.test.in"), include_str!("script/filter.test.in"));
+const PACKAGE: &str = include_str!("script/package.json.in");
 const TS_CONFIG: &str = include_str!("ts/tsconfig.json");
