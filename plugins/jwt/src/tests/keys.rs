@@ -70,7 +70,7 @@ fn the_whole_example_passes_at_its_time() {
     let config = json!({ "keys": [{ "jwks": A1_KEY }], "issuer": "joe" });
     let mut jwt = new(&config).unwrap();
     let token = [A1[0], PAYLOAD, A1[1]].join(".");
-    assert!(told(&mut jwt, &token, 1_300_819_300_000_000_000).is_ok());
+    assert!(told(&mut jwt, &token, 1_300_819_300_000).is_ok());
     assert_eq!(told(&mut jwt, &token, NOW), invalid("the token has expired"));
 }
 
