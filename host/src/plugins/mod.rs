@@ -296,8 +296,7 @@ pub fn package_cache() -> Option<Cache> {
 /// Returns the directory of compiled code (`code`) or of packages (`oci`).
 ///
 /// The directory is below `WEIR_PLUGIN_CACHE` (`off` for none), else below the directory of systemd
-/// or of the desktop. Each kind has its own directory, because the cache of compiled code removes
-/// unknown files.
+/// or of the desktop. Each kind has its own directory, and its own bound of bytes.
 fn cache_directory(kind: &str) -> Option<PathBuf> {
     let variable = |name| std::env::var_os(name).filter(|value| !value.is_empty());
     if let Some(chosen) = variable("WEIR_PLUGIN_CACHE") {
