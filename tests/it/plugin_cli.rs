@@ -440,6 +440,8 @@ fn inspect_tells_world_imports_needs_and_limits() {
     for line in ["world    balancer", "imports  ", "sequence true", "limits   16 MiB"] {
         assert!(text.contains(line), "{line}: {text}");
     }
+    let imports = text.lines().find_map(|line| line.strip_prefix("imports  "));
+    assert_eq!(imports, Some("weir:plugin/host@0.2.0"), "{text}");
 }
 
 /// The linker would accept a plugin that imports no function of the host: it compares types by

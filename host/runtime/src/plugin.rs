@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use wasmtime::component::types::ComponentItem;
 use wasmtime::component::{Component, HasSelf, InstancePre, Linker};
 
 use crate::bindings::{balancer, body_filter, filter, types};
@@ -179,7 +180,8 @@ impl Plugin {
         }
     }
 
-    /// The full names of its imports, and its exports outside the world's interfaces.
+    /// The full names of the imports with functions, and its exports outside the world's
+    /// interfaces.
     pub fn interfaces(&self) -> Interfaces {
         let pre = match &self.world {
             World::Standard(service) => return service.interfaces(),
@@ -189,8 +191,16 @@ impl Plugin {
         };
         let (engine, component) = (self.engine.wasmtime(), pre.component().component_type());
         let names = |name: (&str, _)| name.0.to_owned();
+        // The bindings of a language may name every interface of types. A plugin uses functions.
+        let is_used = |item: &ComponentItem| match item {
+            ComponentItem::ComponentInstance(interface) => interface
+                .exports(engine)
+                .any(|(_, item)| matches!(item.ty, ComponentItem::ComponentFunc(_))),
+            _ => true,
+        };
+        let imports = component.imports(engine).filter(|(_, item)| is_used(&item.ty));
         Interfaces {
-            imports: component.imports(engine).map(|(name, item)| names((name, item))).collect(),
+            imports: imports.map(|(name, item)| names((name, item))).collect(),
             exports: component.exports(engine).map(|(name, item)| names((name, item))).collect(),
         }
     }
