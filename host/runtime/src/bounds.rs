@@ -1,9 +1,9 @@
 //! Bounds on the code of a component before it is compiled.
 //!
-//! A compilation cannot be stopped, and a function of tens of thousands of nested blocks can take
-//! half a minute and gigabytes. The largest function of CPython has 0.4 MiB and 800 nested blocks.
-//! These bounds do not cover everything that is slow to compile: a few hundred loops with as many
-//! variables take as long.
+//! A function of tens of thousands of nested blocks can take half a minute and gigabytes, and
+//! only a compilation in another process can be stopped. The largest function of CPython has
+//! 0.4 MiB and 800 nested blocks. These bounds do not cover everything that is slow to compile:
+//! a few hundred loops with as many variables take as long.
 
 use std::fmt;
 

@@ -33,7 +33,7 @@ impl Engine {
     /// [`PluginError::Engine`] if the compiler does not support the machine, or if no thread can
     /// start.
     pub fn new() -> Result<Engine, PluginError> {
-        Engine::build(Code::default(), false)
+        Engine::with_code(None, None)
     }
 
     /// Starts an engine that keeps compiled code in `directory`, up to 1 GiB, and compiles with

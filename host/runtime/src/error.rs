@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use wasmtime::{PoolConcurrencyLimitError, Trap, WasmBacktrace};
 
+use crate::imports::log::printable;
 use crate::limits::{Limits, MemoryRefused};
 
 /// Why a plugin could not be loaded, configured or called.
@@ -152,11 +153,10 @@ fn places(backtrace: &WasmBacktrace) -> Option<String> {
 
 /// Returns the name of a function, which its component chooses, on one line and within a bound.
 fn plain(name: &str) -> String {
-    let letters = name.chars().take(MOST_LETTERS);
-    letters.map(|c| if c.is_control() { ' ' } else { c }).collect()
+    printable(name.get(..name.floor_char_boundary(MOST_LETTERS)).unwrap_or_default())
 }
 
-/// Letters of a function's name.
+/// Bytes of a function's name.
 const MOST_LETTERS: usize = 120;
 
 /// The functions of a backtrace that are told.

@@ -4,13 +4,13 @@
 use std::io;
 use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
 use std::thread::{self, Thread};
 use std::time::{Duration, Instant};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
 use weir_runtime::with_causes;
 
 use super::generation::Origin;
@@ -44,15 +44,6 @@ impl Wake for Unpark {
 pub struct CompileTurn {
     turn: OwnedSemaphorePermit,
     time: Duration,
-}
-
-/// Ends the compiler's process when nobody waits for its result.
-struct Cancel(Arc<AtomicBool>);
-
-impl Drop for Cancel {
-    fn drop(&mut self) {
-        self.0.store(true, Ordering::Relaxed);
-    }
 }
 
 /// The reason why a component was not compiled.
@@ -144,8 +135,9 @@ impl CompileTurn {
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, CompileError> {
         let (done, result) = tokio::sync::oneshot::channel();
-        let cancelled = Arc::new(AtomicBool::new(false));
-        let _cancel = Cancel(Arc::clone(&cancelled));
+        let cancelled = CancellationToken::new();
+        // Ends the compiler's process when nobody waits for its result.
+        let _guard = cancelled.clone().drop_guard();
         let thread = thread::Builder::new().name("plugin-compiler".to_owned());
         let Self { turn, time } = self;
         let run = move || {

@@ -7,17 +7,16 @@
 
 use std::cell::RefCell;
 use std::io::{self, Read as _, Write as _};
+use std::os::unix::process::ExitStatusExt as _;
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::sync::{Arc, OnceLock};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use rustix::process::{Resource, Rlimit, Signal, getrlimit, setrlimit};
+use tokio_util::sync::CancellationToken;
 use weir_runtime::code::{self, CompileFailure, Outside, Settings};
-
-use std::os::unix::process::ExitStatusExt as _;
 
 /// The hidden command.
 pub const COMMAND: &str = "compile-component";
@@ -53,8 +52,8 @@ fn number(name: &str) -> Option<u64> {
     std::env::var(name).ok()?.parse().ok().filter(|number| *number > 0)
 }
 
-/// Notes on this thread that its compilations end when `cancelled` becomes true.
-pub(super) fn end_when(cancelled: Arc<AtomicBool>) {
+/// Notes on this thread that its compilations end with `cancelled`.
+pub(super) fn end_when(cancelled: CancellationToken) {
     CANCELLED.set(Some(cancelled));
 }
 
@@ -181,7 +180,7 @@ fn converse(
         let failure = loop {
             match is_done.recv_timeout(LOOK) {
                 Ok(()) | Err(RecvTimeoutError::Disconnected) => break None,
-                Err(RecvTimeoutError::Timeout) if cancelled.load(Ordering::Relaxed) => {
+                Err(RecvTimeoutError::Timeout) if cancelled.is_cancelled() => {
                     break Some("nobody waits for it any more".to_owned());
                 }
                 Err(RecvTimeoutError::Timeout) if begun.elapsed() >= time => {
@@ -284,7 +283,7 @@ fn limit(limits: &CompileLimits) -> io::Result<()> {
 static KNOWS_COMMAND: OnceLock<()> = OnceLock::new();
 
 thread_local! {
-    static CANCELLED: RefCell<Option<Arc<AtomicBool>>> = const { RefCell::new(None) };
+    static CANCELLED: RefCell<Option<CancellationToken>> = const { RefCell::new(None) };
 }
 
 /// This binary, also after another one has taken its path.

@@ -206,29 +206,6 @@ impl Record {
         }
     }
 
-    /// Notes a plugin that failed and was passed over.
-    pub fn skipped(&self, plugin: &Arc<str>) {
-        if let Some(detail) = &self.detail {
-            detail.notes.skips().add(plugin);
-        }
-    }
-
-    /// Returns the list of filters that were passed over, for a body that outlives the request.
-    pub fn skips(&self) -> Option<Skips> {
-        self.detail.as_ref().map(|detail| detail.notes.skips().clone())
-    }
-
-    /// Notes attributes of a plugin.
-    pub fn attributes<'a>(
-        &mut self,
-        plugin: &str,
-        attributes: impl Iterator<Item = (&'a str, &'a str)>,
-    ) {
-        if let Some(detail) = &mut self.detail {
-            detail.notes.add(plugin, attributes);
-        }
-    }
-
     /// Counts that the client was cut off.
     pub fn cut(&self, reason: Reason) {
         self.local.metrics().cut.count(self.protocol, reason);

@@ -4,6 +4,8 @@ use std::cell::{OnceCell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
 
+use super::Record;
+
 /// The facts that filters add. Most requests have none, and allocate nothing.
 #[derive(Debug, Default)]
 pub(super) struct Notes {
@@ -29,6 +31,31 @@ pub struct Noted {
 #[derive(Debug, Clone, Default)]
 pub struct Skips(Rc<RefCell<Vec<Arc<str>>>>);
 
+impl Record {
+    /// Notes a plugin that failed and was passed over.
+    pub fn skipped(&self, plugin: &Arc<str>) {
+        if let Some(detail) = &self.detail {
+            detail.notes.skips().add(plugin);
+        }
+    }
+
+    /// Returns the list of filters that were passed over, for a body that outlives the request.
+    pub fn skips(&self) -> Option<Skips> {
+        self.detail.as_ref().map(|detail| detail.notes.skips().clone())
+    }
+
+    /// Notes attributes of a plugin.
+    pub fn attributes<'a>(
+        &mut self,
+        plugin: &str,
+        attributes: impl Iterator<Item = (&'a str, &'a str)>,
+    ) {
+        if let Some(detail) = &mut self.detail {
+            detail.notes.add(plugin, attributes);
+        }
+    }
+}
+
 impl Skips {
     /// Adds a plugin, once.
     pub fn add(&self, plugin: &Arc<str>) {
@@ -46,12 +73,13 @@ impl Notes {
 
     /// Returns the plugins that were passed over.
     pub(super) fn skipped(&self) -> Vec<Arc<str>> {
-        let mut all: Vec<Arc<str>> = Vec::new();
+        let mut all = Vec::new();
         for skips in self.skips.get().into_iter().chain(&self.parts) {
-            let others = skips.0.borrow();
-            all.extend(
-                others.iter().filter(|plugin| !all.contains(plugin)).cloned().collect::<Vec<_>>(),
-            );
+            for plugin in skips.0.borrow().iter() {
+                if !all.contains(plugin) {
+                    all.push(Arc::clone(plugin));
+                }
+            }
         }
         all
     }
